@@ -1,0 +1,55 @@
+//! What a stage may do with the bytes of one packet, whoever owns the memory.
+//!
+//! Two implementations exist: the mbuf of a DPDK mempool (`dpdk::Mbuf`) and plain memory
+//! ([`crate::memory::MemoryBuffer`]). Stages are generic over [`Buffer`], so each of them runs in a unit test
+//! and in `borderline translate` exactly as it runs on a worker.
+
+/// A buffer has less free room than an operation needs. The buffer is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not enough free room in the packet buffer")]
+pub struct NoRoom;
+
+/// One packet in contiguous memory, with free room before and after it.
+pub trait Buffer {
+    /// The bytes of the packet.
+    fn data(&self) -> &[u8];
+
+    /// The bytes of the packet, writable.
+    fn data_mut(&mut self) -> &mut [u8];
+
+    /// Free bytes before the packet.
+    fn headroom(&self) -> usize;
+
+    /// Free bytes after the packet.
+    fn tailroom(&self) -> usize;
+
+    /// Grows the packet by `count` bytes at its front. Their content is unspecified until written.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when fewer than `count` bytes of headroom are left.
+    fn push_front(&mut self, count: usize) -> Result<(), NoRoom>;
+
+    /// Drops `count` bytes from the front.
+    ///
+    /// # Panics
+    /// When `count` exceeds the length of the packet: a caller checks lengths in `parse`.
+    fn pull_front(&mut self, count: usize);
+
+    /// Grows the packet by `count` bytes at its end. Their content is unspecified until written.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when fewer than `count` bytes of tailroom are left.
+    fn push_back(&mut self, count: usize) -> Result<(), NoRoom>;
+
+    /// Cuts the packet to `length` bytes. A longer `length` leaves it as it is.
+    fn truncate(&mut self, length: usize);
+}
+
+/// Where new packets come from: fragments, ICMP errors and frames the kernel injects.
+pub trait BufferPool {
+    /// The buffers this pool hands out.
+    type Buffer: Buffer;
+
+    /// An empty buffer (length 0) with at least 128 bytes of headroom, or `None` when the pool is exhausted.
+    fn allocate(&mut self) -> Option<Self::Buffer>;
+}

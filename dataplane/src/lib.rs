@@ -1,0 +1,5 @@
+//! The packet's walk.
+#![deny(unsafe_code)]
+
+pub mod buffer;
+pub mod io;

@@ -1,0 +1,2 @@
+//! Placeholder entry point; replaced as the application is wired up.
+fn main() {}
