@@ -1,0 +1,272 @@
+//! The exception path's two rings: `punt` towards the kernel, `inject` from it.
+//!
+//! Rings carry copied bytes, so no buffer leaves its lcore. Both are bounded and never block; a full punt ring
+//! is a counted drop, a full inject ring is the control thread's to count. One worker owns the worker ends,
+//! the control thread owns the other ends.
+//!
+//! A record is a fixed 24-byte header and the bytes of one frame:
+//!
+//! ```text
+//!  0      2      4        6        8                                24
+//!  +------+------+--------+--------+--------------------------------+--------
+//!  | len  | kind | port / reason   |  next hop (16, IPv4 mapped)    | bytes ...
+//!  |      |      | interface       |                                |
+//!  +------+------+--------+--------+--------------------------------+--------
+//! ```
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::table::routing::{InterfaceId, PortId};
+use crate::verdict::PuntReason;
+
+/// Called by a worker, at most once per burst, after it punted something: wakes the control thread.
+pub type Doorbell = Arc<dyn Fn() + Send + Sync>;
+
+const HEADER: usize = 24;
+const KIND_FRAME: u16 = 0;
+const KIND_UNRESOLVED: u16 = 1;
+
+/// A ring has no room for the record. Nothing was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the ring is full")]
+pub struct RingFull;
+
+/// What arrives at the control thread.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Punted<'a> {
+    /// A whole Ethernet frame, as received (VLAN tag included), for the twin of `port`.
+    Frame {
+        /// Where it was received.
+        port: PortId,
+        /// Why the kernel gets it.
+        reason: PuntReason,
+        /// The frame.
+        bytes: &'a [u8],
+    },
+    /// An IP packet ready to leave by `interface`, waiting for the link-layer address of `next_hop`.
+    Unresolved {
+        /// Where it leaves.
+        interface: InterfaceId,
+        /// Whose link-layer address is missing.
+        next_hop: IpAddr,
+        /// The packet, from its IP header on.
+        packet: &'a [u8],
+    },
+}
+
+/// The worker's end of the punt ring.
+pub struct PuntSender {
+    ring: Producer<u8>,
+    doorbell: Doorbell,
+    rang: bool,
+}
+
+/// The control thread's end of one worker's punt ring.
+pub struct PuntReceiver {
+    ring: Consumer<u8>,
+    scratch: Vec<u8>,
+}
+
+/// A punt ring of `capacity` bytes.
+#[must_use]
+pub fn punt_ring(capacity: usize, doorbell: Doorbell) -> (PuntSender, PuntReceiver) {
+    let (producer, consumer) = RingBuffer::new(capacity);
+    (
+        PuntSender { ring: producer, doorbell, rang: true },
+        PuntReceiver { ring: consumer, scratch: Vec::with_capacity(10_000) },
+    )
+}
+
+impl PuntSender {
+    /// Offers a received frame to the kernel twin of `port`.
+    ///
+    /// # Errors
+    /// [`RingFull`] when the control thread does not keep up.
+    pub fn send_frame(&mut self, port: PortId, reason: PuntReason, frame: &[u8]) -> Result<(), RingFull> {
+        self.send(KIND_FRAME, port.0, reason.index() as u16, Ipv6Addr::UNSPECIFIED, frame)
+    }
+
+    /// Asks for `next_hop` to be resolved on `interface`, and for `packet` to be sent to it then.
+    ///
+    /// # Errors
+    /// [`RingFull`] when the control thread does not keep up.
+    pub fn send_unresolved(&mut self, interface: InterfaceId, next_hop: IpAddr, packet: &[u8]) -> Result<(), RingFull> {
+        let mapped = match next_hop {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        self.send(KIND_UNRESOLVED, interface.0, 0, mapped, packet)
+    }
+
+    /// Wakes the control thread if anything was sent since the last call. Once per burst.
+    pub fn ring_doorbell(&mut self) {
+        if !self.rang {
+            self.rang = true;
+            (self.doorbell)();
+        }
+    }
+
+    fn send(&mut self, kind: u16, place: u16, reason: u16, next_hop: Ipv6Addr, bytes: &[u8]) -> Result<(), RingFull> {
+        let length = u16::try_from(bytes.len()).map_err(|_| RingFull)?;
+        let mut header = [0; HEADER];
+        header[0..2].copy_from_slice(&length.to_ne_bytes());
+        header[2..4].copy_from_slice(&kind.to_ne_bytes());
+        header[4..6].copy_from_slice(&place.to_ne_bytes());
+        header[6..8].copy_from_slice(&reason.to_ne_bytes());
+        header[8..24].copy_from_slice(&next_hop.octets());
+        write_record(&mut self.ring, &header, bytes)?;
+        self.rang = false;
+        Ok(())
+    }
+}
+
+impl PuntReceiver {
+    /// Takes the next record, if there is one, and hands it to `handle`.
+    pub fn receive<R>(&mut self, handle: impl FnOnce(Punted<'_>) -> R) -> Option<R> {
+        let header = read_record(&mut self.ring, &mut self.scratch)?;
+        let place = u16::from_ne_bytes([header[4], header[5]]);
+        let reason = usize::from(u16::from_ne_bytes([header[6], header[7]]));
+        let punted = match u16::from_ne_bytes([header[2], header[3]]) {
+            KIND_FRAME => {
+                Punted::Frame { port: PortId(place), reason: PuntReason::ALL[reason], bytes: &self.scratch }
+            }
+            _ => {
+                let octets: [u8; 16] = header[8..24].try_into().expect("a slice of 16 bytes");
+                let address = Ipv6Addr::from(octets);
+                let next_hop = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
+                Punted::Unresolved { interface: InterfaceId(place), next_hop, packet: &self.scratch }
+            }
+        };
+        Some(handle(punted))
+    }
+}
+
+/// The control thread's end of the inject ring.
+pub struct InjectSender {
+    ring: Producer<u8>,
+}
+
+/// The worker's end of the inject ring.
+pub struct InjectReceiver {
+    ring: Consumer<u8>,
+    scratch: Vec<u8>,
+}
+
+/// An inject ring of `capacity` bytes.
+#[must_use]
+pub fn inject_ring(capacity: usize) -> (InjectSender, InjectReceiver) {
+    let (producer, consumer) = RingBuffer::new(capacity);
+    (InjectSender { ring: producer }, InjectReceiver { ring: consumer, scratch: Vec::with_capacity(10_000) })
+}
+
+impl InjectSender {
+    /// Has `frame` (a whole Ethernet frame) sent out of `port`.
+    ///
+    /// # Errors
+    /// [`RingFull`] when the worker does not keep up, or the frame exceeds 65,535 bytes.
+    pub fn send(&mut self, port: PortId, frame: &[u8]) -> Result<(), RingFull> {
+        let length = u16::try_from(frame.len()).map_err(|_| RingFull)?;
+        let mut header = [0; HEADER];
+        header[0..2].copy_from_slice(&length.to_ne_bytes());
+        header[4..6].copy_from_slice(&port.0.to_ne_bytes());
+        write_record(&mut self.ring, &header, frame)
+    }
+}
+
+impl InjectReceiver {
+    /// Takes the next frame, if there is one.
+    pub fn receive(&mut self) -> Option<(PortId, &[u8])> {
+        let header = read_record(&mut self.ring, &mut self.scratch)?;
+        Some((PortId(u16::from_ne_bytes([header[4], header[5]])), &self.scratch))
+    }
+
+    /// Whether a frame is waiting.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+}
+
+/// Writes header and bytes as one commit, so that the reader never sees half a record.
+fn write_record(ring: &mut Producer<u8>, header: &[u8; HEADER], bytes: &[u8]) -> Result<(), RingFull> {
+    let mut chunk = ring.write_chunk(HEADER + bytes.len()).map_err(|_| RingFull)?;
+    let (first, second) = chunk.as_mut_slices();
+    let mut parts = header.iter().chain(bytes);
+    for (slot, byte) in first.iter_mut().chain(second).zip(&mut parts) {
+        *slot = *byte;
+    }
+    chunk.commit_all();
+    Ok(())
+}
+
+/// Reads one record: its header, and its bytes into `scratch`.
+fn read_record(ring: &mut Consumer<u8>, scratch: &mut Vec<u8>) -> Option<[u8; HEADER]> {
+    let chunk = ring.read_chunk(HEADER).ok()?;
+    let mut header = [0; HEADER];
+    let (first, second) = chunk.as_slices();
+    header[..first.len()].copy_from_slice(first);
+    header[first.len()..].copy_from_slice(second);
+    chunk.commit_all();
+    let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+    scratch.clear();
+    let chunk = ring.read_chunk(length).ok()?;
+    let (first, second) = chunk.as_slices();
+    scratch.extend_from_slice(first);
+    scratch.extend_from_slice(second);
+    chunk.commit_all();
+    Some(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn records_come_out_as_they_went_in_across_the_wrap() {
+        let rings = Arc::new(AtomicU32::new(0));
+        let bell = Arc::clone(&rings);
+        let doorbell: Doorbell = Arc::new(move || {
+            bell.fetch_add(1, Ordering::Relaxed);
+        });
+        let (mut sender, mut receiver) = punt_ring(200, doorbell);
+        for round in 0..50_u8 {
+            let frame = vec![round; 60];
+            sender.send_frame(PortId(3), PuntReason::EtherType, &frame).unwrap();
+            let hop = IpAddr::V4(Ipv4Addr::new(192, 0, 2, round));
+            sender.send_unresolved(InterfaceId(7), hop, &[round, 1]).unwrap();
+            sender.ring_doorbell();
+            sender.ring_doorbell();
+            receiver
+                .receive(|punted| {
+                    let expected =
+                        Punted::Frame { port: PortId(3), reason: PuntReason::EtherType, bytes: &frame };
+                    assert_eq!(punted, expected);
+                })
+                .unwrap();
+            receiver
+                .receive(|punted| {
+                    let packet = &[round, 1];
+                    assert_eq!(punted, Punted::Unresolved { interface: InterfaceId(7), next_hop: hop, packet });
+                })
+                .unwrap();
+            assert!(receiver.receive(|_| ()).is_none());
+        }
+        assert_eq!(rings.load(Ordering::Relaxed), 50, "one ring per burst");
+    }
+
+    #[test]
+    fn a_full_ring_refuses_and_keeps_what_it_holds() {
+        let (mut sender, mut receiver) = inject_ring(100);
+        sender.send(PortId(1), &[9; 70]).unwrap();
+        assert_eq!(sender.send(PortId(1), &[8; 70]), Err(RingFull));
+        assert_eq!(receiver.receive(), Some((PortId(1), &[9; 70][..])));
+        assert_eq!(receiver.receive(), None);
+        sender.send(PortId(2), &[8; 70]).unwrap();
+        assert_eq!(receiver.receive(), Some((PortId(2), &[8; 70][..])));
+    }
+}

@@ -1,0 +1,3 @@
+//! Tables: built once by control, then read-only.
+
+pub mod routing;
