@@ -1,2 +1,5 @@
 //! Control.
 #![forbid(unsafe_code)]
+
+pub mod config;
+pub mod kernel;

@@ -34,7 +34,7 @@ macro_rules! reasons {
             /// What it means and what an operator should look at.
             #[must_use]
             pub const fn description(self) -> &'static str {
-                match self { $( Self::$variant => concat!($($doc),+), )+ }
+                match self { $( Self::$variant => concat!($($doc),+).trim_ascii(), )+ }
             }
 
             /// Position of its counter.
@@ -45,6 +45,8 @@ macro_rules! reasons {
         }
     };
 }
+
+pub(crate) use reasons;
 
 reasons! {
     /// Why a packet left the fast path for the kernel.

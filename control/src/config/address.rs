@@ -1,0 +1,201 @@
+//! Prefixes from text, and the address ranges a translator must know.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::error::{Family, ProblemKind};
+
+/// The Well-Known Prefix (RFC 6052 section 2.1).
+pub(super) const WELL_KNOWN_PREFIX: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
+
+/// IPv4 ranges that no translated packet may carry (RFC 7915 section 4.1; RFC 1812 sections 4.2.2.11 and 5.3.7).
+const NOT_UNICAST4: &[(Ipv4Net, &str)] = &[
+    (v4([0, 0, 0, 0], 8), "\"this network\" (0.0.0.0/8)"),
+    (v4([127, 0, 0, 0], 8), "loopback (127.0.0.0/8)"),
+    (v4([224, 0, 0, 0], 4), "multicast (224.0.0.0/4)"),
+    (v4([240, 0, 0, 0], 4), "reserved (240.0.0.0/4)"),
+];
+
+/// The same for IPv6 (RFC 4291).
+const NOT_UNICAST6: &[(Ipv6Net, &str)] = &[
+    (
+        v6([0, 0, 0, 0, 0, 0, 0, 0], 96),
+        "unspecified, loopback and IPv4-compatible (::/96)",
+    ),
+    (
+        v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96),
+        "IPv4-mapped (::ffff:0:0/96)",
+    ),
+    (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), "link-local (fe80::/10)"),
+    (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), "multicast (ff00::/8)"),
+];
+
+/// What reverse-path filters drop on the Internet (RFC 1918, RFC 6598).
+const PRIVATE4: &[Ipv4Net] = &[
+    v4([10, 0, 0, 0], 8),
+    v4([172, 16, 0, 0], 12),
+    v4([192, 168, 0, 0], 16),
+    v4([100, 64, 0, 0], 10),
+];
+
+const fn v4(octets: [u8; 4], length: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]), length)
+}
+
+const fn v6(words: [u16; 8], length: u8) -> Ipv6Net {
+    let [a, b, c, d, e, f, g, h] = words;
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length)
+}
+
+/// An IPv4 prefix; a bare address is a /32 (RFC 7757 section 3.2).
+pub(super) fn ipv4_prefix(text: &str) -> Result<Ipv4Net, ProblemKind> {
+    let (address, length) = split(text);
+    let Ok(address) = address.parse::<Ipv4Addr>() else {
+        return Err(wrong_address(address.parse::<Ipv6Addr>().is_ok(), Family::Ipv4));
+    };
+    let length = prefix_length(length, 32, Family::Ipv4)?;
+    let net = Ipv4Net::new(address, length).map_err(|_| ProblemKind::PrefixLength { max: 32 })?;
+    if net.addr() == net.network() {
+        Ok(net)
+    } else {
+        Err(ProblemKind::HostBits {
+            masked: net.trunc().into(),
+        })
+    }
+}
+
+/// An IPv6 prefix; a bare address is a /128 (RFC 7757 section 3.2).
+pub(super) fn ipv6_prefix(text: &str) -> Result<Ipv6Net, ProblemKind> {
+    let (address, length) = split(text);
+    let Ok(address) = address.parse::<Ipv6Addr>() else {
+        return Err(wrong_address(address.parse::<Ipv4Addr>().is_ok(), Family::Ipv6));
+    };
+    let length = prefix_length(length, 128, Family::Ipv6)?;
+    let net = Ipv6Net::new(address, length).map_err(|_| ProblemKind::PrefixLength { max: 128 })?;
+    if net.addr() == net.network() {
+        Ok(net)
+    } else {
+        Err(ProblemKind::HostBits {
+            masked: net.trunc().into(),
+        })
+    }
+}
+
+fn split(text: &str) -> (&str, Option<&str>) {
+    text.split_once('/')
+        .map_or((text, None), |(address, length)| (address, Some(length)))
+}
+
+fn wrong_address(is_other_family: bool, family: Family) -> ProblemKind {
+    if is_other_family {
+        ProblemKind::WrongFamily { family }
+    } else {
+        ProblemKind::NotAPrefix { family }
+    }
+}
+
+fn prefix_length(text: Option<&str>, max: u8, family: Family) -> Result<u8, ProblemKind> {
+    match text {
+        None => Ok(max),
+        Some(digits) if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(ProblemKind::NotAPrefix { family })
+        }
+        Some(digits) => match digits.parse() {
+            Ok(length) if length <= max => Ok(length),
+            _ => Err(ProblemKind::PrefixLength { max }),
+        },
+    }
+}
+
+/// The name of the range a prefix lies in, if nothing in it may ever be translated.
+pub(super) fn not_unicast4(net: Ipv4Net) -> Option<&'static str> {
+    NOT_UNICAST4
+        .iter()
+        .find(|(range, _)| range.contains(&net))
+        .map(|(_, name)| *name)
+}
+
+/// The same for IPv6.
+pub(super) fn not_unicast6(net: Ipv6Net) -> Option<&'static str> {
+    NOT_UNICAST6
+        .iter()
+        .find(|(range, _)| range.contains(&net))
+        .map(|(_, name)| *name)
+}
+
+/// Whether a prefix has private addresses in it.
+pub(super) fn touches_private(net: Ipv4Net) -> bool {
+    PRIVATE4.iter().any(|range| overlap4(*range, net))
+}
+
+/// Whether two prefixes share an address: then one contains the other.
+pub(super) fn overlap4(left: Ipv4Net, right: Ipv4Net) -> bool {
+    left.contains(&right) || right.contains(&left)
+}
+
+/// Whether an RFC 6052 prefix leaves transport checksums as they are (RFC 6052 section 4.1): its own 16-bit one's
+/// complement sum is zero, and its length puts the IPv4 octets on 16-bit boundaries, which only /32 and /96 do.
+pub(super) fn is_checksum_neutral(prefix: Ipv6Net) -> bool {
+    let mut sum: u32 = prefix
+        .network()
+        .segments()
+        .iter()
+        .map(|word| u32::from(*word))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    matches!(prefix.prefix_len(), 32 | 96) && matches!(sum, 0 | 0xffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_address_is_a_host_prefix() {
+        assert_eq!(ipv4_prefix("192.0.2.1"), Ok("192.0.2.1/32".parse().unwrap()));
+        assert_eq!(ipv6_prefix("2001:db8::1"), Ok("2001:db8::1/128".parse().unwrap()));
+        assert_eq!(
+            ipv6_prefix("2001:db8:46::192.0.2.1"),
+            Ok("2001:db8:46::c000:201/128".parse().unwrap())
+        );
+        assert_eq!(ipv4_prefix("0.0.0.0/0"), Ok("0.0.0.0/0".parse().unwrap()));
+    }
+
+    #[test]
+    fn prefix_lengths_are_plain_numbers() {
+        for text in [
+            "192.0.2.0/",
+            "192.0.2.0/+24",
+            "192.0.2.0/ 24",
+            "192.0.2.0/24/1",
+            "192.0.2.0/x",
+        ] {
+            assert_eq!(
+                ipv4_prefix(text),
+                Err(ProblemKind::NotAPrefix { family: Family::Ipv4 }),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            ipv4_prefix("192.0.2.0/33"),
+            Err(ProblemKind::PrefixLength { max: 32 })
+        );
+        assert_eq!(
+            ipv6_prefix("::/99999999999"),
+            Err(ProblemKind::PrefixLength { max: 128 })
+        );
+    }
+
+    /// RFC 6052 section 4.2: 0064 + ff9b = ffff.
+    #[test]
+    fn the_well_known_prefix_is_checksum_neutral() {
+        assert!(is_checksum_neutral(WELL_KNOWN_PREFIX));
+        // 2001 + 0db8 + d246 = ffff.
+        assert!(is_checksum_neutral("2001:db8:d246::/96".parse().unwrap()));
+        assert!(!is_checksum_neutral("2001:db8:46::/96".parse().unwrap()));
+        assert!(!is_checksum_neutral("64:ff9b::/48".parse().unwrap()));
+    }
+}

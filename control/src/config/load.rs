@@ -1,0 +1,204 @@
+//! Loading: file, tables, EAM files, then what only the whole can show.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::eam_file;
+use super::error::{Place, Problem, ProblemKind, Problems, Warnings};
+use super::file::{self, File, Section};
+use super::model::{Config, Dpdk, Eam, Port, TranslateConfig, Translation};
+use super::tree::At;
+use super::validate::{self, EamSink, Report, TableRules};
+
+impl Config {
+    /// Loads and validates everything the relay needs.
+    pub fn load(path: &Path) -> Result<(Self, Warnings), Problems> {
+        Self::finish(Self::read(path))
+    }
+
+    /// As [`load`](Self::load), from a text. `path` names it in messages and is where `eam_files` are looked up.
+    pub fn parse(path: &Path, text: &str) -> Result<(Self, Warnings), Problems> {
+        let (parts, report) = Loader {
+            path,
+            needs_relay: true,
+        }
+        .text(text);
+        Self::finish((Self::from_parts(parts), report))
+    }
+
+    pub(super) fn read(path: &Path) -> (Option<Self>, Report) {
+        let (parts, report) = Loader {
+            path,
+            needs_relay: true,
+        }
+        .read();
+        (Self::from_parts(parts), report)
+    }
+
+    fn from_parts(parts: Option<Parts>) -> Option<Self> {
+        let Parts {
+            dpdk,
+            ports,
+            translation,
+            eams,
+        } = parts?;
+        Some(Self {
+            dpdk: dpdk?,
+            ports,
+            translation: translation?,
+            eams,
+        })
+    }
+
+    fn finish((config, report): (Option<Self>, Report)) -> Result<(Self, Warnings), Problems> {
+        match config {
+            Some(config) if report.problems.is_empty() => Ok((config, report.warnings)),
+            _ => Err(report.problems),
+        }
+    }
+}
+
+impl TranslateConfig {
+    /// Loads and validates `[translation]`, `[[eam]]` and `eam_files`. `[dpdk]` and `[[port]]` may be missing; where
+    /// they are given they must be right.
+    pub fn load(path: &Path) -> Result<(Self, Warnings), Problems> {
+        Self::finish(
+            Loader {
+                path,
+                needs_relay: false,
+            }
+            .read(),
+        )
+    }
+
+    /// As [`load`](Self::load), from a text. `path` names it in messages and is where `eam_files` are looked up.
+    pub fn parse(path: &Path, text: &str) -> Result<(Self, Warnings), Problems> {
+        Self::finish(
+            Loader {
+                path,
+                needs_relay: false,
+            }
+            .text(text),
+        )
+    }
+
+    fn finish((parts, report): (Option<Parts>, Report)) -> Result<(Self, Warnings), Problems> {
+        match parts {
+            Some(Parts {
+                translation: Some(translation),
+                eams,
+                ..
+            }) if report.problems.is_empty() => Ok((Self { translation, eams }, report.warnings)),
+            _ => Err(report.problems),
+        }
+    }
+}
+
+/// What a file yields, complete or not.
+struct Parts {
+    dpdk: Option<Dpdk>,
+    ports: Vec<Port>,
+    translation: Option<Translation>,
+    eams: Vec<Eam>,
+}
+
+struct Loader<'p> {
+    path: &'p Path,
+    /// Whether `[dpdk]` and `[[port]]` are required.
+    needs_relay: bool,
+}
+
+impl Loader<'_> {
+    fn read(&self) -> (Option<Parts>, Report) {
+        let mut report = Report::default();
+        let kind = match std::fs::read(self.path).map(String::from_utf8) {
+            Ok(Ok(text)) => return self.text(&text),
+            Ok(Err(_)) => ProblemKind::NotUtf8,
+            Err(error) => ProblemKind::Unreadable { reason: error.kind() },
+        };
+        let place = Place::file(self.path);
+        report.problems.push(Problem {
+            place,
+            key: String::new(),
+            value: None,
+            kind,
+        });
+        (None, report)
+    }
+
+    fn text(&self, text: &str) -> (Option<Parts>, Report) {
+        let mut report = Report::default();
+        let name: Arc<Path> = self.path.into();
+        let parts =
+            file::parse(&name, text, &mut report.problems).map(|file| self.validate(file, &mut report));
+        report.problems.sort(self.path);
+        report.warnings.sort(self.path);
+        (parts, report)
+    }
+
+    fn validate(&self, mut file: File, report: &mut Report) -> Parts {
+        let dpdk = self.dpdk(&mut file, report);
+        let ports = validate::ports(&file, self.needs_relay, report);
+        let section = std::mem::replace(&mut file.translation, Section::Absent);
+        let table = report.required_table(
+            section,
+            &file.place,
+            "translation",
+            "a [translation] with at least `prefixes = [\"2001:db8:46::/96\"]`",
+        );
+        let translation = table.as_ref().map(|table| validate::translation(table, report));
+        let eams = self.eams(&file, report);
+        if let (Some(table), Some(translation)) = (&table, &translation) {
+            let index = validate::table(&eams, &TableRules::new(translation), report);
+            validate::check_with_eams(table, translation, &eams, &index, report);
+            validate::check_with_ports(table, &ports, report);
+        }
+        Parts {
+            dpdk,
+            ports,
+            translation,
+            eams,
+        }
+    }
+
+    fn dpdk(&self, file: &mut File, report: &mut Report) -> Option<Dpdk> {
+        let section = std::mem::replace(&mut file.dpdk, Section::Absent);
+        if !self.needs_relay && matches!(section, Section::Absent) {
+            return None;
+        }
+        let example = "a [dpdk] with at least `workers = [1]`";
+        let table = report.required_table(section, &file.place, "dpdk", example)?;
+        Some(validate::dpdk(&table, report))
+    }
+
+    /// `[[eam]]`, then every EAM file.
+    fn eams(&self, file: &File, report: &mut Report) -> Vec<Eam> {
+        let mut sink = EamSink {
+            eams: Vec::new(),
+            report: std::mem::take(report),
+        };
+        for table in &file.eams {
+            sink.table(table);
+        }
+        for at in self.eam_files(file, &mut sink.report) {
+            if let Err(error) = eam_file::read(&self.directory().join(&at.value), &mut sink) {
+                sink.report
+                    .problems
+                    .push(at.finding(ProblemKind::Unreadable { reason: error.kind() }));
+            }
+        }
+        *report = sink.report;
+        sink.eams
+    }
+
+    fn eam_files(&self, file: &File, report: &mut Report) -> Vec<At<String>> {
+        file.eam_files
+            .given()
+            .map_or_else(Vec::new, |list| report.distinct_texts(&list.value.items))
+    }
+
+    /// What relative paths in the file are relative to.
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+}

@@ -1,0 +1,196 @@
+//! EAM rows, whatever file they come from: each on its own, then all together.
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::Report;
+use crate::config::address::{ipv4_prefix, ipv6_prefix, not_unicast4, not_unicast6};
+use crate::config::error::{
+    EamRef, Finding, Lint, Nested, Place, Problem, ProblemKind, Warning, WarningKind,
+};
+use crate::config::file::EamTable;
+use crate::config::lint::{Duplicate, Table};
+use crate::config::model::{Eam, EamOverlap, Translation};
+use crate::config::tree::Literal;
+
+/// Takes rows as text and keeps the legal ones.
+#[derive(Default)]
+pub(in crate::config) struct EamSink {
+    pub(in crate::config) eams: Vec<Eam>,
+    pub(in crate::config) report: Report,
+}
+
+impl EamSink {
+    /// One row. `keys` name its two prefixes in messages.
+    pub(in crate::config) fn row(
+        &mut self,
+        place: Place,
+        keys: [&'static str; 2],
+        ipv4: &str,
+        ipv6: &str,
+        comment: Option<&str>,
+    ) {
+        let ipv4 = self.prefix(&place, keys[0], ipv4, |text| {
+            let net = ipv4_prefix(text)?;
+            not_unicast4(net).map_or(Ok(net), |what| Err(ProblemKind::NotUnicast { what }))
+        });
+        let ipv6 = self.prefix(&place, keys[1], ipv6, |text| {
+            let net = ipv6_prefix(text)?;
+            not_unicast6(net).map_or(Ok(net), |what| Err(ProblemKind::NotUnicast { what }))
+        });
+        let (Some(ipv4), Some(ipv6)) = (ipv4, ipv6) else {
+            return;
+        };
+        match suffixes(ipv4, ipv6) {
+            Err(kind) => self.report.problems.push(about(&place, ipv4, ipv6, kind)),
+            Ok(()) => {
+                let comment = comment.filter(|comment| !comment.is_empty()).map(Box::from);
+                self.eams.push(Eam {
+                    ipv4,
+                    ipv6,
+                    comment,
+                    place,
+                });
+            }
+        }
+    }
+
+    /// One `[[eam]]`.
+    pub(in crate::config) fn table(&mut self, table: &EamTable) {
+        let ipv4 = self.report.required(&table.ipv4, &table.place, "eam.ipv4");
+        let ipv6 = self.report.required(&table.ipv6, &table.place, "eam.ipv6");
+        if let (Some(ipv4), Some(ipv6)) = (ipv4, ipv6) {
+            let comment = table.comment.given().map(|at| at.value.as_str());
+            self.row(
+                ipv4.place.clone(),
+                ["eam.ipv4", "eam.ipv6"],
+                &ipv4.value,
+                &ipv6.value,
+                comment,
+            );
+        }
+    }
+
+    fn prefix<N>(
+        &mut self,
+        place: &Place,
+        key: &'static str,
+        text: &str,
+        parse: impl Fn(&str) -> Result<N, ProblemKind>,
+    ) -> Option<N> {
+        parse(text)
+            .map_err(|kind| {
+                let value = Some(text.literal());
+                self.report.problems.push(Problem {
+                    place: place.clone(),
+                    key: key.to_owned(),
+                    value,
+                    kind,
+                });
+            })
+            .ok()
+    }
+}
+
+/// RFC 7757 section 3.2: the IPv6 suffix must have room for the IPv4 suffix.
+fn suffixes(ipv4: Ipv4Net, ipv6: Ipv6Net) -> Result<(), ProblemKind> {
+    let ipv4_bits = 32 - ipv4.prefix_len();
+    let ipv6_bits = 128 - ipv6.prefix_len();
+    if ipv4_bits <= ipv6_bits {
+        return Ok(());
+    }
+    Err(ProblemKind::SuffixTooLong {
+        ipv4_bits,
+        ipv6_bits,
+        longest: 128 - ipv4_bits,
+    })
+}
+
+/// What the rows of a table are held against.
+pub(in crate::config) struct TableRules<'t> {
+    pub(in crate::config) eam_overlap: EamOverlap,
+    pub(in crate::config) prefixes: &'t [Ipv6Net],
+    pub(in crate::config) service_pools: &'t [Ipv4Net],
+}
+
+impl<'t> TableRules<'t> {
+    pub(in crate::config) fn new(translation: &'t Translation) -> Self {
+        Self {
+            eam_overlap: translation.eam_overlap,
+            prefixes: &translation.prefixes,
+            service_pools: &translation.service_pools,
+        }
+    }
+}
+
+/// Compares the rows with each other, with the prefixes and with the pools.
+pub(in crate::config) fn table(eams: &[Eam], rules: &TableRules<'_>, report: &mut Report) -> Table {
+    let table = Table::new(eams);
+    for duplicate in &table.duplicates {
+        report.problems.push(duplicate_problem(eams, *duplicate));
+    }
+    if rules.eam_overlap != EamOverlap::Allow {
+        table.lint(eams, rules.prefixes, &mut |row, lint| {
+            overlap(&eams[row], lint, rules, report)
+        });
+    }
+    outside_service_pools(eams, rules, report);
+    table
+}
+
+fn duplicate_problem(eams: &[Eam], duplicate: Duplicate) -> Problem {
+    let Duplicate { row, first, which } = duplicate;
+    let (eam, first) = (&eams[row], &eams[first]);
+    let first = EamRef {
+        ipv4: first.ipv4,
+        ipv6: first.ipv6,
+        place: first.place.clone(),
+    };
+    let kind = match which {
+        Nested::Ipv4 => ProblemKind::DuplicateIpv4 { first },
+        Nested::Ipv6 => ProblemKind::DuplicateIpv6 { first },
+        Nested::Both => ProblemKind::DuplicateEam { first },
+    };
+    about(&eam.place, eam.ipv4, eam.ipv6, kind)
+}
+
+fn overlap(eam: &Eam, lint: Lint, rules: &TableRules<'_>, report: &mut Report) {
+    match rules.eam_overlap {
+        EamOverlap::Reject => {
+            report
+                .problems
+                .push(about(&eam.place, eam.ipv4, eam.ipv6, ProblemKind::Lint(lint)));
+        }
+        EamOverlap::Warn => {
+            report
+                .warnings
+                .push(about(&eam.place, eam.ipv4, eam.ipv6, WarningKind::Lint(lint)));
+        }
+        EamOverlap::Allow => {}
+    }
+}
+
+fn outside_service_pools(eams: &[Eam], rules: &TableRules<'_>, report: &mut Report) {
+    if rules.service_pools.is_empty() {
+        return;
+    }
+    let mut pools = rules.service_pools.to_vec();
+    pools.sort_unstable();
+    let pools = Ipv4Net::aggregate(&pools);
+    for eam in eams {
+        let after = pools.partition_point(|pool| pool.network() <= eam.ipv4.network());
+        let is_inside = after > 0 && pools[after - 1].contains(&eam.ipv4);
+        if !is_inside {
+            let warning: Warning = about(&eam.place, eam.ipv4, eam.ipv6, WarningKind::OutsideServicePools);
+            report.warnings.push(warning);
+        }
+    }
+}
+
+fn about<K>(place: &Place, ipv4: Ipv4Net, ipv6: Ipv6Net, kind: K) -> Finding<K> {
+    Finding {
+        place: place.clone(),
+        key: "eam".to_owned(),
+        value: Some(format!("{ipv4} {ipv6}")),
+        kind,
+    }
+}

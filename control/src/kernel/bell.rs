@@ -1,0 +1,82 @@
+//! The doorbell of the punt rings: wakes the control thread, and costs a worker one load while it is awake.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use dataplane::exception::Doorbell;
+use tokio::sync::Notify;
+
+/// Wakes the exception pump. Clones ring the same bell.
+#[derive(Debug, Clone, Default)]
+pub struct Bell(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The pump sleeps, or is about to: the next ring must wake it.
+    asleep: AtomicBool,
+    notify: Notify,
+}
+
+impl Bell {
+    /// A bell nobody waits for yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the rings call. Only the first ring after the pump fell asleep enters the kernel.
+    #[must_use]
+    pub fn doorbell(&self) -> Doorbell {
+        let inner = Arc::clone(&self.0);
+        Arc::new(move || {
+            // Pairs with the fence in `sleep_unless`: either this sees the pump asleep, or the pump sees the record.
+            fence(Ordering::SeqCst);
+            if inner.asleep.load(Ordering::Relaxed) && inner.asleep.swap(false, Ordering::AcqRel) {
+                inner.notify.notify_one();
+            }
+        })
+    }
+
+    /// Waits for the next ring, unless `work_left` finds something to do after all.
+    pub(super) async fn sleep_unless(&self, work_left: impl FnOnce() -> bool) {
+        self.0.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if work_left() {
+            self.0.asleep.store(false, Ordering::Relaxed);
+            return;
+        }
+        self.0.notify.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_ring_before_and_during_sleep_wakes() {
+        let bell = Bell::new();
+        let ring = bell.doorbell();
+        bell.sleep_unless(|| {
+            ring();
+            false
+        })
+        .await;
+        let waiting = bell.sleep_unless(|| false);
+        let ringing = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            ring();
+        };
+        tokio::join!(waiting, ringing);
+    }
+
+    #[tokio::test]
+    async fn rings_of_an_awake_pump_leave_no_trace() {
+        let bell = Bell::new();
+        bell.doorbell()();
+        let slept = tokio::time::timeout(Duration::from_millis(20), bell.sleep_unless(|| false)).await;
+        assert!(slept.is_err(), "woken by a ring from before it slept");
+        bell.sleep_unless(|| true).await;
+    }
+}

@@ -1,0 +1,276 @@
+//! Keeps the state in step with the kernel and decides when to publish.
+//!
+//! Subscribed first, dumped then: what is notified while the dump is read is applied at once, so that publishing goes on,
+//! and once more after the dump has replaced everything, since the dump may be older. Lost messages, records that
+//! do not fit, and changes the kernel makes without telling (IPv4 routes over an interface that goes down) lead to a new
+//! dump, which takes at most a tenth of the time.
+//!
+//! Publishing: the first change at once, further ones at most every [`PUBLISH_INTERVAL`], and never more than a
+//! fifth of the time, so that a million routes under churn do not eat the control thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+
+use dataplane::table::routing::Routing;
+
+use super::{Kernel, Twin};
+use super::error::KernelError;
+use super::event::Event;
+use super::netlink::attribute::Messages;
+use super::netlink::decode;
+use super::netlink::dump::{Dumped, Dumper};
+use super::netlink::socket::{ReceiveError, Socket};
+use super::resolver::TICK;
+use super::state::Changes;
+
+/// Least time between two publications.
+pub const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
+/// A publication is followed by this many times its own duration without one.
+const PUBLISH_SHARE: u32 = 4;
+/// Doubts gather this long before a dump.
+const DUMP_DELAY: Duration = Duration::from_millis(20);
+/// A dump is followed by this many times its own duration without one.
+const DUMP_SHARE: u32 = 9;
+/// A failed dump is tried again after.
+const DUMP_RETRY: Duration = Duration::from_secs(1);
+/// Datagrams taken in a row before others get their turn.
+const BATCH: usize = 512;
+
+pub(super) struct Follower<'a> {
+    kernel: &'a Kernel,
+    events: Socket,
+    dump: Option<Running>,
+    /// No dump has been applied yet: there is nothing to publish.
+    blind: bool,
+    dump_due: Option<Instant>,
+    no_dump_before: Instant,
+    publish_due: Option<Instant>,
+    no_publication_before: Instant,
+    unexpanded: usize,
+    ticks: Interval,
+}
+
+/// A dump in progress and what was notified meanwhile.
+struct Running {
+    dumper: Dumper,
+    started: Instant,
+    meanwhile: Vec<Event>,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn start(kernel: &'a Kernel) -> Result<Self, KernelError> {
+        let events = Socket::listen().map_err(KernelError::Listen)?;
+        let now = Instant::now();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut follower = Self {
+            kernel,
+            events,
+            dump: None,
+            blind: true,
+            dump_due: None,
+            no_dump_before: now,
+            publish_due: None,
+            no_publication_before: now,
+            unexpanded: 0,
+            ticks,
+        };
+        follower.start_dump().map_err(KernelError::Dump)?;
+        Ok(follower)
+    }
+
+    pub(super) async fn run(mut self, mut on_routing: impl FnMut(Routing)) -> Result<(), KernelError> {
+        loop {
+            let publish = at(self.publish_due.filter(|_| !self.blind));
+            let dump = at(self.dump_due.filter(|_| self.dump.is_none()));
+            tokio::select! {
+                received = self.events.receive() => {
+                    let first = received.map(|datagram| Some(events_in(datagram)));
+                    self.notified(first)?;
+                }
+                dumped = advance(self.dump.as_mut()) => self.dumped(dumped)?,
+                () = publish => self.publish(&mut on_routing)?,
+                () = dump => {
+                    self.dump_due = None;
+                    if let Err(error) = self.start_dump() {
+                        self.dump_failed(&error);
+                    }
+                }
+                _ = self.ticks.tick() => {
+                    let changes = self.kernel.with(|exchange| exchange.tick(Instant::now()));
+                    self.note(&changes);
+                }
+            }
+            self.kernel.ask();
+        }
+    }
+
+    fn notified(&mut self, first: Received) -> Result<(), KernelError> {
+        let mut received = first;
+        for _ in 0..BATCH {
+            if !self.received(received)? {
+                return Ok(());
+            }
+            received = self.events.try_receive().map(|datagram| datagram.map(events_in));
+        }
+        self.received(received).map(drop)
+    }
+
+    /// Whether there was anything.
+    fn received(&mut self, received: Received) -> Result<bool, KernelError> {
+        match received {
+            Ok(None) => return Ok(false),
+            Ok(Some(batch)) => self.take(batch),
+            Err(ReceiveError::Overrun) => {
+                tracing::warn!("notifications of the kernel were lost: reading everything again");
+                self.kernel.with(|exchange| exchange.counters.netlink_overruns += 1);
+                self.doubt();
+            }
+            Err(ReceiveError::Io(error)) => return Err(KernelError::Listen(error)),
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, batch: Batch) {
+        if batch.unreadable > 0 {
+            self.unreadable(batch.unreadable);
+        }
+        for event in batch.events {
+            if let Some(running) = &mut self.dump {
+                running.meanwhile.push(event.clone());
+            }
+            self.apply(event);
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let changes = self.kernel.with(|exchange| exchange.apply(event, Instant::now()));
+        self.note(&changes);
+    }
+
+    fn note(&mut self, changes: &Changes) {
+        if changes.routing && self.publish_due.is_none() {
+            self.publish_due = Some(self.no_publication_before);
+        }
+        if changes.doubt {
+            self.doubt();
+        }
+    }
+
+    fn doubt(&mut self) {
+        let due = (Instant::now() + DUMP_DELAY).max(self.no_dump_before);
+        self.dump_due.get_or_insert(due);
+    }
+
+    fn start_dump(&mut self) -> std::io::Result<()> {
+        let dumper = Dumper::start()?;
+        self.dump = Some(Running { dumper, started: Instant::now(), meanwhile: Vec::new() });
+        Ok(())
+    }
+
+    fn dumped(&mut self, result: std::io::Result<Option<Dumped>>) -> Result<(), KernelError> {
+        let dumped = match result {
+            Ok(None) => return Ok(()),
+            Ok(Some(dumped)) => dumped,
+            Err(error) if self.blind => return Err(KernelError::Dump(error)),
+            Err(error) => {
+                self.dump = None;
+                self.dump_failed(&error);
+                return Ok(());
+            }
+        };
+        let running = self.dump.take().expect("a result comes from a running dump");
+        if dumped.unreadable > 0 {
+            self.unreadable(dumped.unreadable);
+        }
+        self.apply(Event::Dump(Box::new(dumped.dump)));
+        for event in running.meanwhile {
+            self.apply(event);
+        }
+        let took = running.started.elapsed();
+        self.no_dump_before = Instant::now() + took * DUMP_SHARE;
+        if dumped.doubtful {
+            self.doubt();
+        }
+        self.kernel.with(|exchange| exchange.counters.netlink_dumps += 1);
+        if std::mem::take(&mut self.blind) {
+            self.publish_due = Some(self.no_publication_before);
+            let destinations = self.kernel.with(|exchange| exchange.state.destinations());
+            tracing::info!(destinations, took_ms = took.as_millis(), "kernel routing read");
+        }
+        self.warn_of_unexpanded();
+        Ok(())
+    }
+
+    fn dump_failed(&mut self, error: &std::io::Error) {
+        tracing::warn!(%error, "cannot read the kernel's routing again: trying once more in a second");
+        self.dump_due = Some(Instant::now() + DUMP_RETRY);
+    }
+
+    fn publish(&mut self, on_routing: &mut impl FnMut(Routing)) -> Result<(), KernelError> {
+        let started = Instant::now();
+        self.publish_due = None;
+        // Reading from a deleted TAP does not fail, it waits for ever: the links tell.
+        let lost = |twin: &&Arc<Twin>| !self.kernel.with(|exchange| exchange.state.exists(twin.settings().index));
+        if let Some(twin) = self.kernel.twins.iter().find(lost) {
+            return Err(KernelError::TwinLost { name: twin.name().to_owned() });
+        }
+        on_routing(self.kernel.with(|exchange| exchange.state.routing()));
+        let pause = (started.elapsed() * PUBLISH_SHARE).max(PUBLISH_INTERVAL);
+        self.no_publication_before = Instant::now() + pause;
+        Ok(())
+    }
+
+    fn unreadable(&self, messages: usize) {
+        tracing::warn!(messages, "skipped messages of the kernel that could not be read");
+        self.kernel.with(|exchange| exchange.counters.netlink_unreadable += messages as u64);
+    }
+
+    fn warn_of_unexpanded(&mut self) {
+        let routes = self.kernel.with(|exchange| exchange.state.unexpanded_routes());
+        if routes > 0 && self.unexpanded == 0 {
+            tracing::warn!(
+                routes,
+                "routes name nexthop objects without their hops and are not used: \
+                 set net.ipv4.nexthop_compat_mode=1"
+            );
+        }
+        self.unexpanded = routes;
+    }
+}
+
+/// What a look at the socket gave, if anything.
+type Received = Result<Option<Batch>, ReceiveError>;
+
+/// The readable content of one datagram.
+struct Batch {
+    events: Vec<Event>,
+    unreadable: usize,
+}
+
+fn events_in(datagram: &[u8]) -> Batch {
+    let mut batch = Batch { events: Vec::new(), unreadable: 0 };
+    for message in Messages(datagram) {
+        match decode::event(message) {
+            Ok(event) => batch.events.extend(event),
+            Err(decode::Malformed) => batch.unreadable += 1,
+        }
+    }
+    batch
+}
+
+async fn advance(dump: Option<&mut Running>) -> std::io::Result<Option<Dumped>> {
+    match dump {
+        Some(running) => running.dumper.advance().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

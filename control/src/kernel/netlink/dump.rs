@@ -1,0 +1,110 @@
+//! Asking the kernel for everything, one datagram at a time, so that notifications are read in between.
+
+use std::io;
+
+use super::attribute::Messages;
+use super::decode;
+use super::request::{
+    AF_INET, AF_INET6, AF_UNSPEC, RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE, Request,
+};
+use super::socket::{NLMSG_DONE, NLMSG_ERROR, ReceiveError, Socket, error_of};
+use crate::kernel::event::{Dump, Event};
+
+/// What is asked, in this order: links first, for the others refer to them.
+const QUESTIONS: [(u16, u8); 5] = [
+    (RTM_GETLINK, AF_UNSPEC),
+    (RTM_GETADDR, AF_UNSPEC),
+    (RTM_GETNEIGH, AF_UNSPEC),
+    (RTM_GETROUTE, AF_INET),
+    (RTM_GETROUTE, AF_INET6),
+];
+/// Set by the kernel when something changed while it dumped.
+const NLM_F_DUMP_INTR: u16 = 0x10;
+
+/// A dump in progress.
+pub(in crate::kernel) struct Dumper {
+    socket: Socket,
+    asked: usize,
+    collected: Dump,
+    doubtful: bool,
+    unreadable: usize,
+}
+
+/// A finished dump.
+pub(in crate::kernel) struct Dumped {
+    /// What it found.
+    pub(in crate::kernel) dump: Dump,
+    /// The kernel says it changed meanwhile: good enough to go on with, to be repeated before long.
+    pub(in crate::kernel) doubtful: bool,
+    /// Records that could not be read.
+    pub(in crate::kernel) unreadable: usize,
+}
+
+impl Dumper {
+    /// Asks the first question.
+    pub(in crate::kernel) fn start() -> io::Result<Self> {
+        let dumper = Self {
+            socket: Socket::ask()?,
+            asked: 0,
+            collected: Dump::default(),
+            doubtful: false,
+            unreadable: 0,
+        };
+        dumper.ask()?;
+        Ok(dumper)
+    }
+
+    /// Reads on; the result is there once all questions are answered. Cancel-safe.
+    pub(in crate::kernel) async fn advance(&mut self) -> io::Result<Option<Dumped>> {
+        let datagram = match self.socket.receive().await {
+            Ok(datagram) => datagram,
+            Err(ReceiveError::Overrun) => return Err(io::Error::other("the kernel's answer was cut short")),
+            Err(ReceiveError::Io(error)) => return Err(error),
+        };
+        let mut answered = false;
+        for message in Messages(datagram) {
+            if message.sequence != sequence(self.asked) {
+                continue;
+            }
+            self.doubtful |= message.flags & NLM_F_DUMP_INTR != 0;
+            match message.kind {
+                NLMSG_DONE | NLMSG_ERROR => {
+                    error_of(message.payload)?;
+                    answered = true;
+                }
+                _ => match decode::event(message) {
+                    Ok(event) => collect(&mut self.collected, event),
+                    Err(decode::Malformed) => self.unreadable += 1,
+                },
+            }
+        }
+        if answered {
+            self.asked += 1;
+            if self.asked == QUESTIONS.len() {
+                let dump = std::mem::take(&mut self.collected);
+                return Ok(Some(Dumped { dump, doubtful: self.doubtful, unreadable: self.unreadable }));
+            }
+            self.ask()?;
+        }
+        Ok(None)
+    }
+
+    fn ask(&self) -> io::Result<()> {
+        let (kind, family) = QUESTIONS[self.asked];
+        self.socket.send(Request::dump(kind, family, sequence(self.asked)))
+    }
+}
+
+fn sequence(asked: usize) -> u32 {
+    u32::try_from(asked + 1).expect("a handful of questions")
+}
+
+fn collect(dump: &mut Dump, event: Option<Event>) {
+    match event {
+        Some(Event::Link(link)) => dump.links.push(link),
+        Some(Event::Address(address)) => dump.addresses.push(address),
+        Some(Event::Neighbor(neighbor)) => dump.neighbors.push(neighbor),
+        Some(Event::Route { route, .. }) => dump.routes.push(route),
+        _ => {}
+    }
+}

@@ -1,0 +1,120 @@
+//! Requests to the kernel, as bytes.
+
+use std::net::IpAddr;
+
+use dataplane::table::routing::MacAddress;
+
+use super::attribute::{MESSAGE_HEADER, padded};
+
+pub(in crate::kernel) const RTM_GETLINK: u16 = 18;
+const RTM_SETLINK: u16 = 19;
+pub(in crate::kernel) const RTM_GETADDR: u16 = 22;
+pub(in crate::kernel) const RTM_GETROUTE: u16 = 26;
+const RTM_NEWNEIGH: u16 = 28;
+pub(in crate::kernel) const RTM_GETNEIGH: u16 = 30;
+
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_ACK: u16 = 0x4;
+const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_REPLACE: u16 = 0x100;
+const NLM_F_CREATE: u16 = 0x400;
+
+pub(in crate::kernel) const AF_UNSPEC: u8 = 0;
+pub(in crate::kernel) const AF_INET: u8 = 2;
+pub(in crate::kernel) const AF_INET6: u8 = 10;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_MTU: u16 = 4;
+const IFLA_EXT_MASK: u16 = 29;
+const IFLA_CARRIER: u16 = 33;
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+const IFF_UP: u32 = 1;
+
+const NDA_DST: u16 = 1;
+const NTF_USE: u8 = 1;
+
+/// One request under construction.
+pub(in crate::kernel) struct Request(Vec<u8>);
+
+impl Request {
+    /// Everything of one kind and family.
+    pub(in crate::kernel) fn dump(kind: u16, family: u8, sequence: u32) -> Self {
+        let mut request = Self::new(kind, NLM_F_DUMP, sequence);
+        match kind {
+            RTM_GETLINK => {
+                request.interface(0, 0, 0);
+                request.attribute(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+            }
+            RTM_GETADDR => request.raw(&[family, 0, 0, 0, 0, 0, 0, 0]),
+            // rtmsg and ndmsg are both 12 bytes that start with the family.
+            _ => request.raw(&[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        }
+        request
+    }
+
+    /// Gives an interface its Ethernet address and MTU and brings it up.
+    pub(in crate::kernel) fn bring_up(index: u32, mac: MacAddress, mtu: u16) -> Self {
+        let mut request = Self::new(RTM_SETLINK, NLM_F_ACK, 1);
+        request.interface(index, IFF_UP, IFF_UP);
+        request.attribute(IFLA_ADDRESS, &mac.0);
+        request.attribute(IFLA_MTU, &u32::from(mtu).to_ne_bytes());
+        request
+    }
+
+    /// Gives an interface carrier, or takes it away.
+    pub(in crate::kernel) fn carrier(index: u32, carrier: bool) -> Self {
+        let mut request = Self::new(RTM_SETLINK, NLM_F_ACK, 1);
+        request.interface(index, 0, 0);
+        request.attribute(IFLA_CARRIER, &[u8::from(carrier)]);
+        request
+    }
+
+    /// `ip neigh replace ADDRESS dev INDEX use`: as if the kernel itself had a packet for the neighbour.
+    pub(in crate::kernel) fn use_neighbor(index: u32, address: IpAddr) -> Self {
+        let mut request = Self::new(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, 1);
+        let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+        request.raw(&[family, 0, 0, 0]);
+        request.raw(&index.to_ne_bytes());
+        request.raw(&[0, 0, NTF_USE, 0]);
+        match address {
+            IpAddr::V4(v4) => request.attribute(NDA_DST, &v4.octets()),
+            IpAddr::V6(v6) => request.attribute(NDA_DST, &v6.octets()),
+        }
+        request
+    }
+
+    /// The finished message.
+    pub(in crate::kernel) fn bytes(mut self) -> Vec<u8> {
+        let length = u32::try_from(self.0.len()).expect("requests are a few dozen bytes");
+        self.0[0..4].copy_from_slice(&length.to_ne_bytes());
+        self.0
+    }
+
+    fn new(kind: u16, flags: u16, sequence: u32) -> Self {
+        let mut bytes = vec![0; MESSAGE_HEADER];
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
+        bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        Self(bytes)
+    }
+
+    /// ifinfomsg.
+    fn interface(&mut self, index: u32, flags: u32, change: u32) {
+        self.raw(&[AF_UNSPEC, 0, 0, 0]);
+        self.raw(&index.to_ne_bytes());
+        self.raw(&flags.to_ne_bytes());
+        self.raw(&change.to_ne_bytes());
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn attribute(&mut self, kind: u16, value: &[u8]) {
+        let length = u16::try_from(4 + value.len()).expect("attributes are a few bytes");
+        self.raw(&length.to_ne_bytes());
+        self.raw(&kind.to_ne_bytes());
+        self.raw(value);
+        self.0.resize(padded(self.0.len()), 0);
+    }
+}

@@ -1,0 +1,391 @@
+//! The kernel's state as the relay sees it: events go in, a [`Routing`] comes out.
+//!
+//! No netlink, no clock, no I/O: the same events at the same times give the same result.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use dataplane::table::routing::{Interface, InterfaceId, MacAddress, Neighbor, NeighborState, Routing};
+
+use super::event::{Address, Dump, Event, NeighborEntry, Reachability};
+use super::interfaces::{Interfaces, LinkChange, TwinSettings};
+use super::routes::{RouteTable, Trust};
+
+/// How long a silent neighbour that is no route's gateway counts as failed. Afterwards it is unknown again, and the next
+/// packet for it has it resolved anew, as in the kernel. Gateways stay failed until they answer: they are probed in
+/// the background, so that multipath routes do not try dead ones with live traffic.
+pub const FAILED_HOLD: Duration = Duration::from_secs(5);
+
+/// What a caller has to do after [`KernelState::apply`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// [`KernelState::routing`] may give something new.
+    pub routing: bool,
+    /// The state may not be the kernel's any more: dump it again.
+    pub doubt: bool,
+    /// Neighbours on our interfaces that were heard of, in order.
+    pub neighbors: Vec<NeighborChange>,
+}
+
+/// News of one neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeighborChange {
+    /// The ifindex it is on.
+    pub index: u32,
+    /// The same as the dataplane knows it.
+    pub interface: InterfaceId,
+    /// Its address.
+    pub address: IpAddr,
+    /// What is known of it now.
+    pub news: News,
+}
+
+/// What is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Its link-layer address is known. `stale`: and nobody will confirm it unless asked.
+    Resolved {
+        /// The link-layer address.
+        mac: MacAddress,
+        /// NUD_STALE.
+        stale: bool,
+    },
+    /// It does not answer. `gateway`: and routes go through it.
+    Failed {
+        /// Whether it is to be probed again.
+        gateway: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    state: State,
+    since: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Resolved(MacAddress),
+    Failed,
+    /// Failed, but its time is up: unknown to the dataplane, and a dump that still says failed is no news.
+    Forgotten,
+}
+
+/// How an event reached us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// It just happened.
+    Now,
+    /// It was so when we asked.
+    OnRequest,
+}
+
+/// The kernel's state.
+#[derive(Debug)]
+pub struct KernelState {
+    interfaces: Interfaces,
+    /// By interface, in the order they became known.
+    addresses: BTreeMap<u32, Vec<Address>>,
+    neighbors: BTreeMap<(u32, IpAddr), Known>,
+    /// Failed neighbours in the order of their failing.
+    failed: VecDeque<(Instant, u32, IpAddr)>,
+    routes: RouteTable,
+}
+
+impl KernelState {
+    /// Nothing but the twins.
+    #[must_use]
+    pub fn new(twins: Vec<TwinSettings>) -> Self {
+        Self {
+            interfaces: Interfaces::new(twins),
+            addresses: BTreeMap::new(),
+            neighbors: BTreeMap::new(),
+            failed: VecDeque::new(),
+            routes: RouteTable::default(),
+        }
+    }
+
+    /// Takes in what the kernel said.
+    pub fn apply(&mut self, event: Event, now: Instant, changes: &mut Changes) {
+        match event {
+            Event::Link(link) => {
+                let index = link.index;
+                let change = self.interfaces.apply(link);
+                self.link_changed(index, change, changes);
+            }
+            Event::LinkRemoved { index } => {
+                self.addresses.remove(&index);
+                self.neighbors.retain(|(on, _), _| *on != index);
+                let change = self.interfaces.remove(index);
+                self.link_changed(index, change, changes);
+            }
+            Event::Address(address) => self.address(address, changes),
+            Event::AddressRemoved(address) => self.address_removed(&address, changes),
+            Event::Neighbor(neighbor) => self.neighbor(&neighbor, Told::Now, now, changes),
+            Event::NeighborRemoved { index, address } => {
+                let known = self.neighbors.remove(&(index, address));
+                changes.routing |= known.is_some_and(|known| known.state != State::Forgotten);
+            }
+            Event::Route { route, placement } => {
+                changes.routing = true;
+                changes.doubt |= self.routes.insert(route, placement) == Trust::Doubt;
+            }
+            Event::RouteRemoved(route) => {
+                changes.routing = true;
+                changes.doubt |= self.routes.remove(&route) == Trust::Doubt;
+            }
+            Event::NextHopObject { id } => changes.doubt |= self.routes.uses_object(id),
+            Event::Dump(dump) => self.replace(*dump, now, changes),
+        }
+    }
+
+    /// Lets time pass: neighbours that failed long ago become unknown.
+    pub fn tick(&mut self, now: Instant, changes: &mut Changes) {
+        while let Some((since, index, address)) = self.failed.front().copied() {
+            if now.saturating_duration_since(since) < FAILED_HOLD {
+                break;
+            }
+            self.failed.pop_front();
+            let latest = |known: &Known| known.state == State::Failed && known.since == since;
+            if !self.neighbors.get(&(index, address)).is_some_and(latest) {
+                continue;
+            }
+            if self.routes.is_gateway(index, address) {
+                self.fail(index, address, now);
+                self.tell(index, address, News::Failed { gateway: true }, changes);
+            } else {
+                self.neighbors.insert((index, address), Known { state: State::Forgotten, since });
+                changes.routing = true;
+            }
+        }
+    }
+
+    /// The state as the dataplane's tables are built from it.
+    #[must_use]
+    pub fn routing(&self) -> Routing {
+        let interfaces: Vec<Interface> =
+            self.interfaces.ours().into_iter().filter_map(|index| self.interface_at(index)).collect();
+        let ipv4_first = interfaces.iter().find_map(|interface| interface.ipv4_source);
+        let ipv6_first = interfaces.iter().find_map(|interface| interface.ipv6_source);
+        let loopback = self.interfaces.loopback();
+        Routing {
+            ipv4_source: loopback.and_then(|lo| self.ipv4_source(lo)).or(ipv4_first),
+            ipv6_source: loopback.and_then(|lo| self.ipv6_source(lo)).or(ipv6_first),
+            neighbors: self.neighbors.iter().filter_map(|(key, known)| self.visible(*key, *known)).collect(),
+            routes: self.routes.best(&self.interfaces.exits()),
+            interfaces,
+        }
+    }
+
+    /// An interface of ours, as long as it exists.
+    #[must_use]
+    pub fn interface(&self, id: InterfaceId) -> Option<Interface> {
+        self.interface_at(self.interfaces.index(id)?)
+    }
+
+    /// Its ifindex.
+    #[must_use]
+    pub fn index(&self, id: InterfaceId) -> Option<u32> {
+        self.interfaces.index(id)
+    }
+
+    /// The link-layer address of a neighbour, if it is known.
+    #[must_use]
+    pub fn resolved(&self, interface: InterfaceId, address: IpAddr) -> Option<MacAddress> {
+        let index = self.interfaces.index(interface)?;
+        match self.neighbors.get(&(index, address))?.state {
+            State::Resolved(mac) => Some(mac),
+            State::Failed | State::Forgotten => None,
+        }
+    }
+
+    /// Whether there is such a link.
+    #[must_use]
+    pub fn exists(&self, index: u32) -> bool {
+        self.interfaces.exists(index)
+    }
+
+    /// Name of an interface, for the log.
+    #[must_use]
+    pub fn name(&self, index: u32) -> &str {
+        self.interfaces.name(index)
+    }
+
+    /// How many destinations have routes.
+    #[must_use]
+    pub fn destinations(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Routes that cannot be used because the kernel does not tell their hops.
+    #[must_use]
+    pub fn unexpanded_routes(&self) -> usize {
+        self.routes.unexpanded()
+    }
+
+    fn link_changed(&mut self, index: u32, change: LinkChange, changes: &mut Changes) {
+        if change.went_down {
+            self.routes.interface_down(index);
+        }
+        changes.routing |= change.visible;
+        changes.doubt |= change.routes_in_doubt;
+    }
+
+    fn replace(&mut self, dump: Dump, now: Instant, changes: &mut Changes) {
+        changes.routing |= self.interfaces.replace(dump.links);
+        changes.routing |= self.replace_addresses(dump.addresses);
+        changes.routing |= self.routes.replace(dump.routes);
+        let present: HashSet<_> =
+            dump.neighbors.iter().map(|neighbor| (neighbor.index, neighbor.address)).collect();
+        let before = self.neighbors.len();
+        self.neighbors.retain(|key, _| present.contains(key));
+        changes.routing |= self.neighbors.len() < before;
+        for neighbor in &dump.neighbors {
+            self.neighbor(neighbor, Told::OnRequest, now, changes);
+        }
+    }
+
+    /// Keeps the order in which addresses became known: the source of ICMP errors shall not change with a dump.
+    fn replace_addresses(&mut self, dumped: Vec<Address>) -> bool {
+        let mut order = HashMap::new();
+        for (position, address) in self.addresses.values().flatten().enumerate() {
+            order.insert(key(address), position);
+        }
+        let before = std::mem::take(&mut self.addresses);
+        for address in dumped {
+            self.put_address(address);
+        }
+        for addresses in self.addresses.values_mut() {
+            addresses.sort_by_key(|address| order.get(&key(address)).copied().unwrap_or(usize::MAX));
+        }
+        self.addresses != before
+    }
+
+    fn address(&mut self, address: Address, changes: &mut Changes) {
+        let ipv4 = address.address.is_ipv4();
+        let new = self.put_address(address);
+        changes.routing |= new;
+        // The first IPv4 address of an interface revives its routes without a word.
+        changes.doubt |= new && ipv4;
+    }
+
+    fn address_removed(&mut self, address: &Address, changes: &mut Changes) {
+        let Some(addresses) = self.addresses.get_mut(&address.index) else { return };
+        let before = addresses.len();
+        addresses.retain(|known| key(known) != key(address));
+        let gone = addresses.len() < before;
+        if addresses.is_empty() {
+            self.addresses.remove(&address.index);
+        }
+        changes.routing |= gone;
+        // IPv4 routes with this preferred source, or over an interface without addresses, go without a word.
+        changes.doubt |= gone && address.address.is_ipv4();
+    }
+
+    fn put_address(&mut self, address: Address) -> bool {
+        let addresses = self.addresses.entry(address.index).or_default();
+        match addresses.iter_mut().find(|known| key(known) == key(&address)) {
+            Some(known) if *known == address => false,
+            Some(known) => {
+                *known = address;
+                true
+            }
+            None => {
+                addresses.push(address);
+                true
+            }
+        }
+    }
+
+    fn neighbor(&mut self, neighbor: &NeighborEntry, told: Told, now: Instant, changes: &mut Changes) {
+        let (index, address) = (neighbor.index, neighbor.address);
+        if address.is_multicast() {
+            return;
+        }
+        let before = self.neighbors.get(&(index, address)).map(|known| known.state);
+        match (neighbor.reachability, neighbor.mac) {
+            (Reachability::Failed, _) => {
+                if told == Told::OnRequest && matches!(before, Some(State::Failed | State::Forgotten)) {
+                    return;
+                }
+                self.fail(index, address, now);
+                let gateway = self.routes.is_gateway(index, address);
+                self.tell(index, address, News::Failed { gateway }, changes);
+            }
+            (Reachability::None | Reachability::Incomplete, _) | (_, None) => {
+                // Being asked for again is no news of one that has failed: it stays so until it answers or its
+                // time is up.
+                if before != Some(State::Failed) {
+                    self.neighbors.remove(&(index, address));
+                }
+            }
+            (reachability, Some(mac)) => {
+                let stale = reachability == Reachability::Stale;
+                self.neighbors.insert((index, address), Known { state: State::Resolved(mac), since: now });
+                self.tell(index, address, News::Resolved { mac, stale }, changes);
+            }
+        }
+        let after = self.neighbors.get(&(index, address)).map(|known| known.state);
+        changes.routing |= before != after;
+    }
+
+    fn fail(&mut self, index: u32, address: IpAddr, now: Instant) {
+        self.neighbors.insert((index, address), Known { state: State::Failed, since: now });
+        self.failed.push_back((now, index, address));
+    }
+
+    fn tell(&self, index: u32, address: IpAddr, news: News, changes: &mut Changes) {
+        if let Some(interface) = self.interfaces.id(index) {
+            changes.neighbors.push(NeighborChange { index, interface, address, news });
+        }
+    }
+
+    fn visible(&self, (index, address): (u32, IpAddr), known: Known) -> Option<Neighbor> {
+        let interface = self.interfaces.id(index)?;
+        self.interfaces.describe(index)?;
+        let state = match known.state {
+            State::Resolved(mac) => NeighborState::Resolved(mac),
+            State::Failed => NeighborState::Failed,
+            State::Forgotten => return None,
+        };
+        Some(Neighbor { interface, address, state })
+    }
+
+    fn interface_at(&self, index: u32) -> Option<Interface> {
+        let mut interface = self.interfaces.describe(index)?;
+        interface.ipv4_source = self.ipv4_source(index);
+        interface.ipv6_source = self.ipv6_source(index);
+        Some(interface)
+    }
+
+    /// The first primary address.
+    fn ipv4_source(&self, index: u32) -> Option<Ipv4Addr> {
+        self.usable_addresses(index).filter(|address| !address.secondary).find_map(|address| {
+            match address.address {
+                IpAddr::V4(v4) if !v4.is_loopback() => Some(v4),
+                _ => None,
+            }
+        })
+    }
+
+    /// The first address that duplicate address detection has passed and that is not deprecated.
+    fn ipv6_source(&self, index: u32) -> Option<Ipv6Addr> {
+        self.usable_addresses(index).filter(|address| !address.deprecated).find_map(|address| {
+            match address.address {
+                IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local() => Some(v6),
+                _ => None,
+            }
+        })
+    }
+
+    fn usable_addresses(&self, index: u32) -> impl Iterator<Item = &Address> {
+        let addresses = self.addresses.get(&index).map_or(&[][..], Vec::as_slice);
+        addresses.iter().filter(|address| address.global && !address.tentative)
+    }
+}
+
+/// The kernel's key of an address.
+fn key(address: &Address) -> (u32, IpAddr, u8) {
+    (address.index, address.address, address.prefix_length)
+}

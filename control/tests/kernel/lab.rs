@@ -1,0 +1,173 @@
+//! A namespace with two twins, the kernel side running, and the last published routing.
+
+use std::process::{Child, Command};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use control::kernel::{Bell, Kernel, KernelError, Rings, Twin};
+use dataplane::exception::{inject_ring, punt_ring};
+use dataplane::table::routing::{MacAddress, PortId, RouteAction, Routing};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::{sleep, timeout};
+
+use super::wire::Wire;
+
+const INSIDE: &str = "BORDERLINE_KERNEL_TEST";
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs `test` in a new network namespace, by running this program once more for the test called `name`.
+pub(crate) fn in_namespace(name: &str, test: impl Future<Output = ()> + 'static) {
+    if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, test);
+        return;
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    if !status.lines().any(|line| line.starts_with("Uid:\t0\t")) {
+        println!("{name} skipped: needs root for a network namespace");
+        return;
+    }
+    let me = std::env::current_exe().unwrap();
+    let ended = Command::new("unshare")
+        .arg("--net")
+        .arg(me)
+        .args(["--exact", name, "--nocapture", "--include-ignored"])
+        .env(INSIDE, name)
+        .status()
+        .unwrap();
+    assert!(ended.success(), "{name} failed in its namespace");
+}
+
+/// Runs a shell command to its end; what it printed, errors included.
+pub(crate) fn sh(command: &str) -> String {
+    let output = Command::new("sh").args(["-ec", command]).output().unwrap();
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}: {text}");
+    text
+}
+
+/// Starts a program that is waited for later.
+pub(crate) fn spawn(program: &str, arguments: &[&str]) -> Child {
+    Command::new(program).args(arguments).spawn().unwrap()
+}
+
+pub(crate) struct Lab {
+    pub(crate) twins: Vec<Arc<Twin>>,
+    pub(crate) kernel: Rc<Kernel>,
+    pub(crate) wires: Vec<Wire>,
+    published: watch::Receiver<Routing>,
+    running: JoinHandle<Result<(), KernelError>>,
+}
+
+impl Lab {
+    /// Twins bl-v4 (port 0) and bl-v6 (port 1), one worker each for the rings.
+    pub(crate) async fn start() -> Self {
+        // Until its link-local address has passed duplicate address detection the kernel solicits nobody.
+        sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad");
+        let (mut twins, mut wires) = (Vec::new(), Vec::new());
+        let mut rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
+        for (port, name) in (0..).zip(["v4", "v6"]) {
+            let mac = MacAddress([2, 0, 0, 0, 1, port]);
+            let port = PortId(u16::from(port));
+            twins.push(Arc::new(Twin::create(name, port, mac, 1500).await.unwrap()));
+            let (punt_sender, punt_receiver) = punt_ring(1 << 20, rings.bell.doorbell());
+            let (inject_sender, inject_receiver) = inject_ring(1 << 20);
+            rings.punts.push(punt_receiver);
+            rings.injects.push(inject_sender);
+            wires.push(Wire::new(port, mac, punt_sender, inject_receiver));
+        }
+        let kernel = Rc::new(Kernel::new(twins.clone(), rings).unwrap());
+        let (publish, mut published) = watch::channel(Routing::default());
+        let runner = Rc::clone(&kernel);
+        let running = tokio::task::spawn_local(async move {
+            let on_routing = move |routing| drop(publish.send(routing));
+            runner.run(on_routing, std::future::pending()).await
+        });
+        timeout(PATIENCE, published.changed()).await.expect("the first routing").unwrap();
+        Self { twins, kernel, wires, published, running }
+    }
+
+    /// The same with 192.0.2.1/24 on bl-v4 and 2001:db8::1/64 on bl-v6.
+    pub(crate) async fn addressed() -> Self {
+        let mut lab = Self::start().await;
+        sh("ip addr add 192.0.2.1/24 dev bl-v4; ip addr add 2001:db8::1/64 dev bl-v6 nodad");
+        lab.until("addresses", |routing| {
+            routing.interfaces.iter().any(|interface| interface.ipv6_source.is_some())
+        })
+        .await;
+        lab
+    }
+
+    pub(crate) fn routing(&self) -> Routing {
+        self.published.borrow().clone()
+    }
+
+    /// Waits for a routing that `reached` likes.
+    pub(crate) async fn until(&mut self, what: &str, reached: impl FnMut(&Routing) -> bool) -> Routing {
+        self.until_within(PATIENCE, what, reached).await
+    }
+
+    pub(crate) async fn until_within(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        reached: impl FnMut(&Routing) -> bool,
+    ) -> Routing {
+        match timeout(limit, self.published.wait_for(reached)).await {
+            Ok(routing) => return routing.expect("the kernel side runs").clone(),
+            Err(_) => eprintln!("counters: {:?}", self.kernel.counters()),
+        }
+        let published = self.routing();
+        let shown = &published.routes[..published.routes.len().min(40)];
+        panic!("{what}: not within {limit:?}; {:#?} {:#?} {shown:#?}", published.interfaces, published.neighbors);
+    }
+
+    /// Waits until the best route of a destination does what is expected.
+    pub(crate) async fn until_route(
+        &mut self,
+        destination: &str,
+        expected: impl Fn(&Routing) -> Option<RouteAction>,
+    ) -> Routing {
+        let prefix = destination.parse().unwrap();
+        self.until(destination, |routing| {
+            let found = routing.routes.iter().find(|route| route.destination == prefix);
+            found.map(|route| route.action.clone()) == expected(routing)
+        })
+        .await
+    }
+
+    /// Lets the wires answer until `reached`.
+    pub(crate) async fn play(&mut self, limit: Duration, mut reached: impl FnMut(&Self) -> bool) {
+        let started = Instant::now();
+        while !reached(self) {
+            let counters = self.kernel.counters();
+            assert!(started.elapsed() < limit, "not within {limit:?}: {counters:?} {:#?}", self.routing());
+            self.wires.iter_mut().for_each(Wire::answer);
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Compares what notifications led to with what a follower started now reads.
+    pub(crate) async fn assert_in_step(&mut self) {
+        sleep(Duration::from_millis(300)).await;
+        let followed = self.routing();
+        let bell = Bell::new();
+        let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell };
+        let fresh = Kernel::new(self.twins.clone(), rings).unwrap();
+        let (publish, mut published) = watch::channel(Routing::default());
+        let on_routing = move |routing| drop(publish.send(routing));
+        let shutdown = async { drop(published.changed().await) };
+        // The second reader of the twins would take frames from the first: it ends with its first routing.
+        fresh.run(on_routing, shutdown).await.unwrap();
+        let read = published.borrow().clone();
+        assert_eq!(followed.routes, read.routes);
+        assert_eq!(followed.interfaces, read.interfaces);
+    }
+
+    pub(crate) async fn ended(&mut self) -> Result<(), KernelError> {
+        timeout(PATIENCE, &mut self.running).await.expect("the run ends").unwrap()
+    }
+}

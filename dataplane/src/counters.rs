@@ -1,0 +1,217 @@
+//! What a worker counts: one writer per cell, written to shared memory once per burst, summed by control.
+//!
+//! At every moment between two bursts `received + originated = sent + punted + dropped` holds, where originated
+//! is what the box adds: ICMP errors, the second and later fragments of a packet, and frames of the kernel.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+use crate::verdict::{DropReason, PuntReason, Verdict, reasons};
+
+reasons! {
+    /// Counts that are not the end of a packet.
+    Event {
+        /// Frames received.
+        Received = "received",
+        /// Bytes received, link-layer header included.
+        ReceivedBytes = "received_bytes",
+        /// Frames handed to a port.
+        Sent = "sent",
+        /// Bytes handed to a port, link-layer header included.
+        SentBytes = "sent_bytes",
+        /// ICMP errors originated by the relay.
+        OriginatedIcmpErrors = "originated_icmp_errors",
+        /// Second and later fragments made by the relay.
+        OriginatedFragments = "originated_fragments",
+        /// Frames of the kernel sent through a twin (ARP, ND, routing protocols, resolved first packets).
+        OriginatedKernel = "originated_kernel",
+        /// Packets translated from IPv4 to IPv6.
+        TranslatedV4ToV6 = "translated_v4_to_v6",
+        /// Packets translated from IPv6 to IPv4.
+        TranslatedV6ToV4 = "translated_v6_to_v4",
+        /// Packets turned round between two mapped hosts (RFC 7757 4.2.2).
+        Hairpinned = "hairpinned",
+        /// Packets forwarded without translation.
+        Native = "native",
+        /// Translated packets that were ICMP errors.
+        TranslatedIcmpErrors = "translated_icmp_errors",
+        /// Translated packet too big and fragmentation needed messages among them: path MTU discovery at work.
+        TranslatedPacketTooBig = "translated_packet_too_big",
+        /// Translated packets that were fragments.
+        TranslatedFragments = "translated_fragments",
+        /// Packets the relay had to fragment.
+        FragmentedPackets = "fragmented_packets",
+        /// ICMP errors not sent because of the rate limit: raise icmp_error_rate if this grows in peace time.
+        IcmpErrorsRateLimited = "icmp_errors_rate_limited",
+        /// ICMP errors not sent because icmp_errors is off.
+        IcmpErrorsOff = "icmp_errors_off",
+        /// ICMP errors not sent because the rules forbid one (about an ICMP error, a later fragment, ...).
+        IcmpErrorsForbidden = "icmp_errors_forbidden",
+        /// ICMP errors not sent for lack of a route, a source address or a buffer.
+        IcmpErrorsUnsendable = "icmp_errors_unsendable",
+        /// Bursts with at least one frame.
+        Bursts = "bursts",
+        /// TSC cycles spent on bursts with frames.
+        BusyCycles = "busy_cycles",
+        /// TSC cycles spent finding nothing to do, sleeping included.
+        IdleCycles = "idle_cycles",
+    }
+}
+
+const EVENTS: usize = Event::ALL.len();
+const PUNTS: usize = PuntReason::ALL.len();
+const DROPS: usize = DropReason::ALL.len();
+const CELLS: usize = EVENTS + PUNTS + DROPS;
+
+/// The counts of one worker, or of several added up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts([u64; CELLS]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; CELLS])
+    }
+}
+
+impl Counts {
+    /// Counts one event.
+    #[inline]
+    pub fn count(&mut self, event: Event) {
+        self.add(event, 1);
+    }
+
+    /// Adds to an event.
+    #[inline]
+    pub fn add(&mut self, event: Event, amount: u64) {
+        self.0[event.index()] += amount;
+    }
+
+    /// Counts how a packet ended.
+    #[inline]
+    pub fn end(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Sent => self.0[Event::Sent.index()] += 1,
+            Verdict::Punted(reason) => self.0[EVENTS + reason.index()] += 1,
+            Verdict::Dropped(reason) => self.0[EVENTS + PUNTS + reason.index()] += 1,
+        }
+    }
+
+    /// The count of an event.
+    #[must_use]
+    pub const fn event(&self, event: Event) -> u64 {
+        self.0[event.index()]
+    }
+
+    /// Packets punted for a reason.
+    #[must_use]
+    pub const fn punted(&self, reason: PuntReason) -> u64 {
+        self.0[EVENTS + reason.index()]
+    }
+
+    /// Packets dropped for a reason.
+    #[must_use]
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        self.0[EVENTS + PUNTS + reason.index()]
+    }
+
+    /// Packets the box added.
+    #[must_use]
+    pub fn originated(&self) -> u64 {
+        [Event::OriginatedIcmpErrors, Event::OriginatedFragments, Event::OriginatedKernel]
+            .iter()
+            .map(|event| self.event(*event))
+            .sum()
+    }
+
+    /// Packets punted, all reasons.
+    #[must_use]
+    pub fn all_punted(&self) -> u64 {
+        self.0[EVENTS..EVENTS + PUNTS].iter().sum()
+    }
+
+    /// Packets dropped, all reasons.
+    #[must_use]
+    pub fn all_dropped(&self) -> u64 {
+        self.0[EVENTS + PUNTS..].iter().sum()
+    }
+
+    /// Adds another worker's counts.
+    pub fn merge(&mut self, other: &Self) {
+        for (cell, more) in self.0.iter_mut().zip(&other.0) {
+            *cell += more;
+        }
+    }
+}
+
+/// One worker's counts as control sees them.
+pub struct CounterCells {
+    cells: CachePadded<[AtomicU64; CELLS]>,
+}
+
+impl Default for CounterCells {
+    fn default() -> Self {
+        Self { cells: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))) }
+    }
+}
+
+impl CounterCells {
+    /// Publishes a worker's counts. Only that worker calls this.
+    #[inline]
+    pub fn store(&self, counts: &Counts) {
+        for (cell, count) in self.cells.iter().zip(&counts.0) {
+            cell.store(*count, Ordering::Relaxed);
+        }
+    }
+
+    /// The counts as of the worker's last burst.
+    #[must_use]
+    pub fn load(&self) -> Counts {
+        Counts(std::array::from_fn(|cell| self.cells[cell].load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_cell() {
+        let mut counts = Counts::default();
+        for (amount, event) in (1..).zip(Event::ALL) {
+            counts.add(*event, amount);
+        }
+        for reason in PuntReason::ALL {
+            counts.end(Verdict::Punted(*reason));
+        }
+        for reason in DropReason::ALL {
+            counts.end(Verdict::Dropped(*reason));
+            counts.end(Verdict::Dropped(*reason));
+        }
+        let cells = CounterCells::default();
+        cells.store(&counts);
+        let mut sum = cells.load();
+        assert_eq!(sum, counts);
+        sum.merge(&counts);
+        for (amount, event) in (1..).zip(Event::ALL) {
+            assert_eq!(sum.event(*event), 2 * amount, "{}", event.name());
+        }
+        assert!(PuntReason::ALL.iter().all(|reason| sum.punted(*reason) == 2));
+        assert!(DropReason::ALL.iter().all(|reason| sum.dropped(*reason) == 4));
+        assert_eq!(sum.all_dropped(), 4 * DROPS as u64);
+        assert_eq!(sum.all_punted(), 2 * PUNTS as u64);
+    }
+
+    #[test]
+    fn names_are_unique_snake_case() {
+        let names: Vec<&str> = Event::ALL
+            .iter()
+            .map(|event| event.name())
+            .chain(PuntReason::ALL.iter().map(|reason| reason.name()))
+            .chain(DropReason::ALL.iter().map(|reason| reason.name()))
+            .collect();
+        let unique: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')));
+    }
+}

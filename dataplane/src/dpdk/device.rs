@@ -1,0 +1,237 @@
+//! The device string of a port: a PCI address or a virtual device, each with optional driver arguments after
+//! a comma.
+//!
+//! What is known here of single drivers serves error messages, and one workaround (`net_af_packet`, whose
+//! limits DPDK does not know). Seen on DPDK 22.11 and worth knowing when a laboratory is built:
+//!
+//! | driver | fragments | jumbo frames | queues | mbufs when idle |
+//! | --- | --- | --- | --- | --- |
+//! | `net_af_packet` | the kernel reassembles IPv4, and the driver cuts at `framesz` | with `framesz` | `qpairs` | 0 |
+//! | `net_af_xdp` | as sent | up to MTU 3542 | 1 on veth | 2048 per queue, lost when closed |
+//! | `net_memif` | as sent | by `bsize` or chained | 255 | 0 |
+//! | `net_tap` | as sent | no | 16 | descriptors less one, per queue |
+//! | `net_ring`, `net_null` | as sent | any | 16, 1024 | 0 |
+
+use std::fs;
+use std::path::PathBuf;
+
+/// Drivers through which a user process reaches a PCI card. The mlx and mana ones share it with the kernel.
+const USER_DRIVERS: &[&str] = &[
+    "vfio-pci",
+    "uio_pci_generic",
+    "igb_uio",
+    "mlx5_core",
+    "mlx4_core",
+    "mana",
+    "hv_netvsc",
+];
+
+/// A parsed device string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Device<'a> {
+    /// A card: `0000:3b:00.0` or `3b:00.0`, with or without arguments.
+    Pci(&'a str),
+    /// A virtual device: `net_af_packet0,iface=eth0`.
+    Virtual(&'a str),
+}
+
+impl<'a> Device<'a> {
+    /// Tells the kinds apart, or returns `None` for what is neither.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let name = text.split(',').next()?;
+        if name.is_empty() || text.contains(['\0', ' ', '\n']) {
+            None
+        } else if is_pci_address(name) {
+            Some(Self::Pci(text))
+        } else {
+            Some(Self::Virtual(text))
+        }
+    }
+
+    /// The name DPDK gives the port.
+    pub(super) fn port_name(self) -> String {
+        match self {
+            Self::Pci(text) => {
+                let address = text.split(',').next().unwrap_or(text).to_ascii_lowercase();
+                if address.matches(':').count() == 1 {
+                    format!("0000:{address}")
+                } else {
+                    address
+                }
+            }
+            Self::Virtual(text) => text.split(',').next().unwrap_or(text).to_owned(),
+        }
+    }
+
+    /// The value of one of the driver's arguments.
+    pub(super) fn argument(self, key: &str) -> Option<&'a str> {
+        let (Self::Pci(text) | Self::Virtual(text)) = self;
+        text.split(',')
+            .skip(1)
+            .find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// Whether the card is there; `None` for a virtual device.
+    pub(super) fn card_exists(self) -> Option<bool> {
+        matches!(self, Self::Pci(_)).then(|| self.sysfs().exists())
+    }
+
+    /// The kernel driver that keeps a card from us.
+    pub(super) fn kernel_driver(self) -> Option<String> {
+        let driver = fs::read_link(self.sysfs().join("driver")).ok()?;
+        let name = driver.file_name()?.to_string_lossy().into_owned();
+        (!USER_DRIVERS.contains(&name.as_str())).then_some(name)
+    }
+
+    /// The network interface this device shall use, when that interface is not in this network namespace.
+    pub(super) fn missing_interface(self) -> Option<&'a str> {
+        let interface = match self {
+            Self::Virtual(name) if name.starts_with("net_af_packet") || name.starts_with("net_af_xdp") => {
+                self.argument("iface")?
+            }
+            _ => return None,
+        };
+        let interfaces = fs::read_to_string("/proc/thread-self/net/dev").ok()?;
+        let present = interfaces
+            .lines()
+            .any(|line| line.split(':').next().map(str::trim) == Some(interface));
+        (!present).then_some(interface)
+    }
+
+    /// The MTU of the interface under a virtual device, if it has one and the kernel tells.
+    pub(super) fn interface_mtu(self) -> Option<(&'a str, u32)> {
+        let interface = self.argument("iface")?;
+        let mtu = fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?;
+        Some((interface, mtu.trim().parse().ok()?))
+    }
+
+    fn sysfs(self) -> PathBuf {
+        PathBuf::from("/sys/bus/pci/devices").join(self.port_name())
+    }
+}
+
+/// `dddd:bb:dd.f` or `bb:dd.f`, in hexadecimal.
+fn is_pci_address(name: &str) -> bool {
+    let hex = |text: &str, digits: usize| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut parts = name.rsplitn(3, ':');
+    let (Some(slot), Some(bus), domain) = (parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let Some((device, function)) = slot.split_once('.') else {
+        return false;
+    };
+    let domain_fits =
+        domain.is_none_or(|domain| (4..=8).contains(&domain.len()) && hex(domain, domain.len()));
+    domain_fits && hex(bus, 2) && hex(device, 2) && hex(function, 1)
+}
+
+/// What to try when a driver has fewer queues than there are workers.
+pub(super) fn queue_hint(driver: &str) -> &'static str {
+    match driver {
+        "net_af_packet" => ", or add qpairs=N to the device",
+        "net_af_xdp" => {
+            ", or raise `ethtool -L` combined of the interface and add queue_count=N to the device"
+        }
+        "net_vhost" | "net_virtio_user" => ", or add queues=N to the device, on both ends",
+        "net_pcap" => ", or name one file per queue (rx_pcap=...,rx_pcap=...)",
+        _ => "",
+    }
+}
+
+/// What to try when a driver refuses an MTU.
+pub(super) fn mtu_hint(driver: &str) -> &'static str {
+    match driver {
+        "net_af_packet" => ": for MTU 9000 add blocksz=36864,framesz=9216 to the device",
+        "net_af_xdp" => ": a frame of AF_XDP fits in one page, use another driver for jumbo frames",
+        "net_tap" => ": this driver takes no jumbo frames",
+        _ => "",
+    }
+}
+
+/// What the driver of `device` needs and this process lacks.
+pub(super) fn privilege_hint(device: Device<'_>) -> &'static str {
+    let Device::Virtual(name) = device else {
+        return if effective(CAP_SYS_RAWIO) {
+            ""
+        } else {
+            ": this needs root, or access to the card in /dev/vfio"
+        };
+    };
+    if name.starts_with("net_af_packet") && !(effective(CAP_NET_RAW) && effective(CAP_NET_ADMIN)) {
+        ": this needs CAP_NET_RAW and CAP_NET_ADMIN"
+    } else if name.starts_with("net_af_xdp") && !(effective(CAP_NET_ADMIN) && effective(CAP_SYS_ADMIN)) {
+        ": this needs root"
+    } else if name.starts_with("net_tap") && !effective(CAP_NET_ADMIN) {
+        ": this needs CAP_NET_ADMIN and access to /dev/net/tun"
+    } else {
+        ""
+    }
+}
+
+// Numbers of capabilities, see capabilities(7).
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
+const CAP_SYS_RAWIO: u32 = 17;
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Whether this thread has a capability; true if the kernel does not say.
+fn effective(capability: u32) -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_none_or(|mask| mask >> capability & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pci_addresses_are_told_from_virtual_devices() {
+        assert_eq!(Device::parse("0000:3b:00.0"), Some(Device::Pci("0000:3b:00.0")));
+        assert_eq!(
+            Device::parse("3b:00.1,mprq_en=1"),
+            Some(Device::Pci("3b:00.1,mprq_en=1"))
+        );
+        for text in [
+            "net_null0",
+            "net_af_xdp0,iface=eth0",
+            "3b:00",
+            "zz:00.0",
+            "0:3b:00.0",
+            "0000:3b:00.00",
+        ] {
+            assert_eq!(Device::parse(text), Some(Device::Virtual(text)), "{text}");
+        }
+        for text in ["", ",iface=eth0", "net_null0 ", "a\0b"] {
+            assert_eq!(Device::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn port_names_are_the_ones_dpdk_gives() {
+        let name = |text| Device::parse(text).expect("a device").port_name();
+        assert_eq!(name("3B:00.1,mprq_en=1"), "0000:3b:00.1");
+        assert_eq!(name("0001:3b:00.1"), "0001:3b:00.1");
+        assert_eq!(name("net_af_xdp0,iface=eth0"), "net_af_xdp0");
+    }
+
+    #[test]
+    fn arguments_are_found_by_their_whole_key() {
+        let device = Device::parse("net_af_packet0,xiface=no,iface=eth0").expect("a device");
+        assert_eq!(device.argument("iface"), Some("eth0"));
+        assert_eq!(device.argument("framesz"), None);
+    }
+
+    #[test]
+    fn only_drivers_on_interfaces_miss_them() {
+        let missing = |text| Device::parse(text).expect("a device").missing_interface();
+        assert_eq!(missing("net_af_packet0,iface=nowhere0"), Some("nowhere0"));
+        assert_eq!(missing("net_af_packet0,iface=lo"), None);
+        assert_eq!(
+            missing("net_tap0,iface=nowhere0"),
+            None,
+            "a TAP device is made, not found"
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! The way from a device string to a working port. Each step turns a failure into an error naming the device.
+
+use std::ffi::CString;
+use std::ptr;
+
+use super::device::{Device, mtu_hint, privilege_hint};
+use super::error::{Errno, PortError, Said};
+use super::port_config::{Plan, PortConfig};
+
+/// The port DPDK has under the name of `device`.
+pub(super) fn find(device: Device<'_>) -> Option<u16> {
+    let name = CString::new(device.port_name()).ok()?;
+    let mut id = 0;
+    // SAFETY: the name is NUL-terminated; DPDK writes to `id` only.
+    (unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) } == 0).then_some(id)
+}
+
+/// Has DPDK make the port of `device`. The caller holds the lock of the device list.
+pub(super) fn probe(device: &str, parsed: Device<'_>) -> Result<u16, PortError> {
+    let device = device.to_owned();
+    if parsed.card_exists() == Some(false) {
+        return Err(PortError::NoSuchCard { device });
+    }
+    if let Some(driver) = parsed.kernel_driver() {
+        return Err(PortError::KernelOwned { device, driver });
+    }
+    if let Some(interface) = parsed.missing_interface() {
+        return Err(PortError::NoSuchInterface {
+            device,
+            interface: interface.to_owned(),
+        });
+    }
+    let Ok(arguments) = CString::new(device.as_str()) else {
+        return Err(PortError::Device { device });
+    };
+    // SAFETY: the string is NUL-terminated and copied by DPDK; nobody else changes the device list meanwhile.
+    let (result, said) = Said::during(|| unsafe { dpdk_sys::rte_dev_probe(arguments.as_ptr()) });
+    match (Errno::check(result), find(parsed)) {
+        (Ok(_), Some(id)) => Ok(id),
+        (Ok(_), None) => Err(PortError::NotProbed { device, said }),
+        (Err(errno), _) => Err(PortError::Probe {
+            device,
+            errno,
+            said,
+            hint: privilege_hint(parsed),
+        }),
+    }
+}
+
+/// A port that exists and is not in use yet.
+pub(super) struct Setup<'a> {
+    pub(super) device: &'a str,
+    pub(super) driver: &'a str,
+    pub(super) parsed: Device<'a>,
+    pub(super) port: u16,
+}
+
+impl Setup<'_> {
+    /// Sets offloads, MTU and queues; returns the descriptors per receive and per transmit queue.
+    pub(super) fn configure(&self, config: &PortConfig, plan: &Plan) -> Result<(u16, u16), PortError> {
+        let (port, queues) = (self.port, config.queues);
+        self.step("configuring it", || {
+            // SAFETY: the port exists and is stopped; DPDK copies the configuration.
+            unsafe { dpdk_sys::rte_eth_dev_configure(port, queues, queues, &raw const plan.conf) }
+        })?;
+        if plan.mtu == config.mtu {
+            self.set_mtu(config.mtu)?;
+        } else {
+            self.check_interface_mtu(config.mtu)?;
+        }
+        let (mut rx, mut tx) = (config.rx_descriptors, config.tx_descriptors);
+        self.step("fitting its descriptors", || {
+            // SAFETY: DPDK changes the two numbers only.
+            unsafe { dpdk_sys::rte_eth_dev_adjust_nb_rx_tx_desc(port, &raw mut rx, &raw mut tx) }
+        })?;
+        for queue in 0..queues {
+            self.set_up_queue(config, queue, rx, tx)?;
+        }
+        Ok((rx, tx))
+    }
+
+    fn set_up_queue(&self, config: &PortConfig, queue: u16, rx: u16, tx: u16) -> Result<(), PortError> {
+        let port = self.port;
+        let mempool = config.mempool(queue).as_ptr();
+        // SAFETY: reads a number; the port exists. "No node" is -1, which as unsigned is what DPDK takes for
+        // "any node".
+        let node = unsafe { dpdk_sys::rte_eth_dev_socket_id(port) }.cast_unsigned();
+        self.step("setting up a receive queue", || {
+            // SAFETY: the port is configured and stopped; it keeps the mempool alive until it is closed.
+            unsafe { dpdk_sys::rte_eth_rx_queue_setup(port, queue, rx, node, ptr::null(), mempool) }
+        })?;
+        self.step("setting up a transmit queue", || {
+            // SAFETY: the port is configured and stopped.
+            unsafe { dpdk_sys::rte_eth_tx_queue_setup(port, queue, tx, node, ptr::null()) }
+        })
+    }
+
+    fn set_mtu(&self, mtu: u16) -> Result<(), PortError> {
+        // SAFETY: the port is configured and stopped.
+        let (result, said) = Said::during(|| unsafe { dpdk_sys::rte_eth_dev_set_mtu(self.port, mtu) });
+        let errno = match Errno::check(result) {
+            // Without a way to set it, the driver has no MTU of its own: what fits its buffers passes.
+            Ok(_) | Err(Errno::ENOTSUP) => return Ok(()),
+            Err(errno) => errno,
+        };
+        let hint = match privilege_hint(self.parsed) {
+            "" => mtu_hint(self.driver),
+            lacking => lacking,
+        };
+        Err(PortError::MtuRefused {
+            device: self.device.to_owned(),
+            mtu,
+            errno,
+            said,
+            hint,
+        })
+    }
+
+    /// For an MTU DPDK does not let the driver set on its interface: somebody must have set it before.
+    fn check_interface_mtu(&self, mtu: u16) -> Result<(), PortError> {
+        match self.parsed.interface_mtu() {
+            Some((interface, actual)) if u32::from(mtu) > actual => {
+                let (device, interface) = (self.device.to_owned(), interface.to_owned());
+                Err(PortError::InterfaceMtu {
+                    device,
+                    interface,
+                    mtu,
+                    actual,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn start(&self) -> Result<(), PortError> {
+        // SAFETY: the port is configured with all its queues.
+        self.step("starting it", || unsafe {
+            dpdk_sys::rte_eth_dev_start(self.port)
+        })
+    }
+
+    /// Receives all multicast, or everything where there is a switch for that only. Returns (promiscuous, all
+    /// multicast).
+    pub(super) fn receive_modes(&self, promiscuous: bool) -> Result<(bool, bool), PortError> {
+        // OSPF, ND and VRRP speak to multicast addresses that nobody subscribes at the NIC.
+        // SAFETY: the port is started.
+        let all_multicast = unsafe { dpdk_sys::rte_eth_allmulticast_enable(self.port) } == 0;
+        if promiscuous {
+            self.set_promiscuous(true)?;
+            return Ok((true, all_multicast));
+        }
+        let instead = !all_multicast && self.set_promiscuous(true).is_ok();
+        Ok((instead, all_multicast))
+    }
+
+    pub(super) fn set_promiscuous(&self, on: bool) -> Result<(), PortError> {
+        self.step("changing its promiscuous mode", || {
+            // SAFETY: the port is started.
+            unsafe {
+                if on {
+                    dpdk_sys::rte_eth_promiscuous_enable(self.port)
+                } else {
+                    dpdk_sys::rte_eth_promiscuous_disable(self.port)
+                }
+            }
+        })
+    }
+
+    fn step(&self, step: &'static str, call: impl FnOnce() -> i32) -> Result<(), PortError> {
+        let (result, said) = Said::during(call);
+        let Err(errno) = Errno::check(result) else {
+            return Ok(());
+        };
+        let lacks_privileges = matches!(errno, Errno::EPERM | Errno::EACCES);
+        let hint = if lacks_privileges {
+            privilege_hint(self.parsed)
+        } else {
+            ""
+        };
+        Err(PortError::Setup {
+            device: self.device.to_owned(),
+            step,
+            errno,
+            said,
+            hint,
+        })
+    }
+}

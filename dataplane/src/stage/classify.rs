@@ -1,0 +1,156 @@
+//! Whose packet is it? Decided before anything of it is translated, so that the relay never takes the box's own
+//! packets: routing protocols, neighbour discovery, its addresses, native traffic.
+//!
+//! Enters: a validated IP header. Leaves: translate (with the destination already mapped), native, punt or a
+//! refusal.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Refusal;
+use super::lookup::{self, Mapping};
+use crate::table::fib::Fib;
+use crate::table::translation::{Role, Translation};
+use crate::table::{MappedV4, MappedV6};
+use crate::verdict::{DropReason, PuntReason};
+use crate::wire::icmp;
+
+/// What becomes of a packet. `D` is its translated destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class<D> {
+    /// Translated.
+    Translate(D),
+    /// Forwarded as it is.
+    Native,
+    /// The kernel's.
+    Punt(PuntReason),
+}
+
+/// The destination of a packet from IPv6 to IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DestinationV4 {
+    /// The address.
+    pub mapped: MappedV4,
+    /// By EAM or by prefix: RFC 7757 4.2.2 asks.
+    pub by: Mapping,
+}
+
+/// Classifies an IPv4 packet by its destination; `group` tells a link-layer broadcast or multicast.
+///
+/// # Errors
+/// A destination that cannot be forwarded to, or an unassigned service address.
+#[inline]
+pub fn ipv4(destination: Ipv4Addr, group: bool, translation: &Translation, fib: &Fib) -> Result<Class<MappedV6>, Refusal> {
+    if destination.is_multicast() || destination.is_link_local() || (group && destination.is_broadcast()) {
+        return Ok(Class::Punt(PuntReason::LocalScope));
+    }
+    if fib.is_local(IpAddr::V4(destination)) {
+        return Ok(Class::Punt(PuntReason::LocalAddress));
+    }
+    if group {
+        return Err(DropReason::LinkBroadcast.into());
+    }
+    if let Some(mapped) = translation.eams.lookup_ipv4(destination) {
+        return Ok(Class::Translate(mapped));
+    }
+    if is_martian_ipv4(destination) {
+        return Err(DropReason::IllegalDestination.into());
+    }
+    if translation.settings.role == Role::EdgeRelay || translation.translatable_pools.contains(destination) {
+        return lookup::embed(translation, destination).map(Class::Translate);
+    }
+    if translation.service_pools.contains(destination) {
+        return Err(Refusal::answered(
+            DropReason::UnassignedServiceAddress,
+            icmp::v4::UNREACHABLE,
+            icmp::v4::HOST,
+            [0; 4],
+        ));
+    }
+    Ok(Class::Native)
+}
+
+/// Classifies an IPv6 packet by its destination; `group` tells a link-layer broadcast or multicast.
+///
+/// # Errors
+/// A destination that cannot be forwarded to.
+#[inline]
+pub fn ipv6(
+    destination: Ipv6Addr,
+    group: bool,
+    translation: &Translation,
+    fib: &Fib,
+) -> Result<Class<DestinationV4>, Refusal> {
+    if destination.is_multicast() {
+        return Ok(Class::Punt(PuntReason::LocalScope));
+    }
+    if let Some((prefix, has_eams)) = translation.prefix_of(destination) {
+        if fib.is_local(IpAddr::V6(destination)) {
+            return Ok(Class::Punt(PuntReason::LocalAddress));
+        }
+        if group {
+            return Err(DropReason::LinkBroadcast.into());
+        }
+        if has_eams && let Some(mapped) = translation.eams.lookup_ipv6(destination) {
+            return Ok(Class::Translate(DestinationV4 { mapped, by: Mapping::Eam }));
+        }
+        let mapped = lookup::extract(translation, prefix, destination)?;
+        if is_martian_ipv4(mapped.address) || mapped.address.is_multicast() {
+            return Err(DropReason::IllegalDestination.into());
+        }
+        return Ok(Class::Translate(DestinationV4 { mapped, by: Mapping::Prefix }));
+    }
+    if destination.is_unicast_link_local() {
+        return Ok(Class::Punt(PuntReason::LocalScope));
+    }
+    if fib.is_local(IpAddr::V6(destination)) {
+        return Ok(Class::Punt(PuntReason::LocalAddress));
+    }
+    if group {
+        return Err(DropReason::LinkBroadcast.into());
+    }
+    if let Some(mapped) = translation.eams.lookup_ipv6(destination) {
+        // Native IPv6 to a mapped host is never intercepted by a Border Relay (RFC 7755 1.1). An Edge Relay
+        // translates what is for its own service addresses; an EAM for 0.0.0.0/0 stands for the IPv4 Internet.
+        let wanted = match translation.settings.role {
+            Role::BorderRelay => mapped.default_eam,
+            Role::EdgeRelay => mapped.default_eam || translation.is_er_ipv6(destination),
+        };
+        if wanted {
+            if is_martian_ipv4(mapped.address) || mapped.address.is_multicast() {
+                return Err(DropReason::IllegalDestination.into());
+            }
+            return Ok(Class::Translate(DestinationV4 { mapped, by: Mapping::Eam }));
+        }
+    }
+    if destination.is_unspecified() || destination.is_loopback() {
+        return Err(DropReason::IllegalDestination.into());
+    }
+    Ok(Class::Native)
+}
+
+/// Addresses no packet on a link may have: net 0, loopback, class E with the limited broadcast
+/// (RFC 1812 5.3.7). Multicast is its own case.
+#[inline]
+#[must_use]
+pub const fn is_martian_ipv4(address: Ipv4Addr) -> bool {
+    let first = address.octets()[0];
+    first == 0 || first == 127 || first >= 240
+}
+
+/// Whether `address` cannot be the source of an IPv4 packet (RFC 7915 4.1).
+#[inline]
+#[must_use]
+pub const fn is_illegal_source_ipv4(address: Ipv4Addr) -> bool {
+    is_martian_ipv4(address) || address.is_multicast()
+}
+
+/// Whether `address` cannot be the source of an IPv6 packet that leaves its link (RFC 7915 5.1).
+#[inline]
+#[must_use]
+pub const fn is_illegal_source_ipv6(address: Ipv6Addr) -> bool {
+    address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.is_unicast_link_local()
+        || address.to_bits() >> 32 == 0xffff
+}

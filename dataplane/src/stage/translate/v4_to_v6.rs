@@ -1,0 +1,304 @@
+//! IPv4 to IPv6 (RFC 7915 section 4).
+
+use super::icmp::{Message, Mtus, Rest, mtu_v4_to_v6};
+use super::{adjust_at, adjust_udp_at, resize_front};
+use crate::buffer::Buffer;
+use crate::stage::quote::{QuoteV4, QuotedTransport};
+use crate::stage::transport::TransportV4;
+use crate::table::MappedV6;
+use crate::table::translation::Settings;
+use crate::verdict::DropReason;
+use crate::wire::checksum::{self, Delta, Sum};
+use crate::wire::icmp::{HEADER as ICMP_HEADER, MIN_EXTENDED_QUOTE};
+use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv6::{self, FRAGMENT_HEADER, FragmentHeader, Ipv6Header};
+use crate::wire::{icmp, protocol};
+
+/// Both addresses of a packet in IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Source.
+    pub source: MappedV6,
+    /// Destination.
+    pub destination: MappedV6,
+}
+
+impl Addresses {
+    /// The change of a pseudo-header's sum.
+    #[inline]
+    fn delta(&self) -> Delta {
+        self.source.delta.and(self.destination.delta)
+    }
+}
+
+/// Everything known of a packet before its first byte is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// The IPv4 header.
+    pub header: &'a Ipv4Header,
+    /// Its addresses in IPv6.
+    pub addresses: Addresses,
+    /// The addresses of the packet an ICMP error quotes.
+    pub quoted: Option<Addresses>,
+    /// Put a Fragment header in: the packet is a fragment, or is about to be cut into some.
+    pub fragment_header: bool,
+    /// Hop limit of the result.
+    pub hop_limit: u8,
+    /// MTUs a translated packet too big message is bounded by.
+    pub mtus: Mtus,
+    /// Traffic class, MTU plateaus.
+    pub settings: &'a Settings,
+}
+
+/// Translates the packet in `buffer`.
+///
+/// # Errors
+/// The buffer has no room.
+#[inline]
+pub fn translate(buffer: &mut impl Buffer, transport: &TransportV4, plan: &Plan<'_>) -> Result<(), DropReason> {
+    if let (TransportV4::Error(message, quote), Some(quoted)) = (transport, &plan.quoted) {
+        return translate_error(buffer, message, quote, quoted, plan);
+    }
+    let start = usize::from(plan.header.header_length);
+    fix_checksum(&mut buffer.data_mut()[start..], transport, &plan.addresses);
+    let front = ipv6::HEADER + if plan.fragment_header { FRAGMENT_HEADER } else { 0 };
+    resize_front(buffer, start, front)?;
+    write_header(buffer.data_mut(), plan);
+    Ok(())
+}
+
+/// RFC 7915 4.1: the IPv6 header, and the Fragment header where one is due.
+#[inline]
+fn write_header(data: &mut [u8], plan: &Plan<'_>) {
+    let next_header = match plan.header.protocol {
+        protocol::ICMPV4 => protocol::ICMPV6,
+        number => number,
+    };
+    let header = Ipv6Header {
+        traffic_class: plan.settings.traffic_class.unwrap_or(plan.header.tos),
+        payload_length: u16::try_from(data.len() - ipv6::HEADER).expect("at most 65,515 bytes of payload and 8 more"),
+        next_header: if plan.fragment_header { protocol::FRAGMENT } else { next_header },
+        hop_limit: plan.hop_limit,
+        source: plan.addresses.source.address,
+        destination: plan.addresses.destination.address,
+    };
+    let (fixed, rest) = data.split_first_chunk_mut().expect("the front was made for the header");
+    header.emit(fixed);
+    if plan.fragment_header {
+        let fragment = fragment_header(plan.header, next_header);
+        fragment.emit(rest.first_chunk_mut().expect("the front was made for the Fragment header"));
+    }
+}
+
+/// RFC 7915 4.1: offset, M flag and identification as in the IPv4 header.
+fn fragment_header(header: &Ipv4Header, next_header: u8) -> FragmentHeader {
+    FragmentHeader {
+        next_header,
+        offset: header.fragment_offset,
+        more: header.more_fragments,
+        identification: u32::from(header.identification),
+    }
+}
+
+/// RFC 7915 4.5: transport checksums, and the type of an echo message.
+#[inline]
+fn fix_checksum(payload: &mut [u8], transport: &TransportV4, addresses: &Addresses) {
+    match transport {
+        TransportV4::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, addresses.delta()),
+        TransportV4::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, addresses.delta()),
+        TransportV4::UdpComputed => compute_udp_checksum(payload, addresses),
+        TransportV4::Echo(kind) => {
+            let length = u32::try_from(payload.len()).expect("a packet's length");
+            let delta = echo_delta(payload[0], *kind, addresses, length);
+            payload[0] = *kind;
+            adjust_at(payload, 2, delta);
+        }
+        TransportV4::Error(..) | TransportV4::Opaque => {}
+    }
+}
+
+/// ICMPv6 covers a pseudo-header (RFC 4443 2.3), ICMPv4 does not; and the type changes.
+fn echo_delta(old: u8, new: u8, addresses: &Addresses, length: u32) -> Delta {
+    let pseudo = Sum::of_pseudo_header(
+        addresses.source.address,
+        addresses.destination.address,
+        length,
+        protocol::ICMPV6,
+    );
+    Delta::new(Sum::of_u16(u16::from(old) << 8), Sum::of_u16(u16::from(new) << 8) + pseudo)
+}
+
+fn compute_udp_checksum(payload: &mut [u8], addresses: &Addresses) {
+    let length = u16::from_be_bytes([payload[4], payload[5]]);
+    let (source, destination) = (addresses.source.address, addresses.destination.address);
+    let pseudo = Sum::of_pseudo_header(source, destination, u32::from(length), protocol::UDP);
+    let checksum = match (pseudo + Sum::of(&payload[..usize::from(length)])).checksum() {
+        0 => 0xffff,
+        checksum => checksum,
+    };
+    payload[protocol::UDP_CHECKSUM..][..2].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// RFC 7915 4.2 and 4.3: an ICMP error with the packet it quotes.
+///
+/// The checksum follows every change incrementally: message header, quoted headers, what is cut off and the new
+/// pseudo-header. Everything replaced or cut begins at an even distance from the start of the message, so the
+/// words in between keep their alignment.
+fn translate_error(
+    buffer: &mut impl Buffer,
+    message: &Message,
+    quote: &QuoteV4,
+    quoted: &Addresses,
+    plan: &Plan<'_>,
+) -> Result<(), DropReason> {
+    let start = usize::from(plan.header.header_length);
+    let inner_old = usize::from(quote.header.header_length);
+    let inner_new = ipv6::HEADER + if quote.header.is_fragment() { FRAGMENT_HEADER } else { 0 };
+    let layout = Layout::new(message, quote, inner_old, inner_new);
+
+    let icmp = &mut buffer.data_mut()[start..];
+    let checksum = u16::from_be_bytes([icmp[2], icmp[3]]);
+    let mut old = Sum::of(&icmp[0..2]) + Sum::of(&icmp[4..ICMP_HEADER + inner_old]);
+    old += Sum::of(&icmp[ICMP_HEADER + layout.keep_quote..ICMP_HEADER + quote.quote_length]);
+    if !layout.keep_extension {
+        old += Sum::of(&icmp[ICMP_HEADER + quote.quote_length..]);
+    }
+    let transport = &mut icmp[ICMP_HEADER + inner_old..];
+    let (before, after) = fix_quoted_checksum(transport, quote, quoted);
+    old += before;
+    let mut new = after;
+
+    resize_tail(buffer, start + ICMP_HEADER, quote, &layout)?;
+    resize_front(buffer, start + ICMP_HEADER + inner_old, ipv6::HEADER + ICMP_HEADER + inner_new)?;
+    let data = buffer.data_mut();
+    write_header(data, plan);
+    let icmp = &mut data[ipv6::HEADER..];
+    icmp[0] = message.kind;
+    icmp[1] = message.code;
+    icmp[2..8].fill(0);
+    match message.rest {
+        Rest::Unused => icmp[4] = layout.length_attribute,
+        Rest::Pointer(pointer) => icmp[7] = pointer,
+        Rest::Mtu(reported) => {
+            let plateaus = &plan.settings.mtu_plateaus;
+            let mtu = mtu_v4_to_v6(reported, quote.header.total_length, plan.mtus, plateaus);
+            icmp[4..8].copy_from_slice(&mtu.to_be_bytes());
+        }
+    }
+    write_quoted_header(&mut icmp[ICMP_HEADER..], quote, quoted, plan.settings);
+    new += Sum::of(&icmp[..ICMP_HEADER + inner_new]);
+    let length = u32::try_from(icmp.len()).expect("an error is cut to 1280 bytes");
+    new += Sum::of_pseudo_header(
+        plan.addresses.source.address,
+        plan.addresses.destination.address,
+        length,
+        protocol::ICMPV6,
+    );
+    let checksum = checksum::adjust(checksum, Delta::new(old, new));
+    icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
+    Ok(())
+}
+
+/// How much of quote and extension fits into the ICMPv6 message, and the padding between them.
+struct Layout {
+    /// Bytes of the IPv4 quote that are kept.
+    keep_quote: usize,
+    /// Zero bytes behind it.
+    padding: usize,
+    keep_extension: bool,
+    /// RFC 4884 length in 64-bit words, 0 without an extension.
+    length_attribute: u8,
+}
+
+impl Layout {
+    /// RFC 4884 4.5 and 5: only unreachable and time exceeded carry an extension, behind a quote padded to 64-bit
+    /// words and at least 128 bytes. What does not fit into 1280 bytes loses its extension first (RFC 7915 4.2),
+    /// then the end of its quote (RFC 4443 2.4(c)).
+    fn new(message: &Message, quote: &QuoteV4, inner_old: usize, inner_new: usize) -> Self {
+        const ROOM: usize = ipv6::MIN_MTU as usize - ipv6::HEADER - ICMP_HEADER;
+        let grown = quote.quote_length - inner_old + inner_new;
+        let padded = grown.next_multiple_of(8).max(MIN_EXTENDED_QUOTE);
+        let extensible =
+            matches!(message.kind, icmp::v6::UNREACHABLE | icmp::v6::TIME_EXCEEDED) && quote.extension_length > 0;
+        if extensible && padded + quote.extension_length <= ROOM {
+            return Self {
+                keep_quote: quote.quote_length,
+                padding: padded - grown,
+                keep_extension: true,
+                length_attribute: u8::try_from(padded / 8).expect("at most 1232 bytes"),
+            };
+        }
+        let excess = grown.saturating_sub(ROOM);
+        Self { keep_quote: quote.quote_length - excess, padding: 0, keep_extension: false, length_attribute: 0 }
+    }
+}
+
+/// Cuts or pads what follows the quoted headers; `quote_start` is the offset of the quote in the packet.
+fn resize_tail(
+    buffer: &mut impl Buffer,
+    quote_start: usize,
+    quote: &QuoteV4,
+    layout: &Layout,
+) -> Result<(), DropReason> {
+    if !layout.keep_extension {
+        buffer.truncate(quote_start + layout.keep_quote);
+        return Ok(());
+    }
+    let extension = quote_start + quote.quote_length;
+    let end = buffer.data().len();
+    buffer.push_back(layout.padding).map_err(|_| DropReason::NoBuffer)?;
+    let data = buffer.data_mut();
+    data.copy_within(extension..end, extension + layout.padding);
+    data[extension..extension + layout.padding].fill(0);
+    Ok(())
+}
+
+/// Adjusts the quoted transport checksum if it is there, and a quoted echo's type. Returns the sums of the words
+/// that changed, before and after.
+fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV4, quoted: &Addresses) -> (Sum, Sum) {
+    let changed = match quote.transport {
+        QuotedTransport::Tcp => protocol::TCP_CHECKSUM..protocol::TCP_CHECKSUM + 2,
+        QuotedTransport::Udp => protocol::UDP_CHECKSUM..protocol::UDP_CHECKSUM + 2,
+        QuotedTransport::Echo { checksum_present: true, .. } => 0..4,
+        QuotedTransport::Echo { .. } => 0..1,
+        QuotedTransport::Opaque => 0..0,
+    };
+    let before = Sum::of(&transport[changed.clone()]);
+    match quote.transport {
+        QuotedTransport::Tcp => adjust_at(transport, protocol::TCP_CHECKSUM, quoted.delta()),
+        QuotedTransport::Udp => adjust_udp_at(transport, protocol::UDP_CHECKSUM, quoted.delta()),
+        QuotedTransport::Echo { kind, checksum_present } => {
+            let delta = echo_delta(transport[0], kind, quoted, u32::from(quote.header.payload_length()));
+            transport[0] = kind;
+            if checksum_present {
+                adjust_at(transport, 2, delta);
+            }
+        }
+        QuotedTransport::Opaque => {}
+    }
+    (before, Sum::of(&transport[changed]))
+}
+
+/// RFC 7915 4.3: like an outer header, but the hop limit is not touched and lengths are the original's.
+fn write_quoted_header(out: &mut [u8], quote: &QuoteV4, quoted: &Addresses, settings: &Settings) {
+    let next_header = match quote.header.protocol {
+        protocol::ICMPV4 => protocol::ICMPV6,
+        number => number,
+    };
+    let fragment = quote.header.is_fragment();
+    let added = if fragment { FRAGMENT_HEADER as u16 } else { 0 };
+    let header = Ipv6Header {
+        traffic_class: settings.traffic_class.unwrap_or(quote.header.tos),
+        payload_length: quote.header.payload_length().saturating_add(added),
+        next_header: if fragment { protocol::FRAGMENT } else { next_header },
+        hop_limit: quote.header.ttl,
+        source: quoted.source.address,
+        destination: quoted.destination.address,
+    };
+    let (fixed, rest) = out.split_first_chunk_mut().expect("the front was made for the quoted header");
+    header.emit(fixed);
+    if fragment {
+        let fragment = fragment_header(&quote.header, next_header);
+        fragment.emit(rest.first_chunk_mut().expect("the front was made for the quoted Fragment header"));
+    }
+}

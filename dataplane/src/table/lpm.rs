@@ -1,0 +1,230 @@
+//! Longest prefix match for routes of both families: a poptrie (Asai and Ohara, SIGCOMM 2015).
+//!
+//! ```text
+//!  root: 64 Ki words, indexed by the top 16 bits ---- leaf value, or
+//!  node, 24 bytes: | children: 1 bit per slot (64) | leaf starts: 1 bit per slot (64) | first child | first leaf |
+//!                    each level consumes 6 bits of the address
+//! ```
+//!
+//! A set child bit leads to node `first child + number of child bits below it`; otherwise the value is leaf
+//! `first leaf + number of leaf starts up to the slot - 1`, so runs of equal values take one word. IPv4 keys
+//! are left-aligned in 128 bits; an IPv4 lookup ends after at most three levels.
+
+use std::net::IpAddr;
+
+/// A value: small numbers, for the top bit marks nodes in the root.
+pub type Value = u32;
+
+const ROOT_BITS: u32 = 16;
+const STRIDE: u32 = 6;
+const IS_NODE: u32 = 1 << 31;
+
+#[derive(Clone, Copy, Default)]
+struct Node {
+    children: u64,
+    leaf_starts: u64,
+    first_child: u32,
+    first_leaf: u32,
+}
+
+/// The trie. Every address has a value; where no prefix covers it, the default given at build time.
+pub struct Lpm {
+    root: Vec<u32>,
+    nodes: Vec<Node>,
+    leaves: Vec<Value>,
+}
+
+/// A prefix in the trie's key space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Prefix {
+    bits: u128,
+    length: u32,
+    value: Value,
+}
+
+/// The key of an address: left-aligned in 128 bits.
+#[inline]
+#[must_use]
+pub const fn key(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => (v4.to_bits() as u128) << 96,
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+impl Lpm {
+    /// Builds the trie from (key, length, value) triples of one family. A prefix given twice keeps its last
+    /// value. Values must be below 2^31.
+    #[must_use]
+    pub fn build(prefixes: impl IntoIterator<Item = (u128, u8, Value)>, default: Value) -> Self {
+        let mut sorted: Vec<Prefix> = prefixes
+            .into_iter()
+            .map(|(bits, length, value)| {
+                assert!(value < IS_NODE, "values are small indices");
+                Prefix { bits: bits & mask(u32::from(length)), length: u32::from(length), value }
+            })
+            .collect();
+        // Stable, so that of equal prefixes the last given comes last and wins.
+        sorted.sort_by_key(|prefix| (prefix.bits, prefix.length));
+        let mut trie = Self { root: Vec::new(), nodes: Vec::new(), leaves: Vec::new() };
+        let (slots, longer) = spread(&sorted, 0, ROOT_BITS, 0, default);
+        trie.root = slots;
+        for (slot, range) in longer {
+            let inherited = trie.root[slot];
+            let at = trie.nodes.len();
+            trie.nodes.push(Node::default());
+            let base = (slot as u128) << (128 - ROOT_BITS);
+            trie.nodes[at] = trie.build_node(&sorted[range], base, ROOT_BITS, inherited);
+            trie.root[slot] = IS_NODE | u32::try_from(at).expect("fewer than 2^31 nodes");
+        }
+        trie
+    }
+
+    /// The value of the longest prefix that covers `key`.
+    #[inline]
+    #[must_use]
+    pub fn lookup(&self, key: u128) -> Value {
+        let word = self.root[(key >> (128 - ROOT_BITS)) as usize];
+        if word & IS_NODE == 0 {
+            return word;
+        }
+        let mut node = &self.nodes[(word & !IS_NODE) as usize];
+        let mut rest = key << ROOT_BITS;
+        loop {
+            let slot = (rest >> (128 - STRIDE)) as u32;
+            let bit = 1_u64 << slot;
+            if node.children & bit == 0 {
+                let starts = node.leaf_starts & (bit | (bit - 1));
+                return self.leaves[(node.first_leaf + starts.count_ones() - 1) as usize];
+            }
+            let below = (node.children & (bit - 1)).count_ones();
+            node = &self.nodes[(node.first_child + below) as usize];
+            rest <<= STRIDE;
+        }
+    }
+
+    fn build_node(&mut self, prefixes: &[Prefix], base: u128, depth: u32, inherited: Value) -> Node {
+        let (slots, longer) = spread(prefixes, base, STRIDE, depth, inherited);
+        let mut node = Node {
+            first_child: u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes"),
+            first_leaf: u32::try_from(self.leaves.len()).expect("fewer than 2^32 leaves"),
+            ..Node::default()
+        };
+        for (slot, _) in &longer {
+            node.children |= 1 << slot;
+        }
+        let mut previous = None;
+        for (slot, value) in slots.iter().enumerate() {
+            if node.children >> slot & 1 == 0 && previous != Some(*value) {
+                node.leaf_starts |= 1 << slot;
+                self.leaves.push(*value);
+                previous = Some(*value);
+            }
+        }
+        // The children of a node stand side by side, so their places are taken before they are filled.
+        self.nodes.resize(self.nodes.len() + longer.len(), Node::default());
+        for (number, (slot, range)) in longer.into_iter().enumerate() {
+            let child_base = base | (slot as u128) << (128 - STRIDE).saturating_sub(depth);
+            let child = self.build_node(&prefixes[range], child_base, depth + STRIDE, slots[slot]);
+            self.nodes[node.first_child as usize + number] = child;
+        }
+        node
+    }
+}
+
+/// Spreads sorted prefixes over the slots of one level: the value of each slot, and for slots that longer
+/// prefixes divide, the range of these prefixes.
+fn spread(
+    prefixes: &[Prefix],
+    base: u128,
+    width: u32,
+    depth: u32,
+    inherited: Value,
+) -> (Vec<Value>, Vec<(usize, std::ops::Range<usize>)>) {
+    let end = depth + width;
+    let mut slots = vec![inherited; 1 << width];
+    let mut longer: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
+    for (at, prefix) in prefixes.iter().enumerate() {
+        let first = slot_of(prefix.bits ^ base, depth, width);
+        if prefix.length <= end {
+            let span = 1 << (end - prefix.length.max(depth));
+            slots[first..first + span].fill(prefix.value);
+        } else if let Some((slot, range)) = longer.last_mut()
+            && *slot == first
+        {
+            range.end = at + 1;
+        } else {
+            longer.push((first, at..at + 1));
+        }
+    }
+    (slots, longer)
+}
+
+/// The `width` bits of `bits` behind the first `depth`; bits behind the 128th are zero.
+fn slot_of(bits: u128, depth: u32, width: u32) -> usize {
+    (bits << depth >> (128 - width)) as usize
+}
+
+const fn mask(length: u32) -> u128 {
+    if length == 0 { 0 } else { u128::MAX << (128 - length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn naive(prefixes: &[(u128, u8, Value)], key: u128, default: Value) -> Value {
+        prefixes
+            .iter()
+            .rev() // Of equal lengths the last given wins, and max_by_key keeps the last maximum.
+            .filter(|(bits, length, _)| (key ^ bits) & mask(u32::from(*length)) == 0)
+            .fold(None, |best: Option<(u8, Value)>, (_, length, value)| match best {
+                Some((longest, _)) if longest >= *length => best,
+                _ => Some((*length, *value)),
+            })
+            .map_or(default, |(_, value)| value)
+    }
+
+    #[test]
+    fn host_routes_of_both_families() {
+        let v4 = key("192.0.2.1".parse().unwrap());
+        let v6 = key("2001:db8::1".parse().unwrap());
+        let trie = Lpm::build([(v4, 32, 1), (0, 0, 2)], 0);
+        assert_eq!(trie.lookup(v4), 1);
+        assert_eq!(trie.lookup(key("192.0.2.2".parse().unwrap())), 2);
+        let trie = Lpm::build([(v6, 128, 1), (v6, 64, 2)], 0);
+        assert_eq!(trie.lookup(v6), 1);
+        assert_eq!(trie.lookup(v6 ^ 1), 2);
+        assert_eq!(trie.lookup(v6 ^ 1 << 100), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_naive_table(
+            rows in proptest::collection::vec((any::<u128>(), 0_u8..=128, 1_u32..50), 0..60),
+            probes in proptest::collection::vec(any::<u128>(), 50),
+        ) {
+            // Few distinct bits, so that prefixes nest.
+            let thin = 0x3100_0000_1100_0001_0000_1001_0000_0003_u128;
+            let rows: Vec<_> = rows.into_iter().map(|(bits, length, value)| (bits & thin, length, value)).collect();
+            let trie = Lpm::build(rows.iter().copied(), 0);
+            for probe in probes.iter().map(|probe| probe & thin).chain(rows.iter().map(|row| row.0)) {
+                prop_assert_eq!(trie.lookup(probe), naive(&rows, probe, 0), "{:032x}", probe);
+            }
+        }
+
+        #[test]
+        fn agrees_for_left_aligned_ipv4(
+            rows in proptest::collection::vec((any::<u32>(), 0_u8..=32, 1_u32..50), 0..60),
+            probes in proptest::collection::vec(any::<u32>(), 50),
+        ) {
+            let wide = |bits: u32| u128::from(bits & 0x0301_0f0f) << 96;
+            let rows: Vec<_> = rows.into_iter().map(|(bits, length, value)| (wide(bits), length, value)).collect();
+            let trie = Lpm::build(rows.iter().copied(), 0);
+            for probe in probes {
+                prop_assert_eq!(trie.lookup(wide(probe)), naive(&rows, wide(probe), 0));
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! How a new snapshot reaches the workers: one atomic pointer swap.
+//!
+//! A worker looks at the pointer once per burst ([`SnapshotReader::pin`], one load when nothing changed) and
+//! keeps what it pinned until the next burst, so no packet sees half a table. The publisher holds every snapshot
+//! it replaced until no worker has it any more and frees it then: a worker never frees a table.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::snapshot::Snapshot;
+
+/// The control thread's end.
+pub struct Publisher {
+    current: Arc<ArcSwap<Snapshot>>,
+    retired: Vec<Arc<Snapshot>>,
+}
+
+/// A worker's end.
+pub struct SnapshotReader {
+    cache: arc_swap::Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+}
+
+impl Publisher {
+    /// A publisher whose readers see `first`.
+    #[must_use]
+    pub fn new(first: Snapshot) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(first)), retired: Vec::new() }
+    }
+
+    /// A reader for one more worker.
+    #[must_use]
+    pub fn reader(&self) -> SnapshotReader {
+        SnapshotReader { cache: arc_swap::Cache::new(Arc::clone(&self.current)) }
+    }
+
+    /// The snapshot readers pin next.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Replaces the snapshot by what `change` makes of it, with the next generation number, and frees the
+    /// replaced ones that no worker uses any more.
+    pub fn publish(&mut self, change: impl FnOnce(&mut Snapshot)) {
+        let mut next = Snapshot::clone(&self.current());
+        change(&mut next);
+        next.generation += 1;
+        self.retired.push(self.current.swap(Arc::new(next)));
+        self.reclaim();
+    }
+
+    /// Frees replaced snapshots that no worker uses any more; returns how many are still in use.
+    pub fn reclaim(&mut self) -> usize {
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.retired.len()
+    }
+}
+
+impl SnapshotReader {
+    /// The newest snapshot, valid until the next call.
+    #[inline]
+    pub fn pin(&mut self) -> &Snapshot {
+        self.cache.load()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::translation;
+
+    #[test]
+    fn readers_see_changes_between_pins_and_the_publisher_frees() {
+        let first = Snapshot {
+            generation: 1,
+            translation: Arc::new(translation(&[])),
+            fib: Arc::default(),
+        };
+        let mut publisher = Publisher::new(first);
+        let mut reader = publisher.reader();
+        assert_eq!(reader.pin().generation, 1);
+        let old = Arc::downgrade(&publisher.current().translation);
+        publisher.publish(|snapshot| snapshot.translation = Arc::new(translation(&[])));
+        assert_eq!(publisher.reclaim(), 1, "the reader still has the first");
+        assert!(old.upgrade().is_some());
+        assert_eq!(reader.pin().generation, 2);
+        assert_eq!(publisher.reclaim(), 0);
+        assert!(old.upgrade().is_none(), "freed by the publisher");
+    }
+}

@@ -1,0 +1,208 @@
+//! Everything that decides how addresses and headers are translated: the settings, the mappings and the pools.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::Ipv4Net;
+
+use super::eam::EamTable;
+use super::icmp_source::IcmpSourcePool;
+use super::ipv4_set::Ipv4Set;
+use super::prefix::TranslationPrefix;
+
+/// Which of the two RFCs the relay plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Border Relay (RFC 7755).
+    BorderRelay,
+    /// Edge Relay (RFC 7756).
+    EdgeRelay,
+}
+
+/// How traffic between two mapped hosts is turned round (RFC 7757 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hairpin {
+    /// Inside the relay (4.2.2).
+    Intrinsic,
+    /// By the IPv4 network, the relay only maps sources through the prefix (4.2.1).
+    Simple,
+    /// Not at all.
+    Off,
+}
+
+/// IPv4 UDP packets without checksum (RFC 7915 4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UdpZeroChecksum {
+    /// Dropped.
+    Drop,
+    /// Given one, unless fragmented.
+    Compute,
+    /// Passed without one: for dual translation only.
+    Forward,
+}
+
+/// ICMP errors the relay originates (RFC 7915 4.4, 5.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IcmpErrors {
+    /// All of them.
+    Send,
+    /// So many per second and worker (RFC 4443 2.4(f)).
+    Limit(u32),
+    /// None.
+    Off,
+}
+
+/// The `[translation]` settings that are plain values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Border or Edge Relay.
+    pub role: Role,
+    /// Hairpinning.
+    pub hairpin: Hairpin,
+    /// Size of the fragments made of packets with DF 0, in bytes, 1280 or more (RFC 7915 4).
+    pub lowest_ipv6_mtu: u16,
+    /// UDP without checksum.
+    pub udp_zero_checksum: UdpZeroChecksum,
+    /// Traffic class towards IPv6; none copies the type of service.
+    pub traffic_class: Option<u8>,
+    /// Type of service towards IPv4; none copies the traffic class.
+    pub type_of_service: Option<u8>,
+    /// Errors the relay originates.
+    pub icmp_errors: IcmpErrors,
+    /// Append the real IPv6 source to errors sourced from the pool (RFC 6791 4, RFC 5837).
+    pub icmp_source_extension: bool,
+    /// Refuse non-global IPv4 addresses in the Well-Known Prefix (RFC 6052 3.1).
+    pub wkp_strict: bool,
+    /// Refuse sources that only an inside host may have.
+    pub anti_spoof: bool,
+    /// Refuse protocol numbers that mean something else in the other family.
+    pub guard_protocols: bool,
+    /// Guesses for fragmentation needed without an MTU, strictly decreasing (RFC 1191 7).
+    pub mtu_plateaus: Vec<u16>,
+    /// Answer too big fragments with DF set; otherwise fragment them further.
+    pub respect_fragment_df: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            role: Role::BorderRelay,
+            hairpin: Hairpin::Intrinsic,
+            lowest_ipv6_mtu: 1280,
+            udp_zero_checksum: UdpZeroChecksum::Drop,
+            traffic_class: None,
+            type_of_service: None,
+            icmp_errors: IcmpErrors::Limit(1000),
+            icmp_source_extension: false,
+            wkp_strict: true,
+            anti_spoof: true,
+            guard_protocols: true,
+            mtu_plateaus: vec![65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68],
+            respect_fragment_df: true,
+        }
+    }
+}
+
+/// The parts [`Translation::new`] puts together.
+pub struct TranslationParts {
+    /// Plain settings.
+    pub settings: Settings,
+    /// Translation prefixes; the first is used towards IPv6, all are recognised.
+    pub prefixes: Vec<TranslationPrefix>,
+    /// Explicit address mappings.
+    pub eams: EamTable,
+    /// IPv4 Service Address Pools.
+    pub service_pools: Vec<Ipv4Net>,
+    /// IPv4 ranges reached through the prefix without an EAM.
+    pub translatable_pools: Vec<Ipv4Net>,
+    /// IPv4 prefixes never translated through the prefix.
+    pub denylist: Vec<Ipv4Net>,
+    /// IPv6 Service Addresses of an Edge Relay.
+    pub er_addresses: Vec<Ipv6Addr>,
+    /// IPv4 sources for ICMP errors from untranslatable addresses.
+    pub icmp_sources: IcmpSourcePool,
+}
+
+/// Settings, mappings and pools, ready for lookups. Immutable.
+pub struct Translation {
+    /// Plain settings.
+    pub settings: Settings,
+    /// Explicit address mappings.
+    pub eams: EamTable,
+    /// The prefix IPv4 addresses are embedded in.
+    pub prefix: TranslationPrefix,
+    /// IPv4 Service Address Pools.
+    pub service_pools: Ipv4Set,
+    /// IPv4 ranges reached through the prefix without an EAM.
+    pub translatable_pools: Ipv4Set,
+    /// IPv4 prefixes never translated through the prefix.
+    pub denylist: Ipv4Set,
+    /// IPv4 sources for ICMP errors from untranslatable addresses.
+    pub icmp_sources: IcmpSourcePool,
+    /// Every prefix, with whether an EAM lies inside it.
+    prefixes: Vec<(TranslationPrefix, bool)>,
+    er_addresses: Vec<ErAddress>,
+}
+
+/// A service address pair of an Edge Relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ErAddress {
+    ipv6: Ipv6Addr,
+    ipv4: Option<Ipv4Addr>,
+}
+
+/// No translation prefix was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("at least one translation prefix is needed")]
+pub struct NoPrefix;
+
+impl Translation {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// [`NoPrefix`].
+    pub fn new(parts: TranslationParts) -> Result<Self, NoPrefix> {
+        let eams = parts.eams;
+        let prefix = *parts.prefixes.first().ok_or(NoPrefix)?;
+        Ok(Self {
+            settings: parts.settings,
+            prefix,
+            prefixes: parts
+                .prefixes
+                .into_iter()
+                .map(|prefix| (prefix, eams.overlaps_ipv6(prefix.network())))
+                .collect(),
+            er_addresses: parts
+                .er_addresses
+                .into_iter()
+                .map(|ipv6| ErAddress { ipv6, ipv4: eams.lookup_ipv6(ipv6).map(|mapped| mapped.address) })
+                .collect(),
+            eams,
+            service_pools: Ipv4Set::new(&parts.service_pools),
+            translatable_pools: Ipv4Set::new(&parts.translatable_pools),
+            denylist: Ipv4Set::new(&parts.denylist),
+            icmp_sources: parts.icmp_sources,
+        })
+    }
+
+    /// The prefix `address` is in, and whether EAMs must be asked first because one lies inside the prefix.
+    #[inline]
+    #[must_use]
+    pub fn prefix_of(&self, address: Ipv6Addr) -> Option<(&TranslationPrefix, bool)> {
+        let (prefix, has_eams) = self.prefixes.iter().find(|(prefix, _)| prefix.contains(address))?;
+        Some((prefix, *has_eams))
+    }
+
+    /// Whether `address` is an IPv6 Service Address of this Edge Relay.
+    #[inline]
+    #[must_use]
+    pub fn is_er_ipv6(&self, address: Ipv6Addr) -> bool {
+        self.er_addresses.iter().any(|er| er.ipv6 == address)
+    }
+
+    /// Whether `address` is an IPv4 Service Address of this Edge Relay.
+    #[inline]
+    #[must_use]
+    pub fn is_er_ipv4(&self, address: Ipv4Addr) -> bool {
+        self.er_addresses.iter().any(|er| er.ipv4 == Some(address))
+    }
+}

@@ -1,0 +1,231 @@
+//! The Internet checksum, full and incremental: all one's-complement arithmetic of the relay.
+//!
+//! A checksum field holds the complement of the one's-complement sum of the 16-bit words it covers. Two
+//! properties make stateless translation cheap:
+//!
+//! - Addition is commutative and associative, so replacing some words changes the sum by *new minus old*
+//!   whatever else the packet holds. That difference is a [`Delta`]. Swapping two IPv4 addresses for two IPv6
+//!   addresses in a pseudo-header is one delta, known from the addresses alone: nothing else is read.
+//! - The sum is independent of byte order up to a final swap, so bulk summing can use whole machine words.
+//!
+//! One's complement has two zeros, 0x0000 and 0xFFFF. A sum of real words is 0x0000 only when every word is
+//! zero, so [`adjust`] follows RFC 1624 equation 3 (`HC' = ~(~HC + ~m + m')`), which keeps TCP and ICMP results
+//! exact. UDP alone gives 0x0000 a meaning (no checksum), hence [`adjust_udp`] (RFC 768, RFC 8200 8.1).
+//!
+//! Incremental update never repairs: a wrong checksum stays wrong by the same amount (RFC 1624, RFC 7915 4.5).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// A running one's-complement sum of big-endian 16-bit words.
+///
+/// Holds carries unfolded; good for 2^48 words before it could overflow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// The empty sum.
+    pub const ZERO: Self = Self(0);
+
+    /// The sum of `bytes`, a last odd byte padded with zero on its right.
+    #[inline]
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        // Native-endian 32-bit words; one swap at the end restores network order (RFC 1071 2(B)).
+        let mut total = 0_u64;
+        let mut chunks = bytes.chunks_exact(4);
+        for chunk in &mut chunks {
+            total += u64::from(u32::from_ne_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
+        }
+        let rest = chunks.remainder();
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        total += u64::from(u32::from_ne_bytes(last));
+        Self(u64::from(u16::from_be(fold(total))))
+    }
+
+    /// The sum of one 16-bit word.
+    #[inline]
+    #[must_use]
+    pub const fn of_u16(word: u16) -> Self {
+        Self(word as u64)
+    }
+
+    /// The sum of the two words of a 32-bit number.
+    #[inline]
+    #[must_use]
+    pub const fn of_u32(value: u32) -> Self {
+        Self((value >> 16) as u64 + (value & 0xffff) as u64)
+    }
+
+    /// The sum of the two words of an IPv4 address.
+    #[inline]
+    #[must_use]
+    pub const fn of_ipv4(address: Ipv4Addr) -> Self {
+        Self::of_u32(address.to_bits())
+    }
+
+    /// The sum of the eight words of an IPv6 address.
+    #[inline]
+    #[must_use]
+    pub const fn of_ipv6(address: Ipv6Addr) -> Self {
+        let bits = address.to_bits();
+        let high = (bits >> 64) as u64;
+        let low = bits as u64;
+        // 2^16 = 1 modulo 2^16 - 1, so 32-bit halves may be added before folding.
+        Self((high >> 32) + (high & 0xffff_ffff) + (low >> 32) + (low & 0xffff_ffff))
+    }
+
+    /// The sum of the IPv6 pseudo-header (RFC 8200 8.1).
+    #[inline]
+    #[must_use]
+    pub fn of_pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, length: u32, next_header: u8) -> Self {
+        Self::of_ipv6(source) + Self::of_ipv6(destination) + Self::of_u32(length) + Self(u64::from(next_header))
+    }
+
+    /// The sum folded into 16 bits.
+    #[inline]
+    #[must_use]
+    pub const fn fold(self) -> u16 {
+        fold(self.0)
+    }
+
+    /// The checksum field for data with this sum: its complement.
+    #[inline]
+    #[must_use]
+    pub const fn checksum(self) -> u16 {
+        !self.fold()
+    }
+}
+
+impl std::ops::Add for Sum {
+    type Output = Self;
+
+    #[inline]
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+impl std::ops::AddAssign for Sum {
+    #[inline]
+    fn add_assign(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+}
+
+/// A change of a sum: new words minus old words, in one's complement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delta(u16);
+
+impl Delta {
+    /// No change.
+    pub const ZERO: Self = Self(0);
+
+    /// The change that replaces words with sum `old` by words with sum `new`.
+    #[inline]
+    #[must_use]
+    pub const fn new(old: Sum, new: Sum) -> Self {
+        Self(fold((!old.fold()) as u64 + new.fold() as u64))
+    }
+
+    /// Both changes.
+    #[inline]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(fold(self.0 as u64 + other.0 as u64))
+    }
+
+    /// The change that takes this one back.
+    #[inline]
+    #[must_use]
+    pub const fn inverse(self) -> Self {
+        Self(!self.0)
+    }
+}
+
+/// `checksum` after its data changed by `delta` (RFC 1624 equation 3).
+#[inline]
+#[must_use]
+pub const fn adjust(checksum: u16, delta: Delta) -> u16 {
+    !fold((!checksum) as u64 + delta.0 as u64)
+}
+
+/// As [`adjust`], for UDP: a result of 0x0000 is sent as 0xFFFF, for 0x0000 means "no checksum".
+#[inline]
+#[must_use]
+pub const fn adjust_udp(checksum: u16, delta: Delta) -> u16 {
+    match adjust(checksum, delta) {
+        0 => 0xffff,
+        adjusted => adjusted,
+    }
+}
+
+/// Folds carries back in until 16 bits are left.
+#[inline]
+const fn fold(sum: u64) -> u16 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    ((sum >> 16) + (sum & 0xffff)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition, word by word.
+    fn naive(bytes: &[u8]) -> u16 {
+        let mut sum = 0_u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+            sum = (sum >> 16) + (sum & 0xffff);
+        }
+        sum as u16
+    }
+
+    #[test]
+    fn rfc_1071_example() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(Sum::of(&bytes).fold(), 0xddf2);
+    }
+
+    #[test]
+    fn rfc_1624_example_keeps_the_right_zero() {
+        // Section 4: HC = 0xDD2F, m = 0x5555, m' = 0x3285 gives 0x0000, not 0xFFFF.
+        let delta = Delta::new(Sum::of_u16(0x5555), Sum::of_u16(0x3285));
+        assert_eq!(adjust(0xdd2f, delta), 0x0000);
+        assert_eq!(adjust_udp(0xdd2f, delta), 0xffff);
+    }
+
+    proptest! {
+        #[test]
+        fn bulk_sum_equals_the_definition(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(Sum::of(&bytes).fold(), naive(&bytes));
+        }
+
+        #[test]
+        fn addresses_sum_like_their_bytes(v4 in any::<u32>(), v6 in any::<u128>()) {
+            prop_assert_eq!(Sum::of_ipv4(Ipv4Addr::from_bits(v4)).fold(), naive(&v4.to_be_bytes()));
+            let folded = Sum::of_ipv6(Ipv6Addr::from_bits(v6)).fold();
+            prop_assert_eq!(folded, naive(&v6.to_be_bytes()));
+        }
+
+        #[test]
+        fn incremental_equals_full(
+            mut data in proptest::collection::vec(any::<u8>(), 40..200),
+            new in proptest::collection::vec(any::<u8>(), 16),
+            at in 0_usize..12,
+        ) {
+            data[0] |= 1; // A real header is never all zero.
+            let before = Sum::of(&data).checksum();
+            let at = at * 2;
+            let delta = Delta::new(Sum::of(&data[at..at + 16]), Sum::of(&new));
+            data[at..at + 16].copy_from_slice(&new);
+            prop_assume!(data.iter().any(|byte| *byte != 0));
+            prop_assert_eq!(adjust(before, delta), Sum::of(&data).checksum());
+            prop_assert_eq!(adjust(adjust(before, delta), delta.inverse()), before);
+        }
+    }
+}

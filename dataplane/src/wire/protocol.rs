@@ -1,0 +1,35 @@
+//! IP protocol and next header numbers the relay tells apart.
+
+/// IPv6 Hop-by-Hop Options (an IPv4 protocol number nobody uses).
+pub const HOP_BY_HOP: u8 = 0;
+/// ICMPv4.
+pub const ICMPV4: u8 = 1;
+/// IGMP.
+pub const IGMP: u8 = 2;
+/// TCP.
+pub const TCP: u8 = 6;
+/// UDP.
+pub const UDP: u8 = 17;
+/// IPv6 Routing header.
+pub const ROUTING: u8 = 43;
+/// IPv6 Fragment header.
+pub const FRAGMENT: u8 = 44;
+/// Authentication Header.
+pub const AUTHENTICATION: u8 = 51;
+/// ICMPv6.
+pub const ICMPV6: u8 = 58;
+/// IPv6 Destination Options.
+pub const DESTINATION_OPTIONS: u8 = 60;
+
+/// Offset of the checksum in a TCP header.
+pub const TCP_CHECKSUM: usize = 16;
+/// Offset of the checksum in a UDP header.
+pub const UDP_CHECKSUM: usize = 6;
+/// Length of a UDP header.
+pub const UDP_HEADER: usize = 8;
+
+/// IPv4 protocol numbers that name an IPv6 extension header or ICMPv6 when copied into a Next Header field.
+#[must_use]
+pub const fn is_guarded_from_ipv4(protocol: u8) -> bool {
+    matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | ICMPV6 | DESTINATION_OPTIONS)
+}

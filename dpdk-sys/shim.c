@@ -1,0 +1,98 @@
+/*
+ * Symbols for DPDK's inline functions. One line each: whoever wants to know what a function does reads DPDK's own
+ * documentation, whoever wants to know why it is called reads dataplane/src/dpdk.
+ */
+#define _GNU_SOURCE
+#include <stddef.h>
+#include <stdio.h>
+
+#include "wrapper.h"
+
+#define SAME_PLACE(field) \
+	_Static_assert(offsetof(struct bl_mbuf, field) == offsetof(struct rte_mbuf, field), \
+		       "rte_mbuf." #field " moved: adapt struct bl_mbuf in wrapper.h")
+
+SAME_PLACE(buf_addr);
+SAME_PLACE(data_off);
+SAME_PLACE(refcnt);
+SAME_PLACE(nb_segs);
+SAME_PLACE(port);
+SAME_PLACE(ol_flags);
+SAME_PLACE(packet_type);
+SAME_PLACE(pkt_len);
+SAME_PLACE(data_len);
+SAME_PLACE(vlan_tci);
+_Static_assert(offsetof(struct bl_mbuf, rss_hash) == offsetof(struct rte_mbuf, hash), "rte_mbuf.hash moved");
+SAME_PLACE(vlan_tci_outer);
+SAME_PLACE(buf_len);
+SAME_PLACE(pool);
+
+int bl_errno(void)
+{
+	return rte_errno;
+}
+
+unsigned int bl_lcore_id(void)
+{
+	return rte_lcore_id();
+}
+
+uint64_t bl_rdtsc(void)
+{
+	return rte_rdtsc();
+}
+
+static bl_log_sink log_sink;
+
+static ssize_t log_write(void *cookie, const char *text, size_t length)
+{
+	(void)cookie;
+	log_sink(rte_log_cur_msg_loglevel(), text, length);
+	return (ssize_t)length;
+}
+
+int bl_log_open(bl_log_sink sink)
+{
+	static const cookie_io_functions_t functions = {.write = log_write};
+	FILE *stream;
+
+	log_sink = sink;
+	stream = fopencookie(NULL, "w", functions);
+	return stream == NULL ? -1 : rte_openlog_stream(stream);
+}
+
+struct rte_mbuf *bl_pktmbuf_alloc(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+void bl_pktmbuf_free(struct rte_mbuf *mbuf)
+{
+	rte_pktmbuf_free(mbuf);
+}
+
+int bl_pktmbuf_linearize(struct rte_mbuf *mbuf)
+{
+	return rte_pktmbuf_linearize(mbuf);
+}
+
+uint16_t bl_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_rx_burst(port, queue, mbufs, count);
+}
+
+uint16_t bl_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_tx_burst(port, queue, mbufs, count);
+}
+
+int bl_eth_link_get_nowait(uint16_t port, struct bl_eth_link *link)
+{
+	struct rte_eth_link found = {0};
+	int result = rte_eth_link_get_nowait(port, &found);
+
+	link->speed_mbps = found.link_speed;
+	link->full_duplex = found.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
+	link->up = found.link_status == RTE_ETH_LINK_UP;
+	return result;
+}

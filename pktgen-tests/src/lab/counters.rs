@@ -1,0 +1,97 @@
+//! The relay's counters as it reports them: the only place that knows their form.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::LabError;
+
+/// What introduces a report in the relay's log.
+const MARK: &str = "counters {";
+
+/// One report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// Packets taken from the ports.
+    pub received: u64,
+    /// Packets the relay made itself: ICMP errors, additional fragments.
+    pub originated: u64,
+    /// Packets given to the ports.
+    pub sent: u64,
+    /// Packets offered to the kernel, by reason.
+    pub punted: BTreeMap<String, u64>,
+    /// Packets ended, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Packets the kernel sent through a twin.
+    pub injected: u64,
+    /// Buffers out of the pool: held by the drivers, or leaked.
+    pub mbufs_in_use: Option<u64>,
+}
+
+impl Counters {
+    /// The last report in a log.
+    ///
+    /// # Errors
+    /// When a report is there but cannot be read.
+    pub(crate) fn last_in(log: &str) -> Result<Option<Self>, LabError> {
+        let Some(at) = log.rfind(MARK) else {
+            return Ok(None);
+        };
+        let text = log[at..]
+            .trim_start_matches("counters ")
+            .lines()
+            .next()
+            .unwrap_or_default();
+        let unreadable = |_| LabError::Unreadable {
+            what: "the relay's counters".into(),
+            text: text.into(),
+        };
+        serde_json::from_str(text).map(Some).map_err(unreadable)
+    }
+
+    /// How many reports a log holds.
+    pub(crate) fn reports_in(log: &str) -> usize {
+        log.matches(MARK).count()
+    }
+
+    /// All packets dropped.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// All packets punted.
+    #[must_use]
+    pub fn punted_total(&self) -> u64 {
+        self.punted.values().sum()
+    }
+
+    /// Whether every packet that came in or was made has gone somewhere.
+    #[must_use]
+    pub fn balance(&self) -> bool {
+        self.received + self.originated == self.sent + self.punted_total() + self.dropped_total()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_report_counts() {
+        let log = "x\ncounters {\"received\":1}\nINFO counters {\"received\":5,\"originated\":1,\"sent\":3,\
+                   \"punted\":{\"arp\":1},\"dropped\":{\"a\":1,\"b\":1},\"injected\":9,\"other\":{}}\ny";
+        let counters = Counters::last_in(log).unwrap().unwrap();
+        assert_eq!((counters.received, counters.injected), (5, 9));
+        assert_eq!((counters.punted_total(), counters.dropped_total()), (1, 2));
+        assert!(counters.balance());
+        assert_eq!(Counters::reports_in(log), 2);
+    }
+
+    #[test]
+    fn a_log_without_a_report_has_none() {
+        assert!(Counters::last_in("started").unwrap().is_none());
+        assert!(Counters::last_in("counters {nonsense").is_err());
+    }
+}

@@ -1,0 +1,213 @@
+//! The relay as an operator sees it: a configuration file, a process, a log, twins.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::daemon::{directory, write};
+use super::{Counters, Daemon, LabError, Namespace};
+
+/// Which DPDK driver sits on the veth ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// Takes the frames away from the kernel; one queue; frames up to about 1,700 bytes.
+    AfXdp,
+    /// Copies them; any number of queues, any size; never sees an IPv4 fragment, because the driver asks the kernel
+    /// to reassemble them.
+    AfPacket {
+        /// Queue pairs, one for each worker.
+        queues: u32,
+    },
+}
+
+/// One port of the relay.
+#[derive(Debug, Clone)]
+pub struct Port {
+    /// Its name; the twin is `bl-<name>`.
+    pub name: String,
+    /// The veth end the driver opens.
+    pub interface: String,
+    /// Its MTU.
+    pub mtu: u32,
+}
+
+/// What goes into the configuration file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Driver of every port.
+    pub driver: Driver,
+    /// CPUs of the workers.
+    pub workers: Vec<u32>,
+    /// Ports.
+    pub ports: Vec<Port>,
+    /// Further lines of the section `[translation]`.
+    pub translation: String,
+    /// Mappings, IPv4 and IPv6.
+    pub eams: Vec<(String, String)>,
+}
+
+impl Config {
+    /// The file.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut text = format!(
+            "[dpdk]\nworkers = {:?}\nmemory = \"no-huge\"\nmemory_mb = 256\npoll = \"adaptive\"\n\n",
+            self.workers
+        );
+        for (number, port) in self.ports.iter().enumerate() {
+            let (name, mtu, device) = (&port.name, port.mtu, self.device(number, port));
+            write!(
+                text,
+                "[[port]]\nname = \"{name}\"\ndevice = \"{device}\"\nmtu = {mtu}\n\n"
+            )
+            .ok();
+        }
+        write!(
+            text,
+            "[translation]\nprefixes = [\"2001:db8:46::/96\"]\nservice_pools = [\"192.0.2.0/24\"]\n\
+             icmp_source_pool = [\"198.51.100.1/32\"]\n{}\n",
+            self.translation
+        )
+        .ok();
+        for (ipv4, ipv6) in &self.eams {
+            write!(text, "\n[[eam]]\nipv4 = \"{ipv4}\"\nipv6 = \"{ipv6}\"\n").ok();
+        }
+        text
+    }
+
+    fn device(&self, number: usize, port: &Port) -> String {
+        let interface = &port.interface;
+        match self.driver {
+            Driver::AfXdp => format!("net_af_xdp{number},iface={interface}"),
+            Driver::AfPacket { queues } => {
+                format!("net_af_packet{number},iface={interface},qpairs={queues}")
+            }
+        }
+    }
+}
+
+/// Where the binary is: `BORDERLINE_BIN`, or what cargo built last in the workspace.
+pub(crate) fn binary() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("BORDERLINE_BIN") {
+        return Some(PathBuf::from(path)).filter(|path| path.is_file());
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    ["release", "debug"]
+        .iter()
+        .map(|kind| target.join(kind).join("borderline"))
+        .find(|path| path.is_file())
+}
+
+/// A running relay; dropping it ends it.
+#[derive(Debug)]
+pub struct Relay {
+    daemon: Daemon,
+}
+
+impl Relay {
+    /// Starts the relay in a namespace and waits until its twins are there.
+    ///
+    /// # Errors
+    /// When it ends, or the twins do not appear within 20 seconds.
+    pub fn start(namespace: &Namespace, config: &Config) -> Result<Self, LabError> {
+        let binary = binary().ok_or_else(|| LabError::Relay {
+            what: "is not built".into(),
+            log: String::new(),
+        })?;
+        let directory = directory()?;
+        let file = write(directory.path().join("borderline.toml"), &config.to_toml())?;
+        let command = namespace
+            .cmd(&binary.display().to_string())
+            .args("run --config")
+            .arg(file.display().to_string());
+        let mut daemon = Daemon::start("borderline", &command, directory)?;
+        let twins: Vec<String> = config
+            .ports
+            .iter()
+            .map(|port| format!("bl-{}", port.name))
+            .collect();
+        daemon.wait_for("twins", 20, |_| twins.iter().all(|twin| namespace.has_link(twin)))?;
+        Ok(Self { daemon })
+    }
+
+    /// Its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.daemon.ended().is_none()
+    }
+
+    /// Asks for a report and waits for it.
+    ///
+    /// # Errors
+    /// When the relay is gone or does not answer within 3 seconds.
+    pub fn counters(&mut self) -> Result<Counters, LabError> {
+        let before = Counters::reports_in(&self.log());
+        self.daemon.signal(Signal::SIGUSR1);
+        self.daemon.wait_for("counters", 3, |daemon| {
+            // A line is a report only once it is complete.
+            let log = daemon.log();
+            log.ends_with('\n') && Counters::reports_in(&log) > before
+        })?;
+        self.last_counters()
+    }
+
+    /// Asks until two reports a moment apart are the same, so that nothing is on its way any more.
+    ///
+    /// # Errors
+    /// As [`Relay::counters`], or when the traffic never ends.
+    pub fn settled_counters(&mut self) -> Result<Counters, LabError> {
+        let start = Instant::now();
+        let mut last = self.counters()?;
+        loop {
+            std::thread::sleep(Duration::from_millis(200));
+            let next = self.counters()?;
+            if next == last {
+                return Ok(next);
+            }
+            if start.elapsed() > Duration::from_secs(10) {
+                return Err(self.error("counts packets although nobody sends any"));
+            }
+            last = next;
+        }
+    }
+
+    /// Ends it as an operator does; the status and the final counters.
+    ///
+    /// # Errors
+    /// When it is still there after 10 seconds, or prints no counters.
+    pub fn stop(mut self) -> Result<(ExitStatus, Counters), LabError> {
+        let status = self.daemon.stop(Signal::SIGTERM, Duration::from_secs(10));
+        let status = status.ok_or_else(|| self.error("did not end within 10 s of SIGTERM"))?;
+        Ok((status, self.last_counters()?))
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(mut self) {
+        self.daemon.stop(Signal::SIGKILL, Duration::from_secs(5));
+    }
+
+    fn last_counters(&self) -> Result<Counters, LabError> {
+        Counters::last_in(&self.log())?.ok_or_else(|| self.error("printed no counters"))
+    }
+
+    /// An error that shows the end of the log.
+    #[must_use]
+    pub fn error(&self, what: &str) -> LabError {
+        let log = self.log();
+        let skip = log.lines().count().saturating_sub(40);
+        let end: Vec<&str> = log.lines().skip(skip).collect();
+        LabError::Relay {
+            what: what.into(),
+            log: end.join("\n"),
+        }
+    }
+}
