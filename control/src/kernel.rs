@@ -47,7 +47,8 @@ pub use self::bell::Bell;
 pub use self::counters::KernelCounters;
 pub use self::error::KernelError;
 pub use self::event::{
-    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind, Table,
+    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
+    Table,
 };
 pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
@@ -137,7 +138,12 @@ impl Kernel {
             match twin.receive(&mut buffer).await {
                 Ok(length) => self.with(|exchange| exchange.inject(twin.port(), &buffer[..length])),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(KernelError::TwinRead { name: twin.name().to_owned(), source }),
+                Err(source) => {
+                    return Err(KernelError::TwinRead {
+                        name: twin.name().to_owned(),
+                        source,
+                    });
+                }
             }
         }
     }
@@ -170,12 +176,21 @@ impl Kernel {
 
     fn punted(&self, punted: &Punted<'_>, now: Instant) {
         self.with(|exchange| match *punted {
-            Punted::Unresolved { interface, next_hop, packet } => {
+            Punted::Unresolved {
+                interface,
+                next_hop,
+                packet,
+            } => {
                 exchange.unresolved(interface, next_hop, packet, now);
             }
             Punted::Frame { port, reason, bytes } => {
                 let counters = &mut exchange.counters;
-                match self.twins.iter().find(|twin| twin.port() == port).map(|twin| twin.send(bytes)) {
+                match self
+                    .twins
+                    .iter()
+                    .find(|twin| twin.port() == port)
+                    .map(|twin| twin.send(bytes))
+                {
                     Some(Ok(())) => counters.to_twin[reason.index()] += 1,
                     Some(Err(_)) => counters.twin_refused += 1,
                     None => counters.without_twin += 1,

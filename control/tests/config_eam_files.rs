@@ -10,10 +10,10 @@ const TABLE: &str =
 
 /// Loads `content` as the EAM file `name`: its rows and warnings, or its problems, without the directory.
 fn load(name: &str, content: impl AsRef<[u8]>) -> Result<(Vec<Eam>, Vec<String>), Vec<String>> {
-    let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join(name), content).unwrap();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    fs::write(directory.path().join(name), content).expect("a writable directory");
     let path = directory.path().join("relay.toml");
-    fs::write(&path, format!("eam_files = [\"{name}\"]\n{TABLE}")).unwrap();
+    fs::write(&path, format!("eam_files = [\"{name}\"]\n{TABLE}")).expect("a writable directory");
     let prefix = format!("{}/", directory.path().display());
     let text = |finding: &dyn ToString| finding.to_string().replace(&prefix, "");
     match TranslateConfig::load(&path) {
@@ -83,11 +83,11 @@ ipv4,ipv6
 ";
     let expected = [
         "eams.csv:2:1: ipv4 = \"192.0.2.1/24\": bits are set after the prefix length; write 192.0.2.0/24",
-        "eams.csv:3:1: 1 fields; write `ipv4,ipv6` or `ipv4,ipv6,comment`",
-        "eams.csv:4:1: 4 fields; write",
+        "eams.csv:3:1: fields found: 1; write `ipv4,ipv6` or `ipv4,ipv6,comment`",
+        "eams.csv:4:1: fields found: 4; write",
         "eams.csv:5:1: the columns are swapped; put the IPv4 prefix first",
         "eams.csv:6:1: unbalanced quotes; write",
-        "eams.csv:7:1: 1 fields; write",
+        "eams.csv:7:1: fields found: 1; write",
         "eams.csv:8:1: eam = 192.0.2.0/24 2001:db8::/121: the IPv4 suffix of 8 bits is longer",
         "eams.csv:9:1: ipv4 = \"ipv4\": not an IPv4 prefix",
         "eams.csv:9:1: ipv6 = \"ipv6\": not an IPv6 prefix",

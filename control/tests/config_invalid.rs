@@ -119,7 +119,7 @@ fn check(cases: &[Case]) {
         let problems = Config::parse(Path::new("relay.toml"), text).expect_err(text);
         let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(list.len(), 1, "one problem expected: {list:#?}\n{text}");
-        let problem = problems.iter().next().unwrap();
+        let problem = problems.iter().next().expect("counted above");
         let line = text
             .lines()
             .position(|line| line.contains("# HERE"))

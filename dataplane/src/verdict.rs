@@ -53,6 +53,8 @@ reasons! {
     PuntReason {
         /// ARP.
         Arp = "arp",
+        /// BGP, OSPF, BFD, PIM and VRRP for the box.
+        RoutingProtocol = "routing_protocol",
         /// IPv6 neighbour discovery, router discovery and multicast listener messages.
         NeighborDiscovery = "neighbor_discovery",
         /// The destination is one of the box's own addresses.

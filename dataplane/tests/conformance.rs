@@ -99,7 +99,7 @@ fn translation(config: &Config, settings: Settings) -> Translation {
         service_pools: vec!["192.0.2.0/24".parse().unwrap()],
         translatable_pools: if config.allow_pool6_dst { vec![Ipv4Net::default()] } else { Vec::new() },
         denylist: Vec::new(),
-        er_addresses: config.er_local6.clone(),
+        er_addresses: config.er_local6.iter().map(|address| Ipv6Net::from(*address)).collect(),
         icmp_sources: IcmpSourcePool::new(&sources, Choice::Hash),
     })
     .unwrap()

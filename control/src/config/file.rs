@@ -87,34 +87,41 @@ pub(super) fn parse(file: &Arc<Path>, text: &str, problems: &mut Problems) -> Op
     let lines = Lines::new(file.clone(), text);
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let offset = error.span().map_or(0, |span| span.start.min(text.len()));
-        let (key, kind) = match error.message() {
-            "duplicate key" => (text.get(error.span()?), ProblemKind::DuplicateKey),
-            message => (
-                None,
-                ProblemKind::Syntax {
-                    message: message.to_owned(),
-                },
-            ),
-        };
-        let fatal = key.is_none();
-        problems.push(Problem {
-            place: lines.place(offset),
-            key: key.unwrap_or_default().to_owned(),
-            value: None,
-            kind,
-        });
-        if fatal {
+        let problem = syntax_problem(error, text, &lines);
+        let is_fatal = problem.kind != ProblemKind::DuplicateKey;
+        problems.push(problem);
+        if is_fatal {
             return None;
         }
     }
-    Some(
-        Root {
-            entries: root.get_ref(),
-            lines: &lines,
-        }
-        .read(Place::file(file), problems),
-    )
+    let root = Root {
+        entries: root.get_ref(),
+        lines: &lines,
+    };
+    Some(root.read(Place::file(file), problems))
+}
+
+fn syntax_problem(error: &toml::de::Error, text: &str, lines: &Lines<'_>) -> Problem {
+    let span = error.span().unwrap_or(0..0);
+    let (key, kind) = match error.message() {
+        "duplicate key" => (
+            text.get(span.clone()).unwrap_or_default(),
+            ProblemKind::DuplicateKey,
+        ),
+        message => (
+            "",
+            ProblemKind::Syntax {
+                message: message.to_owned(),
+            },
+        ),
+    };
+    let place = lines.place(span.start.min(text.len()));
+    Problem {
+        place,
+        key: key.to_owned(),
+        value: None,
+        kind,
+    }
 }
 
 struct Root<'t, 'i> {

@@ -315,7 +315,7 @@ pub enum ProblemKind {
 
     // EAM files.
     /// A row with another number of fields.
-    #[error("{found} fields; write `ipv4,ipv6` or `ipv4,ipv6,comment`")]
+    #[error("fields found: {found}; write `ipv4,ipv6` or `ipv4,ipv6,comment`")]
     Fields {
         /// How many there are.
         found: usize,

@@ -6,7 +6,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// No netlink.
-    #[error("cannot listen to the kernel's routing (netlink): {0}; does a sandbox forbid AF_NETLINK sockets?")]
+    #[error(
+        "cannot listen to the kernel's routing (netlink): {0}; does a sandbox forbid AF_NETLINK sockets?"
+    )]
     Listen(#[source] io::Error),
     /// The first reading of the kernel's state failed.
     #[error("cannot read the kernel's interfaces, addresses, routes and neighbours: {0}")]

@@ -41,7 +41,11 @@ impl Exchange {
     /// A frame the kernel sends by a twin.
     pub(super) fn inject(&mut self, port: PortId, frame: &[u8]) {
         let workers = self.injects.len().max(1);
-        match self.injects.get_mut(usize::from(port.0) % workers).map(|inject| inject.send(port, frame)) {
+        match self
+            .injects
+            .get_mut(usize::from(port.0) % workers)
+            .map(|inject| inject.send(port, frame))
+        {
             Some(Ok(())) => self.counters.injected += 1,
             _ => self.counters.inject_refused += 1,
         }
@@ -116,7 +120,10 @@ impl Exchange {
     }
 
     fn release(&mut self, interface: InterfaceId, mac: MacAddress, packet: &[u8]) {
-        let frame = self.state.interface(interface).and_then(|interface| frame(&interface, mac, packet));
+        let frame = self
+            .state
+            .interface(interface)
+            .and_then(|interface| frame(&interface, mac, packet));
         let Some((port, frame)) = frame else {
             self.counters.unresolved_invalid += 1;
             return;

@@ -15,7 +15,6 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
 use dataplane::table::routing::Routing;
 
-use super::{Kernel, Twin};
 use super::error::KernelError;
 use super::event::Event;
 use super::netlink::attribute::Messages;
@@ -24,6 +23,7 @@ use super::netlink::dump::{Dumped, Dumper};
 use super::netlink::socket::{ReceiveError, Socket};
 use super::resolver::TICK;
 use super::state::Changes;
+use super::{Kernel, Twin};
 
 /// Least time between two publications.
 pub const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
@@ -125,7 +125,8 @@ impl<'a> Follower<'a> {
             Ok(Some(batch)) => self.take(batch),
             Err(ReceiveError::Overrun) => {
                 tracing::warn!("notifications of the kernel were lost: reading everything again");
-                self.kernel.with(|exchange| exchange.counters.netlink_overruns += 1);
+                self.kernel
+                    .with(|exchange| exchange.counters.netlink_overruns += 1);
                 self.doubt();
             }
             Err(ReceiveError::Io(error)) => return Err(KernelError::Listen(error)),
@@ -166,7 +167,11 @@ impl<'a> Follower<'a> {
 
     fn start_dump(&mut self) -> std::io::Result<()> {
         let dumper = Dumper::start()?;
-        self.dump = Some(Running { dumper, started: Instant::now(), meanwhile: Vec::new() });
+        self.dump = Some(Running {
+            dumper,
+            started: Instant::now(),
+            meanwhile: Vec::new(),
+        });
         Ok(())
     }
 
@@ -213,9 +218,15 @@ impl<'a> Follower<'a> {
         let started = Instant::now();
         self.publish_due = None;
         // Reading from a deleted TAP does not fail, it waits for ever: the links tell.
-        let lost = |twin: &&Arc<Twin>| !self.kernel.with(|exchange| exchange.state.exists(twin.settings().index));
+        let lost = |twin: &&Arc<Twin>| {
+            !self
+                .kernel
+                .with(|exchange| exchange.state.exists(twin.settings().index))
+        };
         if let Some(twin) = self.kernel.twins.iter().find(lost) {
-            return Err(KernelError::TwinLost { name: twin.name().to_owned() });
+            return Err(KernelError::TwinLost {
+                name: twin.name().to_owned(),
+            });
         }
         on_routing(self.kernel.with(|exchange| exchange.state.routing()));
         let pause = (started.elapsed() * PUBLISH_SHARE).max(PUBLISH_INTERVAL);
@@ -225,7 +236,8 @@ impl<'a> Follower<'a> {
 
     fn unreadable(&self, messages: usize) {
         tracing::warn!(messages, "skipped messages of the kernel that could not be read");
-        self.kernel.with(|exchange| exchange.counters.netlink_unreadable += messages as u64);
+        self.kernel
+            .with(|exchange| exchange.counters.netlink_unreadable += messages as u64);
     }
 
     fn warn_of_unexpanded(&mut self) {
@@ -251,7 +263,10 @@ struct Batch {
 }
 
 fn events_in(datagram: &[u8]) -> Batch {
-    let mut batch = Batch { events: Vec::new(), unreadable: 0 };
+    let mut batch = Batch {
+        events: Vec::new(),
+        unreadable: 0,
+    };
     for message in Messages(datagram) {
         match decode::event(message) {
             Ok(event) => batch.events.extend(event),

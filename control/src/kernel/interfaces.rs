@@ -56,8 +56,12 @@ pub(super) struct LinkChange {
 
 impl Interfaces {
     pub(super) fn new(twins: Vec<TwinSettings>) -> Self {
-        let mut interfaces =
-            Self { twins, links: BTreeMap::new(), ids: HashMap::new(), places: Vec::new() };
+        let mut interfaces = Self {
+            twins,
+            links: BTreeMap::new(),
+            ids: HashMap::new(),
+            places: Vec::new(),
+        };
         for twin in interfaces.twins.clone() {
             interfaces.identify((twin.port, None));
         }
@@ -80,7 +84,11 @@ impl Interfaces {
 
     pub(super) fn remove(&mut self, index: u32) -> LinkChange {
         let known = self.links.remove(&index).is_some();
-        LinkChange { visible: known, routes_in_doubt: known, went_down: known }
+        LinkChange {
+            visible: known,
+            routes_in_doubt: known,
+            went_down: known,
+        }
     }
 
     /// Starts over from a dump; whether anything is different.
@@ -94,7 +102,9 @@ impl Interfaces {
 
     /// Whether packets can leave by any interface, ours or not.
     pub(super) fn usable(&self, index: u32) -> bool {
-        let Some(link) = self.links.get(&index) else { return false };
+        let Some(link) = self.links.get(&index) else {
+            return false;
+        };
         let below = self.place(index).and_then(|(port, _)| self.twin(port));
         link.usable() && below.is_none_or(|twin| self.links.get(&twin.index).is_some_and(Link::usable))
     }
@@ -111,7 +121,10 @@ impl Interfaces {
         let found = match vlan {
             None => self.links.get(&twin.index),
             // A box has few links, and this is asked for unresolved next hops only.
-            Some(_) => self.links.values().find(|link| link.parent == Some(twin.index) && link.vlan == vlan),
+            Some(_) => self
+                .links
+                .values()
+                .find(|link| link.parent == Some(twin.index) && link.vlan == vlan),
         };
         found.map(|link| link.index)
     }
@@ -121,7 +134,10 @@ impl Interfaces {
         let link = self.links.get(&index)?;
         let (port, vlan) = self.place(index)?;
         let twin = self.twin(port)?;
-        let twin_mtu = self.links.get(&twin.index).map_or(u32::from(twin.mtu), |link| link.mtu);
+        let twin_mtu = self
+            .links
+            .get(&twin.index)
+            .map_or(u32::from(twin.mtu), |link| link.mtu);
         let mtu = link.mtu.min(twin_mtu).min(u32::from(twin.mtu));
         Some(Interface {
             id: *self.ids.get(&(port, vlan))?,
@@ -139,22 +155,30 @@ impl Interfaces {
     pub(super) fn exits(&self) -> HashMap<u32, Exit> {
         let exit = |index: u32| Exit {
             usable: self.usable(index),
-            ours: self.describe(index).map(|interface| (interface.id, interface.mtu)),
+            ours: self
+                .describe(index)
+                .map(|interface| (interface.id, interface.mtu)),
         };
         self.links.keys().map(|index| (*index, exit(*index))).collect()
     }
 
     /// The ifindexes of ours, in the order of their identities.
     pub(super) fn ours(&self) -> Vec<u32> {
-        let mut ours: Vec<_> =
-            self.links.keys().filter_map(|index| Some((self.id(*index)?, *index))).collect();
+        let mut ours: Vec<_> = self
+            .links
+            .keys()
+            .filter_map(|index| Some((self.id(*index)?, *index)))
+            .collect();
         ours.sort_unstable();
         ours.into_iter().map(|(_, index)| index).collect()
     }
 
     /// The loopback interface.
     pub(super) fn loopback(&self) -> Option<u32> {
-        self.links.values().find(|link| link.loopback).map(|link| link.index)
+        self.links
+            .values()
+            .find(|link| link.loopback)
+            .map(|link| link.index)
     }
 
     pub(super) fn exists(&self, index: u32) -> bool {
@@ -185,7 +209,11 @@ impl Interfaces {
             return;
         }
         let Ok(next) = u16::try_from(self.places.len()) else {
-            tracing::error!(port = place.0.0, vlan = place.1, "no interface number left: the VLAN is not served");
+            tracing::error!(
+                port = place.0.0,
+                vlan = place.1,
+                "no interface number left: the VLAN is not served"
+            );
             return;
         };
         self.ids.insert(place, InterfaceId(next));

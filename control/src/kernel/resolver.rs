@@ -74,7 +74,10 @@ impl Resolver {
         if queue.len() == PER_NEXT_HOP {
             return Queued::Overflow;
         }
-        queue.push_back(Waiting { since: now, packet: packet.to_vec() });
+        queue.push_back(Waiting {
+            since: now,
+            packet: packet.to_vec(),
+        });
         self.packets += 1;
         Queued::Waits
     }
@@ -104,11 +107,15 @@ impl Resolver {
     /// Lets time pass: returns how many packets have waited too long, and whom to ask about now.
     pub(super) fn tick(&mut self, now: Instant) -> (usize, Vec<OnLink>) {
         self.asks_left = ASKS_PER_TICK;
-        self.asked.retain(|_, at| now.saturating_duration_since(*at) < ASK_INTERVAL);
+        self.asked
+            .retain(|_, at| now.saturating_duration_since(*at) < ASK_INTERVAL);
         let before = self.packets;
         let packets = &mut self.packets;
         self.waiting.retain(|_, queue| {
-            while queue.front().is_some_and(|first| now.saturating_duration_since(first.since) >= PATIENCE) {
+            while queue
+                .front()
+                .is_some_and(|first| now.saturating_duration_since(first.since) >= PATIENCE)
+            {
                 queue.pop_front();
                 *packets -= 1;
             }
@@ -158,7 +165,11 @@ mod tests {
             let expected = if n < 16 { Queued::Waits } else { Queued::Overflow };
             assert_eq!(resolver.queue(hop(1), &[n], now), expected);
         }
-        assert_eq!(resolver.queue(hop(2), &[99], now), Queued::Waits, "others have room");
+        assert_eq!(
+            resolver.queue(hop(2), &[99], now),
+            Queued::Waits,
+            "others have room"
+        );
         let packets: Vec<_> = resolver.take(hop(1)).collect();
         assert_eq!(packets, (0..16).map(|n| vec![n]).collect::<Vec<_>>());
         assert_eq!(resolver.take(hop(1)).count(), 0);
@@ -217,7 +228,15 @@ mod tests {
         assert_eq!(resolver.tick(now).1.len(), REFRESHES_PER_TICK);
         assert_eq!(resolver.tick(now + TICK).1.len(), 10);
         resolver.refresh(on_link(0));
-        assert_eq!(resolver.tick(now + 2 * TICK).1.len(), 0, "asked for less than a second ago");
-        assert_eq!(resolver.tick(now + ASK_INTERVAL).1, [on_link(0)], "put off, not forgotten");
+        assert_eq!(
+            resolver.tick(now + 2 * TICK).1.len(),
+            0,
+            "asked for less than a second ago"
+        );
+        assert_eq!(
+            resolver.tick(now + ASK_INTERVAL).1,
+            [on_link(0)],
+            "put off, not forgotten"
+        );
     }
 }

@@ -80,9 +80,13 @@ impl RouteTable {
 
     pub(super) fn insert(&mut self, route: KernelRoute, placement: Placement) -> Trust {
         let destination = route.destination;
-        self.edit(destination, |same_destination| match destination {
-            IpNet::V4(_) => insert_ipv4(same_destination, route, placement),
-            IpNet::V6(_) => insert_ipv6(same_destination, route, placement),
+        self.edit(destination, |same_destination| {
+            // Nearly every destination has one route: growing by one keeps a full table small.
+            same_destination.reserve_exact(1);
+            match destination {
+                IpNet::V4(_) => insert_ipv4(same_destination, route, placement),
+                IpNet::V6(_) => insert_ipv6(same_destination, route, placement),
+            }
         })
     }
 
@@ -96,7 +100,11 @@ impl RouteTable {
     /// Does what the kernel does to IPv4 routes when an interface goes down, without a message: those that lead
     /// nowhere else are dropped, else the hop is dead. They do not come back by themselves.
     pub(super) fn interface_down(&mut self, index: u32) {
-        let Self { routes, objects, gateways } = self;
+        let Self {
+            routes,
+            objects,
+            gateways,
+        } = self;
         let over = |route: &KernelRoute| {
             route.kind == RouteKind::Unicast && route.hops.iter().any(|hop| hop.index == index && !hop.dead)
         };
@@ -107,7 +115,11 @@ impl RouteTable {
             count(objects, gateways, candidates, false);
             candidates.retain_mut(|route| {
                 if over(route) {
-                    route.hops.iter_mut().filter(|hop| hop.index == index).for_each(|hop| hop.dead = true);
+                    route
+                        .hops
+                        .iter_mut()
+                        .filter(|hop| hop.index == index)
+                        .for_each(|hop| hop.dead = true);
                     return route.hops.iter().any(|hop| !hop.dead);
                 }
                 true
@@ -146,7 +158,11 @@ impl RouteTable {
                 return None;
             }
             let (action, mtu) = choose(candidates, interfaces)?;
-            Some(Route { destination: *destination, action, mtu })
+            Some(Route {
+                destination: *destination,
+                action,
+                mtu,
+            })
         }));
         best
     }
@@ -217,7 +233,9 @@ fn remove_ipv4(routes: &mut Vec<KernelRoute>, gone: &KernelRoute) -> Trust {
         routes.remove(known);
         return Trust::Sure;
     }
-    let Some(first) = routes.iter().position(|known| known.rank() == gone.rank()) else { return Trust::Sure };
+    let Some(first) = routes.iter().position(|known| known.rank() == gone.rank()) else {
+        return Trust::Sure;
+    };
     routes.remove(first);
     Trust::Doubt
 }
@@ -285,24 +303,33 @@ fn remove_ipv6(routes: &mut Vec<KernelRoute>, gone: &KernelRoute) -> Trust {
         }
         let before = known.hops.len();
         let hops = std::mem::take(&mut known.hops).into_vec();
-        let left = hops.into_iter().filter(|hop| !gone.hops.iter().any(|gone| gone.same_place(hop)));
+        let left = hops
+            .into_iter()
+            .filter(|hop| !gone.hops.iter().any(|gone| gone.same_place(hop)));
         known.hops = left.collect();
         matched |= known.hops.len() < before;
         !known.hops.is_empty()
     });
-    if matched || !routes.iter().any(alike) { Trust::Sure } else { Trust::Doubt }
+    if matched || !routes.iter().any(alike) {
+        Trust::Sure
+    } else {
+        Trust::Doubt
+    }
 }
 
 /// The first candidate that can be used. One whose interfaces are all down gives way to the next, and in the end to
 /// a shorter prefix, as with `ignore_routes_with_linkdown`.
 fn choose(candidates: &[KernelRoute], interfaces: &HashMap<u32, Exit>) -> Option<(RouteAction, Option<u16>)> {
-    candidates.iter().enumerate().find_map(|(position, route)| match route.kind {
-        RouteKind::Local => Some((RouteAction::Local, None)),
-        RouteKind::Blackhole => Some((RouteAction::Blackhole, None)),
-        RouteKind::Unreachable | RouteKind::Throw => Some((RouteAction::Unreachable, None)),
-        RouteKind::Prohibit => Some((RouteAction::Prohibit, None)),
-        RouteKind::Unicast => unicast(route, &candidates[position..], interfaces),
-    })
+    candidates
+        .iter()
+        .enumerate()
+        .find_map(|(position, route)| match route.kind {
+            RouteKind::Local => Some((RouteAction::Local, None)),
+            RouteKind::Blackhole => Some((RouteAction::Blackhole, None)),
+            RouteKind::Unreachable | RouteKind::Throw => Some((RouteAction::Unreachable, None)),
+            RouteKind::Prohibit => Some((RouteAction::Prohibit, None)),
+            RouteKind::Unicast => unicast(route, &candidates[position..], interfaces),
+        })
 }
 
 fn unicast(
@@ -315,13 +342,19 @@ fn unicast(
     };
     let others = following.iter().skip(1).filter(side_by_side);
     let hops = route.hops.iter().chain(others.flat_map(|other| &other.hops));
-    let (mut alive, mut largest_mtu, mut ours) = (false, 0, Vec::new());
+    let (mut alive, mut largest_mtu, mut ours) = (false, 0, Vec::with_capacity(route.hops.len()));
     for hop in hops.filter(|hop| !hop.dead) {
-        let Some(exit) = interfaces.get(&hop.index).filter(|exit| exit.usable) else { continue };
+        let Some(exit) = interfaces.get(&hop.index).filter(|exit| exit.usable) else {
+            continue;
+        };
         alive = true;
         if let Some((interface, mtu)) = exit.ours.filter(|_| !hop.encapsulated) {
             largest_mtu = largest_mtu.max(mtu);
-            ours.push(Hop { interface, gateway: hop.gateway, weight: hop.weight });
+            ours.push(Hop {
+                interface,
+                gateway: hop.gateway,
+                weight: hop.weight,
+            });
         }
     }
     if !alive {
@@ -330,7 +363,10 @@ fn unicast(
     if ours.is_empty() {
         return Some((RouteAction::Kernel, None));
     }
-    let mtu = route.mtu.and_then(|mtu| u16::try_from(mtu).ok()).filter(|mtu| *mtu < largest_mtu);
+    let mtu = route
+        .mtu
+        .and_then(|mtu| u16::try_from(mtu).ok())
+        .filter(|mtu| *mtu < largest_mtu);
     Some((RouteAction::Via(ours), mtu))
 }
 

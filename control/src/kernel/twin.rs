@@ -50,14 +50,18 @@ pub enum TwinError {
         name: String,
     },
     /// No TAP support.
-    #[error("cannot open /dev/net/tun: {source}; load the module (`modprobe tun`), or give the container the device")]
+    #[error(
+        "cannot open /dev/net/tun: {source}; load the module (`modprobe tun`), or give the container the device"
+    )]
     NoTunDevice {
         /// What the kernel said.
         source: io::Error,
     },
     /// No privileges.
-    #[error("not permitted to create interface {name}: run as root or with CAP_NET_ADMIN \
-             (in a container: with access to /dev/net/tun as well)")]
+    #[error(
+        "not permitted to create interface {name}: run as root or with CAP_NET_ADMIN \
+             (in a container: with access to /dev/net/tun as well)"
+    )]
     NotPermitted {
         /// Name of the twin.
         name: String,
@@ -83,7 +87,9 @@ pub enum TwinError {
         source: io::Error,
     },
     /// Carrier could not be changed.
-    #[error("cannot set the carrier of interface {name}: {source}; was it moved to another namespace or removed?")]
+    #[error(
+        "cannot set the carrier of interface {name}: {source}; was it moved to another namespace or removed?"
+    )]
     Carrier {
         /// Name of the twin.
         name: String,
@@ -106,7 +112,10 @@ impl Twin {
     ///
     /// # Errors
     /// [`TwinError`] says what is missing and how to get it.
-    #[expect(clippy::unused_async, reason = "the device must be registered with a running runtime")]
+    #[expect(
+        clippy::unused_async,
+        reason = "the device must be registered with a running runtime"
+    )]
     pub async fn create(port_name: &str, port: PortId, mac: MacAddress, mtu: u16) -> Result<Self, TwinError> {
         let name = checked_name(port_name)?;
         if interface_index(&name).is_some() {
@@ -115,9 +124,16 @@ impl Twin {
         }
         let device = open(&name)?;
         let Some(index) = interface_index(&name) else {
-            return Err(TwinError::Create { name, source: io::Error::from(Errno::NODEV) });
+            return Err(TwinError::Create {
+                name,
+                source: io::Error::from(Errno::NODEV),
+            });
         };
-        let twin = Self { name, settings: TwinSettings { index, port, mtu }, device };
+        let twin = Self {
+            name,
+            settings: TwinSettings { index, port, mtu },
+            device,
+        };
         socket::call(Request::bring_up(index, mac, mtu)).map_err(|source| TwinError::Configure {
             name: twin.name.clone(),
             mac: mac.0,
@@ -151,8 +167,10 @@ impl Twin {
     /// # Errors
     /// [`TwinError::Carrier`] when the interface is gone.
     pub fn set_carrier(&self, carrier: bool) -> Result<(), TwinError> {
-        socket::call(Request::carrier(self.settings.index, carrier))
-            .map_err(|source| TwinError::Carrier { name: self.name.clone(), source })
+        socket::call(Request::carrier(self.settings.index, carrier)).map_err(|source| TwinError::Carrier {
+            name: self.name.clone(),
+            source,
+        })
     }
 
     /// The next frame the kernel sends. Cancel-safe.
@@ -169,11 +187,15 @@ impl Twin {
 fn checked_name(port: &str) -> Result<String, TwinError> {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if port.is_empty() || !port.chars().all(valid) {
-        return Err(TwinError::NameInvalid { port: port.to_owned() });
+        return Err(TwinError::NameInvalid {
+            port: port.to_owned(),
+        });
     }
     let name = format!("{PREFIX}{port}");
     if name.len() > NAME_MAX {
-        return Err(TwinError::NameTooLong { port: port.to_owned() });
+        return Err(TwinError::NameTooLong {
+            port: port.to_owned(),
+        });
     }
     Ok(name)
 }
@@ -186,7 +208,11 @@ fn open(name: &str) -> Result<tokio_tun::Tun, TwinError> {
         };
         create_error(name, source)
     };
-    let mut queues = tokio_tun::Tun::builder().name(name).tap().build().map_err(failed)?;
+    let mut queues = tokio_tun::Tun::builder()
+        .name(name)
+        .tap()
+        .build()
+        .map_err(failed)?;
     Ok(queues.pop().expect("one queue was asked for"))
 }
 
@@ -217,7 +243,10 @@ mod tests {
         let long = checked_name("thirteen-byte").unwrap_err();
         assert!(long.to_string().contains("at most 12 bytes"), "{long}");
         for bad in ["", "a/b", "a b", "ä", "a%d"] {
-            assert!(matches!(checked_name(bad), Err(TwinError::NameInvalid { .. })), "{bad:?}");
+            assert!(
+                matches!(checked_name(bad), Err(TwinError::NameInvalid { .. })),
+                "{bad:?}"
+            );
         }
     }
 

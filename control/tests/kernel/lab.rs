@@ -20,7 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Runs `test` in a new network namespace, by running this program once more for the test called `name`.
 pub(crate) fn in_namespace(name: &str, test: impl Future<Output = ()> + 'static) {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         LocalSet::new().block_on(&runtime, test);
         return;
     }
@@ -68,7 +71,11 @@ impl Lab {
         // Until its link-local address has passed duplicate address detection the kernel solicits nobody.
         sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad");
         let (mut twins, mut wires) = (Vec::new(), Vec::new());
-        let mut rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
+        let mut rings = Rings {
+            punts: Vec::new(),
+            injects: Vec::new(),
+            bell: Bell::new(),
+        };
         for (port, name) in (0..).zip(["v4", "v6"]) {
             let mac = MacAddress([2, 0, 0, 0, 1, port]);
             let port = PortId(u16::from(port));
@@ -86,8 +93,17 @@ impl Lab {
             let on_routing = move |routing| drop(publish.send(routing));
             runner.run(on_routing, std::future::pending()).await
         });
-        timeout(PATIENCE, published.changed()).await.expect("the first routing").unwrap();
-        Self { twins, kernel, wires, published, running }
+        timeout(PATIENCE, published.changed())
+            .await
+            .expect("the first routing")
+            .unwrap();
+        Self {
+            twins,
+            kernel,
+            wires,
+            published,
+            running,
+        }
     }
 
     /// The same with 192.0.2.1/24 on bl-v4 and 2001:db8::1/64 on bl-v6.
@@ -95,7 +111,10 @@ impl Lab {
         let mut lab = Self::start().await;
         sh("ip addr add 192.0.2.1/24 dev bl-v4; ip addr add 2001:db8::1/64 dev bl-v6 nodad");
         lab.until("addresses", |routing| {
-            routing.interfaces.iter().any(|interface| interface.ipv6_source.is_some())
+            routing
+                .interfaces
+                .iter()
+                .any(|interface| interface.ipv6_source.is_some())
         })
         .await;
         lab
@@ -122,7 +141,10 @@ impl Lab {
         }
         let published = self.routing();
         let shown = &published.routes[..published.routes.len().min(40)];
-        panic!("{what}: not within {limit:?}; {:#?} {:#?} {shown:#?}", published.interfaces, published.neighbors);
+        panic!(
+            "{what}: not within {limit:?}; {:#?} {:#?} {shown:#?}",
+            published.interfaces, published.neighbors
+        );
     }
 
     /// Waits until the best route of a destination does what is expected.
@@ -144,7 +166,11 @@ impl Lab {
         let started = Instant::now();
         while !reached(self) {
             let counters = self.kernel.counters();
-            assert!(started.elapsed() < limit, "not within {limit:?}: {counters:?} {:#?}", self.routing());
+            assert!(
+                started.elapsed() < limit,
+                "not within {limit:?}: {counters:?} {:#?}",
+                self.routing()
+            );
             self.wires.iter_mut().for_each(Wire::answer);
             sleep(Duration::from_millis(1)).await;
         }
@@ -155,7 +181,11 @@ impl Lab {
         sleep(Duration::from_millis(300)).await;
         let followed = self.routing();
         let bell = Bell::new();
-        let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell };
+        let rings = Rings {
+            punts: Vec::new(),
+            injects: Vec::new(),
+            bell,
+        };
         let fresh = Kernel::new(self.twins.clone(), rings).unwrap();
         let (publish, mut published) = watch::channel(Routing::default());
         let on_routing = move |routing| drop(publish.send(routing));
@@ -168,6 +198,9 @@ impl Lab {
     }
 
     pub(crate) async fn ended(&mut self) -> Result<(), KernelError> {
-        timeout(PATIENCE, &mut self.running).await.expect("the run ends").unwrap()
+        timeout(PATIENCE, &mut self.running)
+            .await
+            .expect("the run ends")
+            .unwrap()
     }
 }

@@ -14,6 +14,7 @@ impl Errno {
     pub(super) const EACCES: Self = Self(13);
     pub(super) const ENOMEM: Self = Self(12);
     pub(super) const EINVAL: Self = Self(22);
+    pub(super) const ENOBUFS: Self = Self(105);
     pub(super) const ENOTSUP: Self = Self(95);
 
     /// The error of a call that returns zero or more when it succeeds, and the negated number when it fails.

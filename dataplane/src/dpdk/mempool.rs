@@ -193,7 +193,7 @@ fn check_sizes(name: &str, count: u32, cache: u32, data_room: u16) -> Result<(),
 fn explain(name: &str, count: u32, data_room: u16, errno: Errno, said: Said) -> MempoolError {
     const MBUF_AND_HEADER: u64 = 128 + 64;
     let name = name.to_owned();
-    if errno == Errno::ENOMEM {
+    if matches!(errno, Errno::ENOMEM | Errno::ENOBUFS) {
         let needed_mb = (u64::from(count) * (u64::from(data_room) + MBUF_AND_HEADER)).div_ceil(1 << 20);
         MempoolError::NoMemory {
             name,

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::eam::EamTable;
 use super::icmp_source::IcmpSourcePool;
@@ -117,7 +117,7 @@ pub struct TranslationParts {
     /// IPv4 prefixes never translated through the prefix.
     pub denylist: Vec<Ipv4Net>,
     /// IPv6 Service Addresses of an Edge Relay.
-    pub er_addresses: Vec<Ipv6Addr>,
+    pub er_addresses: Vec<Ipv6Net>,
     /// IPv4 sources for ICMP errors from untranslatable addresses.
     pub icmp_sources: IcmpSourcePool,
 }
@@ -140,14 +140,7 @@ pub struct Translation {
     pub icmp_sources: IcmpSourcePool,
     /// Every prefix, with whether an EAM lies inside it.
     prefixes: Vec<(TranslationPrefix, bool)>,
-    er_addresses: Vec<ErAddress>,
-}
-
-/// A service address pair of an Edge Relay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ErAddress {
-    ipv6: Ipv6Addr,
-    ipv4: Option<Ipv4Addr>,
+    er_addresses: Vec<Ipv6Net>,
 }
 
 /// No translation prefix was given.
@@ -171,11 +164,7 @@ impl Translation {
                 .into_iter()
                 .map(|prefix| (prefix, eams.overlaps_ipv6(prefix.network())))
                 .collect(),
-            er_addresses: parts
-                .er_addresses
-                .into_iter()
-                .map(|ipv6| ErAddress { ipv6, ipv4: eams.lookup_ipv6(ipv6).map(|mapped| mapped.address) })
-                .collect(),
+            er_addresses: parts.er_addresses,
             eams,
             service_pools: Ipv4Set::new(&parts.service_pools),
             translatable_pools: Ipv4Set::new(&parts.translatable_pools),
@@ -196,13 +185,13 @@ impl Translation {
     #[inline]
     #[must_use]
     pub fn is_er_ipv6(&self, address: Ipv6Addr) -> bool {
-        self.er_addresses.iter().any(|er| er.ipv6 == address)
+        self.er_addresses.iter().any(|network| network.contains(&address))
     }
 
     /// Whether `address` is an IPv4 Service Address of this Edge Relay.
     #[inline]
     #[must_use]
     pub fn is_er_ipv4(&self, address: Ipv4Addr) -> bool {
-        self.er_addresses.iter().any(|er| er.ipv4 == Some(address))
+        self.eams.lookup_ipv4(address).is_some_and(|mapped| self.is_er_ipv6(mapped.address))
     }
 }

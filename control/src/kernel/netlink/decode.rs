@@ -41,8 +41,10 @@ pub(in crate::kernel) fn event(message: Message<'_>) -> Result<Option<Event>, Ma
         RTM_NEWADDR => address(body)?.map(Event::Address),
         RTM_DELADDR => address(body)?.map(Event::AddressRemoved),
         RTM_NEWNEIGH => neighbor(body)?.map(Event::Neighbor),
-        RTM_DELNEIGH => neighbor(body)?
-            .map(|gone| Event::NeighborRemoved { index: gone.index, address: gone.address }),
+        RTM_DELNEIGH => neighbor(body)?.map(|gone| Event::NeighborRemoved {
+            index: gone.index,
+            address: gone.address,
+        }),
         RTM_NEWROUTE => {
             let placement = placement(message.flags, body);
             route(body)?.map(|route| Event::Route { route, placement })
@@ -255,7 +257,9 @@ fn route(body: &[u8]) -> Result<Option<KernelRoute>, Malformed> {
     let attributes = Attributes(body.get(rta::HEADER..).ok_or(Malformed)?);
     let (family, length, source_length, tos) = (body[0], body[1], body[2], body[3]);
     let flags = u32_at(body, 8).ok_or(Malformed)?;
-    let Some(everywhere) = unspecified(family) else { return Ok(None) };
+    let Some(everywhere) = unspecified(family) else {
+        return Ok(None);
+    };
     let (mut destination, mut single, mut hops) = (None, Hop::default(), Vec::new());
     let mut table = u32::from(body[4]);
     let mut route = KernelRoute {
@@ -281,7 +285,9 @@ fn route(body: &[u8]) -> Result<Option<KernelRoute>, Malformed> {
             _ => single.read(kind, value),
         }
     }
-    let (Some(table), Some(kind)) = (followed_table(table), route_kind(body[7])) else { return Ok(None) };
+    let (Some(table), Some(kind)) = (followed_table(table), route_kind(body[7])) else {
+        return Ok(None);
+    };
     if flags & rta::CLONED != 0 || source_length != 0 || tos != 0 {
         return Ok(None);
     }
@@ -385,7 +391,9 @@ fn unspecified(family: u8) -> Option<IpNet> {
 /// nhmsg is 8 bytes; NHA_ID is attribute 1.
 fn next_hop_object(body: &[u8]) -> Result<Option<Event>, Malformed> {
     let mut attributes = Attributes(body.get(8..).ok_or(Malformed)?);
-    let id = attributes.find(|(kind, _)| *kind == 1).and_then(|(_, value)| u32_of(value));
+    let id = attributes
+        .find(|(kind, _)| *kind == 1)
+        .and_then(|(_, value)| u32_of(value));
     Ok(id.map(|id| Event::NextHopObject { id }))
 }
 

@@ -1,0 +1,110 @@
+//! The last step: a link-layer header in front of the packet, and the frame onto its port's next burst.
+//!
+//! Each worker gathers frames per port and hands them over when a burst is full or the turn ends. What a port
+//! refuses is freed and counted; nothing is ever retried.
+
+use std::net::IpAddr;
+
+use arrayvec::ArrayVec;
+
+use crate::buffer::Buffer;
+use crate::counters::{Counts, Event};
+use crate::exception::PuntSender;
+use crate::io::{BURST, Frames, TransmitQueue};
+use crate::table::fib::Adjacency;
+use crate::table::routing::{InterfaceId, PortId};
+use crate::verdict::{DropReason, PuntReason, Verdict};
+use crate::walk::Output;
+use crate::wire::ethernet;
+
+/// One port's transmit side on this worker.
+struct PortOut<T: TransmitQueue> {
+    queue: T,
+    frames: Frames<T::Buffer>,
+    lengths: ArrayVec<u32, BURST>,
+}
+
+/// All ports' transmit sides on this worker, by port number, and the way to the kernel.
+pub(crate) struct Transmit<T: TransmitQueue> {
+    ports: Vec<PortOut<T>>,
+    /// The ring to the control thread.
+    pub(crate) punt: PuntSender,
+    /// What became of the packets that got here.
+    pub(crate) counts: Counts,
+}
+
+impl<T: TransmitQueue> Transmit<T> {
+    /// `queues` are in the order of the ports.
+    pub(crate) fn new(queues: Vec<T>, punt: PuntSender) -> Self {
+        let ports = queues
+            .into_iter()
+            .map(|queue| PortOut { queue, frames: Frames::new(), lengths: ArrayVec::new() })
+            .collect();
+        Self { ports, punt, counts: Counts::default() }
+    }
+
+    /// Puts a whole frame onto a port's burst.
+    #[inline]
+    pub(crate) fn enqueue(&mut self, port: PortId, frame: T::Buffer) {
+        let Some(out) = self.ports.get_mut(usize::from(port.0)) else {
+            // A route by a port this worker does not have cannot be: all workers have all ports.
+            self.counts.end(Verdict::Dropped(DropReason::NoRoute));
+            return;
+        };
+        out.lengths.push(u32::try_from(frame.data().len()).unwrap_or(u32::MAX));
+        out.frames.push(frame);
+        if out.frames.is_full() {
+            flush(out, &mut self.counts);
+        }
+    }
+
+    /// Hands everything over that is still waiting.
+    #[inline]
+    pub(crate) fn flush(&mut self) {
+        for out in &mut self.ports {
+            if !out.frames.is_empty() {
+                flush(out, &mut self.counts);
+            }
+        }
+    }
+}
+
+#[inline]
+fn flush<T: TransmitQueue>(out: &mut PortOut<T>, counts: &mut Counts) {
+    let refused = out.queue.transmit(&mut out.frames);
+    let sent = out.lengths.len() - refused;
+    // A port takes frames in order, so the refused ones are the last.
+    counts.add(Event::SentBytes, out.lengths[..sent].iter().map(|length| u64::from(*length)).sum());
+    counts.add(Event::Sent, sent as u64);
+    for _ in 0..refused {
+        counts.end(Verdict::Dropped(DropReason::TransmitQueueFull));
+    }
+    out.lengths.clear();
+}
+
+impl<T: TransmitQueue> Output<T::Buffer> for Transmit<T> {
+    #[inline]
+    fn forward(&mut self, mut packet: T::Buffer, adjacency: &Adjacency) {
+        let ether_type = match packet.data()[0] >> 4 {
+            4 => ethernet::TYPE_IPV4,
+            _ => ethernet::TYPE_IPV6,
+        };
+        let rewrite = adjacency.rewrite();
+        if packet.push_front(rewrite.len() + 2).is_err() {
+            self.counts.end(Verdict::Dropped(DropReason::NoBuffer));
+            return;
+        }
+        let data = packet.data_mut();
+        data[..rewrite.len()].copy_from_slice(rewrite);
+        data[rewrite.len()..rewrite.len() + 2].copy_from_slice(&ether_type.to_be_bytes());
+        self.enqueue(adjacency.port, packet);
+    }
+
+    fn unresolved(&mut self, packet: T::Buffer, interface: InterfaceId, next_hop: IpAddr) {
+        let verdict = match self.punt.send_unresolved(interface, next_hop, packet.data()) {
+            Ok(()) => Verdict::Punted(PuntReason::UnresolvedNextHop),
+            Err(_) => Verdict::Dropped(DropReason::PuntRingFull),
+        };
+        self.counts.end(verdict);
+    }
+}
