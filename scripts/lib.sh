@@ -99,13 +99,16 @@ plain_frames() {
     ip netns exec "$1" ethtool -K "$2" tx-checksum-ip-generic off tso off gso off gro off >/dev/null
 }
 
+# Whether a process runs; one that has ended but was not waited for does not.
+is_alive() { grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2>/dev/null; }
+
 # Ends a process that runs in the given namespace, and no other that may have got its number since.
 end_process() {
     local namespace=$1 pid=$2 signal=${3:-TERM}
     [ "$(ip netns identify "$pid" 2>/dev/null)" = "$namespace" ] || return 0
     kill "-$signal" "$pid" 2>/dev/null || return 0
     for _ in $(seq 60); do
-        kill -0 "$pid" 2>/dev/null || return 0
+        is_alive "$pid" || return 0
         sleep 0.05
     done
     kill -KILL "$pid" 2>/dev/null || true

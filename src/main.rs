@@ -1,2 +1,14 @@
-//! Placeholder entry point; replaced as the application is wired up.
-fn main() {}
+//! `borderline`: the SIIT-DC Border Relay.
+#![forbid(unsafe_code)]
+
+mod app;
+mod args;
+mod capture;
+mod check;
+mod report;
+mod signals;
+mod translate;
+
+fn main() -> std::process::ExitCode {
+    args::run()
+}

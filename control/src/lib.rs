@@ -1,5 +1,7 @@
-//! Control.
+//! The control side of the relay: what it is told (configuration), what the kernel knows (links, addresses, routes,
+//! neighbours), and what the workers get to see of both.
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod kernel;
+pub mod plan;

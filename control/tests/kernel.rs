@@ -646,7 +646,21 @@ async fn load(lab: &mut Lab, count: u32, limit: Duration) {
         assert!(ip.wait().unwrap().success());
         let counters = lab.kernel.counters();
         let (dumps, overruns) = (counters.netlink_dumps, counters.netlink_overruns);
-        println!("{verb} {count} routes: in Routing after {seen:?}, {dumps} dumps, {overruns} overruns so far");
+        println!(
+            "{verb} {count} routes: in Routing after {seen:?}, {dumps} dumps, {overruns} overruns so far"
+        );
+        print!("{}", sh("grep -E 'VmHWM|VmRSS' /proc/$PPID/status"));
+        sh(&format!(
+            "ip neigh replace 192.0.2.99 lladdr 02:00:00:00:00:0{expected} dev bl-v4",
+            expected = expected % 7
+        ));
+        let changed = Instant::now();
+        let mac = MacAddress([2, 0, 0, 0, 0, u8::try_from(expected % 7).unwrap()]);
+        lab.until_within(limit, "a neighbour", |routing| {
+            neighbor(routing, "192.0.2.99") == Some(NeighborState::Resolved(mac))
+        })
+        .await;
+        println!("the next change: in Routing after {:?}", changed.elapsed());
     }
     std::fs::remove_file(&batch).unwrap();
 }

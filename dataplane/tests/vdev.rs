@@ -408,10 +408,8 @@ fn a_frame_too_long_for_one_mbuf_is_dropped_and_counted() {
         receiver[0].rx.receive(&mut frames);
         frames.len() as u64 + receiver[0].rx.dropped_segmented() == 4
     });
-    assert!(
-        frames.iter().map(number).eq([0, 2]),
-        "in order, without the long one"
-    );
+    let arrived: Vec<u32> = frames.iter().map(number).collect();
+    assert_eq!(arrived, [0, 2, 3], "in order, without the long one");
     assert_eq!(receiver[0].rx.dropped_segmented(), 1);
     frames.clear();
     drop((sender, client, receiver, server));

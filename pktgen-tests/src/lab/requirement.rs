@@ -58,7 +58,8 @@ fn skip(reason: &str) {
     say(reason);
 }
 
-/// As [`skip`], for something the kernel of this machine lacks: nobody could provide it, so it is never a failure.
+/// Says that the rest of a test cannot run because the kernel of this machine lacks something. Nobody could provide it,
+/// so this is never a failure.
 pub fn skip_for_kernel(reason: &str) {
     say(reason);
 }

@@ -401,3 +401,311 @@ fn text(value: &[u8]) -> String {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::attribute::Messages;
+    use super::*;
+
+    /// Messages recorded from Linux 6.18; the comment above each is the command that caused it.
+    fn decoded(hex: &str) -> Result<Option<Event>, Malformed> {
+        let bytes = bytes(hex);
+        let mut messages = Messages(&bytes);
+        let decoded = event(messages.next().unwrap());
+        assert_eq!(messages.next(), None);
+        decoded
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let hex: String = hex.split_whitespace().collect();
+        (0..hex.len() / 2)
+            .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+            .collect()
+    }
+
+    fn route_of(hex: &str) -> (KernelRoute, Placement) {
+        match decoded(hex) {
+            Ok(Some(Event::Route { route, placement })) => (route, placement),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn hop(index: u32, gateway: &str, weight: u16) -> KernelHop {
+        let gateway = Some(gateway.parse().unwrap());
+        KernelHop {
+            index,
+            gateway,
+            weight,
+            dead: false,
+            encapsulated: false,
+        }
+    }
+
+    // ip route add 10.0.0.0/8 metric 7 mtu 1400 proto 186 src 192.0.2.1
+    //   nexthop via 192.0.2.2 weight 3 nexthop via inet6 fe80::1 dev t0
+    const IPV4_MULTIPATH: &str = "
+        7c000000180000062dde026b9213000002080000feba00010000000008000f00fe000000080001000a00000008000600070000000c
+        000800080002007805000008000700c000020134000900100010020200000008000500c00002022000000002000000160012000a00
+        fe8000000000000000000000000000010000";
+
+    #[test]
+    fn ipv4_multipath_with_metrics_and_a_hop_of_the_other_family() {
+        let (route, placement) = route_of(IPV4_MULTIPATH);
+        let expected = KernelRoute {
+            table: Table::Main,
+            destination: "10.0.0.0/8".parse().unwrap(),
+            metric: 7,
+            kind: RouteKind::Unicast,
+            // Recorded without carrier: RTNH_F_LINKDOWN is set and not kept.
+            hops: [hop(2, "192.0.2.2", 3), hop(2, "fe80::1", 1)].into(),
+            mtu: Some(1400),
+            next_hop_object: None,
+            protocol: 186,
+            preferred_source: Some("192.0.2.1".parse().unwrap()),
+        };
+        assert_eq!((route, placement), (expected, Placement::First));
+    }
+
+    #[test]
+    fn ipv6_multipath_and_the_removal_of_one_hop() {
+        // ip -6 route replace default nexthop via 2001:db8::2 nexthop via 2001:db8::3
+        let (route, placement) = route_of(
+            "94000000180000012dde026b981300000a000000fe0300010000000008000f00fe00000008000600000400003c0009001c001000
+             020000001400050020010db80000000000000000000000021c001000020000001400050020010db8000000000000000000000003
+             24000c0000000000000000000000000000000000000000000000000000000000000000000500140000000000",
+        );
+        assert_eq!(placement, Placement::Replace);
+        assert_eq!((route.destination, route.metric), ("::/0".parse().unwrap(), 1024));
+        assert_eq!(*route.hops, [hop(2, "2001:db8::2", 1), hop(2, "2001:db8::3", 1)]);
+        // ip -6 route del default via 2001:db8::2
+        let removed = decoded(
+            "74000000190000002dde026b9a1300000a000000fe0300011000000008000f00fe00000008000600000400001400050020010d
+             b8000000000000000000000002080004000200000024000c00000000000000000000000000000000000000000000000000000000
+             00000000000500140000000000",
+        );
+        match removed {
+            Ok(Some(Event::RouteRemoved(route))) => assert_eq!(*route.hops, [hop(2, "2001:db8::2", 1)]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn own_and_broadcast_addresses_are_local_routes() {
+        // The side effects of: ip addr add 192.0.2.1/24 dev t0
+        for (hex, destination) in [
+            (
+                "3c00000018000006000000000000000002200000ff02fe020000000008000f00ff00000008000100c0000201
+                 08000700c00002010800040002000000",
+                "192.0.2.1/32",
+            ),
+            (
+                "3c00000018000006000000000000000002200000ff02fd031000000008000f00ff00000008000100c00002ff
+                 08000700c00002010800040002000000",
+                "192.0.2.255/32",
+            ),
+        ] {
+            let (route, _) = route_of(hex);
+            assert_eq!(
+                (route.destination, route.kind),
+                (destination.parse().unwrap(), RouteKind::Local)
+            );
+            assert_eq!(route.table, Table::Local);
+        }
+    }
+
+    #[test]
+    fn routes_without_hops_of_other_tables_and_for_a_tos() {
+        // ip route add blackhole 10.2.0.0/16
+        let blackhole =
+            "2c000000180000062dde026b9c13000002100000fe0300060000000008000f00fe000000080001000a020000";
+        let (route, _) = route_of(blackhole);
+        assert_eq!((route.kind, route.hops.len()), (RouteKind::Blackhole, 0));
+        // ip route add 10.3.0.0/16 via 192.0.2.2 table 1000
+        let table = "3c000000180000062dde026b9e13000002100000fc0300011000000008000f00e8030000080001000a030000
+                     08000500c00002020800040002000000";
+        assert_eq!(decoded(table), Ok(None));
+        // ip route add 10.4.0.0/16 via 192.0.2.2 tos 0x10
+        let tos = "3c000000180000062dde026ba013000002100010fe0300011000000008000f00fe000000080001000a040000
+                   08000500c00002020800040002000000";
+        assert_eq!(decoded(tos), Ok(None));
+    }
+
+    #[test]
+    fn the_health_of_a_single_hop_is_in_the_flags_of_the_route() {
+        // ip route append 10.1.0.0/16 via 192.0.2.3, on a link without carrier (0x10); then with RTNH_F_DEAD set.
+        let hex = "3c000000180000062dde026b9613000002100000fe0300011000000008000f00fe000000080001000a010000
+                   08000500c00002030800040002000000";
+        assert_eq!(
+            *route_of(hex).0.hops,
+            [hop(2, "192.0.2.3", 1)],
+            "the link tells of its carrier"
+        );
+        let dead = hex.replace("fe03000110000000", "fe03000111000000");
+        assert!(route_of(&dead).0.hops[0].dead);
+        let cloned = hex.replace("fe03000110000000", "fe03000110020000");
+        assert_eq!(decoded(&cloned), Ok(None));
+    }
+
+    #[test]
+    fn addresses_with_their_flags() {
+        // ip addr add 192.0.2.1/24 dev t0
+        let ipv4 = "4c000000140000002dde026b8e130000021880000200000008000100c000020108000200c0000201
+                    0700030074300000080008008000000014000600ffffffffffffffff9e5d05009e5d0500";
+        let expected = Address {
+            index: 2,
+            address: "192.0.2.1".parse().unwrap(),
+            prefix_length: 24,
+            global: true,
+            secondary: false,
+            tentative: false,
+            deprecated: false,
+        };
+        assert_eq!(decoded(ipv4), Ok(Some(Event::Address(expected.clone()))));
+        // The same with IFA_F_SECONDARY, IFA_F_TENTATIVE and IFA_F_DEPRECATED in IFA_FLAGS, and link scope.
+        let flagged = ipv4
+            .replace("0800080080000000", "08000800e1000000")
+            .replace("021880000", "021880fd0");
+        let expected = Address {
+            global: false,
+            secondary: true,
+            tentative: true,
+            deprecated: true,
+            ..expected
+        };
+        assert_eq!(decoded(&flagged), Ok(Some(Event::Address(expected))));
+    }
+
+    #[test]
+    fn neighbours_but_not_proxies_and_bridge_entries() {
+        // ip neigh add 192.0.2.7 lladdr 02:00:00:00:00:07 dev t0 nud permanent
+        let hex =
+            "4c0000001c00000000000000a213000002000000020000008000000108000100c00002070a0002000200000000070000
+                   08000400000000001400030000000000000000000000000001000000";
+        let expected = NeighborEntry {
+            index: 2,
+            address: "192.0.2.7".parse().unwrap(),
+            reachability: Reachability::Permanent,
+            mac: Some(MacAddress([2, 0, 0, 0, 0, 7])),
+        };
+        assert_eq!(decoded(hex), Ok(Some(Event::Neighbor(expected))));
+        let proxy = hex.replace("8000000108000100", "8000080108000100");
+        assert_eq!(decoded(&proxy), Ok(None));
+        let bridge = hex.replace("a21300000200", "a21300000700");
+        assert_eq!(decoded(&bridge), Ok(None));
+    }
+
+    /// A link message, put together by hand: this is what 8021q would send.
+    fn link_message(kind: u16, family: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = vec![family, 0, 1, 0];
+        body.extend_from_slice(&20_u32.to_ne_bytes());
+        body.extend_from_slice(&(ifla::UP | ifla::LOWER_UP).to_ne_bytes());
+        body.extend_from_slice(&[0; 4]);
+        body.extend(nested(attributes));
+        let mut message = u32::try_from(16 + body.len()).unwrap().to_ne_bytes().to_vec();
+        message.extend_from_slice(&kind.to_ne_bytes());
+        message.extend_from_slice(&[0; 10]);
+        message.extend(body);
+        message
+    }
+
+    fn nested(attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (kind, value) in attributes {
+            bytes.extend_from_slice(&u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
+            bytes.extend_from_slice(&kind.to_ne_bytes());
+            bytes.extend_from_slice(value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    fn link_of(message: &[u8]) -> Option<Event> {
+        event(Messages(message).next().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn vlans_name_their_parent_and_identifier() {
+        let (id, index, mtu) = (
+            100_u16.to_ne_bytes(),
+            10_u32.to_ne_bytes(),
+            1500_u32.to_ne_bytes(),
+        );
+        let info =
+            |protocol: &[u8], kind: &[u8]| nested(&[(1, kind), (2, &nested(&[(1, &id), (5, protocol)]))]);
+        let message = |info: &[u8], more: &[(u16, &[u8])]| {
+            let mut attributes = vec![
+                (3, &b"v100\0"[..]),
+                (1, &[2, 0, 0, 0, 0, 9]),
+                (4, &mtu),
+                (5, &index),
+                (18, info),
+            ];
+            attributes.extend_from_slice(more);
+            link_message(RTM_NEWLINK, AF_UNSPEC, &attributes)
+        };
+        let expected = Link {
+            index: 20,
+            name: "v100".into(),
+            parent: Some(10),
+            vlan: Some(100),
+            mac: Some(MacAddress([2, 0, 0, 0, 0, 9])),
+            mtu: 1500,
+            admin_up: true,
+            carrier: true,
+            loopback: false,
+        };
+        let dot1q = info(&[0x81, 0x00], b"vlan\0");
+        assert_eq!(
+            link_of(&message(&dot1q, &[])),
+            Some(Event::Link(expected.clone()))
+        );
+        let elsewhere = Link {
+            parent: None,
+            ..expected.clone()
+        };
+        assert_eq!(
+            link_of(&message(&dot1q, &[(37, &[0; 4])])),
+            Some(Event::Link(elsewhere))
+        );
+        let not_ours = Link {
+            vlan: None,
+            ..expected
+        };
+        for other in [info(&[0x88, 0xa8], b"vlan\0"), info(&[0x81, 0x00], b"vxlan\0")] {
+            assert_eq!(
+                link_of(&message(&other, &[])),
+                Some(Event::Link(not_ours.clone()))
+            );
+        }
+    }
+
+    #[test]
+    fn bridge_ports_and_wireless_events_are_no_links() {
+        let mtu = 1500_u32.to_ne_bytes();
+        assert_eq!(link_of(&link_message(RTM_NEWLINK, 7, &[(4, &mtu)])), None);
+        assert_eq!(
+            link_of(&link_message(RTM_DELLINK, 7, &[(4, &mtu)])),
+            None,
+            "left a bridge, still there"
+        );
+        assert_eq!(
+            link_of(&link_message(RTM_NEWLINK, AF_UNSPEC, &[(11, &[0; 8])])),
+            None
+        );
+        let removed = link_of(&link_message(RTM_DELLINK, AF_UNSPEC, &[]));
+        assert_eq!(removed, Some(Event::LinkRemoved { index: 20 }));
+    }
+
+    #[test]
+    fn no_truncation_panics() {
+        let whole = bytes(IPV4_MULTIPATH);
+        for end in 16..whole.len() {
+            let mut cut = whole[..end].to_vec();
+            cut[0] = u8::try_from(end).unwrap();
+            for kind in 0..=110 {
+                cut[4] = kind;
+                let _ = Messages(&cut).next().map(event);
+            }
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! `borderline run`: the order in which things start, and stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use control::config::{self, Config};
+use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError};
+use control::plan::{self, PlanError};
+use dataplane::counters::{CounterCells, Counts};
+use dataplane::dpdk::{
+    self, Eal, EalConfig, EalError, LcoreError, LogLevel, Mempool, MempoolError, Port, PortConfig, PortError, QueuePair,
+};
+use dataplane::exception::{InjectReceiver, PuntSender, inject_ring, punt_ring};
+use dataplane::table::fib::Fib;
+use dataplane::table::publish::Publisher;
+use dataplane::table::routing::{MacAddress, PortId, Routing};
+use dataplane::table::snapshot::Snapshot;
+use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
+
+use crate::args::{DONE, FAILED, WRONG};
+use crate::report;
+use crate::signals::{Signals, Wish};
+
+/// Descriptors of each queue.
+const DESCRIPTORS: u16 = 1024;
+/// Mbufs each lcore keeps for itself.
+const MEMPOOL_CACHE: u32 = 256;
+/// Bytes of each exception ring.
+const RING_BYTES: usize = 1 << 20;
+/// How often link states are looked at.
+const LINK_POLL: Duration = Duration::from_millis(200);
+
+/// Why the relay cannot run, or runs no longer.
+#[derive(Debug, thiserror::Error)]
+enum AppError {
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Eal(#[from] EalError),
+    #[error(transparent)]
+    Mempool(#[from] MempoolError),
+    #[error("port {port}: {error}")]
+    Port { port: String, error: PortError },
+    #[error("port {port}: {error}")]
+    Twin { port: String, error: TwinError },
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error("worker on CPU {cpu}: {error}")]
+    Worker { cpu: u16, error: LcoreError },
+    #[error("the system gives no more {what}: {error}")]
+    System { what: &'static str, error: std::io::Error },
+}
+
+/// Runs the relay; returns the exit status.
+pub(crate) fn run(path: &Path) -> u8 {
+    log_to_stderr();
+    let config = match Config::load(path) {
+        Ok((config, warnings)) => {
+            for warning in warnings.iter() {
+                tracing::warn!("{warning}");
+            }
+            config
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            return WRONG;
+        }
+    };
+    let lacking = config::check_machine(&config);
+    for problem in &lacking {
+        tracing::error!("{problem}");
+    }
+    if !lacking.is_empty() {
+        return FAILED;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime
+        .map_err(|error| AppError::System { what: "event queues", error })
+        .and_then(|runtime| runtime.block_on(relay(&config)));
+    match result {
+        Ok(()) => DONE,
+        Err(error) => {
+            tracing::error!("{error}");
+            FAILED
+        }
+    }
+}
+
+fn log_to_stderr() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Start, run, stop: each list from top to bottom.
+async fn relay(config: &Config) -> Result<(), AppError> {
+    let mut signals = Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
+    let translation = Arc::new(plan::translation(&config.translation, &config.eams)?);
+    let eal = Eal::init(&eal_config(config))?;
+    let mempool = mempool(&eal, config)?;
+    let (ports, queues) = open_ports(&eal, config, &mempool)?;
+    let idle_mbufs = mempool.in_use();
+    let twins = create_twins(config, &ports).await?;
+    let mut publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
+    let (rings, worker_rings) = exception_rings(config);
+    let kernel = Kernel::new(twins.clone(), rings)?;
+    let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
+    tracing::info!(ports = ports.len(), workers = workers.cells.len(), eams = config.eams.len(), "started");
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let mut first = true;
+    let on_routing = |routing: Routing| {
+        let fib = Arc::new(Fib::build(&routing));
+        publisher.publish(|snapshot| snapshot.fib = fib);
+        if std::mem::take(&mut first) {
+            tracing::info!("translating");
+        }
+    };
+    let shutdown = async {
+        // Without a sender nobody can ask any more: stop as well.
+        let _ = stopped.await;
+    };
+    let housekeeping = async {
+        let mut links = Links::new(&ports, &twins);
+        loop {
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    Wish::Counters => print_counters(&workers, &kernel, &mempool),
+                    Wish::Stop => break,
+                },
+                () = tokio::time::sleep(LINK_POLL) => links.follow(),
+            }
+        }
+        drop(stop);
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = kernel.run(on_routing, shutdown) => ended,
+        () = housekeeping => Ok(()),
+    };
+
+    tracing::info!("stopping");
+    workers.stop();
+    print_counters(&workers, &kernel, &mempool);
+    drop(kernel);
+    drop(twins);
+    if mempool.in_use() > idle_mbufs {
+        tracing::warn!(mbufs = mempool.in_use() - idle_mbufs, "mbufs were not returned");
+    }
+    for port in ports {
+        let device = port.info().device.clone();
+        if port.close().is_err() {
+            tracing::warn!(device, "port still in use, left open");
+        }
+    }
+    ended?;
+    Ok(())
+}
+
+fn eal_config(config: &Config) -> EalConfig {
+    EalConfig {
+        memory: match config.dpdk.memory {
+            config::Memory::Hugepages => dpdk::Memory::Hugepages,
+            config::Memory::NoHuge => dpdk::Memory::NoHuge,
+        },
+        memory_mb: config.dpdk.memory_mb,
+        control_cpus: Vec::new(),
+        devices: config.ports.iter().map(|port| port.device.argument().to_owned()).collect(),
+        telemetry: false,
+        extra_args: config.dpdk.extra_args.clone(),
+        log: log_dpdk,
+    }
+}
+
+/// DPDK is chatty about what is normal on virtual devices: only its warnings and errors are ours.
+fn log_dpdk(level: LogLevel, line: &str) {
+    match level {
+        LogLevel::Error | LogLevel::Warning => tracing::warn!("DPDK: {line}"),
+        LogLevel::Notice | LogLevel::Info | LogLevel::Debug => tracing::debug!("DPDK: {line}"),
+    }
+}
+
+/// One mempool for all ports and workers, large enough for every queue to be full at once.
+fn mempool(eal: &Eal, config: &Config) -> Result<Mempool, AppError> {
+    let workers = u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX);
+    let ports = u32::try_from(config.ports.len()).unwrap_or(u32::MAX);
+    let queues = workers.saturating_mul(ports);
+    let count = queues.saturating_mul(2 * u32::from(DESCRIPTORS) + 128) + workers * MEMPOOL_CACHE * 2;
+    let mtu = config.ports.iter().map(|port| port.mtu).max().unwrap_or(1500);
+    Ok(Mempool::create(eal, "borderline", count, MEMPOOL_CACHE, dpdk::data_room_for_mtu(mtu))?)
+}
+
+type OpenPorts = (Vec<Port>, Vec<Vec<QueuePair>>);
+
+fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts, AppError> {
+    let mut opened = (Vec::new(), Vec::new());
+    for port in &config.ports {
+        let wanted = PortConfig {
+            queues: u16::try_from(config.dpdk.workers.len()).unwrap_or(u16::MAX),
+            mtu: port.mtu,
+            rx_descriptors: DESCRIPTORS,
+            tx_descriptors: DESCRIPTORS,
+            promiscuous: false,
+            mempools: vec![mempool.clone()],
+            fast_free: true,
+        };
+        let (open, queues) = Port::open(eal, port.device.argument(), &wanted)
+            .map_err(|error| AppError::Port { port: port.name.clone(), error })?;
+        let info = open.info();
+        tracing::info!(
+            port = port.name,
+            device = info.device,
+            driver = info.driver,
+            queues = info.queues,
+            spread = ?info.spread,
+            mtu = info.mtu,
+            "port opened"
+        );
+        opened.0.push(open);
+        opened.1.push(queues);
+    }
+    Ok(opened)
+}
+
+async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>, AppError> {
+    let mut twins = Vec::new();
+    for (number, (port, open)) in (0..).zip(config.ports.iter().zip(ports)) {
+        let twin = Twin::create(&port.name, PortId(number), MacAddress(open.info().mac), port.mtu)
+            .await
+            .map_err(|error| AppError::Twin { port: port.name.clone(), error })?;
+        twins.push(Arc::new(twin));
+    }
+    Ok(twins)
+}
+
+/// Both ends of each worker's rings.
+fn exception_rings(config: &Config) -> (Rings, Vec<(PuntSender, InjectReceiver)>) {
+    let bell = Bell::new();
+    let mut rings = Rings { punts: Vec::new(), injects: Vec::new(), bell };
+    let mut worker_ends = Vec::new();
+    for _ in &config.dpdk.workers {
+        let (punt, punted) = punt_ring(RING_BYTES, rings.bell.doorbell());
+        let (inject, injected) = inject_ring(RING_BYTES);
+        rings.punts.push(punted);
+        rings.injects.push(inject);
+        worker_ends.push((punt, injected));
+    }
+    (rings, worker_ends)
+}
+
+/// The worker threads.
+struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    cells: Vec<Arc<CounterCells>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Workers {
+    /// Starts one thread per configured CPU and waits until each is ready to poll.
+    fn start(
+        config: &Config,
+        eal: &Eal,
+        mempool: &Mempool,
+        queues: Vec<Vec<QueuePair>>,
+        rings: Vec<(PuntSender, InjectReceiver)>,
+        publisher: &Publisher,
+    ) -> Result<Self, AppError> {
+        let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop: Arc::default() };
+        let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
+        for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
+            let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
+            let (receive, transmit) = pairs.into_iter().map(|pair| (pair.rx, pair.tx)).unzip();
+            let cells = Arc::<CounterCells>::default();
+            let worker = Worker::new(WorkerParts {
+                receive,
+                transmit,
+                pool: mempool.clone(),
+                reader: publisher.reader(),
+                punt,
+                inject,
+                cells: Arc::clone(&cells),
+                stop: Arc::clone(&workers.stop),
+                clock: Clock { now: dpdk::tsc, hertz: dpdk::tsc_hz() },
+                poll: match config.dpdk.poll {
+                    config::Poll::Adaptive => Poll::Adaptive,
+                    config::Poll::Busy => Poll::Busy,
+                },
+            });
+            workers.cells.push(cells);
+            workers.threads.push(spawn(*cpu, eal.clone(), worker)?);
+        }
+        Ok(workers)
+    }
+
+    /// Ends the loops and waits for them; their buffers are returned then.
+    fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+
+    fn counts(&self) -> Vec<Counts> {
+        self.cells.iter().map(|cells| cells.load()).collect()
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+type DpdkWorker = Worker<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
+
+fn spawn(cpu: u16, eal: Eal, worker: DpdkWorker) -> Result<JoinHandle<()>, AppError> {
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{cpu}"))
+        .spawn(move || {
+            let registered =
+                dpdk::pin_current_thread(usize::from(cpu)).and_then(|()| eal.register_current_thread());
+            match registered {
+                Ok(_lcore) => {
+                    let _ = ready.send(Ok(()));
+                    worker.run();
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        })
+        .map_err(|error| AppError::System { what: "threads", error })?;
+    match is_ready.recv() {
+        Ok(Ok(())) | Err(_) => Ok(thread),
+        Ok(Err(error)) => Err(AppError::Worker { cpu, error }),
+    }
+}
+
+/// Carries the ports' link states to their twins.
+struct Links<'a> {
+    pairs: Vec<(&'a Port, &'a Twin, bool)>,
+}
+
+impl<'a> Links<'a> {
+    fn new(ports: &'a [Port], twins: &'a [Arc<Twin>]) -> Self {
+        Self { pairs: ports.iter().zip(twins).map(|(port, twin)| (port, &**twin, true)).collect() }
+    }
+
+    fn follow(&mut self) {
+        for (port, twin, up) in &mut self.pairs {
+            let now = port.link().up;
+            if now == *up {
+                continue;
+            }
+            *up = now;
+            tracing::info!(twin = twin.name(), up = now, "link changed");
+            if let Err(error) = twin.set_carrier(now) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+}
+
+fn print_counters(workers: &Workers, kernel: &Kernel, mempool: &Mempool) {
+    let counters = report::json(&workers.counts(), &kernel.counters(), mempool.in_use());
+    eprintln!("counters {counters}");
+}

@@ -1,0 +1,92 @@
+//! The command line. Its names are a contract: operators' scripts use them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{app, check, translate};
+
+/// The relay was stopped as asked, or the configuration is good.
+pub(crate) const DONE: u8 = 0;
+/// It could not do what it was asked for; the message says why.
+pub(crate) const FAILED: u8 = 1;
+/// The configuration (or the command line) is wrong.
+pub(crate) const WRONG: u8 = 2;
+
+/// SIIT-DC Border Relay: stateless translation between IPv4 and IPv6 at line rate (RFC 7755, 7915, 7757, 6052)
+#[derive(Parser)]
+#[command(name = "borderline", version = env!("BORDERLINE_VERSION"), max_term_width = 110)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the relay until SIGTERM or SIGINT
+    ///
+    /// Opens the ports with DPDK, creates a kernel twin `bl-<port>` for each, follows the kernel's addresses, routes
+    /// and neighbours, and translates. SIGUSR1 prints the counters. Needs root (or CAP_NET_ADMIN, CAP_NET_RAW and
+    /// what the DPDK drivers ask for). The log goes to standard error; RUST_LOG=debug makes it longer.
+    Run {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration: every problem with its line and remedy
+    ///
+    /// Exit status 0 when the configuration can be used, 2 when not. Missing CPUs or hugepages of this machine are
+    /// listed but do not count: the file may be meant for another one.
+    Check {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Translate a capture file: the same code as the workers, without DPDK, root or network
+    ///
+    /// Uses [translation], [[eam]] and eam_files of the configuration. What would leave the box is written in order.
+    /// Packets the box would route natively or hand to its kernel are not in the output. No rate limit applies to
+    /// ICMP errors.
+    Translate(TranslateArgs),
+}
+
+/// `borderline translate`.
+#[derive(clap::Args)]
+pub(crate) struct TranslateArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Packets to translate: pcap or pcapng, link type raw IP or Ethernet
+    #[arg(long = "in", value_name = "IN.pcap")]
+    pub(crate) input: PathBuf,
+    /// Where to write what would leave the box: pcap, link type raw IP
+    #[arg(long = "out", value_name = "OUT.pcap")]
+    pub(crate) output: PathBuf,
+    /// Where to write one JSON object per input packet
+    #[arg(long, value_name = "REPORT.jsonl")]
+    pub(crate) report: Option<PathBuf>,
+    /// MTU of the imaginary IPv4 interface, in bytes
+    #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(68..))]
+    pub(crate) ipv4_mtu: u16,
+    /// MTU of the imaginary IPv6 interface, in bytes
+    #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(1280..))]
+    pub(crate) ipv6_mtu: u16,
+    /// The box's IPv4 address, source of ICMPv4 errors it originates
+    #[arg(long, value_name = "A", default_value_t = Ipv4Addr::new(192, 0, 0, 8))]
+    pub(crate) ipv4_address: Ipv4Addr,
+    /// The box's IPv6 address, source of ICMPv6 errors it originates
+    #[arg(long, value_name = "A", default_value_t = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))]
+    pub(crate) ipv6_address: Ipv6Addr,
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    let code = match Args::parse().command {
+        Command::Run { config } => app::run(&config),
+        Command::Check { config } => check::run(&config),
+        Command::Translate(args) => translate::run(&args),
+    };
+    ExitCode::from(code)
+}

@@ -1,0 +1,62 @@
+//! The counters in one line of JSON, for SIGUSR1 and at the end.
+
+use control::kernel::KernelCounters;
+use dataplane::counters::{Counts, Event};
+use dataplane::verdict::{DropReason, PuntReason};
+use serde_json::{Map, Value, json};
+
+/// All workers' counts added up, the exception path's, and the mbufs in use.
+pub(crate) fn json(workers: &[Counts], kernel: &KernelCounters, mbufs_in_use: usize) -> Value {
+    let mut sum = Counts::default();
+    for counts in workers {
+        sum.merge(counts);
+    }
+    json!({
+        "received": sum.event(Event::Received),
+        "originated": sum.originated(),
+        "sent": sum.event(Event::Sent),
+        "punted": nonzero(PuntReason::ALL.iter().map(|reason| (reason.name(), sum.punted(*reason)))),
+        "dropped": nonzero(DropReason::ALL.iter().map(|reason| (reason.name(), sum.dropped(*reason)))),
+        "events": nonzero(Event::ALL.iter().map(|event| (event.name(), sum.event(*event)))),
+        "workers": workers.iter().map(worker).collect::<Vec<_>>(),
+        "kernel": exception_path(kernel),
+        "mbufs_in_use": mbufs_in_use,
+    })
+}
+
+fn worker(counts: &Counts) -> Value {
+    json!({
+        "received": counts.event(Event::Received),
+        "sent": counts.event(Event::Sent),
+        "busy_cycles": counts.event(Event::BusyCycles),
+        "idle_cycles": counts.event(Event::IdleCycles),
+    })
+}
+
+fn exception_path(kernel: &KernelCounters) -> Value {
+    let numbers = [
+        ("twin_refused", kernel.twin_refused),
+        ("without_twin", kernel.without_twin),
+        ("injected", kernel.injected),
+        ("inject_refused", kernel.inject_refused),
+        ("unresolved_queued", kernel.unresolved_queued),
+        ("unresolved_released", kernel.unresolved_released),
+        ("unresolved_failed", kernel.unresolved_failed),
+        ("unresolved_expired", kernel.unresolved_expired),
+        ("unresolved_overflow", kernel.unresolved_overflow),
+        ("unresolved_invalid", kernel.unresolved_invalid),
+        ("neighbor_requests", kernel.neighbor_requests),
+        ("neighbor_requests_refused", kernel.neighbor_requests_refused),
+        ("netlink_overruns", kernel.netlink_overruns),
+        ("netlink_dumps", kernel.netlink_dumps),
+        ("netlink_unreadable", kernel.netlink_unreadable),
+    ];
+    let to_twin = PuntReason::ALL.iter().map(|reason| (reason.name(), kernel.to_twin[reason.index()]));
+    let mut all = nonzero(numbers.into_iter());
+    all.insert("to_twin".to_owned(), Value::Object(nonzero(to_twin)));
+    Value::Object(all)
+}
+
+fn nonzero<'a>(numbers: impl Iterator<Item = (&'a str, u64)>) -> Map<String, Value> {
+    numbers.filter(|(_, number)| *number > 0).map(|(name, number)| (name.to_owned(), number.into())).collect()
+}
