@@ -77,7 +77,10 @@ pub(crate) struct Captured {
 
 /// Reads all packets of a pcap or pcapng file.
 pub(crate) fn read(path: &Path) -> Result<Vec<Captured>, CaptureError> {
-    let io = |error| CaptureError::Io { path: path.to_owned(), error };
+    let io = |error| CaptureError::Io {
+        path: path.to_owned(),
+        error,
+    };
     let mut file = BufReader::new(File::open(path).map_err(io)?);
     let mut magic = [0; 4];
     let is_pcapng = match file.read_exact(&mut magic) {
@@ -85,23 +88,42 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Captured>, CaptureError> {
         Err(_) => false,
     };
     file.rewind().map_err(io)?;
-    if is_pcapng { read_pcapng(path, file) } else { read_pcap(path, file) }
+    if is_pcapng {
+        read_pcapng(path, file)
+    } else {
+        read_pcap(path, file)
+    }
 }
 
 fn read_pcap(path: &Path, file: impl Read) -> Result<Vec<Captured>, CaptureError> {
-    let damaged = |packet, error| CaptureError::Damaged { path: path.to_owned(), packet, error };
+    let damaged = |packet, error| CaptureError::Damaged {
+        path: path.to_owned(),
+        packet,
+        error,
+    };
     let mut reader = PcapReader::new(file).map_err(|error| damaged(0, error))?;
     let link = link_layer(path, reader.header().datalink)?;
     let mut packets = Vec::new();
     while let Some(packet) = reader.next_packet() {
         let packet = packet.map_err(|error| damaged(packets.len(), error))?;
-        packets.push(captured(path, packets.len(), packet.timestamp, link, &packet.data, packet.orig_len)?);
+        packets.push(captured(
+            path,
+            packets.len(),
+            packet.timestamp,
+            link,
+            &packet.data,
+            packet.orig_len,
+        )?);
     }
     Ok(packets)
 }
 
 fn read_pcapng(path: &Path, file: impl Read) -> Result<Vec<Captured>, CaptureError> {
-    let damaged = |packet, error| CaptureError::Damaged { path: path.to_owned(), packet, error };
+    let damaged = |packet, error| CaptureError::Damaged {
+        path: path.to_owned(),
+        packet,
+        error,
+    };
     let mut reader = PcapNgReader::new(file).map_err(|error| damaged(0, error))?;
     let mut packets = Vec::new();
     let mut links = Vec::new();
@@ -110,13 +132,29 @@ fn read_pcapng(path: &Path, file: impl Read) -> Result<Vec<Captured>, CaptureErr
             Block::SectionHeader(_) => links.clear(),
             Block::InterfaceDescription(interface) => links.push(interface.linktype),
             Block::EnhancedPacket(packet) => {
-                let link = usize::try_from(packet.interface_id).ok().and_then(|id| links.get(id).copied());
+                let link = usize::try_from(packet.interface_id)
+                    .ok()
+                    .and_then(|id| links.get(id).copied());
                 let link = link_layer(path, link.unwrap_or(DataLink::NULL))?;
-                packets.push(captured(path, packets.len(), packet.timestamp, link, &packet.data, packet.original_len)?);
+                packets.push(captured(
+                    path,
+                    packets.len(),
+                    packet.timestamp,
+                    link,
+                    &packet.data,
+                    packet.original_len,
+                )?);
             }
             Block::SimplePacket(packet) => {
                 let link = link_layer(path, links.first().copied().unwrap_or(DataLink::NULL))?;
-                packets.push(captured(path, packets.len(), Duration::ZERO, link, &packet.data, packet.original_len)?);
+                packets.push(captured(
+                    path,
+                    packets.len(),
+                    Duration::ZERO,
+                    link,
+                    &packet.data,
+                    packet.original_len,
+                )?);
             }
             _ => {}
         }
@@ -128,7 +166,10 @@ fn link_layer(path: &Path, link: DataLink) -> Result<LinkLayer, CaptureError> {
     match link {
         DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 => Ok(LinkLayer::Raw),
         DataLink::ETHERNET => Ok(LinkLayer::Ethernet),
-        link => Err(CaptureError::LinkType { path: path.to_owned(), link }),
+        link => Err(CaptureError::LinkType {
+            path: path.to_owned(),
+            link,
+        }),
     }
 }
 
@@ -142,9 +183,18 @@ fn captured(
 ) -> Result<Captured, CaptureError> {
     let original = usize::try_from(original).unwrap_or(usize::MAX);
     if data.len() < original {
-        return Err(CaptureError::Cut { path: path.to_owned(), packet, captured: data.len(), original });
+        return Err(CaptureError::Cut {
+            path: path.to_owned(),
+            packet,
+            captured: data.len(),
+            original,
+        });
     }
-    Ok(Captured { timestamp, link, bytes: data.to_vec() })
+    Ok(Captured {
+        timestamp,
+        link,
+        bytes: data.to_vec(),
+    })
 }
 
 /// Writes raw IP packets.
@@ -157,11 +207,25 @@ pub(crate) struct Writer {
 impl Writer {
     /// Creates (or overwrites) the file.
     pub(crate) fn create(path: &Path) -> Result<Self, CaptureError> {
-        let file = File::create(path).map_err(|error| CaptureError::Io { path: path.to_owned(), error })?;
-        let header = PcapHeader { datalink: DataLink::RAW, ..PcapHeader::default() };
-        let pcap = PcapWriter::with_header(BufWriter::new(file), header)
-            .map_err(|error| CaptureError::Damaged { path: path.to_owned(), packet: 0, error })?;
-        Ok(Self { path: path.to_owned(), pcap, written: 0 })
+        let file = File::create(path).map_err(|error| CaptureError::Io {
+            path: path.to_owned(),
+            error,
+        })?;
+        let header = PcapHeader {
+            datalink: DataLink::RAW,
+            ..PcapHeader::default()
+        };
+        let pcap =
+            PcapWriter::with_header(BufWriter::new(file), header).map_err(|error| CaptureError::Damaged {
+                path: path.to_owned(),
+                packet: 0,
+                error,
+            })?;
+        Ok(Self {
+            path: path.to_owned(),
+            pcap,
+            written: 0,
+        })
     }
 
     /// Appends a packet; returns its index.
@@ -170,7 +234,11 @@ impl Writer {
         let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
         self.pcap
             .write_packet(&PcapPacket::new(timestamp, length, packet))
-            .map_err(|error| CaptureError::Damaged { path: self.path.clone(), packet: index, error })?;
+            .map_err(|error| CaptureError::Damaged {
+                path: self.path.clone(),
+                packet: index,
+                error,
+            })?;
         self.written += 1;
         Ok(index)
     }

@@ -71,9 +71,16 @@ fn translate(args: &TranslateArgs, config: &TranslateConfig) -> Result<(), Trans
             Ok(packet) => names(offline.run(packet, &mut out)),
             Err(reason) => ("punted", Some(reason)),
         };
-        let written: Result<Vec<usize>, _> =
-            out.drain(..).map(|packet| writer.write(captured.timestamp, &packet)).collect();
-        report.line(&Line { packet: index, verdict, reason, out: written? })?;
+        let written: Result<Vec<usize>, _> = out
+            .drain(..)
+            .map(|packet| writer.write(captured.timestamp, &packet))
+            .collect();
+        report.line(&Line {
+            packet: index,
+            verdict,
+            reason,
+            out: written?,
+        })?;
     }
     writer.finish()?;
     report.finish()
@@ -119,15 +126,23 @@ impl Report {
     }
 
     fn line(&mut self, line: &Line) -> Result<(), TranslateError> {
-        let Some((path, file)) = &mut self.0 else { return Ok(()) };
+        let Some((path, file)) = &mut self.0 else {
+            return Ok(());
+        };
         serde_json::to_writer(&mut *file, line)
             .map_err(std::io::Error::from)
             .and_then(|()| file.write_all(b"\n"))
-            .map_err(|error| TranslateError::Report { path: path.clone(), error })
+            .map_err(|error| TranslateError::Report {
+                path: path.clone(),
+                error,
+            })
     }
 
     fn finish(self) -> Result<(), TranslateError> {
-        let Some((path, mut file)) = self.0 else { return Ok(()) };
-        file.flush().map_err(|error| TranslateError::Report { path, error })
+        let Some((path, mut file)) = self.0 else {
+            return Ok(());
+        };
+        file.flush()
+            .map_err(|error| TranslateError::Report { path, error })
     }
 }

@@ -28,9 +28,22 @@ pub enum PlanError {
 ///
 /// # Errors
 /// [`PlanError`]: a contradiction between validation and tables.
-pub fn translation(config: &config::Translation, eams: &[config::Eam]) -> Result<table::Translation, PlanError> {
-    let rows: Vec<Eam> = eams.iter().map(|eam| Eam { ipv4: eam.ipv4, ipv6: eam.ipv6 }).collect();
-    let prefixes: Result<Vec<_>, _> = config.prefixes.iter().map(|prefix| TranslationPrefix::new(*prefix)).collect();
+pub fn translation(
+    config: &config::Translation,
+    eams: &[config::Eam],
+) -> Result<table::Translation, PlanError> {
+    let rows: Vec<Eam> = eams
+        .iter()
+        .map(|eam| Eam {
+            ipv4: eam.ipv4,
+            ipv6: eam.ipv6,
+        })
+        .collect();
+    let prefixes: Result<Vec<_>, _> = config
+        .prefixes
+        .iter()
+        .map(|prefix| TranslationPrefix::new(*prefix))
+        .collect();
     let choice = match config.icmp_source_choice {
         config::IcmpSourceChoice::Hash => Choice::Hash,
         config::IcmpSourceChoice::Random => Choice::Random,
@@ -89,7 +102,8 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    const MINIMAL: &str = "[translation]\nprefixes = [\"2001:db8:46::/96\"]\nicmp_source_pool = [\"198.51.100.1/32\"]\n";
+    const MINIMAL: &str =
+        "[translation]\nprefixes = [\"2001:db8:46::/96\"]\nicmp_source_pool = [\"198.51.100.1/32\"]\n";
 
     #[test]
     fn the_defaults_of_file_and_tables_are_the_same() {

@@ -75,8 +75,15 @@ pub struct PuntReceiver {
 pub fn punt_ring(capacity: usize, doorbell: Doorbell) -> (PuntSender, PuntReceiver) {
     let (producer, consumer) = RingBuffer::new(capacity);
     (
-        PuntSender { ring: producer, doorbell, rang: true },
-        PuntReceiver { ring: consumer, scratch: Vec::with_capacity(10_000) },
+        PuntSender {
+            ring: producer,
+            doorbell,
+            rang: true,
+        },
+        PuntReceiver {
+            ring: consumer,
+            scratch: Vec::with_capacity(10_000),
+        },
     )
 }
 
@@ -86,14 +93,25 @@ impl PuntSender {
     /// # Errors
     /// [`RingFull`] when the control thread does not keep up.
     pub fn send_frame(&mut self, port: PortId, reason: PuntReason, frame: &[u8]) -> Result<(), RingFull> {
-        self.send(KIND_FRAME, port.0, reason.index() as u16, Ipv6Addr::UNSPECIFIED, frame)
+        self.send(
+            KIND_FRAME,
+            port.0,
+            reason.index() as u16,
+            Ipv6Addr::UNSPECIFIED,
+            frame,
+        )
     }
 
     /// Asks for `next_hop` to be resolved on `interface`, and for `packet` to be sent to it then.
     ///
     /// # Errors
     /// [`RingFull`] when the control thread does not keep up.
-    pub fn send_unresolved(&mut self, interface: InterfaceId, next_hop: IpAddr, packet: &[u8]) -> Result<(), RingFull> {
+    pub fn send_unresolved(
+        &mut self,
+        interface: InterfaceId,
+        next_hop: IpAddr,
+        packet: &[u8],
+    ) -> Result<(), RingFull> {
         let mapped = match next_hop {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
@@ -109,7 +127,14 @@ impl PuntSender {
         }
     }
 
-    fn send(&mut self, kind: u16, place: u16, reason: u16, next_hop: Ipv6Addr, bytes: &[u8]) -> Result<(), RingFull> {
+    fn send(
+        &mut self,
+        kind: u16,
+        place: u16,
+        reason: u16,
+        next_hop: Ipv6Addr,
+        bytes: &[u8],
+    ) -> Result<(), RingFull> {
         let length = u16::try_from(bytes.len()).map_err(|_| RingFull)?;
         let mut header = [0; HEADER];
         header[0..2].copy_from_slice(&length.to_ne_bytes());
@@ -130,14 +155,20 @@ impl PuntReceiver {
         let place = u16::from_ne_bytes([header[4], header[5]]);
         let reason = usize::from(u16::from_ne_bytes([header[6], header[7]]));
         let punted = match u16::from_ne_bytes([header[2], header[3]]) {
-            KIND_FRAME => {
-                Punted::Frame { port: PortId(place), reason: PuntReason::ALL[reason], bytes: &self.scratch }
-            }
+            KIND_FRAME => Punted::Frame {
+                port: PortId(place),
+                reason: PuntReason::ALL[reason],
+                bytes: &self.scratch,
+            },
             _ => {
                 let octets: [u8; 16] = header[8..24].try_into().expect("a slice of 16 bytes");
                 let address = Ipv6Addr::from(octets);
                 let next_hop = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
-                Punted::Unresolved { interface: InterfaceId(place), next_hop, packet: &self.scratch }
+                Punted::Unresolved {
+                    interface: InterfaceId(place),
+                    next_hop,
+                    packet: &self.scratch,
+                }
             }
         };
         Some(handle(punted))
@@ -159,7 +190,13 @@ pub struct InjectReceiver {
 #[must_use]
 pub fn inject_ring(capacity: usize) -> (InjectSender, InjectReceiver) {
     let (producer, consumer) = RingBuffer::new(capacity);
-    (InjectSender { ring: producer }, InjectReceiver { ring: consumer, scratch: Vec::with_capacity(10_000) })
+    (
+        InjectSender { ring: producer },
+        InjectReceiver {
+            ring: consumer,
+            scratch: Vec::with_capacity(10_000),
+        },
+    )
 }
 
 impl InjectSender {
@@ -236,22 +273,34 @@ mod tests {
         let (mut sender, mut receiver) = punt_ring(200, doorbell);
         for round in 0..50_u8 {
             let frame = vec![round; 60];
-            sender.send_frame(PortId(3), PuntReason::EtherType, &frame).unwrap();
+            sender
+                .send_frame(PortId(3), PuntReason::EtherType, &frame)
+                .unwrap();
             let hop = IpAddr::V4(Ipv4Addr::new(192, 0, 2, round));
             sender.send_unresolved(InterfaceId(7), hop, &[round, 1]).unwrap();
             sender.ring_doorbell();
             sender.ring_doorbell();
             receiver
                 .receive(|punted| {
-                    let expected =
-                        Punted::Frame { port: PortId(3), reason: PuntReason::EtherType, bytes: &frame };
+                    let expected = Punted::Frame {
+                        port: PortId(3),
+                        reason: PuntReason::EtherType,
+                        bytes: &frame,
+                    };
                     assert_eq!(punted, expected);
                 })
                 .unwrap();
             receiver
                 .receive(|punted| {
                     let packet = &[round, 1];
-                    assert_eq!(punted, Punted::Unresolved { interface: InterfaceId(7), next_hop: hop, packet });
+                    assert_eq!(
+                        punted,
+                        Punted::Unresolved {
+                            interface: InterfaceId(7),
+                            next_hop: hop,
+                            packet
+                        }
+                    );
                 })
                 .unwrap();
             assert!(receiver.receive(|_| ()).is_none());

@@ -8,22 +8,25 @@
 #![deny(unsafe_code)]
 
 pub mod buffer;
-pub mod memory;
-pub mod io;
-#[cfg(feature = "dpdk")]
-#[allow(unsafe_code, reason = "the binding to libdpdk: the only folder of this crate with unsafe code")]
-pub mod dpdk;
-mod hash;
-pub mod wire;
-pub mod table;
-pub mod stage;
-pub mod walk;
-mod punt;
-mod transmit;
-pub mod worker;
-pub mod offline;
-pub mod verdict;
 pub mod counters;
+#[cfg(feature = "dpdk")]
+#[allow(
+    unsafe_code,
+    reason = "the binding to libdpdk: the only folder of this crate with unsafe code"
+)]
+pub mod dpdk;
 pub mod exception;
+mod hash;
+pub mod io;
+pub mod memory;
+pub mod offline;
+mod punt;
+pub mod stage;
+pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod transmit;
+pub mod verdict;
+pub mod walk;
+pub mod wire;
+pub mod worker;

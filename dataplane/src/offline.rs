@@ -6,9 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::memory::{MemoryBuffer, MemoryPool};
 use crate::buffer::Buffer;
 use crate::counters::Counts;
+use crate::memory::{MemoryBuffer, MemoryPool};
 use crate::stage::parse::Ingress;
 use crate::table::fib::{Adjacency, Fib};
 use crate::table::routing::{
@@ -17,7 +17,7 @@ use crate::table::routing::{
 use crate::table::snapshot::Snapshot;
 use crate::table::translation::Translation;
 use crate::verdict::DropReason;
-use crate::walk::{End, LcoreState, Output, Walk, Way};
+use crate::walk::{End, LcoreState, Native, Output, Walk, Way};
 
 /// The imaginary box.
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +66,22 @@ impl Offline {
     pub fn new(translation: Translation, shape: &Shape) -> Self {
         let fib = Arc::new(Fib::build(&routing(shape)));
         Self {
-            snapshot: Snapshot { generation: 1, translation: Arc::new(translation), fib },
+            snapshot: Snapshot {
+                generation: 1,
+                translation: Arc::new(translation),
+                fib,
+            },
             ingress: [
-                Ingress { interface: IPV4, mtu: shape.ipv4_mtu, group: false },
-                Ingress { interface: IPV6, mtu: shape.ipv6_mtu, group: false },
+                Ingress {
+                    interface: IPV4,
+                    mtu: shape.ipv4_mtu,
+                    group: false,
+                },
+                Ingress {
+                    interface: IPV6,
+                    mtu: shape.ipv6_mtu,
+                    group: false,
+                },
             ],
             lcore: LcoreState::new(None),
             pool: MemoryPool::unlimited(),
@@ -85,22 +97,26 @@ impl Offline {
             lcore: &mut self.lcore,
             pool: &mut self.pool,
             output: &mut collected,
+            native: Native::Report,
         };
         let buffer = MemoryBuffer::new(packet);
         let end = match packet.first().map(|byte| byte >> 4) {
             Some(6) => walk.ipv6(buffer, self.ingress[1]),
             _ => walk.ipv4(buffer, self.ingress[0]),
         };
-        if let End::Forwarded(Way::Native) = end {
-            return Outcome::Native;
-        }
         out.append(&mut collected.0);
         match end {
             End::Forwarded(Way::Translated) => Outcome::Translated,
             End::Forwarded(Way::Hairpinned) => Outcome::Hairpinned,
             End::Forwarded(Way::Native) => Outcome::Native,
-            End::Dropped { reason, answered: true } => Outcome::IcmpError(reason),
-            End::Dropped { reason, answered: false } => Outcome::Dropped(reason),
+            End::Dropped {
+                reason,
+                answered: true,
+            } => Outcome::IcmpError(reason),
+            End::Dropped {
+                reason,
+                answered: false,
+            } => Outcome::Dropped(reason),
             End::Punted(_, reason) => Outcome::Punted(reason.name()),
         }
     }
@@ -143,8 +159,18 @@ fn routing(shape: &Shape) -> Routing {
         address: gateway,
         state: NeighborState::Resolved(MacAddress::default()),
     };
-    let route = |destination, action| Route { destination, action, mtu: None };
-    let via = |interface| RouteAction::Via(vec![Hop { interface, gateway: Some(gateway), weight: 1 }]);
+    let route = |destination, action| Route {
+        destination,
+        action,
+        mtu: None,
+    };
+    let via = |interface| {
+        RouteAction::Via(vec![Hop {
+            interface,
+            gateway: Some(gateway),
+            weight: 1,
+        }])
+    };
     Routing {
         interfaces: vec![interface(IPV4, shape.ipv4_mtu), interface(IPV6, shape.ipv6_mtu)],
         neighbors: vec![neighbor(IPV4), neighbor(IPV6)],

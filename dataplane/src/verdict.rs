@@ -125,8 +125,8 @@ reasons! {
         UdpZeroChecksum = "udp_zero_checksum",
         /// IPv6 source without an EAM outside the translation prefixes (RFC 7755 4.3): give the host a service address.
         SourceNotMapped = "source_not_mapped",
-        /// Destination that no EAM and no prefix covers.
-        DestinationNotMapped = "destination_not_mapped",
+        /// The translated destination is the box itself: reach the box by its address of the other family.
+        DestinationIsLocal = "destination_is_local",
         /// IPv4 service address without an EAM (host unreachable is answered, never a loop).
         UnassignedServiceAddress = "unassigned_service_address",
         /// Address refused by `denylist`.

@@ -88,6 +88,15 @@ pub enum Way {
     Native,
 }
 
+/// What happens to packets that need no translation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Native {
+    /// They are forwarded.
+    Forward,
+    /// They are only reported: there are no routes to forward by.
+    Report,
+}
+
 /// The end of a walk.
 #[derive(Debug)]
 pub enum End<B> {
@@ -114,6 +123,8 @@ pub struct Walk<'a, P, O> {
     pub pool: &'a mut P,
     /// Where packets go.
     pub output: &'a mut O,
+    /// What to do with packets that need no translation.
+    pub native: Native,
 }
 
 /// An IPv4 packet that can be translated.
@@ -154,9 +165,17 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(reason),
         };
         let snapshot = self.snapshot;
-        match classify::ipv4(header.destination, ingress.group, &snapshot.translation, &snapshot.fib) {
-            Ok(Class::Translate(destination)) => self.translate_ipv4(packet, &header, destination, ingress, Pass::First),
-            Ok(Class::Native) => self.native_ipv4(packet, &header, ingress),
+        match classify::ipv4(
+            header.destination,
+            ingress.group,
+            &snapshot.translation,
+            &snapshot.fib,
+        ) {
+            Ok(Class::Translate(destination)) => {
+                self.translate_ipv4(packet, &header, destination, ingress, Pass::First)
+            }
+            Ok(Class::Native) if self.native == Native::Forward => self.native_ipv4(packet, &header, ingress),
+            Ok(Class::Native) => End::Forwarded(Way::Native),
             Ok(Class::Punt(reason)) => self.punt(packet, reason),
             Err(refusal) => self.refuse_ipv4(&packet, &header, ingress, refusal),
         }
@@ -170,9 +189,15 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(reason),
         };
         let snapshot = self.snapshot;
-        match classify::ipv6(header.destination, ingress.group, &snapshot.translation, &snapshot.fib) {
+        match classify::ipv6(
+            header.destination,
+            ingress.group,
+            &snapshot.translation,
+            &snapshot.fib,
+        ) {
             Ok(Class::Translate(destination)) => self.translate_ipv6(packet, &header, destination, ingress),
-            Ok(Class::Native) => self.native_ipv6(packet, &header, ingress),
+            Ok(Class::Native) if self.native == Native::Forward => self.native_ipv6(packet, &header, ingress),
+            Ok(Class::Native) => End::Forwarded(Way::Native),
             Ok(Class::Punt(reason)) => self.punt(packet, reason),
             Err(refusal) => self.refuse_ipv6(&packet, &header, ingress, refusal),
         }
@@ -206,7 +231,10 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             quoted: ready.quoted,
             fragment_header: header.is_fragment() || ready.cut.is_some(),
             hop_limit: header.ttl - decrement,
-            mtus: Mtus { ipv6: path_mtu, ipv4: ipv4_mtu },
+            mtus: Mtus {
+                ipv6: path_mtu,
+                ipv4: ipv4_mtu,
+            },
             settings: &snapshot.translation.settings,
         };
         if let Err(reason) = v4_to_v6::translate(&mut packet, &ready.transport, &plan) {
@@ -255,21 +283,40 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             TransportV4::Error(_, quote) => Some(quote),
             _ => None,
         };
-        let quoted_header = quote.map(|quote| Quoted { destination: quote.header.destination });
+        let quoted_header = quote.map(|quote| Quoted {
+            destination: quote.header.destination,
+        });
         let source = lookup::source_v4_to_v6(translation, header.source, pass, quoted_header)?;
         let quoted = match quote {
             None => None,
             Some(quote) => Some(v4_to_v6::Addresses {
                 source: lookup::quoted_source_v4_to_v6(translation, quote.header.source)?,
-                destination: lookup::quoted_destination_v4_to_v6(translation, quote.header.destination, pass)?,
+                destination: lookup::quoted_destination_v4_to_v6(
+                    translation,
+                    quote.header.destination,
+                    pass,
+                )?,
             }),
         };
         let addresses = v4_to_v6::Addresses { source, destination };
-        let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
+        let hash = flow_hash(
+            u64::from(header.source.to_bits()),
+            u64::from(header.destination.to_bits()),
+        );
         let path = self.snapshot.fib.lookup(IpAddr::V6(destination.address), hash);
         let mtu = usable(path).map_err(|reason| unreachable_ipv4(reason))?;
-        let cut = if quoted.is_some() { None } else { self.cut_ipv4(header, mtu)? };
-        Ok(ReadyV4 { transport, addresses, quoted, path, cut })
+        let cut = if quoted.is_some() {
+            None
+        } else {
+            self.cut_ipv4(header, mtu)?
+        };
+        Ok(ReadyV4 {
+            transport,
+            addresses,
+            quoted,
+            path,
+            cut,
+        })
     }
 
     /// RFC 7915 4.1 and RFC 1812: source, source routes, TTL.
@@ -279,7 +326,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             return Err(DropReason::IllegalSource.into());
         }
         let options = &data[ipv4::HEADER..usize::from(header.header_length)];
-        match if options.is_empty() { Options::Ignored } else { ipv4::inspect_options(options) } {
+        match if options.is_empty() {
+            Options::Ignored
+        } else {
+            ipv4::inspect_options(options)
+        } {
             Options::Ignored => {}
             Options::Malformed => return Err(DropReason::Ipv4OptionsInvalid.into()),
             Options::SourceRoute => {
@@ -295,7 +346,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     #[inline]
     fn cut_ipv4(&self, header: &Ipv4Header, path_mtu: u16) -> Result<Option<u16>, Refusal> {
         let settings = &self.snapshot.translation.settings;
-        let growth = if header.is_fragment() { ipv6::HEADER + ipv6::FRAGMENT_HEADER } else { ipv6::HEADER };
+        let growth = if header.is_fragment() {
+            ipv6::HEADER + ipv6::FRAGMENT_HEADER
+        } else {
+            ipv6::HEADER
+        };
         let size = usize::from(header.payload_length()) + growth;
         if header.dont_fragment && (!header.is_fragment() || settings.respect_fragment_df) {
             if size <= usize::from(path_mtu) {
@@ -329,7 +384,10 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Ok(ready) => ready,
             Err(refusal) => return self.refuse_ipv6(&packet, header, ingress, refusal),
         };
-        let (source, to) = (ready.addresses.source.address, ready.addresses.destination.address);
+        let (source, to) = (
+            ready.addresses.source.address,
+            ready.addresses.destination.address,
+        );
         let ipv4_mtu = match &ready.onward {
             Onward::Out(path) => path.mtu().unwrap_or(u16::MAX),
             Onward::Hairpin(_) => u16::MAX,
@@ -342,7 +400,10 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             name_source: ready.name_source,
             ttl: header.hop_limit - 1,
             identification: self.lcore.identifications.next(source, to, ready.chain.protocol),
-            mtus: Mtus { ipv6: ingress.mtu, ipv4: ipv4_mtu },
+            mtus: Mtus {
+                ipv6: ingress.mtu,
+                ipv4: ipv4_mtu,
+            },
             settings: &snapshot.translation.settings,
         };
         if let Err(reason) = v6_to_v4::translate(&mut packet, &ready.transport, &plan) {
@@ -385,7 +446,9 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         })?;
         expired_ipv6(header)?;
         if let Some(pointer) = chain.segments_left {
-            let pointer = u32::try_from(pointer).expect("an offset in a packet").to_be_bytes();
+            let pointer = u32::try_from(pointer)
+                .expect("an offset in a packet")
+                .to_be_bytes();
             let (kind, code) = (v6::PARAMETER_PROBLEM, v6::ERRONEOUS_FIELD);
             return Err(Refusal::answered(DropReason::RoutingHeader, kind, code, pointer));
         }
@@ -395,7 +458,10 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             _ => None,
         };
         let (source, by) = lookup::source_v6_to_v4(translation, header.source, quote.is_some(), random)?;
-        let addresses = v6_to_v4::Addresses { source, destination: destination.mapped };
+        let addresses = v6_to_v4::Addresses {
+            source,
+            destination: destination.mapped,
+        };
         let (quoted, quoted_source_by) = match quote {
             None => (None, Mapping::Eam),
             Some(quote) => {
@@ -413,18 +479,31 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let quoted_source = quoted.map(|quoted| (quoted.source, quoted_source_by));
         let onward = match self.hairpin(destination, quoted_source) {
             Some(turned) => {
+                let quoted_destination = quoted.map(|quoted| quoted.destination.address);
+                self.check_hairpin_source(source.address, quoted_destination)?;
                 self.check_hairpin_path(turned, total_length, &chain, quoted.is_some())?;
                 Onward::Hairpin(turned)
             }
             None => Onward::Out(self.path_ipv4(&addresses, total_length, &chain, quoted.is_some())?),
         };
-        Ok(ReadyV6 { chain, transport, addresses, quoted, name_source, onward })
+        Ok(ReadyV6 {
+            chain,
+            transport,
+            addresses,
+            quoted,
+            name_source,
+            onward,
+        })
     }
 
     /// RFC 7757 4.2.2 conditions A and B: the address in IPv6 the packet turns round to. A forged error could
     /// satisfy B and still point anywhere, so its destination must be the quoted source.
     #[inline]
-    fn hairpin(&self, destination: DestinationV4, quoted_source: Option<(MappedV4, Mapping)>) -> Option<MappedV6> {
+    fn hairpin(
+        &self,
+        destination: DestinationV4,
+        quoted_source: Option<(MappedV4, Mapping)>,
+    ) -> Option<MappedV6> {
         let translation = &self.snapshot.translation;
         let (address, by) = match quoted_source {
             None => (destination.mapped.address, destination.by),
@@ -434,10 +513,26 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let turns = translation.settings.hairpin == Hairpin::Intrinsic
             && by == Mapping::Prefix
             && translation.eams.covers_service(address);
-        if turns { translation.eams.lookup_ipv4(address) } else { None }
+        if turns {
+            translation.eams.lookup_ipv4(address)
+        } else {
+            None
+        }
     }
 
-    /// Whether the packet will find its way after turning round; asked now, while an error can still quote it.
+    /// Whether the second pass will take the source; asked now, while an error can still quote the packet.
+    fn check_hairpin_source(
+        &self,
+        source: Ipv4Addr,
+        quoted_destination: Option<Ipv4Addr>,
+    ) -> Result<(), Refusal> {
+        let quoted = quoted_destination.map(|destination| Quoted { destination });
+        lookup::source_v4_to_v6(&self.snapshot.translation, source, Pass::Hairpin, quoted)
+            .map(drop)
+            .map_err(|refusal| Refusal::prohibited_v6(refusal.reason))
+    }
+
+    /// Whether the packet will find its way after turning round; asked now for the same reason.
     fn check_hairpin_path(
         &self,
         turned: MappedV6,
@@ -470,7 +565,9 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let mtu = usable(path).map_err(|reason| unreachable_ipv6(reason))?;
         let dont_fragment = chain.fragment.is_none() && total_length > usize::from(v6_to_v4::SMALL);
         if dont_fragment && !is_icmp_error && total_length > usize::from(mtu) {
-            return Err(too_big_ipv6(mtu.saturating_add((ipv6::HEADER - ipv4::HEADER) as u16)));
+            return Err(too_big_ipv6(
+                mtu.saturating_add((ipv6::HEADER - ipv4::HEADER) as u16),
+            ));
         }
         Ok(path)
     }
@@ -499,11 +596,19 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
 
     // Forwarding without translation.
 
-    fn native_ipv4(&mut self, mut packet: P::Buffer, header: &Ipv4Header, ingress: Ingress) -> End<P::Buffer> {
+    fn native_ipv4(
+        &mut self,
+        mut packet: P::Buffer,
+        header: &Ipv4Header,
+        ingress: Ingress,
+    ) -> End<P::Buffer> {
         if classify::is_illegal_source_ipv4(header.source) {
             return self.drop(DropReason::IllegalSource);
         }
-        let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
+        let hash = flow_hash(
+            u64::from(header.source.to_bits()),
+            u64::from(header.destination.to_bits()),
+        );
         let destination = IpAddr::V4(header.destination);
         let path = self.snapshot.fib.lookup(destination, hash);
         if *path == Path::Kernel {
@@ -536,11 +641,19 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
     }
 
-    fn native_ipv6(&mut self, mut packet: P::Buffer, header: &Ipv6Header, ingress: Ingress) -> End<P::Buffer> {
+    fn native_ipv6(
+        &mut self,
+        mut packet: P::Buffer,
+        header: &Ipv6Header,
+        ingress: Ingress,
+    ) -> End<P::Buffer> {
         if classify::is_illegal_source_ipv6(header.source) {
             return self.drop(DropReason::IllegalSource);
         }
-        let hash = flow_hash(header.source.to_bits() as u64, header.destination.to_bits() as u64);
+        let hash = flow_hash(
+            header.source.to_bits() as u64,
+            header.destination.to_bits() as u64,
+        );
         let destination = IpAddr::V6(header.destination);
         let path = self.snapshot.fib.lookup(destination, hash);
         if *path == Path::Kernel {
@@ -567,8 +680,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     fn send(&mut self, packet: P::Buffer, path: &Path, destination: IpAddr) {
         match path {
             Path::Adjacent(adjacency) => self.output.forward(packet, adjacency),
-            Path::Unresolved { interface, gateway, .. } => {
-                self.output.unresolved(packet, *interface, gateway.unwrap_or(destination));
+            Path::Unresolved {
+                interface, gateway, ..
+            } => {
+                self.output
+                    .unresolved(packet, *interface, gateway.unwrap_or(destination));
             }
             _ => unreachable!("usable() has refused every other path"),
         }
@@ -591,7 +707,10 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
 
     fn drop(&mut self, reason: DropReason) -> End<P::Buffer> {
         self.lcore.counts.end(Verdict::Dropped(reason));
-        End::Dropped { reason, answered: false }
+        End::Dropped {
+            reason,
+            answered: false,
+        }
     }
 
     fn refuse_ipv4(
@@ -606,7 +725,10 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             let permitted = icmp_error::permitted_ipv4(packet.data(), header, ingress.group);
             self.may_answer(permitted) && self.answer_ipv4(packet.data(), header, &answer)
         });
-        End::Dropped { reason: refusal.reason, answered }
+        End::Dropped {
+            reason: refusal.reason,
+            answered,
+        }
     }
 
     fn refuse_ipv6(
@@ -621,7 +743,10 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             let permitted = icmp_error::permitted_ipv6(packet.data(), header, ingress.group, &answer);
             self.may_answer(permitted) && self.answer_ipv6(packet.data(), header, &answer)
         });
-        End::Dropped { reason: refusal.reason, answered }
+        End::Dropped {
+            reason: refusal.reason,
+            answered,
+        }
     }
 
     /// Whether an error goes out, by the rules, the setting and the rate limit.
@@ -650,10 +775,12 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     fn answer_ipv4(&mut self, packet: &[u8], header: &Ipv4Header, answer: &Answer) -> bool {
         let snapshot = self.snapshot;
         let path = snapshot.fib.lookup(IpAddr::V4(header.source), 0);
-        let error = egress(path).and_then(|interface| snapshot.fib.icmpv4_source(interface)).and_then(|source| {
-            let identification = self.lcore.identifications.next(source, header.source, 1);
-            icmp_error::ipv4(packet, header.source, source, identification, answer, self.pool)
-        });
+        let error = egress(path)
+            .and_then(|interface| snapshot.fib.icmpv4_source(interface))
+            .and_then(|source| {
+                let identification = self.lcore.identifications.next(source, header.source, 1);
+                icmp_error::ipv4(packet, header.source, source, identification, answer, self.pool)
+            });
         self.originate(error, path, IpAddr::V4(header.source))
     }
 
@@ -694,8 +821,9 @@ fn usable(path: &Path) -> Result<u16, DropReason> {
         Path::Unreachable => Err(DropReason::RouteUnreachable),
         Path::Prohibited => Err(DropReason::RouteProhibited),
         Path::Blackhole => Err(DropReason::RouteBlackhole),
+        Path::Local => Err(DropReason::DestinationIsLocal),
         // A translated packet cannot go to the kernel: it would be forwarded a second time.
-        Path::NoRoute | Path::Local | Path::Kernel | Path::Multipath(_) => Err(DropReason::NoRoute),
+        Path::NoRoute | Path::Kernel | Path::Multipath(_) => Err(DropReason::NoRoute),
     }
 }
 
@@ -730,7 +858,9 @@ fn unreachable_ipv6(reason: DropReason) -> Refusal {
     match reason {
         DropReason::RouteBlackhole => Refusal::silent(reason),
         DropReason::RouteProhibited => Refusal::prohibited_v6(reason),
-        DropReason::NoRoute => Refusal::answered(reason, v6::UNREACHABLE, v6::NO_ROUTE, [0; 4]),
+        DropReason::NoRoute | DropReason::DestinationIsLocal => {
+            Refusal::answered(reason, v6::UNREACHABLE, v6::NO_ROUTE, [0; 4])
+        }
         _ => Refusal::answered(reason, v6::UNREACHABLE, v6::ADDRESS, [0; 4]),
     }
 }
@@ -746,7 +876,12 @@ fn expired_ipv4(header: &Ipv4Header) -> Result<(), Refusal> {
     if header.ttl > 1 {
         return Ok(());
     }
-    Err(Refusal::answered(DropReason::HopLimitExceeded, v4::TIME_EXCEEDED, 0, [0; 4]))
+    Err(Refusal::answered(
+        DropReason::HopLimitExceeded,
+        v4::TIME_EXCEEDED,
+        0,
+        [0; 4],
+    ))
 }
 
 #[inline]
@@ -754,7 +889,12 @@ fn expired_ipv6(header: &Ipv6Header) -> Result<(), Refusal> {
     if header.hop_limit > 1 {
         return Ok(());
     }
-    Err(Refusal::answered(DropReason::HopLimitExceeded, v6::TIME_EXCEEDED, 0, [0; 4]))
+    Err(Refusal::answered(
+        DropReason::HopLimitExceeded,
+        v6::TIME_EXCEEDED,
+        0,
+        [0; 4],
+    ))
 }
 
 /// One hop: TTL minus one, and the header checksum to match (RFC 1624).

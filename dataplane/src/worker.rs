@@ -21,7 +21,7 @@ use crate::table::snapshot::Snapshot;
 use crate::table::translation::IcmpErrors;
 use crate::transmit::Transmit;
 use crate::verdict::{DropReason, PuntReason, Verdict};
-use crate::walk::{End, LcoreState, Walk};
+use crate::walk::{End, LcoreState, Native, Walk};
 
 /// A cycle counter: how to read it, and how many cycles are one second.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +122,11 @@ where
                 self.rest(idle_turns);
             }
             let after = (self.clock.now)();
-            let spent = if worked { Event::BusyCycles } else { Event::IdleCycles };
+            let spent = if worked {
+                Event::BusyCycles
+            } else {
+                Event::IdleCycles
+            };
             self.lcore.counts.add(spent, after.wrapping_sub(before));
             before = after;
             // While idle the numbers stand still but for the cycles; those may lag a little.
@@ -197,7 +201,9 @@ fn inject<T: TransmitQueue, P: BufferPool<Buffer = T::Buffer>>(
 ) -> bool {
     let mut any = false;
     for _ in 0..BURST {
-        let Some((port, frame)) = ring.receive() else { break };
+        let Some((port, frame)) = ring.receive() else {
+            break;
+        };
         any = true;
         transmit.counts.count(Event::OriginatedKernel);
         let copied = pool.allocate().and_then(|mut buffer| {
@@ -238,7 +244,11 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     #[inline]
     fn frame(&mut self, mut frame: B) {
         match parse::link(frame.data(), self.port, &self.snapshot.fib) {
-            Link::Ip { family, offset, ingress } => {
+            Link::Ip {
+                family,
+                offset,
+                ingress,
+            } => {
                 let length = frame.data().len();
                 frame.pull_front(offset);
                 let mut walk = Walk {
@@ -246,6 +256,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
                     lcore: self.lcore,
                     pool: self.pool,
                     output: self.transmit,
+                    native: Native::Forward,
                 };
                 let end = match family {
                     Family::Ipv4 => walk.ipv4(frame, ingress),
@@ -261,7 +272,14 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     }
 
     /// Gives the kernel the frame as it was received: nothing was written, only the ends were moved.
-    fn punt_packet(&mut self, mut packet: B, family: Family, reason: PuntReason, offset: usize, length: usize) {
+    fn punt_packet(
+        &mut self,
+        mut packet: B,
+        family: Family,
+        reason: PuntReason,
+        offset: usize,
+        length: usize,
+    ) {
         let class = punt::class(family, packet.data(), reason);
         let padding = length - offset - packet.data().len();
         let restored = packet.push_front(offset).and_then(|()| packet.push_back(padding));
@@ -345,7 +363,10 @@ mod tests {
         fn new(pool: MemoryPool, tx_limit: usize) -> Self {
             let translation = testing::translation(&[("192.0.2.1/32", "2001:db8:12:34::1/128")]);
             let publisher = Publisher::new(testing::snapshot(translation));
-            let (rx, tx) = ([Wire::default(), Wire::default()], [Wire::default(), Wire::default()]);
+            let (rx, tx) = (
+                [Wire::default(), Wire::default()],
+                [Wire::default(), Wire::default()],
+            );
             let (punt, punted) = punt_ring(1 << 16, Arc::new(|| ()));
             let (inject, injected) = inject_ring(1 << 16);
             let worker = Worker::new(WorkerParts {
@@ -357,10 +378,19 @@ mod tests {
                 inject: injected,
                 cells: Arc::default(),
                 stop: Arc::default(),
-                clock: Clock { now: || 1, hertz: 1_000_000_000 },
+                clock: Clock {
+                    now: || 1,
+                    hertz: 1_000_000_000,
+                },
                 poll: Poll::Adaptive,
             });
-            Self { worker, rx, tx, punted, inject }
+            Self {
+                worker,
+                rx,
+                tx,
+                punted,
+                inject,
+            }
         }
 
         fn turn(&mut self) -> Counts {
@@ -376,7 +406,9 @@ mod tests {
             let mut all = Vec::new();
             while let Some(()) = self.punted.receive(|punted| match punted {
                 Punted::Frame { reason, bytes, .. } => all.push((reason, bytes.to_vec())),
-                Punted::Unresolved { packet, .. } => all.push((PuntReason::UnresolvedNextHop, packet.to_vec())),
+                Punted::Unresolved { packet, .. } => {
+                    all.push((PuntReason::UnresolvedNextHop, packet.to_vec()))
+                }
             }) {}
             all
         }
@@ -385,7 +417,10 @@ mod tests {
     #[test]
     fn translates_between_the_ports_in_both_directions() {
         let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
-        bench.rx[0].put(&testing::frame(MAC_V4, &testing::udp_v4("203.0.113.50", "192.0.2.1", b"to six")));
+        bench.rx[0].put(&testing::frame(
+            MAC_V4,
+            &testing::udp_v4("203.0.113.50", "192.0.2.1", b"to six"),
+        ));
         let back = testing::udp_v6("2001:db8:12:34::1", "2001:db8:46::203.0.113.50", b"to four");
         bench.rx[1].put(&testing::frame(MAC_V6, &back));
         let counts = bench.turn();
@@ -403,20 +438,38 @@ mod tests {
     #[test]
     fn the_kernel_gets_its_frames_untouched_and_its_own_are_sent_first() {
         let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
-        let mut padded = testing::frame(MAC_V4, &testing::ipv4("203.0.113.50", "198.51.100.254", 1, &[8, 0, 0xf7, 0xff, 0, 0, 0, 0]));
+        let mut padded = testing::frame(
+            MAC_V4,
+            &testing::ipv4(
+                "203.0.113.50",
+                "198.51.100.254",
+                1,
+                &[8, 0, 0xf7, 0xff, 0, 0, 0, 0],
+            ),
+        );
         padded.resize(60, 0x5a);
         let hello = {
             let mut packet = testing::ipv4("203.0.113.1", "224.0.0.5", 89, &[2, 1, 0, 44]);
             packet[8] = 1;
             testing::fix_checksum_v4(&mut packet);
-            testing::frame(testing::MAC_PEER, &packet).into_iter().enumerate().map(|(at, byte)| if at < 6 { [1, 0, 0x5e, 0, 0, 5][at] } else { byte }).collect::<Vec<_>>()
+            testing::frame(MAC_PEER, &packet)
+                .into_iter()
+                .enumerate()
+                .map(|(at, byte)| if at < 6 { [1, 0, 0x5e, 0, 0, 5][at] } else { byte })
+                .collect::<Vec<_>>()
         };
         for frame in [&padded, &hello] {
             bench.rx[0].put(frame);
         }
         bench.inject.send(PortId(1), b"a frame of the kernel").unwrap();
         let counts = bench.turn();
-        assert_eq!(bench.punts(), [(PuntReason::LocalAddress, padded), (PuntReason::RoutingProtocol, hello)]);
+        assert_eq!(
+            bench.punts(),
+            [
+                (PuntReason::LocalAddress, padded),
+                (PuntReason::RoutingProtocol, hello)
+            ]
+        );
         assert_eq!(bench.tx[1].take(), [b"a frame of the kernel".to_vec()]);
         assert_eq!(counts.event(Event::OriginatedKernel), 1);
     }
@@ -425,7 +478,10 @@ mod tests {
     fn what_a_port_refuses_is_dropped_and_counted() {
         let mut bench = Bench::new(MemoryPool::unlimited(), 10);
         for _ in 0..BURST {
-            bench.rx[0].put(&testing::frame(MAC_V4, &testing::udp_v4("203.0.113.50", "192.0.2.1", b"x")));
+            bench.rx[0].put(&testing::frame(
+                MAC_V4,
+                &testing::udp_v4("203.0.113.50", "192.0.2.1", b"x"),
+            ));
         }
         let counts = bench.turn();
         assert_eq!(counts.event(Event::Sent), 10);

@@ -384,37 +384,38 @@ fn each_queue_has_its_own_frames() {
 
 #[test]
 fn a_frame_too_long_for_one_mbuf_is_dropped_and_counted() {
-    // memif copies a frame of 3000 bytes into as many mbufs of the receiver as it takes, here two.
-    let large = Mempool::create(eal(), "memif_large", 255, 0, data_room_for_mtu(3500)).expect("it fits");
-    let small = mempool("memif_small", 2047);
-    let socket = env::temp_dir().join(format!("borderline-vdev-{}.sock", std::process::id()));
-    let end = |name: &str, role: &str| {
-        format!(
-            "{name},role={role},id=0,socket-abstract=no,socket={},bsize=4096,rsize=8",
-            socket.display()
-        )
-    };
-    let (server, mut receiver) = open(&end("net_memif_s", "server"), &small, 1);
-    let (client, mut sender) = open(&end("net_memif_c", "client"), &large, 1);
-    wait_until("memif connects", || server.link().up && client.link().up);
+    in_own_process("a_frame_too_long_for_one_mbuf_is_dropped_and_counted", || {
+        // memif copies a frame of 3000 bytes into as many mbufs of the receiver as it takes, here two.
+        let large = Mempool::create(eal(), "large", 255, 0, data_room_for_mtu(3500)).expect("it fits");
+        let small = mempool("small", 2047);
+        let socket = env::temp_dir().join(format!("borderline-vdev-{}.sock", std::process::id()));
+        let end = |name: &str, role: &str| {
+            let path = socket.display();
+            format!("{name},role={role},id=0,socket-abstract=no,socket={path},bsize=4096,rsize=8")
+        };
+        let (server, mut receiver) = open(&end("net_memif_s", "server"), &small, 1);
+        let (client, mut sender) = open(&end("net_memif_c", "client"), &large, 1);
+        wait_until("memif connects", || server.link().up && client.link().up);
 
-    let lengths = [60, 3000, 1500, 60];
-    let mut frames: Frames<Mbuf> = (0..)
-        .zip(lengths)
-        .map(|(n, length)| frame(&large, n, length))
-        .collect();
-    assert_eq!(sender[0].tx.transmit(&mut frames), 0);
-    wait_until("four frames arrive", || {
-        receiver[0].rx.receive(&mut frames);
-        frames.len() as u64 + receiver[0].rx.dropped_segmented() == 4
+        let mut frames: Frames<Mbuf> = (0..)
+            .zip([60, 3000, 1500, 60])
+            .map(|(n, length)| frame(&large, n, length))
+            .collect();
+        assert_eq!(sender[0].tx.transmit(&mut frames), 0);
+        wait_until("four frames arrive", || {
+            receiver[0].rx.receive(&mut frames);
+            frames.len() as u64 + receiver[0].rx.dropped_segmented() == 4
+        });
+        let arrived: Vec<u32> = frames.iter().map(number).collect();
+        assert_eq!(arrived, [0, 2, 3], "in order, without the long one");
+        assert_eq!(receiver[0].rx.dropped_segmented(), 1);
+        frames.clear();
+        assert_eq!((large.in_use(), small.in_use()), (0, 0));
+        let _ = fs::remove_file(socket);
+        // The memif driver of 22.11 crashes now and then when it is closed while its own thread hears from the
+        // other end. So both ends stay open until the process ends.
+        std::mem::forget((server, receiver, client, sender));
     });
-    let arrived: Vec<u32> = frames.iter().map(number).collect();
-    assert_eq!(arrived, [0, 2, 3], "in order, without the long one");
-    assert_eq!(receiver[0].rx.dropped_segmented(), 1);
-    frames.clear();
-    drop((sender, client, receiver, server));
-    assert_eq!((large.in_use(), small.in_use()), (0, 0));
-    let _ = fs::remove_file(socket);
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {

@@ -854,6 +854,7 @@ def v4_to_v6(config, packet, refusals, second_pass=False):
     source_eam, inner_destination_eam = hairpin_rules(config, packet, second_pass)
     source6 = refusals.attempt(map_v4, config, packet.source, source_eam, default=0)
     destination6 = refusals.attempt(map_v4, config, packet.destination, default=0)
+    refusals.attempt(check_not_local, config.own_v6, destination6)
     translated = refusals.attempt(translate_transport_v4, config, packet, source6, destination6,
                                   inner_destination_eam)
     if translated is None:
@@ -921,11 +922,24 @@ def map_source_v6(config, packet):
     if unmapped and packet.icmp_error and config.source_addresses:
         picks = config.source_addresses
         return picks[config.source_pick % len(picks)], "pool"
-    v4, how = map_v6(config, packet.source)
-    if (how == "prefix" and config.anti_spoof and config.role == "br" and not packet.icmp_error
-            and not in_any(v4, config.translatable_networks)):
+    return map_v6(config, packet.source)
+
+
+def check_spoofed_v6(config, packet):
+    """anti_spoof, IPv6 side of a br: RFC 6052 5.1."""
+    if not config.anti_spoof or config.role != "br" or packet.icmp_error:
+        return
+    prefix = config.prefix_for_v6(packet.source)
+    if config.eam_for_v6(packet.source) or prefix is None:
+        return
+    if not in_any(prefix.extract(packet.source), config.translatable_networks):
         raise Refusal("spoofed_source")
-    return v4, how
+
+
+def check_not_local(own, destination):
+    """The relay does not translate towards itself."""
+    if destination == own:
+        raise Refusal("destination_is_local", "no_route")
 
 
 # A translated IPv6 packet before it is sent or turned round.
@@ -1119,6 +1133,7 @@ def v6_to_v4(config, packet, refusals):
     refusals.attempt(check_routing_header, packet)
     refusals.attempt(check_chain, packet)
     refusals.attempt(check_protocol_v6, config, packet)
+    refusals.attempt(check_spoofed_v6, config, packet)
     source4, source_how = refusals.attempt(map_source_v6, config, packet, default=(0, "none"))
     refusals.attempt(check_er_source_v6, config, packet, source4)
     destination4, destination_how = refusals.attempt(map_v6, config, packet.destination, default=(0, "none"))
@@ -1130,6 +1145,7 @@ def v6_to_v4(config, packet, refusals):
     if not refusals and refusals.attempt(to_be_hairpinned, config, packet, half,
                                          destination4, destination_how):
         return hairpin(config, packet, source4, source_how, destination4, half, refusals)
+    refusals.attempt(check_not_local, config.own_v4, destination4)
     packets = refusals.attempt(emit_v4, config, packet, source4, destination4, half, config.ipv4_mtu)
     if refusals:
         return None
@@ -1162,8 +1178,8 @@ V4_ERROR_IGNORE = [(1, 2), (4, 9), (10, 12), (36, 37), (38, 40)]
 V6_ERROR_IGNORE = [(1, 4), (7, 8)]
 
 ANSWERS_V4 = {"prohibited": (3, 13), "expired": (11, 0), "too_big": (3, 4),
-              "source_route": (3, 5), "unassigned": (3, 1)}
-ANSWERS_V6 = {"prohibited": (1, 1), "expired": (3, 0), "too_big": (2, 0), "pointer": (4, 0)}
+              "source_route": (3, 5), "unassigned": (3, 1), "no_route": (3, 1)}
+ANSWERS_V6 = {"prohibited": (1, 1), "no_route": (1, 0), "expired": (3, 0), "too_big": (2, 0), "pointer": (4, 0)}
 
 
 def answer_v4(config, packet, refusal):
@@ -1172,6 +1188,8 @@ def answer_v4(config, packet, refusal):
         return None
     if packet.icmp_error or packet.offset > 0 or in_any(packet.source, ILLEGAL_V4):
         return None
+    if packet.source == config.own_v4:
+        return None  # the box does not write to itself
     kind, code = ANSWERS_V4[refusal.answer]
     rest = struct.pack(">HH", 0, refusal.value if refusal.answer == "too_big" else 0)
     message = bytes([kind, code, 0, 0]) + rest + packet.raw[:576 - 28]
@@ -1185,6 +1203,8 @@ def answer_v6(config, packet, refusal):
         return None
     if packet.icmp_error or packet.icmp_redirect or in_any(packet.source, ILLEGAL_V6):
         return None
+    if packet.source == config.own_v6:
+        return None  # the box does not write to itself
     if refusal.answer == "prohibited" and packet.icmp:
         return None  # RFC 7915 5.4
     kind, code = ANSWERS_V6[refusal.answer]
@@ -1258,6 +1278,8 @@ def translate_v6(config, data):
     if in_any(destination, LINK_LOCAL_V6):
         return plain(PUNTED, "link_local")
     eam = config.eam_for_v6(destination)
+    if destination in (0, 1) and eam is None and config.prefix_for_v6(destination) is None:
+        return plain(DROPPED, "illegal_destination")
     if config.role == "er":
         ours = destination in config.er_v6 and eam is not None
     else:

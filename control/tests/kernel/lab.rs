@@ -33,14 +33,21 @@ pub(crate) fn in_namespace(name: &str, test: impl Future<Output = ()> + 'static)
         return;
     }
     let me = std::env::current_exe().unwrap();
-    let ended = Command::new("unshare")
+    let output = Command::new("unshare")
         .arg("--net")
         .arg(me)
         .args(["--exact", name, "--nocapture", "--include-ignored"])
         .env(INSIDE, name)
-        .status()
+        .output()
         .unwrap();
-    assert!(ended.success(), "{name} failed in its namespace");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    println!("{said}");
+    assert!(output.status.success(), "{name} failed in its namespace");
+    assert!(
+        said.contains("test result: ok. 1 passed"),
+        "no test is called {name}"
+    );
 }
 
 /// Runs a shell command to its end; what it printed, errors included.

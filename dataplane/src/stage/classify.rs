@@ -39,7 +39,12 @@ pub struct DestinationV4 {
 /// # Errors
 /// A destination that cannot be forwarded to, or an unassigned service address.
 #[inline]
-pub fn ipv4(destination: Ipv4Addr, group: bool, translation: &Translation, fib: &Fib) -> Result<Class<MappedV6>, Refusal> {
+pub fn ipv4(
+    destination: Ipv4Addr,
+    group: bool,
+    translation: &Translation,
+    fib: &Fib,
+) -> Result<Class<MappedV6>, Refusal> {
     if destination.is_multicast() || destination.is_link_local() || (group && destination.is_broadcast()) {
         return Ok(Class::Punt(PuntReason::LocalScope));
     }
@@ -49,11 +54,11 @@ pub fn ipv4(destination: Ipv4Addr, group: bool, translation: &Translation, fib: 
     if group {
         return Err(DropReason::LinkBroadcast.into());
     }
-    if let Some(mapped) = translation.eams.lookup_ipv4(destination) {
-        return Ok(Class::Translate(mapped));
-    }
     if is_martian_ipv4(destination) {
         return Err(DropReason::IllegalDestination.into());
+    }
+    if let Some(mapped) = translation.eams.lookup_ipv4(destination) {
+        return Ok(Class::Translate(mapped));
     }
     if translation.settings.role == Role::EdgeRelay || translation.translatable_pools.contains(destination) {
         return lookup::embed(translation, destination).map(Class::Translate);
@@ -80,26 +85,7 @@ pub fn ipv6(
     translation: &Translation,
     fib: &Fib,
 ) -> Result<Class<DestinationV4>, Refusal> {
-    if destination.is_multicast() {
-        return Ok(Class::Punt(PuntReason::LocalScope));
-    }
-    if let Some((prefix, has_eams)) = translation.prefix_of(destination) {
-        if fib.is_local(IpAddr::V6(destination)) {
-            return Ok(Class::Punt(PuntReason::LocalAddress));
-        }
-        if group {
-            return Err(DropReason::LinkBroadcast.into());
-        }
-        if has_eams && let Some(mapped) = translation.eams.lookup_ipv6(destination) {
-            return Ok(Class::Translate(DestinationV4 { mapped, by: Mapping::Eam }));
-        }
-        let mapped = lookup::extract(translation, prefix, destination)?;
-        if is_martian_ipv4(mapped.address) || mapped.address.is_multicast() {
-            return Err(DropReason::IllegalDestination.into());
-        }
-        return Ok(Class::Translate(DestinationV4 { mapped, by: Mapping::Prefix }));
-    }
-    if destination.is_unicast_link_local() {
+    if destination.is_multicast() || destination.is_unicast_link_local() {
         return Ok(Class::Punt(PuntReason::LocalScope));
     }
     if fib.is_local(IpAddr::V6(destination)) {
@@ -108,24 +94,54 @@ pub fn ipv6(
     if group {
         return Err(DropReason::LinkBroadcast.into());
     }
-    if let Some(mapped) = translation.eams.lookup_ipv6(destination) {
-        // Native IPv6 to a mapped host is never intercepted by a Border Relay (RFC 7755 1.1). An Edge Relay
-        // translates what is for its own service addresses; an EAM for 0.0.0.0/0 stands for the IPv4 Internet.
-        let wanted = match translation.settings.role {
-            Role::BorderRelay => mapped.default_eam,
-            Role::EdgeRelay => mapped.default_eam || translation.is_er_ipv6(destination),
-        };
-        if wanted {
-            if is_martian_ipv4(mapped.address) || mapped.address.is_multicast() {
-                return Err(DropReason::IllegalDestination.into());
-            }
-            return Ok(Class::Translate(DestinationV4 { mapped, by: Mapping::Eam }));
+    let Some(destination) = mapped_destination(destination, translation)? else {
+        if destination.is_unspecified() || destination.is_loopback() {
+            return Err(DropReason::IllegalDestination.into());
         }
-    }
-    if destination.is_unspecified() || destination.is_loopback() {
+        return Ok(Class::Native);
+    };
+    if is_martian_ipv4(destination.mapped.address) || destination.mapped.address.is_multicast() {
         return Err(DropReason::IllegalDestination.into());
     }
-    Ok(Class::Native)
+    Ok(Class::Translate(destination))
+}
+
+/// The IPv4 address that `destination` stands for here; none for native destinations.
+///
+/// On a Border Relay that is an address in a translation prefix, or under the EAM for 0.0.0.0/0 that stands for
+/// the IPv4 Internet (RFC 7757 A.2). Native IPv6 to a mapped host is never intercepted (RFC 7755 1.1). An Edge Relay
+/// translates what is for its own service addresses (RFC 7756 3).
+#[inline]
+fn mapped_destination(
+    destination: Ipv6Addr,
+    translation: &Translation,
+) -> Result<Option<DestinationV4>, Refusal> {
+    let by_eam = || translation.eams.lookup_ipv6(destination);
+    if translation.settings.role == Role::EdgeRelay {
+        let mapped = by_eam().filter(|mapped| mapped.default_eam || translation.is_er_ipv6(destination));
+        return Ok(mapped.map(|mapped| DestinationV4 {
+            mapped,
+            by: Mapping::Eam,
+        }));
+    }
+    let Some((prefix, has_eams)) = translation.prefix_of(destination) else {
+        let mapped = by_eam().filter(|mapped| mapped.default_eam);
+        return Ok(mapped.map(|mapped| DestinationV4 {
+            mapped,
+            by: Mapping::Eam,
+        }));
+    };
+    if has_eams && let Some(mapped) = by_eam() {
+        return Ok(Some(DestinationV4 {
+            mapped,
+            by: Mapping::Eam,
+        }));
+    }
+    let mapped = lookup::extract(translation, prefix, destination)?;
+    Ok(Some(DestinationV4 {
+        mapped,
+        by: Mapping::Prefix,
+    }))
 }
 
 /// Addresses no packet on a link may have: net 0, loopback, class E with the limited broadcast

@@ -25,19 +25,39 @@ const UNFRAGMENTABLE: usize = ipv6::HEADER + FRAGMENT_HEADER;
 ///
 /// # Errors
 /// Too many pieces, offsets past the end of a datagram, or no buffers.
-pub fn ipv6<P: BufferPool>(packet: P::Buffer, limit: u16, pool: &mut P) -> Result<Pieces<P::Buffer>, DropReason> {
+pub fn ipv6<P: BufferPool>(
+    packet: P::Buffer,
+    limit: u16,
+    pool: &mut P,
+) -> Result<Pieces<P::Buffer>, DropReason> {
     let data = packet.data();
-    let header: &[u8; FRAGMENT_HEADER] =
-        data[ipv6::HEADER..].first_chunk().expect("the packet has a Fragment header");
+    let header: &[u8; FRAGMENT_HEADER] = data[ipv6::HEADER..]
+        .first_chunk()
+        .expect("the packet has a Fragment header");
     let whole = FragmentHeader::parse(header);
     let patch = |piece: &mut [u8], position: Position| {
         let length = u16::try_from(piece.len() - ipv6::HEADER).expect("a piece is no longer than the limit");
         piece[4..6].copy_from_slice(&length.to_be_bytes());
-        let fragment =
-            FragmentHeader { offset: position.offset, more: whole.more || !position.last, ..whole };
-        fragment.emit(piece[ipv6::HEADER..].first_chunk_mut().expect("copied with the header"));
+        let fragment = FragmentHeader {
+            offset: position.offset,
+            more: whole.more || !position.last,
+            ..whole
+        };
+        fragment.emit(
+            piece[ipv6::HEADER..]
+                .first_chunk_mut()
+                .expect("copied with the header"),
+        );
     };
-    cut(packet, UNFRAGMENTABLE, UNFRAGMENTABLE, whole.offset, limit, pool, patch)
+    cut(
+        packet,
+        UNFRAGMENTABLE,
+        UNFRAGMENTABLE,
+        whole.offset,
+        limit,
+        pool,
+        patch,
+    )
 }
 
 /// Cuts an IPv4 packet, so that no piece exceeds `limit` bytes. The last piece keeps the packet's own MF flag;
@@ -45,10 +65,18 @@ pub fn ipv6<P: BufferPool>(packet: P::Buffer, limit: u16, pool: &mut P) -> Resul
 ///
 /// # Errors
 /// Too many pieces, offsets past the end of a datagram, or no buffers.
-pub fn ipv4<P: BufferPool>(mut packet: P::Buffer, limit: u16, pool: &mut P) -> Result<Pieces<P::Buffer>, DropReason> {
-    let whole = ipv4::Ipv4Header::parse_quoted(packet.data()).expect("the packet was written or validated before");
+pub fn ipv4<P: BufferPool>(
+    mut packet: P::Buffer,
+    limit: u16,
+    pool: &mut P,
+) -> Result<Pieces<P::Buffer>, DropReason> {
+    let whole =
+        ipv4::Ipv4Header::parse_quoted(packet.data()).expect("the packet was written or validated before");
     let header_length = usize::from(whole.header_length);
-    let first_options: ArrayVec<u8, 40> = packet.data()[ipv4::HEADER..header_length].iter().copied().collect();
+    let first_options: ArrayVec<u8, 40> = packet.data()[ipv4::HEADER..header_length]
+        .iter()
+        .copied()
+        .collect();
     keep_copied_options(&mut packet.data_mut()[ipv4::HEADER..header_length]);
     let patch = |piece: &mut [u8], position: Position| {
         if position.first {
@@ -63,7 +91,15 @@ pub fn ipv4<P: BufferPool>(mut packet: P::Buffer, limit: u16, pool: &mut P) -> R
         let checksum = Sum::of(&piece[..header_length]).checksum();
         piece[10..12].copy_from_slice(&checksum.to_be_bytes());
     };
-    cut(packet, header_length, header_length, whole.fragment_offset, limit, pool, patch)
+    cut(
+        packet,
+        header_length,
+        header_length,
+        whole.fragment_offset,
+        limit,
+        pool,
+        patch,
+    )
 }
 
 /// Where a piece stands in its packet.
@@ -102,7 +138,9 @@ fn cut<P: BufferPool>(
         let mut piece = pool.allocate().ok_or(DropReason::NoBuffer)?;
         let from = header + start;
         let to = (from + step).min(header + payload);
-        piece.push_back(header + to - from).map_err(|_| DropReason::NoBuffer)?;
+        piece
+            .push_back(header + to - from)
+            .map_err(|_| DropReason::NoBuffer)?;
         piece.data_mut()[..header].copy_from_slice(&packet.data()[..header]);
         piece.data_mut()[header..].copy_from_slice(&packet.data()[from..to]);
         patch(piece.data_mut(), position(start));
@@ -144,7 +182,13 @@ mod tests {
     fn with_fragment_header(payload: &[u8], offset: u16, more: bool) -> Vec<u8> {
         let mut packet = testing::ipv6("2001:db8::1", "2001:db8::2", 44, &[]);
         let mut header = [0; 8];
-        FragmentHeader { next_header: 17, offset, more, identification: 0xbeef }.emit(&mut header);
+        FragmentHeader {
+            next_header: 17,
+            offset,
+            more,
+            identification: 0xbeef,
+        }
+        .emit(&mut header);
         packet.extend_from_slice(&header);
         packet.extend_from_slice(payload);
         testing::fix_length_v6(&mut packet);
@@ -216,7 +260,11 @@ mod tests {
     fn refuses_what_cannot_be_cut() {
         let packet = with_fragment_header(&[0; 1400], 8100, false);
         let refused = ipv6(MemoryBuffer::new(&packet), 1280, &mut MemoryPool::unlimited()).err();
-        assert_eq!(refused, Some(DropReason::FragmentInvalid), "past the end of a datagram");
+        assert_eq!(
+            refused,
+            Some(DropReason::FragmentInvalid),
+            "past the end of a datagram"
+        );
         let packet = with_fragment_header(&[0; 1400], 0, false);
         let refused = ipv6(MemoryBuffer::new(&packet), 1280, &mut MemoryPool::limited(0)).err();
         assert_eq!(refused, Some(DropReason::NoBuffer));

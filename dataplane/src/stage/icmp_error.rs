@@ -106,7 +106,12 @@ pub fn ipv6<P: BufferPool>(
         destination: to,
     }
     .emit(front);
-    write_message(icmp, answer, quote, Sum::of_pseudo_header(source, to, u32::from(length), protocol::ICMPV6));
+    write_message(
+        icmp,
+        answer,
+        quote,
+        Sum::of_pseudo_header(source, to, u32::from(length), protocol::ICMPV6),
+    );
     Some(buffer)
 }
 
@@ -134,7 +139,12 @@ impl TokenBucket {
     #[must_use]
     pub fn new(rate: u32, hertz: u64) -> Self {
         let rate = u64::from(rate.max(1));
-        Self { cycles_per_token: (hertz / rate).max(1), capacity: rate, tokens: rate, last: 0 }
+        Self {
+            cycles_per_token: (hertz / rate).max(1),
+            capacity: rate,
+            tokens: rate,
+            last: 0,
+        }
     }
 
     /// Adds what has accrued until `now`.
@@ -143,7 +153,9 @@ impl TokenBucket {
         let gained = now.wrapping_sub(self.last) / self.cycles_per_token;
         if gained > 0 {
             self.tokens = self.capacity.min(self.tokens.saturating_add(gained));
-            self.last = self.last.wrapping_add(gained.saturating_mul(self.cycles_per_token));
+            self.last = self
+                .last
+                .wrapping_add(gained.saturating_mul(self.cycles_per_token));
         }
     }
 
@@ -170,6 +182,10 @@ mod tests {
         bucket.refill(1_000_350);
         assert_eq!((0..50).filter(|_| bucket.take()).count(), 3);
         bucket.refill(1_000_400);
-        assert_eq!((0..50).filter(|_| bucket.take()).count(), 1, "fractions are not lost");
+        assert_eq!(
+            (0..50).filter(|_| bucket.take()).count(),
+            1,
+            "fractions are not lost"
+        );
     }
 }

@@ -49,7 +49,8 @@ pub fn source_v4_to_v6(
     // destination.
     let eam_allowed = !turned || quoted.is_some_and(|quoted| quoted.destination != source);
     let eam = translation.eams.lookup_ipv4(source);
-    let guarded = settings.anti_spoof && settings.role == Role::BorderRelay && pass == Pass::First && quoted.is_none();
+    let guarded =
+        settings.anti_spoof && settings.role == Role::BorderRelay && pass == Pass::First && quoted.is_none();
     match eam {
         Some(mapped) if eam_allowed => {
             if guarded && translation.eams.covers_service(source) {
@@ -113,7 +114,7 @@ pub fn embed(translation: &Translation, address: Ipv4Addr) -> Result<MappedV6, R
 }
 
 fn embed_quoted(translation: &Translation, address: Ipv4Addr) -> Result<MappedV6, Refusal> {
-    if refused_by_well_known_prefix(translation, &translation.prefix, address) {
+    if never_through_prefix(translation, &translation.prefix, address) {
         return Err(DropReason::IcmpInnerUntranslatable.into());
     }
     Ok(translation.prefix.embed(address))
@@ -130,7 +131,9 @@ pub fn extract(
     address: Ipv6Addr,
 ) -> Result<MappedV4, Refusal> {
     let mapped = extract_unchecked(prefix, address);
-    if refused_by_well_known_prefix(translation, prefix, mapped.address) && !is_illegal_source_ipv4(mapped.address) {
+    if refused_by_well_known_prefix(translation, prefix, mapped.address)
+        && !is_illegal_source_ipv4(mapped.address)
+    {
         return Err(Refusal::prohibited_v6(DropReason::WellKnownPrefixNonGlobal));
     }
     if translation.denylist.contains(mapped.address) {
@@ -142,7 +145,11 @@ pub fn extract(
 fn extract_unchecked(prefix: &TranslationPrefix, address: Ipv6Addr) -> MappedV4 {
     let extracted = prefix.extract(address);
     let delta = Delta::new(Sum::of_ipv6(address), Sum::of_ipv4(extracted));
-    MappedV4 { address: extracted, delta, default_eam: false }
+    MappedV4 {
+        address: extracted,
+        delta,
+        default_eam: false,
+    }
 }
 
 /// Maps the source of an IPv6 packet. `random` chooses from the pool of RFC 6791.
@@ -160,6 +167,9 @@ pub fn source_v6_to_v4(
         return Err(DropReason::IllegalSource.into());
     }
     if let Some(mapped) = translation.eams.lookup_ipv6(source) {
+        if is_illegal_source_ipv4(mapped.address) {
+            return Err(DropReason::IllegalSource.into());
+        }
         if translation.settings.role == Role::EdgeRelay
             && (translation.is_er_ipv6(source) || translation.is_er_ipv4(mapped.address))
         {
@@ -173,10 +183,19 @@ pub fn source_v6_to_v4(
     if !is_icmp_error {
         return Err(Refusal::prohibited_v6(DropReason::SourceNotMapped));
     }
-    let address =
-        translation.icmp_sources.pick(source, random).ok_or(Refusal::silent(DropReason::IcmpSourcePoolEmpty))?;
+    let address = translation
+        .icmp_sources
+        .pick(source, random)
+        .ok_or(Refusal::silent(DropReason::IcmpSourcePoolEmpty))?;
     let delta = Delta::new(Sum::of_ipv6(source), Sum::of_ipv4(address));
-    Ok((MappedV4 { address, delta, default_eam: false }, Mapping::IcmpSourcePool))
+    Ok((
+        MappedV4 {
+            address,
+            delta,
+            default_eam: false,
+        },
+        Mapping::IcmpSourcePool,
+    ))
 }
 
 /// RFC 6052 5.1: an IPv6 host must not choose any IPv4 source it likes by using a prefix address.
@@ -215,7 +234,7 @@ pub fn quoted_v6_to_v4(translation: &Translation, address: Ipv6Addr) -> Result<(
     match translation.prefix_of(address) {
         Some((prefix, _)) => {
             let mapped = extract_unchecked(prefix, address);
-            if refused_by_well_known_prefix(translation, prefix, mapped.address) {
+            if never_through_prefix(translation, prefix, mapped.address) {
                 return Err(DropReason::IcmpInnerUntranslatable.into());
             }
             Ok((mapped, Mapping::Prefix))
@@ -224,8 +243,17 @@ pub fn quoted_v6_to_v4(translation: &Translation, address: Ipv6Addr) -> Result<(
     }
 }
 
+/// Whether no packet with this address can have come through the prefix, so that quoting one is nonsense.
+fn never_through_prefix(translation: &Translation, prefix: &TranslationPrefix, address: Ipv4Addr) -> bool {
+    translation.denylist.contains(address) || refused_by_well_known_prefix(translation, prefix, address)
+}
+
 /// RFC 6052 3.1: the Well-Known Prefix must not represent non-global IPv4 addresses.
-fn refused_by_well_known_prefix(translation: &Translation, prefix: &TranslationPrefix, address: Ipv4Addr) -> bool {
+fn refused_by_well_known_prefix(
+    translation: &Translation,
+    prefix: &TranslationPrefix,
+    address: Ipv4Addr,
+) -> bool {
     prefix.is_well_known() && translation.settings.wkp_strict && !is_global_ipv4(address)
 }
 

@@ -86,7 +86,12 @@ impl QuoteV4 {
             }
             number => quoted_transport(number, header.fragment_offset, payload),
         };
-        Ok(Self { header, transport, quote_length, extension_length })
+        Ok(Self {
+            header,
+            transport,
+            quote_length,
+            extension_length,
+        })
     }
 }
 
@@ -98,8 +103,10 @@ impl QuoteV6 {
     pub fn parse(message: &[u8], settings: &Settings) -> Result<Self, Refusal> {
         const UNTRANSLATABLE: Refusal = Refusal::silent(DropReason::IcmpInnerUntranslatable);
         // RFC 4884: the length attribute of ICMPv6 counts 64-bit words, and only types 1 and 3 have one.
-        let attribute = if matches!(message[0], crate::wire::icmp::v6::UNREACHABLE | crate::wire::icmp::v6::TIME_EXCEEDED)
-        {
+        let attribute = if matches!(
+            message[0],
+            crate::wire::icmp::v6::UNREACHABLE | crate::wire::icmp::v6::TIME_EXCEEDED
+        ) {
             usize::from(message[4]) * 8
         } else {
             0
@@ -123,7 +130,13 @@ impl QuoteV6 {
             protocol::ICMPV4 if settings.guard_protocols => return Err(UNTRANSLATABLE),
             number => quoted_transport(number, offset, payload),
         };
-        Ok(Self { header, chain, transport, quote_length, extension_length })
+        Ok(Self {
+            header,
+            chain,
+            transport,
+            quote_length,
+            extension_length,
+        })
     }
 
     /// Bytes of the quoted packet behind its extension headers, as its sender sent it.
@@ -137,12 +150,19 @@ impl QuoteV6 {
 /// so does one that points past the end (RFC 4884 5.4).
 fn split(message: &[u8], attribute: usize) -> (usize, usize) {
     let available = message.len() - ICMP_HEADER;
-    if attribute == 0 || attribute >= available { (available, 0) } else { (attribute, available - attribute) }
+    if attribute == 0 || attribute >= available {
+        (available, 0)
+    } else {
+        (attribute, available - attribute)
+    }
 }
 
 fn quoted_echo(payload: &[u8], translate: fn(u8) -> Option<u8>) -> Option<QuotedTransport> {
     let kind = translate(*payload.first()?)?;
-    Some(QuotedTransport::Echo { kind, checksum_present: payload.len() >= 4 })
+    Some(QuotedTransport::Echo {
+        kind,
+        checksum_present: payload.len() >= 4,
+    })
 }
 
 fn quoted_transport(number: u8, fragment_offset: u16, payload: &[u8]) -> QuotedTransport {
@@ -152,7 +172,8 @@ fn quoted_transport(number: u8, fragment_offset: u16, payload: &[u8]) -> QuotedT
     match number {
         protocol::TCP if payload.len() >= protocol::TCP_CHECKSUM + 2 => QuotedTransport::Tcp,
         protocol::UDP
-            if payload.len() >= protocol::UDP_CHECKSUM + 2 && payload[protocol::UDP_CHECKSUM..][..2] != [0, 0] =>
+            if payload.len() >= protocol::UDP_CHECKSUM + 2
+                && payload[protocol::UDP_CHECKSUM..][..2] != [0, 0] =>
         {
             QuotedTransport::Udp
         }

@@ -4,9 +4,9 @@
 //! checksum to adjust and how an ICMP message reads in the other family, or a refusal. Later stages trust that
 //! every field they write lies inside the packet.
 
+use super::Refusal;
 use super::quote::{QuoteV4, QuoteV6};
 use super::translate::icmp::{self, Message};
-use super::Refusal;
 use crate::table::translation::{Settings, UdpZeroChecksum};
 use crate::verdict::DropReason;
 use crate::wire::icmp::HEADER as ICMP_HEADER;
@@ -82,7 +82,9 @@ pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<Tra
 #[inline]
 pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<TransportV6, Refusal> {
     let payload = &data[chain.offset..];
-    let (offset, more) = chain.fragment.map_or((0, false), |fragment| (fragment.offset, fragment.more));
+    let (offset, more) = chain
+        .fragment
+        .map_or((0, false), |fragment| (fragment.offset, fragment.more));
     if usize::from(offset) * 8 + payload.len() > usize::from(u16::MAX) {
         return Err(DropReason::FragmentInvalid.into());
     }
@@ -102,12 +104,20 @@ pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<Transport
 }
 
 fn too_short(more_fragments: bool) -> Refusal {
-    let reason = if more_fragments { DropReason::TinyFragment } else { DropReason::TransportTruncated };
+    let reason = if more_fragments {
+        DropReason::TinyFragment
+    } else {
+        DropReason::TransportTruncated
+    };
     reason.into()
 }
 
 /// RFC 7915 4.5: a first fragment cannot be given a checksum, whatever the policy.
-fn udp_without_checksum(payload: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<TransportV4, Refusal> {
+fn udp_without_checksum(
+    payload: &[u8],
+    header: &Ipv4Header,
+    settings: &Settings,
+) -> Result<TransportV4, Refusal> {
     match settings.udp_zero_checksum {
         UdpZeroChecksum::Forward => Ok(TransportV4::Opaque),
         UdpZeroChecksum::Compute if !header.is_fragment() => {

@@ -16,8 +16,10 @@ impl Ipv4Set {
     #[must_use]
     pub fn new(networks: &[Ipv4Net]) -> Self {
         let aggregated = Ipv4Net::aggregate(&networks.to_vec());
-        let mut ranges: Vec<_> =
-            aggregated.iter().map(|net| (net.network().to_bits(), net.broadcast().to_bits())).collect();
+        let mut ranges: Vec<_> = aggregated
+            .iter()
+            .map(|net| (net.network().to_bits(), net.broadcast().to_bits()))
+            .collect();
         ranges.sort_unstable();
         Self { ranges }
     }
@@ -44,8 +46,9 @@ mod tests {
 
     #[test]
     fn contains_the_edges_and_nothing_beyond() {
-        let nets: Vec<Ipv4Net> =
-            ["192.0.2.0/24", "10.0.0.0/8", "10.1.0.0/16", "198.51.100.7/32"].map(|net| net.parse().unwrap()).into();
+        let nets: Vec<Ipv4Net> = ["192.0.2.0/24", "10.0.0.0/8", "10.1.0.0/16", "198.51.100.7/32"]
+            .map(|net| net.parse().unwrap())
+            .into();
         let set = Ipv4Set::new(&nets);
         for (address, expected) in [
             ("192.0.2.0", true),

@@ -50,7 +50,12 @@ impl TranslationPrefix {
         let network = network.addr().to_bits() & mask;
         let constant = matches!(length, 32 | 96);
         let delta = Delta::new(Sum::ZERO, Sum::of_ipv6(Ipv6Addr::from_bits(network)));
-        Ok(Self { network, mask, length, constant_delta: constant.then_some(delta) })
+        Ok(Self {
+            network,
+            mask,
+            length,
+            constant_delta: constant.then_some(delta),
+        })
     }
 
     /// Whether `address` is inside the prefix.
@@ -76,7 +81,10 @@ impl TranslationPrefix {
         let delta = self
             .constant_delta
             .unwrap_or_else(|| Delta::new(Sum::of_ipv4(address), Sum::of_ipv6(embedded)));
-        MappedV6 { address: embedded, delta }
+        MappedV6 {
+            address: embedded,
+            delta,
+        }
     }
 
     /// The IPv4 address inside `address`, which must be in the prefix. The u byte and the suffix are not
@@ -102,7 +110,8 @@ impl TranslationPrefix {
     /// Whether translation through it leaves transport checksums alone (RFC 6052 4.1).
     #[must_use]
     pub fn is_checksum_neutral(&self) -> bool {
-        self.constant_delta.is_some_and(|_| matches!(Sum::of_ipv6(Ipv6Addr::from_bits(self.network)).fold(), 0 | 0xffff))
+        self.constant_delta
+            .is_some_and(|_| matches!(Sum::of_ipv6(Ipv6Addr::from_bits(self.network)).fold(), 0 | 0xffff))
     }
 
     /// The prefix.

@@ -25,13 +25,18 @@ impl Publisher {
     /// A publisher whose readers see `first`.
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(first)), retired: Vec::new() }
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(first)),
+            retired: Vec::new(),
+        }
     }
 
     /// A reader for one more worker.
     #[must_use]
     pub fn reader(&self) -> SnapshotReader {
-        SnapshotReader { cache: arc_swap::Cache::new(Arc::clone(&self.current)) }
+        SnapshotReader {
+            cache: arc_swap::Cache::new(Arc::clone(&self.current)),
+        }
     }
 
     /// The snapshot readers pin next.

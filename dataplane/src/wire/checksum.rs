@@ -79,7 +79,10 @@ impl Sum {
     #[inline]
     #[must_use]
     pub fn of_pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, length: u32, next_header: u8) -> Self {
-        Self::of_ipv6(source) + Self::of_ipv6(destination) + Self::of_u32(length) + Self(u64::from(next_header))
+        Self::of_ipv6(source)
+            + Self::of_ipv6(destination)
+            + Self::of_u32(length)
+            + Self(u64::from(next_header))
     }
 
     /// The sum folded into 16 bits.

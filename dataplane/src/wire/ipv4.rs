@@ -89,7 +89,10 @@ impl Ipv4Header {
     pub fn parse_quoted(data: &[u8]) -> Result<Self, Ipv4Error> {
         let fixed: &[u8; HEADER] = data.first_chunk().ok_or(Ipv4Error::Header)?;
         let header_length = (fixed[0] & 0x0f) * 4;
-        if fixed[0] >> 4 != 4 || usize::from(header_length) < HEADER || usize::from(header_length) > data.len() {
+        if fixed[0] >> 4 != 4
+            || usize::from(header_length) < HEADER
+            || usize::from(header_length) > data.len()
+        {
             return Err(Ipv4Error::Header);
         }
         let total_length = u16::from_be_bytes([fixed[2], fixed[3]]);
@@ -170,9 +173,10 @@ pub fn inspect_options(mut options: &[u8]) -> Options {
     const NO_OPERATION: u8 = 1;
     const LOOSE_SOURCE_ROUTE: u8 = 131;
     const STRICT_SOURCE_ROUTE: u8 = 137;
+    let mut found = Options::Ignored;
     loop {
         match options {
-            [] | [END, ..] => return Options::Ignored,
+            [] | [END, ..] => return found,
             [NO_OPERATION, rest @ ..] => options = rest,
             [kind, length, ..] => {
                 let length = usize::from(*length);
@@ -181,7 +185,9 @@ pub fn inspect_options(mut options: &[u8]) -> Options {
                 }
                 if matches!(*kind, LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE) {
                     match options.get(2) {
-                        Some(pointer) if length >= 3 && usize::from(*pointer) <= length => return Options::SourceRoute,
+                        Some(pointer) if length >= 3 && usize::from(*pointer) <= length => {
+                            found = Options::SourceRoute
+                        }
                         Some(_) if length >= 3 => {}
                         _ => return Options::Malformed,
                     }
@@ -198,8 +204,8 @@ mod tests {
     use super::*;
 
     const PACKET: [u8; 24] = [
-        0x45, 0x2a, 0x00, 0x18, 0xab, 0xcd, 0x60, 0x05, 0x40, 0x11, 0x80, 0x8c, 0xcb, 0x00, 0x71, 0x32, 0xc0, 0x00,
-        0x02, 0x01, 1, 2, 3, 4,
+        0x45, 0x2a, 0x00, 0x18, 0xab, 0xcd, 0x60, 0x05, 0x40, 0x11, 0x80, 0x8c, 0xcb, 0x00, 0x71, 0x32, 0xc0,
+        0x00, 0x02, 0x01, 1, 2, 3, 4,
     ];
 
     fn header() -> Ipv4Header {
@@ -243,7 +249,11 @@ mod tests {
         ] {
             let mut broken = packet;
             broken[offset] = value;
-            assert_eq!(Ipv4Header::parse(&broken), Err(error), "byte {offset} = {value:#x}");
+            assert_eq!(
+                Ipv4Header::parse(&broken),
+                Err(error),
+                "byte {offset} = {value:#x}"
+            );
         }
     }
 
@@ -260,6 +270,7 @@ mod tests {
             (&[7, 9, 0, 0], Options::Malformed),
             (&[1, 1, 1, 7], Options::Malformed),
             (&[131, 2, 0, 0], Options::Malformed),
+            (&[131, 3, 3, 7, 9, 0, 0, 0], Options::Malformed),
         ] {
             assert_eq!(inspect_options(options), expected, "{options:?}");
         }

@@ -21,6 +21,13 @@ pub const ICMPV6: u8 = 58;
 /// IPv6 Destination Options.
 pub const DESTINATION_OPTIONS: u8 = 60;
 
+/// IPv6 Mobility header.
+pub const MOBILITY: u8 = 135;
+/// Host Identity Protocol.
+pub const HOST_IDENTITY: u8 = 139;
+/// Shim6.
+pub const SHIM6: u8 = 140;
+
 /// Offset of the checksum in a TCP header.
 pub const TCP_CHECKSUM: usize = 16;
 /// Offset of the checksum in a UDP header.
@@ -31,5 +38,24 @@ pub const UDP_HEADER: usize = 8;
 /// IPv4 protocol numbers that name an IPv6 extension header or ICMPv6 when copied into a Next Header field.
 #[must_use]
 pub const fn is_guarded_from_ipv4(protocol: u8) -> bool {
-    matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | ICMPV6 | DESTINATION_OPTIONS)
+    matches!(
+        protocol,
+        HOP_BY_HOP | ROUTING | FRAGMENT | ICMPV6 | DESTINATION_OPTIONS
+    )
+}
+
+/// Next header values that are IPv6 extension headers (IANA), ESP excepted: it looks like any payload.
+#[must_use]
+pub const fn is_ipv6_extension(next_header: u8) -> bool {
+    matches!(
+        next_header,
+        HOP_BY_HOP
+            | ROUTING
+            | FRAGMENT
+            | AUTHENTICATION
+            | DESTINATION_OPTIONS
+            | MOBILITY
+            | HOST_IDENTITY
+            | SHIM6
+    )
 }

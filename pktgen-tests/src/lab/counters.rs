@@ -23,10 +23,18 @@ pub struct Counters {
     pub punted: BTreeMap<String, u64>,
     /// Packets ended, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Packets the kernel sent through a twin.
-    pub injected: u64,
+    /// The kernel's side of the twins.
+    pub kernel: Kernel,
     /// Buffers out of the pool: held by the drivers, or leaked.
     pub mbufs_in_use: Option<u64>,
+}
+
+/// The kernel's side of the twins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Kernel {
+    /// Packets the kernel sent through a twin.
+    pub injected: u64,
 }
 
 impl Counters {
@@ -81,9 +89,9 @@ mod tests {
     #[test]
     fn the_last_report_counts() {
         let log = "x\ncounters {\"received\":1}\nINFO counters {\"received\":5,\"originated\":1,\"sent\":3,\
-                   \"punted\":{\"arp\":1},\"dropped\":{\"a\":1,\"b\":1},\"injected\":9,\"other\":{}}\ny";
+                   \"punted\":{\"arp\":1},\"dropped\":{\"a\":1,\"b\":1},\"kernel\":{\"injected\":9,\"more\":1},\"other\":{}}\ny";
         let counters = Counters::last_in(log).unwrap().unwrap();
-        assert_eq!((counters.received, counters.injected), (5, 9));
+        assert_eq!((counters.received, counters.kernel.injected), (5, 9));
         assert_eq!((counters.punted_total(), counters.dropped_total()), (1, 2));
         assert!(counters.balance());
         assert_eq!(Counters::reports_in(log), 2);

@@ -23,6 +23,9 @@ pub enum Driver {
     },
 }
 
+/// What the relay logs once its workers have their first snapshot.
+const READY: &str = "translating";
+
 /// One port of the relay.
 #[derive(Debug, Clone)]
 pub struct Port {
@@ -109,10 +112,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts the relay in a namespace and waits until its twins are there.
+    /// Starts the relay in a namespace and waits until its twins are there and its workers translate.
     ///
     /// # Errors
-    /// When it ends, or the twins do not appear within 20 seconds.
+    /// When it ends, or is not ready within 25 seconds.
     pub fn start(namespace: &Namespace, config: &Config) -> Result<Self, LabError> {
         let binary = binary().ok_or_else(|| LabError::Relay {
             what: "is not built".into(),
@@ -131,6 +134,7 @@ impl Relay {
             .map(|port| format!("bl-{}", port.name))
             .collect();
         daemon.wait_for("twins", 20, |_| twins.iter().all(|twin| namespace.has_link(twin)))?;
+        daemon.wait_for(READY, 5, |daemon| daemon.log().contains(READY))?;
         Ok(Self { daemon })
     }
 
