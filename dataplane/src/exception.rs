@@ -96,7 +96,7 @@ impl PuntSender {
         self.send(
             KIND_FRAME,
             port.0,
-            reason.index() as u16,
+            u16::from(reason as u8),
             Ipv6Addr::UNSPECIFIED,
             frame,
         )
@@ -231,12 +231,20 @@ impl InjectReceiver {
 fn write_record(ring: &mut Producer<u8>, header: &[u8; HEADER], bytes: &[u8]) -> Result<(), RingFull> {
     let mut chunk = ring.write_chunk(HEADER + bytes.len()).map_err(|_| RingFull)?;
     let (first, second) = chunk.as_mut_slices();
-    let mut parts = header.iter().chain(bytes);
-    for (slot, byte) in first.iter_mut().chain(second).zip(&mut parts) {
-        *slot = *byte;
-    }
+    let (first, second) = fill(header, first, second);
+    fill(bytes, first, second);
     chunk.commit_all();
     Ok(())
+}
+
+/// Copies `bytes` to the front of two slices taken as one; returns what is left of them.
+fn fill<'a>(bytes: &[u8], first: &'a mut [u8], second: &'a mut [u8]) -> (&'a mut [u8], &'a mut [u8]) {
+    let (head, tail) = bytes.split_at(bytes.len().min(first.len()));
+    let (into, first) = first.split_at_mut(head.len());
+    into.copy_from_slice(head);
+    let (into, second) = second.split_at_mut(tail.len());
+    into.copy_from_slice(tail);
+    (first, second)
 }
 
 /// Reads one record: its header, and its bytes into `scratch`.

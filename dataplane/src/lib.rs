@@ -6,6 +6,14 @@
 //!
 //! What the relay does not forward itself goes to the kernel over the rings of [`exception`].
 #![deny(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the numbers of tests are small"
+    )
+)]
 
 pub mod buffer;
 pub mod counters;

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::{Counts, Event};
-use crate::hash::mix;
+use crate::hash::{high32, low64, mix};
 use crate::stage::classify::{self, Class, DestinationV4};
 use crate::stage::icmp_error::{self, TokenBucket};
 use crate::stage::identification::Identifications;
@@ -34,6 +34,9 @@ use crate::verdict::{DropReason, PuntReason, Verdict};
 use crate::wire::icmp::{v4, v6};
 use crate::wire::ipv4::{self, Ipv4Header, Options};
 use crate::wire::ipv6::{self, Chain, ChainError, Ipv6Header};
+
+/// How many bytes the IPv6 header is longer than the IPv4 header.
+const GROWTH: u16 = 20;
 
 /// Where finished packets go.
 pub trait Output<B> {
@@ -73,7 +76,7 @@ impl LcoreState {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
-        (self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+        high32(self.random.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
 }
 
@@ -304,7 +307,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             u64::from(header.destination.to_bits()),
         );
         let path = self.snapshot.fib.lookup(IpAddr::V6(destination.address), hash);
-        let mtu = usable(path).map_err(|reason| unreachable_ipv4(reason))?;
+        let mtu = usable(path).map_err(unreachable_ipv4)?;
         let cut = if quoted.is_some() {
             None
         } else {
@@ -356,7 +359,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             if size <= usize::from(path_mtu) {
                 return Ok(None);
             }
-            let mtu = path_mtu - (growth - ipv4::HEADER) as u16;
+            let mtu = path_mtu - GROWTH - if header.is_fragment() { 8 } else { 0 };
             let [high, low] = mtu.to_be_bytes();
             return Err(Refusal::answered(
                 DropReason::PacketTooBig,
@@ -541,7 +544,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         is_icmp_error: bool,
     ) -> Result<(), Refusal> {
         let path = self.snapshot.fib.lookup(IpAddr::V6(turned.address), 0);
-        let mtu = usable(path).map_err(|reason| unreachable_ipv6(reason))?;
+        let mtu = usable(path).map_err(unreachable_ipv6)?;
         let size = total_length - ipv4::HEADER + ipv6::HEADER;
         let whole = chain.fragment.is_none() && total_length > usize::from(v6_to_v4::SMALL);
         if whole && !is_icmp_error && size > usize::from(mtu) {
@@ -562,11 +565,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let (source, destination) = (addresses.source.address, addresses.destination.address);
         let hash = flow_hash(u64::from(source.to_bits()), u64::from(destination.to_bits()));
         let path = self.snapshot.fib.lookup(IpAddr::V4(destination), hash);
-        let mtu = usable(path).map_err(|reason| unreachable_ipv6(reason))?;
+        let mtu = usable(path).map_err(unreachable_ipv6)?;
         let dont_fragment = chain.fragment.is_none() && total_length > usize::from(v6_to_v4::SMALL);
         if dont_fragment && !is_icmp_error && total_length > usize::from(mtu) {
             return Err(too_big_ipv6(
-                mtu.saturating_add((ipv6::HEADER - ipv4::HEADER) as u16),
+                mtu.saturating_add(GROWTH),
             ));
         }
         Ok(path)
@@ -651,8 +654,8 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             return self.drop(DropReason::IllegalSource);
         }
         let hash = flow_hash(
-            header.source.to_bits() as u64,
-            header.destination.to_bits() as u64,
+            low64(header.source.to_bits()),
+            low64(header.destination.to_bits()),
         );
         let destination = IpAddr::V6(header.destination);
         let path = self.snapshot.fib.lookup(destination, hash);
@@ -911,5 +914,5 @@ fn decrement_ttl(packet: &mut [u8]) {
 /// errors of a flow follow it (RFC 2991).
 #[inline]
 const fn flow_hash(source: u64, destination: u64) -> u32 {
-    (mix(source ^ destination.rotate_left(32)) >> 32) as u32
+    high32(mix(source ^ destination.rotate_left(32)))
 }

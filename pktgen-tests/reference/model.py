@@ -83,8 +83,8 @@ READINGS = {
         "intrinsic hairpin, condition set B: drop when outer destination and quoted source differ",
     "hairpin_guard_off":
         "intrinsic hairpin, condition set B: exactly as printed, without the guard",
-    "hairpin_not_by_default_eam":
-        "an EAM for 0.0.0.0/0 does not make an address 'found in the EAMT' for hairpinning",
+    "hairpin_by_default_eam":
+        "an EAM for 0.0.0.0/0 makes every address 'found in the EAMT' for hairpinning",
     "extension_headers_few":
         "extension headers behind a Fragment Header: only 0 43 44 51 60 count, not 135 139 140",
     "echo_code_dropped":
@@ -1103,7 +1103,7 @@ def to_be_hairpinned(config, packet, half, destination4, destination_how):
 
     def in_table(v4):
         eam = config.eam_for_v4(v4)
-        if eam and eam.v4_length == 0 and config.reading("hairpin_not_by_default_eam"):
+        if eam and eam.v4_length == 0 and not config.reading("hairpin_by_default_eam"):
             return False
         return eam is not None
 

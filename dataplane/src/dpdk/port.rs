@@ -300,3 +300,34 @@ pub(super) fn text_of(text: *const c_char) -> String {
     // SAFETY: callers pass NUL-terminated strings that DPDK owns or just wrote.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dpdk::{EalConfig, Mbuf, Memory};
+    use crate::io::{Frames, TransmitQueue};
+
+    /// No virtual driver offers fast free, so the queue is told of it by hand.
+    #[test]
+    fn mbufs_of_another_pool_are_refused_when_the_nic_frees_blindly() {
+        let config = EalConfig {
+            memory: Memory::NoHuge,
+            memory_mb: 32,
+            ..EalConfig::default()
+        };
+        let eal = Eal::init(&config).expect("an EAL without hugepages starts anywhere");
+        let pool = |name| Mempool::create(&eal, name, 63, 0, 2176).expect("32 MB hold two small pools");
+        let (own, strange) = (pool("own"), pool("strange"));
+        let config = PortConfig {
+            mempools: vec![own.clone()],
+            ..PortConfig::default()
+        };
+        let (port, _queues) = Port::open(&eal, "net_ring0", &config).expect("net_ring opens anywhere");
+        let mut tx = TxQueue::new(&port.inner, 0, Some(own.clone()));
+
+        let pools = [&own, &strange, &own, &strange, &strange];
+        let mut frames: Frames<Mbuf> = pools.into_iter().filter_map(Mempool::allocate_mbuf).collect();
+        assert_eq!(tx.transmit(&mut frames), 3);
+        assert_eq!((own.in_use(), strange.in_use(), tx.refused()), (2, 0, 3));
+    }
+}

@@ -129,7 +129,7 @@ fn cut<P: BufferPool>(
         return Err(DropReason::FragmentInvalid);
     }
     let position = |start: usize| Position {
-        offset: first_offset + (start / 8) as u16,
+        offset: first_offset + u16::try_from(start / 8).expect("a place in a datagram"),
         first: start == 0,
         last: start + step >= payload,
     };

@@ -66,9 +66,9 @@ pub fn ipv4<P: BufferPool>(
     buffer.push_back(ipv4::HEADER + ICMP_HEADER + quote.len()).ok()?;
     let (front, icmp) = buffer.data_mut().split_first_chunk_mut()?;
     Ipv4Header {
-        header_length: ipv4::HEADER as u8,
+        header_length: ipv4::HEADER_LENGTH,
         tos: TOS,
-        total_length: (ipv4::HEADER + ICMP_HEADER + quote.len()) as u16,
+        total_length: u16::try_from(ipv4::HEADER + ICMP_HEADER + quote.len()).ok()?,
         identification,
         dont_fragment: false,
         more_fragments: false,
@@ -96,7 +96,7 @@ pub fn ipv6<P: BufferPool>(
     let mut buffer = pool.allocate()?;
     buffer.push_back(ipv6::HEADER + ICMP_HEADER + quote.len()).ok()?;
     let (front, icmp) = buffer.data_mut().split_first_chunk_mut()?;
-    let length = (ICMP_HEADER + quote.len()) as u16;
+    let length = u16::try_from(ICMP_HEADER + quote.len()).ok()?;
     Ipv6Header {
         traffic_class: 0,
         payload_length: length,

@@ -5,6 +5,7 @@
 //! counter's value through a keyed permutation of 16 bits: 65,535 packets of one flow have 65,535 different
 //! identifications, in an order only the key tells. Workers share nothing; RSS by address keeps a pair of
 //! addresses on one worker.
+#![allow(clippy::cast_possible_truncation, reason = "hashes keep the bits they need")]
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
@@ -57,10 +58,10 @@ impl Identifications {
 #[inline]
 const fn permute(value: u16, key: u64) -> u16 {
     let (mut left, mut right) = ((value >> 8) as u8, value as u8);
-    let mut round = 0;
+    let mut round = 0_u64;
     while round < 4 {
         let subkey = (key >> (round * 8)) as u8;
-        let scrambled = mix((right ^ subkey) as u64 | (round as u64) << 8 | key << 16) as u8;
+        let scrambled = mix((right ^ subkey) as u64 | round << 8 | key << 16) as u8;
         (left, right) = (right, left ^ scrambled);
         round += 1;
     }

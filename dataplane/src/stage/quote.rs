@@ -13,7 +13,7 @@ use super::Refusal;
 use crate::table::translation::Settings;
 use crate::verdict::DropReason;
 use crate::wire::icmp::HEADER as ICMP_HEADER;
-use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, Chain, Ipv6Header};
 use crate::wire::protocol;
 
@@ -115,7 +115,10 @@ impl QuoteV6 {
         let quote = &message[ICMP_HEADER..ICMP_HEADER + quote_length];
         let header = Ipv6Header::parse_quoted(quote).map_err(|_| UNTRANSLATABLE)?;
         let chain = ipv6::walk_extensions(quote, header.next_header).map_err(|_| UNTRANSLATABLE)?;
-        if ipv6::HEADER + usize::from(header.payload_length) < chain.offset || chain.segments_left.is_some() {
+        // Bytes behind the extension headers, as the sender sent it.
+        let sent = (ipv6::HEADER + usize::from(header.payload_length)).checked_sub(chain.offset);
+        let fits = sent.is_some_and(|sent| ipv4::HEADER + sent <= usize::from(u16::MAX));
+        if !fits || chain.segments_left.is_some() {
             return Err(UNTRANSLATABLE);
         }
         let payload = &quote[chain.offset..];

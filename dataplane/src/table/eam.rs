@@ -121,7 +121,7 @@ impl EamTable {
             Ipv4Addr::from_bits(entry.ipv4)
         } else {
             let suffix = bits << u32::from(entry.ipv6_length) >> (128 - suffix_bits);
-            Ipv4Addr::from_bits(entry.ipv4 | suffix as u32)
+            Ipv4Addr::from_bits(entry.ipv4 | u32::try_from(suffix).expect("at most 32 bits are left"))
         };
         let delta = if suffix_bits == 0 && entry.ipv6_length == 128 {
             entry.delta.inverse()

@@ -16,7 +16,7 @@ use super::lpm::{self, Lpm};
 use super::routing::{
     Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, RouteAction, Routing,
 };
-use crate::hash::mix;
+use crate::hash::{high32, high64, low64, mix};
 use crate::wire::ethernet;
 
 /// Slots a multipath route's weights are spread over.
@@ -204,8 +204,8 @@ impl LocalFilter {
     #[inline]
     fn place(address: IpAddr) -> (usize, u32) {
         let key = lpm::key(address);
-        let mixed = mix((key >> 64) as u64 ^ key as u64) >> 48;
-        ((mixed >> 6) as usize, (mixed & 63) as u32)
+        let mixed = high32(mix(high64(key) ^ low64(key))) >> 16;
+        ((mixed >> 6) as usize, mixed & 63)
     }
 }
 

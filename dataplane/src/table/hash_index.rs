@@ -7,6 +7,7 @@
 //! A lookup touches one line on a miss (a bucket with a free place ends the search) and, with the table at
 //! most half full, nearly always on a hit as well. The caller compares the entry a tag leads to, so tags may
 //! collide. 16 bytes per entry at the worst (power of two, half full), 8 at the best.
+#![allow(clippy::cast_possible_truncation, reason = "hashes keep the bits they need")]
 
 const PLACES: usize = 8;
 const FREE: u32 = u32::MAX;

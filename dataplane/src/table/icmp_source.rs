@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
-use crate::hash::mix;
+use crate::hash::{high32, high64, low64, mix};
 
 /// How an address of the pool is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +46,15 @@ impl IcmpSourcePool {
             Choice::Random => u64::from(random),
             Choice::Hash => {
                 let bits = source.to_bits();
-                mix(mix((bits >> 64) as u64) ^ bits as u64) >> 32
+                u64::from(high32(mix(mix(high64(bits)) ^ low64(bits))))
             }
         };
-        let mut index = number * self.size >> 32;
+        let mut index = (number * self.size) >> 32;
         for network in &self.networks {
             let count = 1_u64 << (32 - network.prefix_len());
             if index < count {
-                return Some(Ipv4Addr::from_bits(network.network().to_bits() + index as u32));
+                let offset = u32::try_from(index).expect("less than the network's 2^32 addresses");
+                return Some(Ipv4Addr::from_bits(network.network().to_bits() + offset));
             }
             index -= count;
         }

@@ -9,6 +9,7 @@
 //!    /64   P P P P P P P P u v v v v s s s
 //!    /96   P P P P P P P P P P P P v v v v
 //! ```
+#![allow(clippy::cast_possible_truncation, reason = "addresses are taken apart bit by bit")]
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -13,6 +13,7 @@
 //! exact. UDP alone gives 0x0000 a meaning (no checksum), hence [`adjust_udp`] (RFC 768, RFC 8200 8.1).
 //!
 //! Incremental update never repairs: a wrong checksum stays wrong by the same amount (RFC 1624, RFC 7915 4.5).
+#![allow(clippy::cast_possible_truncation, reason = "one's-complement folding keeps the low bits on purpose")]
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -17,6 +17,8 @@ use super::checksum::Sum;
 
 /// Length of a header without options.
 pub const HEADER: usize = 20;
+/// The same, as the header itself counts it.
+pub const HEADER_LENGTH: u8 = 20;
 /// Longest header.
 pub const MAX_HEADER: usize = 60;
 

@@ -139,6 +139,14 @@ impl FragmentHeader {
         out[4..8].copy_from_slice(&self.identification.to_be_bytes());
     }
 
+    /// The half of the identification that fits into IPv4 (RFC 7915 5.1.1).
+    #[inline]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the low half is wanted")]
+    pub const fn low_identification(&self) -> u16 {
+        self.identification as u16
+    }
+
     /// Offset 0 and no more fragments: a whole packet in fragment's clothing (RFC 6946).
     #[inline]
     #[must_use]

@@ -206,12 +206,26 @@ impl Relay {
     /// An error that shows the end of the log.
     #[must_use]
     pub fn error(&self, what: &str) -> LabError {
-        let log = self.log();
-        let skip = log.lines().count().saturating_sub(40);
-        let end: Vec<&str> = log.lines().skip(skip).collect();
+        let log = self.end_of_log();
         LabError::Relay {
             what: what.into(),
-            log: end.join("\n"),
+            log,
+        }
+    }
+
+    fn end_of_log(&self) -> String {
+        let log = self.log();
+        let skip = log.lines().count().saturating_sub(40);
+        log.lines().skip(skip).collect::<Vec<&str>>().join("\n")
+    }
+}
+
+/// What a failed test says first is not what the relay saw: show that too.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.counters().ok();
+            eprintln!("the relay's log:\n{}", self.end_of_log());
         }
     }
 }

@@ -159,13 +159,13 @@ pub fn mtu_v4_to_v6(reported: u32, quoted_total_length: u16, mtus: Mtus, plateau
 #[must_use]
 pub fn mtu_v6_to_v4(reported: u32, quoted_fragment: bool, mtus: Mtus) -> u16 {
     /// What every IPv4 link carries (RFC 791).
-    const MIN: u32 = 68;
+    const MIN: u16 = 68;
     let growth = if quoted_fragment { 28 } else { 20 };
     let path = reported.min(u32::from(mtus.ipv6)).saturating_sub(growth);
     u16::try_from(path)
         .unwrap_or(u16::MAX)
         .min(mtus.ipv4)
-        .max(MIN as u16)
+        .max(MIN)
 }
 
 #[cfg(test)]

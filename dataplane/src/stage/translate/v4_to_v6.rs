@@ -330,7 +330,7 @@ fn write_quoted_header(out: &mut [u8], quote: &QuoteV4, quoted: &Addresses, sett
         number => number,
     };
     let fragment = quote.header.is_fragment();
-    let added = if fragment { FRAGMENT_HEADER as u16 } else { 0 };
+    let added = if fragment { 8 } else { 0 };
     let header = Ipv6Header {
         traffic_class: settings.traffic_class.unwrap_or(quote.header.tos),
         payload_length: quote.header.payload_length().saturating_add(added),

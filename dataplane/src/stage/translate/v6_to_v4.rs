@@ -86,7 +86,7 @@ pub fn translate(
 fn write_header(data: &mut [u8], plan: &Plan<'_>) {
     let total_length = u16::try_from(data.len()).expect("the walk refused what is longer");
     let header = Ipv4Header {
-        header_length: ipv4::HEADER as u8,
+        header_length: ipv4::HEADER_LENGTH,
         tos: plan.settings.type_of_service.unwrap_or(plan.header.traffic_class),
         total_length,
         identification: 0,
@@ -107,7 +107,7 @@ fn write_header(data: &mut [u8], plan: &Plan<'_>) {
 fn with_fragmentation(header: Ipv4Header, chain: &Chain, identification: u16) -> Ipv4Header {
     match chain.fragment {
         Some(fragment) => Ipv4Header {
-            identification: fragment.identification as u16,
+            identification: fragment.low_identification(),
             more_fragments: fragment.more,
             fragment_offset: fragment.offset,
             ..header
@@ -340,9 +340,9 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV6, quoted: &Addresses
 /// RFC 7915 5.3: like an outer header, but the TTL is not touched and lengths are the original's. The
 /// identification of a packet that had none is 0.
 fn write_quoted_header(out: &mut [u8], quote: &QuoteV6, quoted: &Addresses, settings: &Settings) {
-    let total_length = u16::try_from(ipv4::HEADER + quote.payload_length()).unwrap_or(u16::MAX);
+    let total_length = u16::try_from(ipv4::HEADER + quote.payload_length()).expect("parse refused what is longer");
     let header = Ipv4Header {
-        header_length: ipv4::HEADER as u8,
+        header_length: ipv4::HEADER_LENGTH,
         tos: settings.type_of_service.unwrap_or(quote.header.traffic_class),
         total_length,
         identification: 0,
