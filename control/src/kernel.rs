@@ -32,6 +32,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod twin;
+mod zero_checksum;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -39,8 +40,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dataplane::exception::{InjectSender, PuntReceiver, Punted};
-use dataplane::table::routing::Routing;
+use dataplane::exception::{InjectSender, PuntReceiver, Punted, ZeroChecksum};
+use dataplane::table::routing::{PortId, Routing};
+use dataplane::verdict::PuntReason;
 use futures_util::future::try_join_all;
 
 pub use self::bell::Bell;
@@ -60,6 +62,7 @@ use self::exchange::Exchange;
 use self::follower::Follower;
 use self::netlink::request::Request;
 use self::netlink::socket::Caller;
+use self::zero_checksum::ZeroChecksumLog;
 
 /// Punted records taken from one worker before others get their turn.
 const PUNT_BATCH: usize = 256;
@@ -83,6 +86,7 @@ pub struct Kernel {
     punts: RefCell<Vec<PuntReceiver>>,
     exchange: RefCell<Exchange>,
     caller: Caller,
+    zero_checksums: RefCell<ZeroChecksumLog>,
 }
 
 impl Kernel {
@@ -98,6 +102,7 @@ impl Kernel {
             punts: RefCell::new(rings.punts),
             exchange: RefCell::new(Exchange::new(state, rings.injects)),
             caller: Caller::new().map_err(KernelError::Listen)?,
+            zero_checksums: RefCell::default(),
         })
     }
 
@@ -175,28 +180,44 @@ impl Kernel {
     }
 
     fn punted(&self, punted: &Punted<'_>, now: Instant) {
-        self.with(|exchange| match *punted {
+        match *punted {
             Punted::Unresolved {
                 interface,
                 next_hop,
                 packet,
             } => {
-                exchange.unresolved(interface, next_hop, packet, now);
+                self.with(|exchange| exchange.unresolved(interface, next_hop, packet, now));
             }
-            Punted::Frame { port, reason, bytes } => {
-                let counters = &mut exchange.counters;
-                match self
-                    .twins
-                    .iter()
-                    .find(|twin| twin.port() == port)
-                    .map(|twin| twin.send(bytes))
-                {
-                    Some(Ok(())) => counters.to_twin[reason.index()] += 1,
-                    Some(Err(_)) => counters.twin_refused += 1,
-                    None => counters.without_twin += 1,
-                }
-            }
+            Punted::Frame { port, reason, bytes } => self.to_twin(port, reason, bytes),
+            Punted::ZeroChecksum(event) => self.report(event, now),
+        }
+    }
+
+    fn to_twin(&self, port: PortId, reason: PuntReason, frame: &[u8]) {
+        let sent = self
+            .twins
+            .iter()
+            .find(|twin| twin.port() == port)
+            .map(|twin| twin.send(frame));
+        self.with(|exchange| match sent {
+            Some(Ok(())) => exchange.counters.to_twin[reason.index()] += 1,
+            Some(Err(_)) => exchange.counters.twin_refused += 1,
+            None => exchange.counters.without_twin += 1,
         });
+    }
+
+    fn report(&self, event: ZeroChecksum, now: Instant) {
+        let Some(event) = self.zero_checksums.borrow_mut().offer(event, now) else {
+            return;
+        };
+        tracing::warn!(
+            source = %event.source,
+            source_port = event.source_l4_port,
+            destination = %event.destination,
+            destination_port = event.destination_l4_port,
+            more = event.suppressed,
+            "dropped UDP without checksum; udp_zero_checksum = \"compute\" would translate whole datagrams"
+        );
     }
 
     /// Passes on what is to be asked of the kernel.

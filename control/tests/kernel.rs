@@ -596,6 +596,50 @@ fn a_deleted_twin_ends_the_run_with_its_name() {
 }
 
 #[test]
+fn a_follower_started_amid_changes_gets_in_step() {
+    in_namespace("a_follower_started_amid_changes_gets_in_step", async {
+        let mut lab = Lab::addressed().await;
+        // Routes come, change and go while others read: two of three prefixes stay, one of these replaced.
+        let change = |n: u32| {
+            let prefix = format!("10.{}.{}.0/24", n >> 8, n & 255);
+            let add = format!("route add {prefix} via 192.0.2.2\n");
+            match n % 3 {
+                0 => format!("{add}route del {prefix}\n"),
+                1 => format!("{add}route replace {prefix} via 192.0.2.3\n"),
+                _ => add,
+            }
+        };
+        let batch = std::env::temp_dir().join(format!("bl-changes-{}", std::process::id()));
+        std::fs::write(&batch, (0..30_000).map(change).collect::<String>()).unwrap();
+        let mut ip = lab::spawn("ip", &["-batch", batch.to_str().unwrap()]);
+        let mut anew = Vec::new();
+        while ip.try_wait().unwrap().is_none() {
+            anew.push(lab.follow_anew(Duration::from_millis(1500)).await);
+        }
+        std::fs::remove_file(&batch).unwrap();
+        println!("{} followers started meanwhile", anew.len());
+        lab.until("all changes", |routing| {
+            routing
+                .routes
+                .iter()
+                .filter(|route| route.destination.prefix_len() == 24)
+                .count()
+                == 20_001
+        })
+        .await;
+        let last = lab.follow_anew(Duration::from_millis(500)).await;
+        assert!(
+            lab.routing().routes == last.routes,
+            "notifications and dump agree"
+        );
+        assert!(
+            anew.last().unwrap().routes == last.routes,
+            "so do dump and notifications together"
+        );
+    });
+}
+
+#[test]
 fn ten_thousand_routes_load_quickly() {
     in_namespace("ten_thousand_routes_load_quickly", async {
         let mut lab = Lab::addressed().await;

@@ -14,7 +14,7 @@
 //!  +------+------+--------+--------+--------------------------------+--------
 //! ```
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -28,6 +28,7 @@ pub type Doorbell = Arc<dyn Fn() + Send + Sync>;
 const HEADER: usize = 24;
 const KIND_FRAME: u16 = 0;
 const KIND_UNRESOLVED: u16 = 1;
+const KIND_ZERO_CHECKSUM: u16 = 2;
 
 /// A ring has no room for the record. Nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,48 @@ pub enum Punted<'a> {
         /// The packet, from its IP header on.
         packet: &'a [u8],
     },
+    /// The management event RFC 7915 4.5 asks for when a UDP datagram without checksum is dropped.
+    ZeroChecksum(ZeroChecksum),
+}
+
+/// A dropped IPv4 UDP datagram without checksum, and how many more were dropped since the last event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ZeroChecksum {
+    /// Source address.
+    pub source: Ipv4Addr,
+    /// Destination address.
+    pub destination: Ipv4Addr,
+    /// Source port.
+    pub source_l4_port: u16,
+    /// Destination port.
+    pub destination_l4_port: u16,
+    /// Others, not reported one by one.
+    pub suppressed: u64,
+}
+
+impl ZeroChecksum {
+    const BYTES: usize = 20;
+
+    fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[0..4].copy_from_slice(&self.source.octets());
+        bytes[4..8].copy_from_slice(&self.destination.octets());
+        bytes[8..10].copy_from_slice(&self.source_l4_port.to_be_bytes());
+        bytes[10..12].copy_from_slice(&self.destination_l4_port.to_be_bytes());
+        bytes[12..20].copy_from_slice(&self.suppressed.to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let [a, b, c, d, e, f, g, h, s0, s1, d0, d1, suppressed @ ..] = *bytes;
+        Self {
+            source: Ipv4Addr::new(a, b, c, d),
+            destination: Ipv4Addr::new(e, f, g, h),
+            source_l4_port: u16::from_be_bytes([s0, s1]),
+            destination_l4_port: u16::from_be_bytes([d0, d1]),
+            suppressed: u64::from_be_bytes(suppressed),
+        }
+    }
 }
 
 /// The worker's end of the punt ring.
@@ -119,6 +162,14 @@ impl PuntSender {
         self.send(KIND_UNRESOLVED, interface.0, 0, mapped, packet)
     }
 
+    /// Reports a dropped datagram without checksum.
+    ///
+    /// # Errors
+    /// [`RingFull`] when the control thread does not keep up.
+    pub fn send_zero_checksum(&mut self, event: ZeroChecksum) -> Result<(), RingFull> {
+        self.send(KIND_ZERO_CHECKSUM, 0, 0, Ipv6Addr::UNSPECIFIED, &event.to_bytes())
+    }
+
     /// Wakes the control thread if anything was sent since the last call. Once per burst.
     pub fn ring_doorbell(&mut self) {
         if !self.rang {
@@ -160,6 +211,10 @@ impl PuntReceiver {
                 reason: PuntReason::ALL[reason],
                 bytes: &self.scratch,
             },
+            KIND_ZERO_CHECKSUM => {
+                let bytes = self.scratch.first_chunk().expect("written with that many bytes");
+                Punted::ZeroChecksum(ZeroChecksum::from_bytes(bytes))
+            }
             _ => {
                 let octets: [u8; 16] = header[8..24].try_into().expect("a slice of 16 bytes");
                 let address = Ipv6Addr::from(octets);
@@ -268,7 +323,6 @@ fn read_record(ring: &mut Consumer<u8>, scratch: &mut Vec<u8>) -> Option<[u8; HE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
@@ -311,6 +365,15 @@ mod tests {
                     );
                 })
                 .unwrap();
+            let event = ZeroChecksum {
+                source: Ipv4Addr::new(203, 0, 113, round),
+                destination: Ipv4Addr::new(192, 0, 2, 1),
+                source_l4_port: 40_000,
+                destination_l4_port: 53,
+                suppressed: u64::MAX - u64::from(round),
+            };
+            sender.send_zero_checksum(event).unwrap();
+            receiver.receive(|punted| assert_eq!(punted, Punted::ZeroChecksum(event))).unwrap();
             assert!(receiver.receive(|_| ()).is_none());
         }
         assert_eq!(rings.load(Ordering::Relaxed), 50, "one ring per burst");

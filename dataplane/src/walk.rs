@@ -15,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::{Counts, Event};
+use crate::exception::ZeroChecksum;
 use crate::hash::{high32, low64, mix};
 use crate::stage::classify::{self, Class, DestinationV4};
 use crate::stage::icmp_error::{self, TokenBucket};
@@ -55,6 +56,8 @@ pub struct LcoreState {
     pub icmp_errors: Option<TokenBucket>,
     /// What happened so far.
     pub counts: Counts,
+    /// The first datagram without checksum dropped since the last event, and how many followed it.
+    pub zero_checksum: Option<ZeroChecksum>,
     random: u64,
 }
 
@@ -67,7 +70,28 @@ impl LcoreState {
             identifications: Identifications::default(),
             icmp_errors,
             counts: Counts::default(),
+            zero_checksum: None,
             random: RandomState::new().hash_one(0) | 1,
+        }
+    }
+
+    /// Keeps a sample of the datagrams without checksum that were dropped (RFC 7915 4.5).
+    fn sample_zero_checksum(&mut self, packet: &[u8], header: &Ipv4Header) {
+        let port = |at: usize| {
+            let at = usize::from(header.header_length) + at;
+            packet.get(at..at + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+        };
+        match &mut self.zero_checksum {
+            Some(sample) => sample.suppressed += 1,
+            None => {
+                self.zero_checksum = Some(ZeroChecksum {
+                    source: header.source,
+                    destination: header.destination,
+                    source_l4_port: port(0),
+                    destination_l4_port: port(2),
+                    suppressed: 0,
+                });
+            }
         }
     }
 
@@ -724,6 +748,9 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         refusal: Refusal,
     ) -> End<P::Buffer> {
         self.lcore.counts.end(Verdict::Dropped(refusal.reason));
+        if refusal.reason == DropReason::UdpZeroChecksum {
+            self.lcore.sample_zero_checksum(packet.data(), header);
+        }
         let answered = refusal.answer.is_some_and(|answer| {
             let permitted = icmp_error::permitted_ipv4(packet.data(), header, ingress.group);
             self.may_answer(permitted) && self.answer_ipv4(packet.data(), header, &answer)

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::{CounterCells, Counts, Event};
-use crate::exception::{InjectReceiver, PuntSender};
+use crate::exception::{InjectReceiver, PuntSender, ZeroChecksum};
 use crate::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
 use crate::punt::{self, Policer};
 use crate::stage::icmp_error::TokenBucket;
@@ -75,6 +75,8 @@ pub struct Worker<R: ReceiveQueue, T: TransmitQueue, P> {
     inject: InjectReceiver,
     lcore: LcoreState,
     policer: Policer,
+    /// One management event per second.
+    events: TokenBucket,
     cells: Arc<CounterCells>,
     stop: Arc<AtomicBool>,
     clock: Clock,
@@ -104,6 +106,7 @@ where
             inject: parts.inject,
             lcore: LcoreState::new(limit),
             policer: Policer::new(parts.clock.hertz),
+            events: TokenBucket::new(1, parts.clock.hertz),
             cells: parts.cells,
             stop: parts.stop,
             clock: parts.clock,
@@ -162,6 +165,7 @@ where
             burst.walk(&mut self.frames);
         }
         self.transmit.flush();
+        report(&mut self.lcore.zero_checksum, &mut self.events, &mut self.transmit.punt, now);
         self.transmit.punt.ring_doorbell();
         worked
     }
@@ -217,6 +221,16 @@ fn inject<T: TransmitQueue, P: BufferPool<Buffer = T::Buffer>>(
         }
     }
     any
+}
+
+/// Sends the sampled management event, when it is time for one.
+#[inline]
+fn report(sample: &mut Option<ZeroChecksum>, events: &mut TokenBucket, punt: &mut PuntSender, now: u64) {
+    let Some(event) = *sample else { return };
+    events.refill(now);
+    if events.take() && punt.send_zero_checksum(event).is_ok() {
+        *sample = None;
+    }
 }
 
 /// What the frames of one burst meet.
@@ -356,6 +370,7 @@ mod tests {
         rx: [Wire; 2],
         tx: [Wire; 2],
         punted: PuntReceiver,
+        events: Vec<ZeroChecksum>,
         inject: InjectSender,
     }
 
@@ -389,6 +404,7 @@ mod tests {
                 rx,
                 tx,
                 punted,
+                events: Vec::new(),
                 inject,
             }
         }
@@ -409,6 +425,7 @@ mod tests {
                 Punted::Unresolved { packet, .. } => {
                     all.push((PuntReason::UnresolvedNextHop, packet.to_vec()))
                 }
+                Punted::ZeroChecksum(event) => self.events.push(event),
             }) {}
             all
         }
@@ -487,6 +504,25 @@ mod tests {
         assert_eq!(counts.event(Event::Sent), 10);
         assert_eq!(counts.dropped(DropReason::TransmitQueueFull), BURST as u64 - 10);
         assert_eq!(counts.event(Event::SentBytes), 10 * (14 + 40 + 9));
+    }
+
+    #[test]
+    fn dropped_datagrams_without_checksum_are_sampled() {
+        let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
+        let mut packet = testing::udp_v4("203.0.113.50", "192.0.2.1", b"no checksum");
+        packet[26..28].fill(0);
+        for _ in 0..10 {
+            bench.rx[0].put(&testing::frame(MAC_V4, &packet));
+        }
+        let counts = bench.turn();
+        assert_eq!(counts.dropped(DropReason::UdpZeroChecksum), 10);
+        bench.rx[0].put(&testing::frame(MAC_V4, &packet));
+        bench.turn();
+        assert!(bench.punts().is_empty());
+        let [event] = bench.events[..] else { panic!("one event, for the clock stands still: {:?}", bench.events) };
+        assert_eq!((event.source, event.source_l4_port), ("203.0.113.50".parse().unwrap(), 40_000));
+        assert_eq!((event.destination, event.destination_l4_port), ("192.0.2.1".parse().unwrap(), 53));
+        assert_eq!(event.suppressed, 9);
     }
 
     #[test]

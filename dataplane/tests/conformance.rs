@@ -1,4 +1,9 @@
 //! Golden packets: every case of `pktgen-tests/vectors/vectors.json`, byte for byte outside its free ranges.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};

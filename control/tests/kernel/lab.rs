@@ -1,5 +1,6 @@
 //! A namespace with two twins, the kernel side running, and the last published routing.
 
+use std::cell::RefCell;
 use std::process::{Child, Command};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -187,21 +188,25 @@ impl Lab {
     pub(crate) async fn assert_in_step(&mut self) {
         sleep(Duration::from_millis(300)).await;
         let followed = self.routing();
-        let bell = Bell::new();
+        let read = self.follow_anew(Duration::from_millis(100)).await;
+        assert_eq!(followed.routes, read.routes);
+        assert_eq!(followed.interfaces, read.interfaces);
+    }
+
+    /// What another follower, started now, has published last when `time` is over.
+    pub(crate) async fn follow_anew(&self, time: Duration) -> Routing {
         let rings = Rings {
             punts: Vec::new(),
             injects: Vec::new(),
-            bell,
+            bell: Bell::new(),
         };
         let fresh = Kernel::new(self.twins.clone(), rings).unwrap();
-        let (publish, mut published) = watch::channel(Routing::default());
-        let on_routing = move |routing| drop(publish.send(routing));
-        let shutdown = async { drop(published.changed().await) };
-        // The second reader of the twins would take frames from the first: it ends with its first routing.
-        fresh.run(on_routing, shutdown).await.unwrap();
-        let read = published.borrow().clone();
-        assert_eq!(followed.routes, read.routes);
-        assert_eq!(followed.interfaces, read.interfaces);
+        let last = RefCell::new(None);
+        fresh
+            .run(|routing| drop(last.replace(Some(routing))), sleep(time))
+            .await
+            .unwrap();
+        last.into_inner().expect("a routing in this time")
     }
 
     pub(crate) async fn ended(&mut self) -> Result<(), KernelError> {

@@ -149,8 +149,8 @@ pub(super) fn mtu_hint(driver: &str) -> &'static str {
 }
 
 /// What the driver of `device` needs and this process lacks.
-pub(super) fn privilege_hint(device: Device<'_>) -> &'static str {
-    let Device::Virtual(name) = device else {
+pub(super) fn privilege_hint(device: &str) -> &'static str {
+    let Some(Device::Virtual(name)) = Device::parse(device) else {
         return if effective(CAP_SYS_RAWIO) {
             ""
         } else {

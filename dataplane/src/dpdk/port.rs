@@ -66,7 +66,6 @@ impl Port {
         let steps = Setup {
             device,
             driver: &driver,
-            parsed,
             port: inner.id,
         };
         let (rx_descriptors, tx_descriptors) = steps.configure(config, &plan)?;
@@ -179,16 +178,13 @@ impl Port {
     /// # Errors
     /// [`PortError::Setup`] when the driver refuses.
     pub fn set_promiscuous(&mut self, on: bool) -> Result<(), PortError> {
-        let Some(parsed) = Device::parse(&self.info.device) else {
-            return Ok(());
-        };
-        let steps = Setup {
-            device: &self.info.device,
-            driver: &self.info.driver,
-            parsed,
+        let (device, driver) = (&self.info.device, &self.info.driver);
+        Setup {
+            device,
+            driver,
             port: self.inner.id,
-        };
-        steps.set_promiscuous(on)?;
+        }
+        .set_promiscuous(on)?;
         self.info.promiscuous = on;
         Ok(())
     }

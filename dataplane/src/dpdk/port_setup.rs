@@ -38,12 +38,15 @@ pub(super) fn probe(device: &str, parsed: Device<'_>) -> Result<u16, PortError> 
     match (Errno::check(result), find(parsed)) {
         (Ok(_), Some(id)) => Ok(id),
         (Ok(_), None) => Err(PortError::NotProbed { device, said }),
-        (Err(errno), _) => Err(PortError::Probe {
-            device,
-            errno,
-            said,
-            hint: privilege_hint(parsed),
-        }),
+        (Err(errno), _) => {
+            let hint = privilege_hint(&device);
+            Err(PortError::Probe {
+                device,
+                errno,
+                said,
+                hint,
+            })
+        }
     }
 }
 
@@ -51,7 +54,6 @@ pub(super) fn probe(device: &str, parsed: Device<'_>) -> Result<u16, PortError> 
 pub(super) struct Setup<'a> {
     pub(super) device: &'a str,
     pub(super) driver: &'a str,
-    pub(super) parsed: Device<'a>,
     pub(super) port: u16,
 }
 
@@ -103,7 +105,7 @@ impl Setup<'_> {
             Ok(_) | Err(Errno::ENOTSUP) => return Ok(()),
             Err(errno) => errno,
         };
-        let hint = match privilege_hint(self.parsed) {
+        let hint = match privilege_hint(self.device) {
             "" => mtu_hint(self.driver),
             lacking => lacking,
         };
@@ -118,7 +120,7 @@ impl Setup<'_> {
 
     /// For an MTU DPDK does not let the driver set on its interface: somebody must have set it before.
     fn check_interface_mtu(&self, mtu: u16) -> Result<(), PortError> {
-        match self.parsed.interface_mtu() {
+        match Device::parse(self.device).and_then(Device::interface_mtu) {
             Some((interface, actual)) if u32::from(mtu) > actual => {
                 let (device, interface) = (self.device.to_owned(), interface.to_owned());
                 Err(PortError::InterfaceMtu {
@@ -173,7 +175,7 @@ impl Setup<'_> {
         };
         let lacks_privileges = matches!(errno, Errno::EPERM | Errno::EACCES);
         let hint = if lacks_privileges {
-            privilege_hint(self.parsed)
+            privilege_hint(self.device)
         } else {
             ""
         };
