@@ -14,6 +14,7 @@ use dataplane::dpdk::{
     self, Eal, EalConfig, EalError, LcoreError, LogLevel, Mempool, MempoolError, Port, PortConfig, PortError,
     QueuePair,
 };
+use dataplane::io::BURST;
 use dataplane::exception::{InjectReceiver, PuntSender, inject_ring, punt_ring};
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
@@ -212,12 +213,14 @@ fn log_dpdk(level: LogLevel, line: &str) {
     }
 }
 
-/// One mempool for all ports and workers, large enough for every queue to be full at once.
+/// One mempool for all ports and workers, large enough for every queue to be full at once. Some drivers hold more
+/// than their descriptors: net_af_xdp fills 2048 buffers per queue whatever it is asked for.
 fn mempool(eal: &Eal, config: &Config) -> Result<Mempool, AppError> {
+    const PER_QUEUE: u32 = 2 * DESCRIPTORS as u32 + 2048 + 2 * BURST as u32;
     let workers = u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX);
     let ports = u32::try_from(config.ports.len()).unwrap_or(u32::MAX);
     let queues = workers.saturating_mul(ports);
-    let count = queues.saturating_mul(2 * u32::from(DESCRIPTORS) + 128) + workers * MEMPOOL_CACHE * 2;
+    let count = queues.saturating_mul(PER_QUEUE).saturating_add(workers.saturating_mul(2 * MEMPOOL_CACHE));
     let mtu = config.ports.iter().map(|port| port.mtu).max().unwrap_or(1500);
     Ok(Mempool::create(
         eal,

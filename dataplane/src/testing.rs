@@ -217,7 +217,7 @@ pub fn ipv6(source: &str, destination: &str, next_header: u8, payload: &[u8]) ->
 pub fn udp_v4(source: &str, destination: &str, payload: &[u8]) -> Vec<u8> {
     let mut packet = ipv4(source, destination, protocol::UDP, &udp(payload));
     let pseudo = Sum::of(&packet[12..20]) + Sum::of_u16(17) + Sum::of_u16((packet.len() - 20) as u16);
-    let checksum = (pseudo + Sum::of(&packet[20..])).checksum();
+    let checksum = nonzero((pseudo + Sum::of(&packet[20..])).checksum());
     packet[26..28].copy_from_slice(&checksum.to_be_bytes());
     packet
 }
@@ -228,7 +228,7 @@ pub fn udp_v4(source: &str, destination: &str, payload: &[u8]) -> Vec<u8> {
 pub fn udp_v6(source: &str, destination: &str, payload: &[u8]) -> Vec<u8> {
     let mut packet = ipv6(source, destination, protocol::UDP, &udp(payload));
     let pseudo = Sum::of(&packet[8..40]) + Sum::of_u16(17) + Sum::of_u16((packet.len() - 40) as u16);
-    let checksum = (pseudo + Sum::of(&packet[40..])).checksum();
+    let checksum = nonzero((pseudo + Sum::of(&packet[40..])).checksum());
     packet[46..48].copy_from_slice(&checksum.to_be_bytes());
     packet
 }
@@ -240,6 +240,11 @@ fn udp(payload: &[u8]) -> Vec<u8> {
     datagram.extend_from_slice(&[0, 0]);
     datagram.extend_from_slice(payload);
     datagram
+}
+
+/// UDP sends a computed zero as ones (RFC 768).
+const fn nonzero(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
 }
 
 /// A frame around an IP packet, from the neighbour to `destination`.
