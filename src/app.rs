@@ -14,7 +14,6 @@ use dataplane::dpdk::{
     self, Eal, EalConfig, EalError, LcoreError, LogLevel, Mempool, MempoolError, Port, PortConfig, PortError,
     QueuePair,
 };
-use dataplane::io::BURST;
 use dataplane::exception::{InjectReceiver, PuntSender, inject_ring, punt_ring};
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
@@ -30,6 +29,8 @@ use crate::signals::{Signals, Wish};
 const DESCRIPTORS: u16 = 1024;
 /// Mbufs each lcore keeps for itself.
 const MEMPOOL_CACHE: u32 = 256;
+/// Mbufs a queue pair has in the hands of its worker at most.
+const BURSTS_IN_FLIGHT: u32 = 128;
 /// Bytes of each exception ring.
 const RING_BYTES: usize = 1 << 20;
 /// How often link states are looked at.
@@ -216,7 +217,7 @@ fn log_dpdk(level: LogLevel, line: &str) {
 /// One mempool for all ports and workers, large enough for every queue to be full at once. Some drivers hold more
 /// than their descriptors: net_af_xdp fills 2048 buffers per queue whatever it is asked for.
 fn mempool(eal: &Eal, config: &Config) -> Result<Mempool, AppError> {
-    const PER_QUEUE: u32 = 2 * DESCRIPTORS as u32 + 2048 + 2 * BURST as u32;
+    const PER_QUEUE: u32 = 2 * DESCRIPTORS as u32 + 2048 + BURSTS_IN_FLIGHT;
     let workers = u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX);
     let ports = u32::try_from(config.ports.len()).unwrap_or(u32::MAX);
     let queues = workers.saturating_mul(ports);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use control::config::TranslateConfig;
 use control::plan;
 use dataplane::offline::{Offline, Outcome, Shape};
+use dataplane::verdict::{DropReason, PuntReason};
 use dataplane::wire::ethernet;
 use serde::Serialize;
 
@@ -69,7 +70,7 @@ fn translate(args: &TranslateArgs, config: &TranslateConfig) -> Result<(), Trans
     for (index, captured) in packets.iter().enumerate() {
         let (verdict, reason) = match ip_packet(captured) {
             Ok(packet) => names(offline.run(packet, &mut out)),
-            Err(reason) => ("punted", Some(reason)),
+            Err((verdict, reason)) => (verdict, Some(reason)),
         };
         let written: Result<Vec<usize>, _> = out
             .drain(..)
@@ -86,19 +87,24 @@ fn translate(args: &TranslateArgs, config: &TranslateConfig) -> Result<(), Trans
     report.finish()
 }
 
-/// The IP packet in a captured one; what carries no IP is the kernel's.
-fn ip_packet(captured: &Captured) -> Result<&[u8], &'static str> {
-    match captured.link {
-        LinkLayer::Raw => Ok(&captured.bytes),
-        LinkLayer::Ethernet => match ethernet::Header::parse(&captured.bytes) {
-            Ok(header) => match header.ether_type {
-                ethernet::TYPE_IPV4 | ethernet::TYPE_IPV6 => Ok(&captured.bytes[header.length..]),
-                ethernet::TYPE_ARP => Err("arp"),
-                _ => Err("ether_type"),
-            },
-            // Too short for a header: too short for an IP packet as well, and counted as such.
-            Err(ethernet::TooShort) => Ok(&[]),
-        },
+/// The IP packet in a captured one, or what a worker does with the frame before it comes to that.
+fn ip_packet(captured: &Captured) -> Result<&[u8], (&'static str, &'static str)> {
+    let dropped = |reason: DropReason| ("dropped", reason.name());
+    let punted = |reason: PuntReason| ("punted", reason.name());
+    if captured.link == LinkLayer::Raw {
+        return Ok(&captured.bytes);
+    }
+    let header = ethernet::Header::parse(&captured.bytes)
+        .map_err(|ethernet::TooShort| dropped(DropReason::FrameTooShort))?;
+    let packet = &captured.bytes[header.length..];
+    let version = packet.first().map(|byte| byte >> 4);
+    match header.ether_type {
+        ethernet::TYPE_IPV4 if version == Some(4) => Ok(packet),
+        ethernet::TYPE_IPV4 => Err(dropped(DropReason::Ipv4HeaderInvalid)),
+        ethernet::TYPE_IPV6 if version == Some(6) => Ok(packet),
+        ethernet::TYPE_IPV6 => Err(dropped(DropReason::Ipv6HeaderInvalid)),
+        ethernet::TYPE_ARP => Err(punted(PuntReason::Arp)),
+        _ => Err(punted(PuntReason::EtherType)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Cycles per packet of a worker's turn, everything but the driver: parse, lookup, translate, next hop, transmit.
 //!
-//! `cargo bench -p dataplane --features dpdk,testing` prints a table; `-- --json FILE` also writes it as JSON. Every row is
+//! `cargo bench -p dataplane --features dpdk,testing` prints a table; `-- --json FILE` also writes it as JSON, `--only TEXT`
+//! takes the rows whose name has it, `--bursts N` sets their length (3000). Every row is
 //! the median over many bursts of 64 packets; packets are written afresh, into cache, before each burst. Memory
 //! allocations during the measured bursts are counted and must be zero.
 #![allow(
@@ -26,7 +27,7 @@ use dataplane::table::prefix::TranslationPrefix;
 use dataplane::table::publish::Publisher;
 use dataplane::table::translation::{Settings, Translation, TranslationParts};
 use dataplane::testing;
-use dataplane::wire::checksum::Sum;
+use dataplane::wire::checksum::{Delta, Sum, adjust_udp};
 use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
 
 /// Counts allocations while it is told to.
@@ -245,16 +246,15 @@ impl Bench {
         Self { worker, rx, free }
     }
 
-    /// Runs bursts of frames made by `frame` (from a running number) on the port it names.
-    fn measure(&mut self, name: &str, rounds: u32, frame: impl Fn(u32) -> (usize, Vec<u8>)) -> Row {
-        let frames: Vec<(usize, Vec<u8>)> = (0..rounds * BURST as u32).map(&frame).collect();
-        let mut costs = Vec::with_capacity(frames.len() / BURST);
+    /// Runs bursts of the frames that `make` writes (from a running number); returns the port of each.
+    fn measure(&mut self, name: &str, bursts: u32, mut make: impl FnMut(u32, &mut SlabBuffer) -> usize) -> Row {
+        let mut costs = Vec::with_capacity(bursts as usize);
         let mut allocations = 0;
-        for (round, burst) in frames.chunks(BURST).enumerate() {
-            for (port, frame) in burst {
+        for round in 0..bursts {
+            for number in round * BURST as u32..(round + 1) * BURST as u32 {
                 let mut buffer = self.free.lock().unwrap().pop().unwrap();
-                buffer.fill(frame);
-                self.rx[*port].lock().unwrap().push(buffer);
+                let port = make(number, &mut buffer);
+                self.rx[port].lock().unwrap().push(buffer);
             }
             ALLOCATIONS.store(0, Ordering::Relaxed);
             COUNTING.store(true, Ordering::Relaxed);
@@ -263,8 +263,8 @@ impl Bench {
             let after = now();
             COUNTING.store(false, Ordering::Relaxed);
             allocations += ALLOCATIONS.load(Ordering::Relaxed);
-            if round >= frames.len() / BURST / 10 {
-                costs.push((after - before) as f64 / burst.len() as f64);
+            if round >= bursts / 10 {
+                costs.push((after - before) as f64 / BURST as f64);
             }
         }
         costs.sort_by(f64::total_cmp);
@@ -272,15 +272,51 @@ impl Bench {
     }
 }
 
-fn udp_v4(number: u32, eams: u32) -> (usize, Vec<u8>) {
-    let service = service_v4(pick(number, eams)).to_string();
-    (0, testing::frame(testing::MAC_V4, &testing::udp_v4(&client(number).to_string(), &service, &[7; 18])))
+/// Replaces bytes of a frame and adjusts the checksum at `checksum` for them.
+fn patch(frame: &mut [u8], at: usize, new: &[u8], checksums: &[usize]) {
+    let delta = Delta::new(Sum::of(&frame[at..at + new.len()]), Sum::of(new));
+    frame[at..at + new.len()].copy_from_slice(new);
+    for field in checksums {
+        let old = u16::from_be_bytes([frame[*field], frame[*field + 1]]);
+        frame[*field..*field + 2].copy_from_slice(&adjust_udp(old, delta).to_be_bytes());
+    }
 }
 
-fn udp_v6(number: u32, eams: u32) -> (usize, Vec<u8>) {
-    let service = service_v6(pick(number, eams)).to_string();
-    let to = embedded(client(number)).to_string();
-    (1, testing::frame(testing::MAC_V6, &testing::udp_v6(&service, &to, &[7; 18])))
+/// An IPv4 template whose addresses are replaced for every packet: client to service. `checksums` of the transport.
+fn from_v4(template: Vec<u8>, eams: u32, checksums: &'static [usize]) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+    move |number, buffer| {
+        buffer.fill(&template);
+        let frame = buffer.data_mut();
+        patch(frame, 26, &client(number).octets(), checksums);
+        patch(frame, 30, &service_v4(pick(number, eams)).octets(), checksums);
+        0
+    }
+}
+
+/// An IPv6 template whose addresses are replaced for every packet: service to client.
+fn from_v6(template: Vec<u8>, eams: u32, checksums: &'static [usize]) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+    move |number, buffer| {
+        buffer.fill(&template);
+        let frame = buffer.data_mut();
+        patch(frame, 22, &service_v6(pick(number, eams)).octets(), checksums);
+        patch(frame, 38, &embedded(client(number)).octets(), checksums);
+        1
+    }
+}
+
+/// Offsets in an untagged frame.
+const IPV4_CHECKSUM: usize = 14 + 10;
+const UDP_IN_V4: usize = 14 + 20 + 6;
+const UDP_IN_V6: usize = 14 + 40 + 6;
+
+fn udp_v4_to_v6(eams: u32) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+    let packet = testing::udp_v4("8.0.0.0", "100.64.0.0", &[7; 18]);
+    from_v4(testing::frame(testing::MAC_V4, &packet), eams, &[IPV4_CHECKSUM, UDP_IN_V4])
+}
+
+fn udp_v6_to_v4(eams: u32) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+    let packet = testing::udp_v6("2001:db8:e::", "2001:db8:46::", &[7; 18]);
+    from_v6(testing::frame(testing::MAC_V6, &packet), eams, &[UDP_IN_V6])
 }
 
 /// A random mapping for the n-th packet.
@@ -289,70 +325,87 @@ fn pick(number: u32, eams: u32) -> u32 {
     ((mixed >> 32) * u64::from(eams) >> 32) as u32
 }
 
-fn later_fragment_v4(number: u32) -> (usize, Vec<u8>) {
-    let mut packet = testing::ipv4(&client(number).to_string(), &service_v4(pick(number, 10_000)).to_string(), 17, &[7; 24]);
-    testing::set_fragment_v4(&mut packet, 7, false, false, 100);
-    (0, testing::frame(testing::MAC_V4, &packet))
+fn fragment_v4_to_v6(more: bool, offset: u16, checksums: &'static [usize]) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+    let mut packet = testing::udp_v4("8.0.0.0", "100.64.0.0", &[7; 16]);
+    testing::set_fragment_v4(&mut packet, 7, false, more, offset);
+    from_v4(testing::frame(testing::MAC_V4, &packet), TABLE, checksums)
 }
 
-fn first_fragment_v4(number: u32) -> (usize, Vec<u8>) {
-    let mut packet = testing::udp_v4(&client(number).to_string(), &service_v4(pick(number, 10_000)).to_string(), &[7; 16]);
-    testing::set_fragment_v4(&mut packet, 7, false, true, 0);
-    (0, testing::frame(testing::MAC_V4, &packet))
-}
-
-fn echo_v4(number: u32) -> (usize, Vec<u8>) {
+fn echo_v4_to_v6() -> impl FnMut(u32, &mut SlabBuffer) -> usize {
     let message = [8, 0, 0x6f, 0x6f, 0x12, 0x34, 0, 1, 1, 2, 3, 4];
-    let packet = testing::ipv4(&client(number).to_string(), &service_v4(pick(number, 10_000)).to_string(), 1, &message);
-    (0, testing::frame(testing::MAC_V4, &packet))
+    let packet = testing::ipv4("8.0.0.0", "100.64.0.0", 1, &message);
+    from_v4(testing::frame(testing::MAC_V4, &packet), TABLE, &[IPV4_CHECKSUM])
 }
 
-/// Time exceeded from a router, quoting a packet of a mapped host.
-fn error_v4(number: u32) -> (usize, Vec<u8>) {
-    let service = service_v4(pick(number, 10_000)).to_string();
-    let quoted = testing::udp_v4(&service, &client(number).to_string(), &[7; 18]);
+/// Time exceeded, quoting a packet of a mapped host: inner addresses mirror the outer ones.
+fn error_v4_to_v6() -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+    let quoted = testing::udp_v4("100.64.0.0", "8.0.0.0", &[7; 18]);
     let mut message = vec![11, 0, 0, 0, 0, 0, 0, 0];
     message.extend_from_slice(&quoted);
     let checksum = Sum::of(&message).checksum().to_be_bytes();
     message[2..4].copy_from_slice(&checksum);
-    let packet = testing::ipv4(&client(number + 1).to_string(), &service, 1, &message);
-    (0, testing::frame(testing::MAC_V4, &packet))
+    let packet = testing::ipv4("8.0.0.0", "100.64.0.0", 1, &message);
+    let mut outer = from_v4(testing::frame(testing::MAC_V4, &packet), TABLE, &[IPV4_CHECKSUM]);
+    move |number, buffer| {
+        outer(number, buffer);
+        let frame = buffer.data_mut();
+        // The quoted addresses, under the quoted checksums and the message's own.
+        patch(frame, 14 + 28 + 12, &service_v4(pick(number, TABLE)).octets(), &[14 + 28 + 10, 14 + 28 + 26]);
+        patch(frame, 14 + 28 + 16, &client(number).octets(), &[14 + 28 + 10, 14 + 28 + 26]);
+        0
+    }
 }
 
-fn error_v6(number: u32) -> (usize, Vec<u8>) {
-    let service = service_v6(pick(number, 10_000));
-    let to = embedded(client(number));
-    let quoted = testing::udp_v6(&to.to_string(), &service.to_string(), &[7; 18]);
+fn error_v6_to_v4() -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+    let quoted = testing::udp_v6("2001:db8:46::", "2001:db8:e::", &[7; 18]);
     let mut message = vec![1, 4, 0, 0, 0, 0, 0, 0];
     message.extend_from_slice(&quoted);
-    let pseudo = Sum::of_pseudo_header(service, to, message.len() as u32, 58);
-    let checksum = (pseudo + Sum::of(&message)).checksum().to_be_bytes();
-    message[2..4].copy_from_slice(&checksum);
-    (1, testing::frame(testing::MAC_V6, &testing::ipv6(&service.to_string(), &to.to_string(), 58, &message)))
+    let packet = testing::ipv6("2001:db8:e::", "2001:db8:46::", 58, &message);
+    let mut outer = from_v6(testing::frame(testing::MAC_V6, &packet), TABLE, &[]);
+    move |number, buffer| {
+        outer(number, buffer);
+        let frame = buffer.data_mut();
+        patch(frame, 14 + 48 + 8, &embedded(client(number)).octets(), &[]);
+        patch(frame, 14 + 48 + 24, &service_v6(pick(number, TABLE)).octets(), &[]);
+        1
+    }
 }
 
-fn hairpin_v6(number: u32) -> (usize, Vec<u8>) {
-    let to = embedded(service_v4(pick(number + 1, 10_000))).to_string();
-    let packet = testing::udp_v6(&service_v6(pick(number, 10_000)).to_string(), &to, &[7; 18]);
-    (1, testing::frame(testing::MAC_V6, &packet))
+fn hairpin() -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+    let mut outer = udp_v6_to_v4(TABLE);
+    move |number, buffer| {
+        outer(number, buffer);
+        let to = embedded(service_v4(pick(number + 1, TABLE)));
+        patch(buffer.data_mut(), 38, &to.octets(), &[UDP_IN_V6]);
+        1
+    }
 }
 
-fn rows() -> Vec<Row> {
-    const ROUNDS: u32 = 3000;
+/// EAMs in the rows that do not name a number.
+const TABLE: u32 = 10_000;
+
+fn rows(wanted: &dyn Fn(&str) -> bool, bursts: u32) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (label, count) in [("1", 1), ("1k", 1_000), ("10k", 10_000), ("100k", 100_000), ("1m", 1_000_000)] {
+    for (label, count) in [("1", 1), ("1k", 1_000), ("10k", TABLE), ("100k", 100_000), ("1m", 1_000_000)] {
         let mut bench = Bench::new(count);
-        rows.push(bench.measure(&format!("v4_to_v6_eam_{label}"), ROUNDS, |number| udp_v4(number, count)));
-        rows.push(bench.measure(&format!("v6_to_v4_eam_{label}"), ROUNDS, |number| udp_v6(number, count)));
-        if count == 10_000 {
-            let mixed = |number| if number % 2 == 0 { udp_v4(number, count) } else { udp_v6(number, count) };
-            rows.push(bench.measure("mixed_eam_10k", ROUNDS, mixed));
-            rows.push(bench.measure("echo_v4_to_v6", ROUNDS, echo_v4));
-            rows.push(bench.measure("first_fragment_v4_to_v6", ROUNDS, first_fragment_v4));
-            rows.push(bench.measure("later_fragment_v4_to_v6", ROUNDS, later_fragment_v4));
-            rows.push(bench.measure("icmp_error_v4_to_v6", ROUNDS, error_v4));
-            rows.push(bench.measure("icmp_error_v6_to_v4", ROUNDS, error_v6));
-            rows.push(bench.measure("hairpin", ROUNDS, hairpin_v6));
+        let mut row = |name: &str, make: &mut dyn FnMut(u32, &mut SlabBuffer) -> usize| {
+            if wanted(name) {
+                rows.push(bench.measure(name, bursts, make));
+            }
+        };
+        row(&format!("cycles_v4_to_v6_eam_{label}"), &mut udp_v4_to_v6(count));
+        row(&format!("cycles_v6_to_v4_eam_{label}"), &mut udp_v6_to_v4(count));
+        let (mut there, mut back) = (udp_v4_to_v6(count), udp_v6_to_v4(count));
+        row(&format!("cycles_mixed_eam_{label}"), &mut |number, buffer| {
+            if number % 2 == 0 { there(number, buffer) } else { back(number, buffer) }
+        });
+        if count == TABLE {
+            row("cycles_echo_v4_to_v6", &mut echo_v4_to_v6());
+            row("cycles_first_fragment_v4_to_v6", &mut fragment_v4_to_v6(true, 0, &[IPV4_CHECKSUM, UDP_IN_V4]));
+            row("cycles_later_fragment_v4_to_v6", &mut fragment_v4_to_v6(false, 100, &[IPV4_CHECKSUM]));
+            row("cycles_icmp_error_v4_to_v6", &mut error_v4_to_v6());
+            row("cycles_icmp_error_v6_to_v4", &mut error_v6_to_v4());
+            row("cycles_hairpin", &mut hairpin());
         }
         let counts = bench.worker.counts();
         assert_eq!(counts.event(Event::Received), counts.event(Event::Sent), "every packet was forwarded");
@@ -363,11 +416,14 @@ fn rows() -> Vec<Row> {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let json = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
+    let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
+    let bursts = arguments.iter().position(|argument| argument == "--bursts").and_then(|at| arguments.get(at + 1));
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only.as_str()));
     let started = Instant::now();
-    let rows = rows();
-    println!("{:<28} {:>8} {:>8}   {UNIT}, allocations per packet", "", "median", "fastest");
+    let rows = rows(&wanted, bursts.map_or(3000, |bursts| bursts.parse().unwrap()));
+    println!("{:<34} {:>8} {:>8}   {UNIT}, allocations per packet", "", "median", "fastest");
     for row in &rows {
-        println!("{:<28} {:>8.1} {:>8.1}   {}", row.name, row.median, row.fastest, row.allocations);
+        println!("{:<34} {:>8.1} {:>8.1}   {}", row.name, row.median, row.fastest, row.allocations);
     }
     println!("{:.1} s", started.elapsed().as_secs_f64());
     if let Some(path) = json {

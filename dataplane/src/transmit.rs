@@ -7,15 +7,14 @@ use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, NoRoom};
 use crate::counters::{Counts, Event};
 use crate::exception::PuntSender;
 use crate::io::{BURST, Frames, TransmitQueue};
-use crate::table::fib::Adjacency;
+use crate::table::fib::{Adjacency, LinkHeader};
 use crate::table::routing::{InterfaceId, PortId};
 use crate::verdict::{DropReason, PuntReason, Verdict};
 use crate::walk::Output;
-use crate::wire::ethernet;
 
 /// One port's transmit side on this worker.
 struct PortOut<T: TransmitQueue> {
@@ -94,22 +93,24 @@ fn flush<T: TransmitQueue>(out: &mut PortOut<T>, counts: &mut Counts) {
     out.lengths.clear();
 }
 
+#[inline]
+fn prepend<const N: usize>(packet: &mut impl Buffer, header: &[u8; N]) -> Result<(), NoRoom> {
+    packet.push_front(N)?;
+    *packet.data_mut().first_chunk_mut().ok_or(NoRoom)? = *header;
+    Ok(())
+}
+
 impl<T: TransmitQueue> Output<T::Buffer> for Transmit<T> {
     #[inline]
     fn forward(&mut self, mut packet: T::Buffer, adjacency: &Adjacency) {
-        let ether_type = match packet.data()[0] >> 4 {
-            4 => ethernet::TYPE_IPV4,
-            _ => ethernet::TYPE_IPV6,
+        let written = match adjacency.link_header(packet.data()[0] >> 4) {
+            LinkHeader::Untagged(header) => prepend(&mut packet, header),
+            LinkHeader::Tagged(header) => prepend(&mut packet, header),
         };
-        let rewrite = adjacency.rewrite();
-        if packet.push_front(rewrite.len() + 2).is_err() {
-            self.counts.end(Verdict::Dropped(DropReason::NoBuffer));
-            return;
+        match written {
+            Ok(()) => self.enqueue(adjacency.port, packet),
+            Err(NoRoom) => self.counts.end(Verdict::Dropped(DropReason::NoBuffer)),
         }
-        let data = packet.data_mut();
-        data[..rewrite.len()].copy_from_slice(rewrite);
-        data[rewrite.len()..rewrite.len() + 2].copy_from_slice(&ether_type.to_be_bytes());
-        self.enqueue(adjacency.port, packet);
     }
 
     fn unresolved(&mut self, packet: T::Buffer, interface: InterfaceId, next_hop: IpAddr) {

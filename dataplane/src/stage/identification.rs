@@ -46,7 +46,7 @@ impl Identifications {
         let counter = &mut self.counters[hash as usize % COUNTERS];
         loop {
             *counter = counter.wrapping_add(1);
-            let identification = permute(*counter, hash >> 12);
+            let identification = permute(*counter, hash);
             if identification != 0 {
                 return identification;
             }
@@ -60,9 +60,9 @@ const fn permute(value: u16, key: u64) -> u16 {
     let (mut left, mut right) = ((value >> 8) as u8, value as u8);
     let mut round = 0_u64;
     while round < 4 {
-        let subkey = (key >> (round * 8)) as u8;
-        let scrambled = mix((right ^ subkey) as u64 | round << 8 | key << 16) as u8;
-        (left, right) = (right, left ^ scrambled);
+        let subkey = (key >> (round * 16)) as u32 | 1;
+        let scrambled = (right as u32 + 0x9e37_79b1).wrapping_mul(subkey.wrapping_mul(0x85eb_ca6b)) >> 23;
+        (left, right) = (right, left ^ scrambled as u8);
         round += 1;
     }
     (left as u16) << 8 | right as u16

@@ -31,17 +31,56 @@ pub struct Adjacency {
     pub port: PortId,
     /// Largest IP packet on the way, in bytes: the smaller of the interface's and the route's MTU.
     pub mtu: u16,
-    /// Destination and source link-layer address and the VLAN tag. The EtherType of the packet follows.
-    rewrite: [u8; ethernet::TAGGED_HEADER - 2],
-    rewrite_length: u8,
+    /// A whole link-layer header for each family: IPv4, then IPv6.
+    headers: [[u8; ethernet::TAGGED_HEADER]; 2],
+    tagged: bool,
+}
+
+/// A finished link-layer header. Two fixed lengths, so that it is written without a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkHeader<'a> {
+    /// Without a tag.
+    Untagged(&'a [u8; ethernet::HEADER]),
+    /// With an 802.1Q tag.
+    Tagged(&'a [u8; ethernet::TAGGED_HEADER]),
 }
 
 impl Adjacency {
-    /// The link-layer header up to, not including, the EtherType: 12 or 16 bytes.
+    fn new(interface: &Interface, neighbor: MacAddress, mtu: u16) -> Self {
+        let header = |ether_type: u16| {
+            let mut header = [0; ethernet::TAGGED_HEADER];
+            header[0..6].copy_from_slice(&neighbor.0);
+            header[6..12].copy_from_slice(&interface.mac.0);
+            let at = match interface.vlan {
+                None => 12,
+                Some(vlan) => {
+                    header[12..14].copy_from_slice(&ethernet::TYPE_VLAN.to_be_bytes());
+                    header[14..16].copy_from_slice(&vlan.to_be_bytes());
+                    16
+                }
+            };
+            header[at..at + 2].copy_from_slice(&ether_type.to_be_bytes());
+            header
+        };
+        Self {
+            interface: interface.id,
+            port: interface.port,
+            mtu,
+            headers: [header(ethernet::TYPE_IPV4), header(ethernet::TYPE_IPV6)],
+            tagged: interface.vlan.is_some(),
+        }
+    }
+
+    /// The link-layer header for a packet of this IP version.
     #[inline]
     #[must_use]
-    pub fn rewrite(&self) -> &[u8] {
-        &self.rewrite[..usize::from(self.rewrite_length)]
+    pub fn link_header(&self, version: u8) -> LinkHeader<'_> {
+        let header = &self.headers[usize::from(version != 4)];
+        if self.tagged {
+            LinkHeader::Tagged(header)
+        } else {
+            LinkHeader::Untagged(header.first_chunk().expect("18 bytes hold 14"))
+        }
     }
 }
 
@@ -93,8 +132,10 @@ impl Path {
 /// The interfaces of one port, by VLAN.
 #[derive(Default)]
 struct PortInterfaces {
-    untagged: Option<InterfaceId>,
-    tagged: HashMap<u16, InterfaceId>,
+    /// Position in the list of interfaces.
+    untagged: Option<usize>,
+    /// VLAN and position, sorted.
+    tagged: Vec<(u16, usize)>,
 }
 
 /// The compiled routing of both families. Immutable.
@@ -102,7 +143,7 @@ pub struct Fib {
     ipv4: Lpm,
     ipv6: Lpm,
     paths: Vec<Path>,
-    interfaces: HashMap<InterfaceId, Interface>,
+    interfaces: Vec<Interface>,
     ports: Vec<PortInterfaces>,
     local: LocalFilter,
     ipv4_source: Option<Ipv4Addr>,
@@ -150,35 +191,29 @@ impl Fib {
     #[must_use]
     pub fn ingress(&self, port: PortId, vlan: Option<u16>) -> Option<&Interface> {
         let port = self.ports.get(usize::from(port.0))?;
-        let id = match vlan {
+        let at = match vlan {
             None => port.untagged?,
-            Some(vlan) => *port.tagged.get(&vlan)?,
+            Some(vlan) => port.tagged.binary_search_by_key(&vlan, |(vlan, _)| *vlan).ok().map(|at| port.tagged[at].1)?,
         };
-        self.interfaces.get(&id)
+        self.interfaces.get(at)
     }
 
     /// The interface with this identity.
     #[must_use]
     pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
-        self.interfaces.get(&id)
+        self.interfaces.iter().find(|interface| interface.id == id)
     }
 
     /// The source of an ICMPv4 error that leaves by `interface` (RFC 1812 4.3.2.4).
     #[must_use]
     pub fn icmpv4_source(&self, interface: InterfaceId) -> Option<Ipv4Addr> {
-        self.interfaces
-            .get(&interface)
-            .and_then(|found| found.ipv4_source)
-            .or(self.ipv4_source)
+        self.interface(interface).and_then(|found| found.ipv4_source).or(self.ipv4_source)
     }
 
     /// The source of an ICMPv6 error that leaves by `interface` (RFC 4443 2.2).
     #[must_use]
     pub fn icmpv6_source(&self, interface: InterfaceId) -> Option<Ipv6Addr> {
-        self.interfaces
-            .get(&interface)
-            .and_then(|found| found.ipv6_source)
-            .or(self.ipv6_source)
+        self.interface(interface).and_then(|found| found.ipv6_source).or(self.ipv6_source)
     }
 }
 
@@ -289,11 +324,7 @@ impl<'a> Builder<'a> {
             ipv4,
             ipv6,
             ports: self.ports(),
-            interfaces: self
-                .interfaces
-                .into_iter()
-                .map(|(id, interface)| (id, interface.clone()))
-                .collect(),
+            interfaces: self.routing.interfaces.clone(),
             paths: self.paths,
             local,
             ipv4_source: self.routing.ipv4_source,
@@ -357,7 +388,7 @@ impl<'a> Builder<'a> {
         }
         let state = gateway.and_then(|gateway| self.neighbors.get(&(interface, gateway)));
         let path = match state {
-            Some(NeighborState::Resolved(mac)) => Path::Adjacent(adjacency(egress, *mac, mtu)),
+            Some(NeighborState::Resolved(mac)) => Path::Adjacent(Adjacency::new(egress, *mac, mtu)),
             Some(NeighborState::Failed) => Path::Failed,
             None => Path::Unresolved {
                 interface,
@@ -400,17 +431,18 @@ impl<'a> Builder<'a> {
 
     fn ports(&self) -> Vec<PortInterfaces> {
         let mut ports: Vec<PortInterfaces> = Vec::new();
-        for interface in &self.routing.interfaces {
+        for (position, interface) in self.routing.interfaces.iter().enumerate() {
             let at = usize::from(interface.port.0);
             if ports.len() <= at {
                 ports.resize_with(at + 1, PortInterfaces::default);
             }
             match interface.vlan {
-                None => ports[at].untagged = Some(interface.id),
-                Some(vlan) => {
-                    ports[at].tagged.insert(vlan, interface.id);
-                }
+                None => ports[at].untagged = Some(position),
+                Some(vlan) => ports[at].tagged.push((vlan, position)),
             }
+        }
+        for port in &mut ports {
+            port.tagged.sort_unstable();
         }
         ports
     }
@@ -418,24 +450,6 @@ impl<'a> Builder<'a> {
     fn push(&mut self, path: Path) -> u32 {
         self.paths.push(path);
         u32::try_from(self.paths.len() - 1).expect("fewer than 2^31 paths")
-    }
-}
-
-fn adjacency(interface: &Interface, neighbor: MacAddress, mtu: u16) -> Adjacency {
-    let mut rewrite = [0; ethernet::TAGGED_HEADER - 2];
-    rewrite[0..6].copy_from_slice(&neighbor.0);
-    rewrite[6..12].copy_from_slice(&interface.mac.0);
-    if let Some(vlan) = interface.vlan {
-        rewrite[12..14].copy_from_slice(&ethernet::TYPE_VLAN.to_be_bytes());
-        rewrite[14..16].copy_from_slice(&vlan.to_be_bytes());
-    }
-    let rewrite_length = if interface.vlan.is_some() { 16 } else { 12 };
-    Adjacency {
-        interface: interface.id,
-        port: interface.port,
-        mtu,
-        rewrite,
-        rewrite_length,
     }
 }
 
@@ -523,14 +537,13 @@ mod tests {
             panic!("the default route is resolved")
         };
         assert_eq!((adjacency.port, adjacency.mtu), (PortId(0), 1500));
-        assert_eq!(adjacency.rewrite(), [2, 0, 0, 0, 0, 0xaa, 2, 0, 0, 0, 0, 0]);
+        let header = [2, 0, 0, 0, 0, 0xaa, 2, 0, 0, 0, 0, 0, 8, 0];
+        assert_eq!(adjacency.link_header(4), LinkHeader::Untagged(&header));
         let Path::Adjacent(adjacency) = lookup(&fib, "2001:db8:12:34::1") else {
             panic!("a known neighbour")
         };
-        assert_eq!(
-            adjacency.rewrite(),
-            [2, 0, 0, 0, 0, 0xaa, 2, 0, 0, 0, 0, 2, 0x81, 0, 0, 100]
-        );
+        let header = [2, 0, 0, 0, 0, 0xaa, 2, 0, 0, 0, 0, 2, 0x81, 0, 0, 100, 0x86, 0xdd];
+        assert_eq!(adjacency.link_header(6), LinkHeader::Tagged(&header));
         assert_eq!(*lookup(&fib, "2001:db8:12:34::dead"), Path::Failed);
         let glean = Path::Unresolved {
             interface: InterfaceId(2),

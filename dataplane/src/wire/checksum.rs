@@ -32,15 +32,14 @@ impl Sum {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         // Native-endian 32-bit words; one swap at the end restores network order (RFC 1071 2(B)).
-        let mut total = 0_u64;
-        let mut chunks = bytes.chunks_exact(4);
-        for chunk in &mut chunks {
-            total += u64::from(u32::from_ne_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
-        }
-        let rest = chunks.remainder();
-        let mut last = [0; 4];
-        last[..rest.len()].copy_from_slice(rest);
-        total += u64::from(u32::from_ne_bytes(last));
+        let (words, rest) = bytes.as_chunks::<4>();
+        let mut total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+        total += u64::from(match *rest {
+            [] => 0,
+            [a] => u32::from_ne_bytes([a, 0, 0, 0]),
+            [a, b] => u32::from_ne_bytes([a, b, 0, 0]),
+            [a, b, c, ..] => u32::from_ne_bytes([a, b, c, 0]),
+        });
         Self(u64::from(u16::from_be(fold(total))))
     }
 

@@ -72,8 +72,11 @@ impl Ipv4Header {
     #[inline]
     pub fn parse(data: &[u8]) -> Result<Self, Ipv4Error> {
         let header = Self::parse_quoted(data)?;
-        let bytes = &data[..usize::from(header.header_length)];
-        if Sum::of(bytes).fold() != 0xffff {
+        let sum = match data.first_chunk::<HEADER>() {
+            Some(plain) if header.header_length == HEADER_LENGTH => Sum::of(plain),
+            _ => Sum::of(&data[..usize::from(header.header_length)]),
+        };
+        if sum.fold() != 0xffff {
             return Err(Ipv4Error::Checksum);
         }
         if usize::from(header.total_length) > data.len() {
@@ -127,18 +130,21 @@ impl Ipv4Header {
         if self.more_fragments {
             fragment |= MORE_FRAGMENTS;
         }
-        out[0] = 0x45;
-        out[1] = self.tos;
-        out[2..4].copy_from_slice(&self.total_length.to_be_bytes());
-        out[4..6].copy_from_slice(&self.identification.to_be_bytes());
-        out[6..8].copy_from_slice(&fragment.to_be_bytes());
-        out[8] = self.ttl;
-        out[9] = self.protocol;
-        out[10..12].fill(0);
+        // The checksum is computed from the fields: reading back what was just stored would stall.
+        let length = 0x4500_0000 | u32::from(self.tos) << 16 | u32::from(self.total_length);
+        let fragmentation = u32::from(self.identification) << 16 | u32::from(fragment);
+        let transport = u32::from(self.ttl) << 24 | u32::from(self.protocol) << 16;
+        let sum = Sum::of_u32(length)
+            + Sum::of_u32(fragmentation)
+            + Sum::of_u32(transport)
+            + Sum::of_ipv4(self.source)
+            + Sum::of_ipv4(self.destination);
+        let transport = transport | u32::from(sum.checksum());
+        out[0..4].copy_from_slice(&length.to_be_bytes());
+        out[4..8].copy_from_slice(&fragmentation.to_be_bytes());
+        out[8..12].copy_from_slice(&transport.to_be_bytes());
         out[12..16].copy_from_slice(&self.source.octets());
         out[16..20].copy_from_slice(&self.destination.octets());
-        let checksum = Sum::of(out).checksum();
-        out[10..12].copy_from_slice(&checksum.to_be_bytes());
     }
 
     /// Whether this is a fragment, first or later.

@@ -92,12 +92,12 @@ impl Ipv6Header {
     /// Writes the header, with flow label 0.
     #[inline]
     pub fn emit(&self, out: &mut [u8; HEADER]) {
-        out[0] = 0x60 | self.traffic_class >> 4;
-        out[1] = self.traffic_class << 4;
-        out[2..4].fill(0);
-        out[4..6].copy_from_slice(&self.payload_length.to_be_bytes());
-        out[6] = self.next_header;
-        out[7] = self.hop_limit;
+        let first = 0x6000_0000_0000_0000
+            | u64::from(self.traffic_class) << 52
+            | u64::from(self.payload_length) << 16
+            | u64::from(self.next_header) << 8
+            | u64::from(self.hop_limit);
+        out[0..8].copy_from_slice(&first.to_be_bytes());
         out[8..24].copy_from_slice(&self.source.octets());
         out[24..40].copy_from_slice(&self.destination.octets());
     }

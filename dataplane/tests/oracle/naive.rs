@@ -188,28 +188,27 @@ impl Ip {
 
     /// Whether the transport checksum of this whole packet is right.
     pub fn transport(&self) -> Transport {
-        let Some(at) = self.checksum_at().filter(|_| !self.is_piece()) else {
-            return Transport::None;
-        };
-        let covered = match self.protocol {
-            17 if word(&self.payload, at) == 0 => return Transport::Zero,
-            17 => match word(&self.payload, 4) {
-                length if length >= 8 && length <= self.payload.len() => length,
-                _ => return Transport::None,
-            },
+        match self.transport_sum() {
+            _ if self.protocol == 17 && self.checksum() == Some(0) && !self.is_piece() => Transport::Zero,
+            None => Transport::None,
+            Some(0xffff) => Transport::Good,
+            Some(_) => Transport::Bad,
+        }
+    }
+
+    /// The sum of everything the checksum of this whole packet covers, the field itself included.
+    pub fn transport_sum(&self) -> Option<u16> {
+        self.checksum_at().filter(|_| !self.is_piece())?;
+        let length = match self.protocol {
+            17 => Some(word(&self.payload, 4)).filter(|length| (8..=self.payload.len()).contains(length))?,
             _ => self.payload.len(),
         };
-        let mut covered = self.payload[..covered].to_vec();
+        let mut covered = self.payload[..length].to_vec();
         if !(self.family == 4 && self.protocol == 1) {
-            // The order of words does not matter, but their alignment does.
-            covered.resize(covered.len().next_multiple_of(2), 0);
-            covered.extend_from_slice(&self.pseudo_header(covered_length(self)));
+            covered.resize(length.next_multiple_of(2), 0);
+            covered.extend_from_slice(&self.pseudo_header(length));
         }
-        if sum(&covered) == 0xffff {
-            Transport::Good
-        } else {
-            Transport::Bad
-        }
+        Some(sum(&covered))
     }
 
     fn pseudo_header(&self, length: usize) -> Vec<u8> {
@@ -227,14 +226,6 @@ impl Ip {
         bytes.extend(octets(self.destination));
         bytes.extend(field.to_be_bytes());
         Some(sum(&bytes))
-    }
-}
-
-fn covered_length(ip: &Ip) -> usize {
-    if ip.protocol == 17 {
-        word(&ip.payload, 4)
-    } else {
-        ip.payload.len()
     }
 }
 

@@ -14,7 +14,7 @@ use super::bytes::Bytes;
 use super::naive;
 
 /// How many bytes of an input choose the configuration.
-pub const BYTES: usize = 32;
+pub const BYTES: usize = 40;
 
 /// A configuration.
 #[derive(Debug, Clone)]
