@@ -24,7 +24,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_mempool_(avail|in_use)_count",
     "rte_mempool_free",
     "rte_pktmbuf_free_bulk",
-    "rte_pktmbuf_pool_create",
     "rte_thread_(register|unregister)",
 ];
 const VARIABLES: &[&str] = &["BL_.*", "RTE_LOG_(ERR|WARNING|NOTICE|INFO)"];
@@ -60,10 +59,7 @@ fn require_libclang() {
 
 /// Tells cargo what to link, and returns the flags DPDK's headers must be compiled with.
 fn find_libdpdk() -> Vec<String> {
-    if let Err(error) = pkg_config::Config::new()
-        .atleast_version("22.11")
-        .probe("libdpdk")
-    {
+    if let Err(error) = pkg_config::Config::new().atleast_version("22.11").probe("libdpdk") {
         eprintln!("{error}");
         give_up(
             "libdpdk 22.11 or newer is missing (pkg-config does not find it)",
@@ -74,15 +70,9 @@ fn find_libdpdk() -> Vec<String> {
     let program = env::var("PKG_CONFIG").unwrap_or_else(|_| "pkg-config".to_owned());
     let output = match Command::new(&program).args(["--cflags", "libdpdk"]).output() {
         Ok(output) => output,
-        Err(error) => give_up(
-            &format!("{program} cannot run: {error}"),
-            "apt-get install pkg-config",
-        ),
+        Err(error) => give_up(&format!("{program} cannot run: {error}"), "apt-get install pkg-config"),
     };
-    String::from_utf8_lossy(&output.stdout)
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect()
+    String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
 }
 
 fn compile_shim(c_flags: &[String]) {

@@ -61,6 +61,36 @@ int bl_log_open(bl_log_sink sink)
 	return stream == NULL ? -1 : rte_openlog_stream(stream);
 }
 
+/*
+ * rte_pktmbuf_pool_create with a choice: without `contiguous` mbufs may cross pages. Ordinary pages are 4 KB, and a pool
+ * that keeps each mbuf within one has gaps that net_af_xdp does not expect between its buffers.
+ */
+struct rte_mempool *bl_pktmbuf_pool_create(const char *name, unsigned int count, unsigned int cache,
+					   uint16_t data_room, int contiguous)
+{
+	const unsigned int flags = contiguous ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+	const unsigned int size = sizeof(struct rte_mbuf) + data_room;
+	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = data_room};
+	struct rte_mempool *pool;
+	int result;
+
+	pool = rte_mempool_create_empty(name, count, size, cache, sizeof(private), SOCKET_ID_ANY, flags);
+	if (pool == NULL)
+		return NULL;
+	result = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (result == 0) {
+		rte_pktmbuf_pool_init(pool, &private);
+		result = rte_mempool_populate_default(pool);
+	}
+	if (result < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -result;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
 struct rte_mbuf *bl_pktmbuf_alloc(struct rte_mempool *pool)
 {
 	return rte_pktmbuf_alloc(pool);

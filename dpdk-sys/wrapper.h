@@ -17,6 +17,7 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 
 /*
@@ -61,6 +62,8 @@ uint64_t bl_rdtsc(void);
 int bl_log_open(bl_log_sink sink);
 
 /* Mempool and mbuf. */
+struct rte_mempool *bl_pktmbuf_pool_create(const char *name, unsigned int count, unsigned int cache,
+					   uint16_t data_room, int contiguous);
 struct rte_mbuf *bl_pktmbuf_alloc(struct rte_mempool *pool);
 void bl_pktmbuf_free(struct rte_mbuf *mbuf);
 int bl_pktmbuf_linearize(struct rte_mbuf *mbuf);
@@ -92,6 +95,5 @@ static const uint64_t BL_ETH_TX_OFFLOAD_MBUF_FAST_FREE = RTE_ETH_TX_OFFLOAD_MBUF
 static const uint16_t BL_PKTMBUF_HEADROOM = RTE_PKTMBUF_HEADROOM;
 static const uint32_t BL_MAX_LCORE = RTE_MAX_LCORE;
 static const uint32_t BL_LCORE_ID_ANY = LCORE_ID_ANY;
-static const int BL_SOCKET_ID_ANY = SOCKET_ID_ANY;
 
 #endif

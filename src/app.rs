@@ -54,10 +54,7 @@ enum AppError {
     #[error("worker on CPU {cpu}: {error}")]
     Worker { cpu: u16, error: LcoreError },
     #[error("the system gives no more {what}: {error}")]
-    System {
-        what: &'static str,
-        error: std::io::Error,
-    },
+    System { what: &'static str, error: std::io::Error },
 }
 
 /// Runs the relay; returns the exit status.
@@ -84,10 +81,7 @@ pub(crate) fn run(path: &Path) -> u8 {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime
-        .map_err(|error| AppError::System {
-            what: "event queues",
-            error,
-        })
+        .map_err(|error| AppError::System { what: "event queues", error })
         .and_then(|runtime| runtime.block_on(relay(&config)));
     match result {
         Ok(()) => DONE,
@@ -112,30 +106,20 @@ fn log_to_stderr() {
 
 /// Start, run, stop: each list from top to bottom.
 async fn relay(config: &Config) -> Result<(), AppError> {
-    let mut signals = Signals::listen().map_err(|error| AppError::System {
-        what: "signal handlers",
-        error,
-    })?;
+    let mut signals =
+        Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
     let translation = Arc::new(plan::translation(&config.translation, &config.eams)?);
     let eal = Eal::init(&eal_config(config))?;
     let mempool = mempool(&eal, config)?;
     let (ports, queues) = open_ports(&eal, config, &mempool)?;
     let idle_mbufs = mempool.in_use();
     let twins = create_twins(config, &ports).await?;
-    let mut publisher = Publisher::new(Snapshot {
-        generation: 1,
-        translation,
-        fib: Arc::new(Fib::default()),
-    });
+    let mut publisher =
+        Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
     let kernel = Kernel::new(twins.clone(), rings)?;
     let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
-    tracing::info!(
-        ports = ports.len(),
-        workers = workers.cells.len(),
-        eams = config.eams.len(),
-        "started"
-    );
+    tracing::info!(ports = ports.len(), workers = workers.cells.len(), eams = config.eams.len(), "started");
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut first = true;
@@ -195,11 +179,7 @@ fn eal_config(config: &Config) -> EalConfig {
         },
         memory_mb: config.dpdk.memory_mb,
         control_cpus: Vec::new(),
-        devices: config
-            .ports
-            .iter()
-            .map(|port| port.device.argument().to_owned())
-            .collect(),
+        devices: config.ports.iter().map(|port| port.device.argument().to_owned()).collect(),
         telemetry: false,
         extra_args: config.dpdk.extra_args.clone(),
         log: log_dpdk,
@@ -223,13 +203,7 @@ fn mempool(eal: &Eal, config: &Config) -> Result<Mempool, AppError> {
     let queues = workers.saturating_mul(ports);
     let count = queues.saturating_mul(PER_QUEUE).saturating_add(workers.saturating_mul(2 * MEMPOOL_CACHE));
     let mtu = config.ports.iter().map(|port| port.mtu).max().unwrap_or(1500);
-    Ok(Mempool::create(
-        eal,
-        "borderline",
-        count,
-        MEMPOOL_CACHE,
-        dpdk::data_room_for_mtu(mtu),
-    )?)
+    Ok(Mempool::create(eal, "borderline", count, MEMPOOL_CACHE, dpdk::data_room_for_mtu(mtu))?)
 }
 
 type OpenPorts = (Vec<Port>, Vec<Vec<QueuePair>>);
@@ -246,11 +220,8 @@ fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts
             mempools: vec![mempool.clone()],
             fast_free: true,
         };
-        let (open, queues) =
-            Port::open(eal, port.device.argument(), &wanted).map_err(|error| AppError::Port {
-                port: port.name.clone(),
-                error,
-            })?;
+        let (open, queues) = Port::open(eal, port.device.argument(), &wanted)
+            .map_err(|error| AppError::Port { port: port.name.clone(), error })?;
         let info = open.info();
         tracing::info!(
             port = port.name,
@@ -272,10 +243,7 @@ async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>,
     for (number, (port, open)) in (0..).zip(config.ports.iter().zip(ports)) {
         let twin = Twin::create(&port.name, PortId(number), MacAddress(open.info().mac), port.mtu)
             .await
-            .map_err(|error| AppError::Twin {
-                port: port.name.clone(),
-                error,
-            })?;
+            .map_err(|error| AppError::Twin { port: port.name.clone(), error })?;
         twins.push(Arc::new(twin));
     }
     Ok(twins)
@@ -284,11 +252,7 @@ async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>,
 /// Both ends of each worker's rings.
 fn exception_rings(config: &Config) -> (Rings, Vec<(PuntSender, InjectReceiver)>) {
     let bell = Bell::new();
-    let mut rings = Rings {
-        punts: Vec::new(),
-        injects: Vec::new(),
-        bell,
-    };
+    let mut rings = Rings { punts: Vec::new(), injects: Vec::new(), bell };
     let mut worker_ends = Vec::new();
     for _ in &config.dpdk.workers {
         let (punt, punted) = punt_ring(RING_BYTES, rings.bell.doorbell());
@@ -317,11 +281,7 @@ impl Workers {
         rings: Vec<(PuntSender, InjectReceiver)>,
         publisher: &Publisher,
     ) -> Result<Self, AppError> {
-        let mut workers = Self {
-            threads: Vec::new(),
-            cells: Vec::new(),
-            stop: Arc::default(),
-        };
+        let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop: Arc::default() };
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
         for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
@@ -336,10 +296,7 @@ impl Workers {
                 inject,
                 cells: Arc::clone(&cells),
                 stop: Arc::clone(&workers.stop),
-                clock: Clock {
-                    now: dpdk::tsc,
-                    hertz: dpdk::tsc_hz(),
-                },
+                clock: Clock { now: dpdk::tsc, hertz: dpdk::tsc_hz() },
                 poll: match config.dpdk.poll {
                     config::Poll::Adaptive => Poll::Adaptive,
                     config::Poll::Busy => Poll::Busy,
@@ -391,10 +348,7 @@ fn spawn(cpu: u16, eal: Eal, worker: DpdkWorker) -> Result<JoinHandle<()>, AppEr
                 }
             }
         })
-        .map_err(|error| AppError::System {
-            what: "threads",
-            error,
-        })?;
+        .map_err(|error| AppError::System { what: "threads", error })?;
     match is_ready.recv() {
         Ok(Ok(())) | Err(_) => Ok(thread),
         Ok(Err(error)) => Err(AppError::Worker { cpu, error }),
@@ -408,13 +362,7 @@ struct Links<'a> {
 
 impl<'a> Links<'a> {
     fn new(ports: &'a [Port], twins: &'a [Arc<Twin>]) -> Self {
-        Self {
-            pairs: ports
-                .iter()
-                .zip(twins)
-                .map(|(port, twin)| (port, &**twin, true))
-                .collect(),
-        }
+        Self { pairs: ports.iter().zip(twins).map(|(port, twin)| (port, &**twin, true)).collect() }
     }
 
     fn follow(&mut self) {

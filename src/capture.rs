@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter, RawPcapPacket};
-use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+};
 use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, PcapError, TsResolution};
 
@@ -95,10 +97,7 @@ pub(crate) struct Captured {
 
 /// Reads all packets of a pcap or pcapng file.
 pub(crate) fn read(path: &Path) -> Result<Vec<Captured>, CaptureError> {
-    let io = |error| CaptureError::Io {
-        path: path.to_owned(),
-        error,
-    };
+    let io = |error| CaptureError::Io { path: path.to_owned(), error };
     let mut file = BufReader::new(File::open(path).map_err(io)?);
     let mut magic = [0; 4];
     let is_pcapng = match file.read_exact(&mut magic) {
@@ -106,20 +105,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Captured>, CaptureError> {
         Err(_) => false,
     };
     file.rewind().map_err(io)?;
-    if is_pcapng {
-        read_pcapng(path, file)
-    } else {
-        read_pcap(path, file)
-    }
+    if is_pcapng { read_pcapng(path, file) } else { read_pcap(path, file) }
 }
 
 fn read_pcap(path: &Path, file: impl Read) -> Result<Vec<Captured>, CaptureError> {
     let mut reader = PcapReader::new(file).map_err(|error| no_start(path, error))?;
-    let PcapHeader {
-        datalink,
-        ts_resolution,
-        ..
-    } = reader.header();
+    let PcapHeader { datalink, ts_resolution, .. } = reader.header();
     let link = link_layer(path, datalink)?;
     let mut packets = Vec::new();
     // Raw: the checked form refuses packets longer than the snapshot length, and thereby every packet that was cut.
@@ -157,9 +148,8 @@ fn read_pcapng(path: &Path, file: impl Read) -> Result<Vec<Captured>, CaptureErr
                 interfaces.push((interface.linktype, units_per_second(&interface)));
             }
             Block::EnhancedPacket(packet) => {
-                let interface = usize::try_from(packet.interface_id)
-                    .ok()
-                    .and_then(|id| interfaces.get(id).copied());
+                let interface =
+                    usize::try_from(packet.interface_id).ok().and_then(|id| interfaces.get(id).copied());
                 let (link, units) = interface.unwrap_or((DataLink::NULL, MICROSECONDS));
                 let link = link_layer(path, link)?;
                 packets.push(captured(
@@ -240,10 +230,7 @@ fn link_layer(path: &Path, link: DataLink) -> Result<LinkLayer, CaptureError> {
     match link {
         DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 => Ok(LinkLayer::Raw),
         DataLink::ETHERNET => Ok(LinkLayer::Ethernet),
-        link => Err(CaptureError::LinkType {
-            path: path.to_owned(),
-            link,
-        }),
+        link => Err(CaptureError::LinkType { path: path.to_owned(), link }),
     }
 }
 
@@ -259,18 +246,9 @@ fn captured(
     // A simple packet block does not tell its data from the padding behind.
     let data = &data[..data.len().min(original)];
     if data.len() < original {
-        return Err(CaptureError::Cut {
-            path: path.to_owned(),
-            packet,
-            captured: data.len(),
-            original,
-        });
+        return Err(CaptureError::Cut { path: path.to_owned(), packet, captured: data.len(), original });
     }
-    Ok(Captured {
-        timestamp,
-        link,
-        bytes: data.to_vec(),
-    })
+    Ok(Captured { timestamp, link, bytes: data.to_vec() })
 }
 
 /// Writes raw IP packets.
@@ -283,21 +261,11 @@ pub(crate) struct Writer {
 impl Writer {
     /// Creates (or overwrites) the file.
     pub(crate) fn create(path: &Path) -> Result<Self, CaptureError> {
-        let file = File::create(path).map_err(|error| CaptureError::Io {
-            path: path.to_owned(),
-            error,
-        })?;
-        let header = PcapHeader {
-            datalink: DataLink::RAW,
-            ..PcapHeader::default()
-        };
+        let file = File::create(path).map_err(|error| CaptureError::Io { path: path.to_owned(), error })?;
+        let header = PcapHeader { datalink: DataLink::RAW, ..PcapHeader::default() };
         let pcap = PcapWriter::with_header(BufWriter::new(file), header)
             .map_err(|error| not_written(path, error))?;
-        Ok(Self {
-            path: path.to_owned(),
-            pcap,
-            written: 0,
-        })
+        Ok(Self { path: path.to_owned(), pcap, written: 0 })
     }
 
     /// Appends a packet; returns its index.
@@ -326,8 +294,5 @@ fn not_written(path: &Path, error: PcapError) -> CaptureError {
         PcapError::IoError(error) => error,
         error => std::io::Error::other(error),
     };
-    CaptureError::Io {
-        path: path.to_owned(),
-        error,
-    }
+    CaptureError::Io { path: path.to_owned(), error }
 }

@@ -51,17 +51,12 @@ fn exception_path(kernel: &KernelCounters) -> Value {
         ("netlink_dumps", kernel.netlink_dumps),
         ("netlink_unreadable", kernel.netlink_unreadable),
     ];
-    let to_twin = PuntReason::ALL
-        .iter()
-        .map(|reason| (reason.name(), kernel.to_twin[reason.index()]));
+    let to_twin = PuntReason::ALL.iter().map(|reason| (reason.name(), kernel.to_twin[reason.index()]));
     let mut all = nonzero(numbers.into_iter());
     all.insert("to_twin".to_owned(), Value::Object(nonzero(to_twin)));
     Value::Object(all)
 }
 
 fn nonzero<'a>(numbers: impl Iterator<Item = (&'a str, u64)>) -> Map<String, Value> {
-    numbers
-        .filter(|(_, number)| *number > 0)
-        .map(|(name, number)| (name.to_owned(), number.into()))
-        .collect()
+    numbers.filter(|(_, number)| *number > 0).map(|(name, number)| (name.to_owned(), number.into())).collect()
 }

@@ -72,16 +72,9 @@ fn translate(args: &TranslateArgs, config: &TranslateConfig) -> Result<(), Trans
             Ok(packet) => names(offline.run(packet, &mut out)),
             Err((verdict, reason)) => (verdict, Some(reason)),
         };
-        let written: Result<Vec<usize>, _> = out
-            .drain(..)
-            .map(|packet| writer.write(captured.timestamp, &packet))
-            .collect();
-        report.line(&Line {
-            packet: index,
-            verdict,
-            reason,
-            out: written?,
-        })?;
+        let written: Result<Vec<usize>, _> =
+            out.drain(..).map(|packet| writer.write(captured.timestamp, &packet)).collect();
+        report.line(&Line { packet: index, verdict, reason, out: written? })?;
     }
     writer.finish()?;
     report.finish()
@@ -138,17 +131,13 @@ impl Report {
         serde_json::to_writer(&mut *file, line)
             .map_err(std::io::Error::from)
             .and_then(|()| file.write_all(b"\n"))
-            .map_err(|error| TranslateError::Report {
-                path: path.clone(),
-                error,
-            })
+            .map_err(|error| TranslateError::Report { path: path.clone(), error })
     }
 
     fn finish(self) -> Result<(), TranslateError> {
         let Some((path, mut file)) = self.0 else {
             return Ok(());
         };
-        file.flush()
-            .map_err(|error| TranslateError::Report { path, error })
+        file.flush().map_err(|error| TranslateError::Report { path, error })
     }
 }

@@ -144,10 +144,7 @@ impl Kernel {
                 Ok(length) => self.with(|exchange| exchange.inject(twin.port(), &buffer[..length])),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    return Err(KernelError::TwinRead {
-                        name: twin.name().to_owned(),
-                        source,
-                    });
+                    return Err(KernelError::TwinRead { name: twin.name().to_owned(), source });
                 }
             }
         }
@@ -181,11 +178,7 @@ impl Kernel {
 
     fn punted(&self, punted: &Punted<'_>, now: Instant) {
         match *punted {
-            Punted::Unresolved {
-                interface,
-                next_hop,
-                packet,
-            } => {
+            Punted::Unresolved { interface, next_hop, packet } => {
                 self.with(|exchange| exchange.unresolved(interface, next_hop, packet, now));
             }
             Punted::Frame { port, reason, bytes } => self.to_twin(port, reason, bytes),
@@ -194,11 +187,7 @@ impl Kernel {
     }
 
     fn to_twin(&self, port: PortId, reason: PuntReason, frame: &[u8]) {
-        let sent = self
-            .twins
-            .iter()
-            .find(|twin| twin.port() == port)
-            .map(|twin| twin.send(frame));
+        let sent = self.twins.iter().find(|twin| twin.port() == port).map(|twin| twin.send(frame));
         self.with(|exchange| match sent {
             Some(Ok(())) => exchange.counters.to_twin[reason.index()] += 1,
             Some(Err(_)) => exchange.counters.twin_refused += 1,

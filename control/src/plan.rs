@@ -32,18 +32,9 @@ pub fn translation(
     config: &config::Translation,
     eams: &[config::Eam],
 ) -> Result<table::Translation, PlanError> {
-    let rows: Vec<Eam> = eams
-        .iter()
-        .map(|eam| Eam {
-            ipv4: eam.ipv4,
-            ipv6: eam.ipv6,
-        })
-        .collect();
-    let prefixes: Result<Vec<_>, _> = config
-        .prefixes
-        .iter()
-        .map(|prefix| TranslationPrefix::new(*prefix))
-        .collect();
+    let rows: Vec<Eam> = eams.iter().map(|eam| Eam { ipv4: eam.ipv4, ipv6: eam.ipv6 }).collect();
+    let prefixes: Result<Vec<_>, _> =
+        config.prefixes.iter().map(|prefix| TranslationPrefix::new(*prefix)).collect();
     let choice = match config.icmp_source_choice {
         config::IcmpSourceChoice::Hash => Choice::Hash,
         config::IcmpSourceChoice::Random => Choice::Random,

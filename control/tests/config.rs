@@ -32,13 +32,8 @@ fn parse(text: &str) -> (Config, Vec<String>) {
 }
 
 fn warnings(lines: &str) -> Vec<String> {
-    let (_, warnings) = parse(&format!(
-        "{MINIMAL}icmp_source_pool = [\"198.51.100.1\"]\n{lines}"
-    ));
-    warnings
-        .into_iter()
-        .filter(|warning| !warning.contains("nothing is translated"))
-        .collect()
+    let (_, warnings) = parse(&format!("{MINIMAL}icmp_source_pool = [\"198.51.100.1\"]\n{lines}"));
+    warnings.into_iter().filter(|warning| !warning.contains("nothing is translated")).collect()
 }
 
 #[test]
@@ -145,10 +140,7 @@ fn every_choice_and_every_value_is_taken() {
     assert_eq!(translation.role, Role::EdgeRelay);
     assert_eq!(translation.prefix(), "2001:db8:46::/96".parse().unwrap());
     assert_eq!(translation.service_pools[0], "198.51.100.0/24".parse().unwrap());
-    assert_eq!(
-        translation.er_addresses[0],
-        "2001:db8:12:34::4/128".parse().unwrap()
-    );
+    assert_eq!(translation.er_addresses[0], "2001:db8:12:34::4/128".parse().unwrap());
     assert_eq!(translation.hairpin, Hairpin::Off);
     assert_eq!(translation.lowest_ipv6_mtu, 1520);
     assert_eq!(translation.udp_zero_checksum, UdpZeroChecksum::Forward);
@@ -156,25 +148,16 @@ fn every_choice_and_every_value_is_taken() {
         (translation.traffic_class, translation.type_of_service),
         (CopyOr::Octet(0), CopyOr::Octet(255))
     );
-    assert_eq!(
-        (translation.icmp_errors, translation.icmp_error_rate),
-        (IcmpErrors::Send, 1_000_000)
-    );
+    assert_eq!((translation.icmp_errors, translation.icmp_error_rate), (IcmpErrors::Send, 1_000_000));
     assert!(translation.is_icmp_source("203.0.113.3".parse().unwrap()));
     assert!(!translation.is_icmp_source("203.0.113.4".parse().unwrap()));
     assert_eq!(translation.icmp_source_choice, IcmpSourceChoice::Random);
     assert!(translation.icmp_source_extension);
     assert!(!translation.wkp_strict && !translation.anti_spoof && !translation.guard_protocols);
     assert_eq!(translation.mtu_plateaus, [1500, 68]);
-    assert_eq!(
-        (translation.fragment_df, translation.eam_overlap),
-        (FragmentDf::Ignore, EamOverlap::Allow)
-    );
+    assert_eq!((translation.fragment_df, translation.eam_overlap), (FragmentDf::Ignore, EamOverlap::Allow));
     assert_eq!(config.eams[0].comment.as_deref(), Some("ftp"));
-    assert_eq!(
-        (config.eams[1].place.line, config.eams[1].comment.as_deref()),
-        (43, None)
-    );
+    assert_eq!((config.eams[1].place.line, config.eams[1].comment.as_deref()), (43, None));
 }
 
 #[test]
@@ -209,10 +192,7 @@ ipv6 = \"2001:db8::/96\"
 fn a_hundred_problems_are_shown_and_the_rest_counted() {
     let rows = "[[eam]]\nipv4 = \"192.0.2\"\nipv6 = \"2001:db8::1\"\n".repeat(150);
     let problems = Config::parse(Path::new("relay.toml"), &format!("{MINIMAL}{rows}")).expect_err("bad rows");
-    assert_eq!(
-        (problems.len(), problems.iter().count(), problems.more()),
-        (150, 100, 50)
-    );
+    assert_eq!((problems.len(), problems.iter().count(), problems.more()), (150, 100, 50));
     assert!(problems.to_string().ends_with("\nand 50 more\n"));
 }
 
@@ -222,19 +202,10 @@ fn translate_needs_no_dpdk_and_no_port() {
     let (config, _) = TranslateConfig::parse(Path::new("t.toml"), text).unwrap();
     assert_eq!(config.eams.len(), 1);
     let problems = Config::parse(Path::new("t.toml"), text).expect_err("the relay needs more");
-    assert_eq!(
-        problems
-            .iter()
-            .map(|problem| problem.key.as_str())
-            .collect::<Vec<_>>(),
-        ["dpdk", "port"]
-    );
+    assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), ["dpdk", "port"]);
     // What is given must still be right.
     let problems = TranslateConfig::parse(Path::new("t.toml"), &format!("[dpdk]\nworkers = []\n{text}"));
-    assert_eq!(
-        problems.expect_err("no workers").iter().next().unwrap().key,
-        "dpdk.workers"
-    );
+    assert_eq!(problems.expect_err("no workers").iter().next().unwrap().key, "dpdk.workers");
     let problems =
         TranslateConfig::parse(Path::new("t.toml"), &format!("{text}\n[control]")).expect_err("too early");
     assert!(problems.to_string().contains("not supported yet"), "{problems}");
@@ -249,10 +220,7 @@ fn eam_files_may_stand_in_the_translation_table_but_not_in_both_places() {
     let (config, _) = Config::parse(&path, &format!("{MINIMAL}{list}")).unwrap();
     assert_eq!(config.eams.len(), 1);
     let problems = Config::parse(&path, &format!("{list}\n{MINIMAL}{list}")).expect_err("given twice");
-    assert!(
-        problems.to_string().contains("eam_files: given twice"),
-        "{problems}"
-    );
+    assert!(problems.to_string().contains("eam_files: given twice"), "{problems}");
 }
 
 #[test]
@@ -312,26 +280,16 @@ fn what_is_probably_not_meant_is_a_warning() {
 
 #[test]
 fn icmp_sources_are_wanted_and_should_be_public() {
-    for pool in [
-        "10.1.2.3",
-        "172.16.0.0/24",
-        "192.168.0.1",
-        "100.64.0.0/24",
-        "0.0.0.0/0",
-    ] {
+    for pool in ["10.1.2.3", "172.16.0.0/24", "192.168.0.1", "100.64.0.0/24", "0.0.0.0/0"] {
         let (_, warnings) = parse(&format!("{MINIMAL}icmp_source_pool = [\"{pool}\"]"));
-        let private = warnings
-            .iter()
-            .filter(|warning| warning.contains("use a public one (RFC 6791 section 3.1)"));
+        let private =
+            warnings.iter().filter(|warning| warning.contains("use a public one (RFC 6791 section 3.1)"));
         assert_eq!(private.count(), 1, "{pool}: {warnings:#?}");
     }
     for lines in ["", "icmp_source_pool = []"] {
         let (_, warnings) = parse(&format!("{MINIMAL}{lines}"));
         let lost = "translation.icmp_source_pool: ICMPv6 errors from routers";
-        assert!(
-            warnings.iter().any(|warning| warning.contains(lost)),
-            "{warnings:#?}"
-        );
+        assert!(warnings.iter().any(|warning| warning.contains(lost)), "{warnings:#?}");
     }
 }
 
@@ -340,15 +298,9 @@ fn the_well_known_prefix_is_legal_and_warned_about() {
     let text = MINIMAL.replace("2001:db8:46::/96", "64:ff9b::/96");
     let (_, warnings) = parse(&format!("{text}translatable_pools = [\"203.0.113.0/24\"]"));
     assert!(
-        warnings
-            .iter()
-            .any(|warning| warning.contains("prefer a /96 of your own (RFC 7755 section 4.4)"))
+        warnings.iter().any(|warning| warning.contains("prefer a /96 of your own (RFC 7755 section 4.4)"))
     );
-    assert!(
-        warnings
-            .iter()
-            .any(|warning| warning.contains("IPv4-translatable addresses should not use"))
-    );
+    assert!(warnings.iter().any(|warning| warning.contains("IPv4-translatable addresses should not use")));
 }
 
 #[test]
@@ -376,10 +328,7 @@ fn the_tables_of_rfc_7757_load() {
             ("192.0.2.192/29", "2001:db8:eeee:8::/62"),
             ("192.0.2.224/31", "64:ff9b::/127"),
         ],
-        &[
-            ("0.0.0.0/0", "2001:db8:ff00::/40"),
-            ("198.51.100.64/32", "2001:db8::abcd/128"),
-        ],
+        &[("0.0.0.0/0", "2001:db8:ff00::/40"), ("198.51.100.64/32", "2001:db8::abcd/128")],
         &[("192.0.0.1/32", "2001:db8::464/128")],
     ];
     for rows in figures {
@@ -408,10 +357,7 @@ fn the_example_of_an_eam_file_is_good() {
     let text = format!("eam_files = [\"eams.csv\"]\n{MINIMAL}");
     let (config, _) = Config::parse(&shipped("x.toml"), &text).unwrap();
     assert_eq!(config.eams.len(), 4);
-    assert_eq!(
-        config.eams[2].comment.as_deref(),
-        Some("load balancer of tenant B, both sites")
-    );
+    assert_eq!(config.eams[2].comment.as_deref(), Some("load balancer of tenant B, both sites"));
 }
 
 #[test]
@@ -421,16 +367,9 @@ fn the_full_file_names_every_key_with_its_default() {
     let root = DeTable::parse(&text).unwrap();
     let values = values(root.get_ref());
     for key in KEYS {
-        let value = values
-            .get(key.path)
-            .unwrap_or_else(|| panic!("{} is missing from full.toml", key.path));
+        let value = values.get(key.path).unwrap_or_else(|| panic!("{} is missing from full.toml", key.path));
         if let Some(default) = key.default {
-            assert_eq!(
-                value,
-                &text_of(DeValue::parse(default).unwrap().get_ref()),
-                "{}",
-                key.path
-            );
+            assert_eq!(value, &text_of(DeValue::parse(default).unwrap().get_ref()), "{}", key.path);
         }
     }
     assert_eq!(values.len(), KEYS.len());
@@ -441,15 +380,10 @@ fn the_full_file_names_every_key_with_its_default() {
 fn the_full_file_explains_every_key() {
     let text = fs::read_to_string(shipped("full.toml")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    for (index, line) in lines
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| line.contains(" = ") && !line.starts_with('#'))
+    for (index, line) in
+        lines.iter().enumerate().filter(|(_, line)| line.contains(" = ") && !line.starts_with('#'))
     {
-        assert!(
-            index >= 2 && lines[index - 2..index].iter().all(|line| line.starts_with('#')),
-            "{line}"
-        );
+        assert!(index >= 2 && lines[index - 2..index].iter().all(|line| line.starts_with('#')), "{line}");
     }
 }
 
@@ -458,31 +392,19 @@ fn the_full_file_explains_every_key() {
 fn documented_defaults_are_the_defaults() {
     let mut tables: BTreeMap<&str, String> = BTreeMap::new();
     for key in KEYS {
-        let line = key
-            .default
-            .map(|default| format!("{} = {default}\n", key.name))
-            .unwrap_or_default();
+        let line = key.default.map(|default| format!("{} = {default}\n", key.name)).unwrap_or_default();
         tables.entry(key.table).or_default().push_str(&line);
     }
     let text = MINIMAL
         .replace("[dpdk]\n", &format!("{}[dpdk]\n{}", tables[""], tables["dpdk"]))
         .replace("[[port]]\n", &format!("[[port]]\n{}", tables["port"]))
-        .replace(
-            "[translation]\n",
-            &format!("[translation]\n{}", tables["translation"]),
-        );
+        .replace("[translation]\n", &format!("[translation]\n{}", tables["translation"]));
     let (given, _) = parse(&text);
     let (left_out, _) = parse(MINIMAL);
     assert_eq!(given.translation, left_out.translation);
     assert_eq!(given.ports, left_out.ports);
-    assert_eq!(
-        (given.dpdk.memory, given.dpdk.memory_mb),
-        (left_out.dpdk.memory, left_out.dpdk.memory_mb)
-    );
-    assert_eq!(
-        (given.dpdk.poll, given.dpdk.extra_args),
-        (left_out.dpdk.poll, left_out.dpdk.extra_args)
-    );
+    assert_eq!((given.dpdk.memory, given.dpdk.memory_mb), (left_out.dpdk.memory, left_out.dpdk.memory_mb));
+    assert_eq!((given.dpdk.poll, given.dpdk.extra_args), (left_out.dpdk.poll, left_out.dpdk.extra_args));
 }
 
 /// A key that is known but never read would be ignored silently: a date is wrong for every one of them.
@@ -494,15 +416,11 @@ fn every_known_key_is_read() {
             "" => format!("{line}\n{MINIMAL}"),
             "eam" => format!("{MINIMAL}[[eam]]\n{line}"),
             "port" => format!("{MINIMAL}[[port]]\n{line}"),
-            table => format!(
-                "{}[{table}]\n{line}",
-                MINIMAL.replace(&format!("[{table}]"), "[[ignored]]")
-            ),
+            table => format!("{}[{table}]\n{line}", MINIMAL.replace(&format!("[{table}]"), "[[ignored]]")),
         };
         let problems = Config::parse(Path::new("relay.toml"), &text).expect_err("a date is no legal value");
-        let is_reported = problems
-            .iter()
-            .any(|problem| problem.key == key.path && problem.to_string().contains("a date"));
+        let is_reported =
+            problems.iter().any(|problem| problem.key == key.path && problem.to_string().contains("a date"));
         assert!(is_reported, "{}: {problems}", key.path);
     }
 }
@@ -551,19 +469,10 @@ fn check_reports_problems_or_a_summary() {
     let report = check(&path);
     assert!(!report.is_good() && report.summary.is_none() && report.machine.is_empty());
     let text = report.to_string();
-    assert!(
-        text.contains("relay.toml:9:1: translation.role = \"x\": not one of the choices"),
-        "{text}"
-    );
+    assert!(text.contains("relay.toml:9:1: translation.role = \"x\": not one of the choices"), "{text}");
     assert!(text.ends_with("relay.toml: 1 problem\n"), "{text}");
 
-    fs::write(
-        &path,
-        MINIMAL
-            .replace("[1]", "[0]")
-            .replace("2001:db8:46::/96", "64:ff9b::/96"),
-    )
-    .unwrap();
+    fs::write(&path, MINIMAL.replace("[1]", "[0]").replace("2001:db8:46::/96", "64:ff9b::/96")).unwrap();
     let report = check(&path);
     assert!(report.is_good());
     let text = report.to_string();
@@ -582,16 +491,10 @@ fn a_file_that_is_not_there_or_not_text_is_one_problem() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("relay.toml");
     assert!(
-        check(&path)
-            .to_string()
-            .contains("relay.toml: cannot be read (entity not found); check the path")
+        check(&path).to_string().contains("relay.toml: cannot be read (entity not found); check the path")
     );
     fs::write(&path, b"[dpdk]\n\xff\xfe").unwrap();
-    assert!(
-        check(&path)
-            .to_string()
-            .contains("relay.toml: not UTF-8 text; save the file as UTF-8")
-    );
+    assert!(check(&path).to_string().contains("relay.toml: not UTF-8 text; save the file as UTF-8"));
 }
 
 #[test]
@@ -617,17 +520,10 @@ fn the_table_hash_depends_on_the_mappings_alone() {
         let row = |(ipv4, ipv6, comment): &(&str, &str, &str)| {
             format!("[[eam]]\nipv4 = \"{ipv4}\"\nipv6 = \"{ipv6}\"\ncomment = \"{comment}\"\n")
         };
-        table_hash(
-            &parse(&format!("{MINIMAL}{}", rows.iter().map(row).collect::<String>()))
-                .0
-                .eams,
-        )
+        table_hash(&parse(&format!("{MINIMAL}{}", rows.iter().map(row).collect::<String>())).0.eams)
     };
     let [a, b, c] = rows;
-    assert_eq!(
-        hash(&[a, b, c]),
-        hash(&[c, ("192.0.2.2/32", "2001:DB8::2/128", "other"), a])
-    );
+    assert_eq!(hash(&[a, b, c]), hash(&[c, ("192.0.2.2/32", "2001:DB8::2/128", "other"), a]));
     assert_ne!(hash(&[a, b, c]), hash(&[a, b]));
     assert_ne!(hash(&[a, b]), hash(&[(a.0, b.1, ""), (b.0, a.1, "")]));
     // Relays of different versions compare this number.

@@ -17,18 +17,13 @@ fn load(name: &str, content: impl AsRef<[u8]>) -> Result<(Vec<Eam>, Vec<String>)
     let prefix = format!("{}/", directory.path().display());
     let text = |finding: &dyn ToString| finding.to_string().replace(&prefix, "");
     match TranslateConfig::load(&path) {
-        Ok((config, warnings)) => Ok((
-            config.eams,
-            warnings.iter().map(|warning| text(warning)).collect(),
-        )),
+        Ok((config, warnings)) => Ok((config.eams, warnings.iter().map(|warning| text(warning)).collect())),
         Err(problems) => Err(problems.iter().map(|problem| text(problem)).collect()),
     }
 }
 
 fn pairs(eams: &[Eam]) -> Vec<(u32, String)> {
-    eams.iter()
-        .map(|eam| (eam.place.line, format!("{} {}", eam.ipv4, eam.ipv6)))
-        .collect()
+    eams.iter().map(|eam| (eam.place.line, format!("{} {}", eam.ipv4, eam.ipv6))).collect()
 }
 
 fn pair(line: u32, text: &str) -> (u32, String) {
@@ -99,10 +94,7 @@ ipv4,ipv6
     let problems = load("eams.csv", content).expect_err("bad rows");
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
     for (problem, expected) in problems.iter().zip(expected) {
-        assert!(
-            problem.starts_with(expected),
-            "{expected:?} does not begin {problem}"
-        );
+        assert!(problem.starts_with(expected), "{expected:?} does not begin {problem}");
     }
 }
 
@@ -120,51 +112,21 @@ fn a_jool_file_gives_its_eamt_and_says_what_it_leaves_behind() {
     );
     assert_eq!(eams[1].comment.as_deref(), Some("load balancer"));
     let expected = [
-        (
-            6,
-            "manually-enabled: not taken from a Jool file; nothing here corresponds to it",
-        ),
+        (6, "manually-enabled: not taken from a Jool file; nothing here corresponds to it"),
         (7, "pool6: not taken from a Jool file; set translation.prefixes"),
-        (
-            8,
-            "lowest-ipv6-mtu: not taken from a Jool file; set translation.lowest_ipv6_mtu",
-        ),
-        (
-            9,
-            "zeroize-traffic-class: not taken from a Jool file; set translation.traffic_class = 0",
-        ),
-        (
-            10,
-            "override-tos: not taken from a Jool file; set translation.type_of_service",
-        ),
-        (
-            11,
-            "tos: not taken from a Jool file; set translation.type_of_service",
-        ),
-        (
-            12,
-            "mtu-plateaus: not taken from a Jool file; set translation.mtu_plateaus",
-        ),
+        (8, "lowest-ipv6-mtu: not taken from a Jool file; set translation.lowest_ipv6_mtu"),
+        (9, "zeroize-traffic-class: not taken from a Jool file; set translation.traffic_class = 0"),
+        (10, "override-tos: not taken from a Jool file; set translation.type_of_service"),
+        (11, "tos: not taken from a Jool file; set translation.type_of_service"),
+        (12, "mtu-plateaus: not taken from a Jool file; set translation.mtu_plateaus"),
         (
             13,
             "amend-udp-checksum-zero: not taken from a Jool file; set translation.udp_zero_checksum = \"compute\"",
         ),
-        (
-            14,
-            "eam-hairpin-mode: not taken from a Jool file; set translation.hairpin",
-        ),
-        (
-            15,
-            "randomize-rfc6791-addresses: not taken from a Jool file; set translation.icmp_source_choice",
-        ),
-        (
-            17,
-            "rfc6791v4-prefix: not taken from a Jool file; set translation.icmp_source_pool",
-        ),
-        (
-            37,
-            "denylist4: not taken from a Jool file; set translation.denylist",
-        ),
+        (14, "eam-hairpin-mode: not taken from a Jool file; set translation.hairpin"),
+        (15, "randomize-rfc6791-addresses: not taken from a Jool file; set translation.icmp_source_choice"),
+        (17, "rfc6791v4-prefix: not taken from a Jool file; set translation.icmp_source_pool"),
+        (37, "denylist4: not taken from a Jool file; set translation.denylist"),
     ];
     assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
     for (warning, (line, text)) in warnings.iter().zip(expected) {
@@ -198,10 +160,7 @@ fn bad_rows_of_a_jool_file_are_reported_one_by_one() {
     ];
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
     for (problem, expected) in problems.iter().zip(expected) {
-        assert!(
-            problem.starts_with(expected),
-            "{expected:?} does not begin {problem}"
-        );
+        assert!(problem.starts_with(expected), "{expected:?} does not begin {problem}");
     }
 }
 
@@ -209,22 +168,10 @@ fn bad_rows_of_a_jool_file_are_reported_one_by_one() {
 fn broken_json_is_one_problem_with_its_place() {
     let cases = [
         ("{\n  \"eamt\": [\n", "jool.json:3:", "EOF while parsing"),
-        (
-            "{\n  \"eamt\": [ { \"ipv4 prefix\" \"x\" } ]\n}",
-            "jool.json:2:",
-            "expected `:`",
-        ),
-        (
-            "{ \"eamt\": {} }",
-            "jool.json:1:11: ",
-            "invalid type: map, expected a sequence",
-        ),
+        ("{\n  \"eamt\": [ { \"ipv4 prefix\" \"x\" } ]\n}", "jool.json:2:", "expected `:`"),
+        ("{ \"eamt\": {} }", "jool.json:1:11: ", "invalid type: map, expected a sequence"),
         ("{ \"eamt\": [] } x", "jool.json:1:16: ", "trailing characters"),
-        (
-            "{ \"global\": {} }",
-            "jool.json: ",
-            "no `eamt` in this Jool configuration",
-        ),
+        ("{ \"global\": {} }", "jool.json: ", "no `eamt` in this Jool configuration"),
     ];
     for (content, place, message) in cases {
         let problems = load("jool.json", content).expect_err("broken");
@@ -242,16 +189,10 @@ fn a_file_named_twice_or_missing_is_a_problem_of_the_list() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("relay.toml");
     fs::write(directory.path().join("a.csv"), "192.0.2.1,2001:db8::1\n").unwrap();
-    fs::write(
-        &path,
-        format!("eam_files = [\"a.csv\", \"a.csv\", \"b.csv\"]\n{TABLE}"),
-    )
-    .unwrap();
+    fs::write(&path, format!("eam_files = [\"a.csv\", \"a.csv\", \"b.csv\"]\n{TABLE}")).unwrap();
     let problems = TranslateConfig::load(&path).expect_err("wrong list");
-    let keys: Vec<(u32, u32)> = problems
-        .iter()
-        .map(|problem| (problem.place.line, problem.place.column))
-        .collect();
+    let keys: Vec<(u32, u32)> =
+        problems.iter().map(|problem| (problem.place.line, problem.place.column)).collect();
     assert_eq!(keys, [(1, 23), (1, 32)], "{problems}");
 }
 

@@ -18,112 +18,58 @@ struct Case {
 
 /// Lines at the top of an otherwise good file.
 fn top(lines: &str, key: &'static str, wrong: &'static str, remedy: &'static str) -> Case {
-    Case {
-        text: format!("{lines}\n{DPDK}{PORT}{TRANSLATION}"),
-        key,
-        wrong,
-        remedy,
-    }
+    Case { text: format!("{lines}\n{DPDK}{PORT}{TRANSLATION}"), key, wrong, remedy }
 }
 
 /// Lines in `[dpdk]`.
 fn dpdk(lines: &str, key: &'static str, wrong: &'static str, remedy: &'static str) -> Case {
-    Case {
-        text: format!("[dpdk]\n{lines}\n{PORT}{TRANSLATION}"),
-        key,
-        wrong,
-        remedy,
-    }
+    Case { text: format!("[dpdk]\n{lines}\n{PORT}{TRANSLATION}"), key, wrong, remedy }
 }
 
 /// Lines in `[dpdk]` beside `workers`.
 fn dpdk_with_workers(lines: &str, key: &'static str, wrong: &'static str, remedy: &'static str) -> Case {
-    Case {
-        text: format!("{DPDK}{lines}\n{PORT}{TRANSLATION}"),
-        key,
-        wrong,
-        remedy,
-    }
+    Case { text: format!("{DPDK}{lines}\n{PORT}{TRANSLATION}"), key, wrong, remedy }
 }
 
 /// Lines in a second `[[port]]`.
 fn port(lines: &str, key: &'static str, wrong: &'static str, remedy: &'static str) -> Case {
-    Case {
-        text: format!("{DPDK}{PORT}[[port]]\n{lines}\n{TRANSLATION}"),
-        key,
-        wrong,
-        remedy,
-    }
+    Case { text: format!("{DPDK}{PORT}[[port]]\n{lines}\n{TRANSLATION}"), key, wrong, remedy }
 }
 
 /// Lines in `[translation]`.
 fn translation(lines: &str, key: &'static str, wrong: &'static str, remedy: &'static str) -> Case {
-    Case {
-        text: format!("{DPDK}{PORT}[translation]\n{lines}\n"),
-        key,
-        wrong,
-        remedy,
-    }
+    Case { text: format!("{DPDK}{PORT}[translation]\n{lines}\n"), key, wrong, remedy }
 }
 
 /// Lines in `[translation]` beside `prefixes`.
 fn with_prefix(lines: &str, key: &'static str, wrong: &'static str, remedy: &'static str) -> Case {
-    Case {
-        text: format!("{DPDK}{PORT}{TRANSLATION}{lines}\n"),
-        key,
-        wrong,
-        remedy,
-    }
+    Case { text: format!("{DPDK}{PORT}{TRANSLATION}{lines}\n"), key, wrong, remedy }
 }
 
 /// `translation.prefixes` of that value.
 fn prefixes(value: &str, wrong: &'static str, remedy: &'static str) -> Case {
-    translation(
-        &format!("prefixes = {value} # HERE"),
-        "translation.prefixes",
-        wrong,
-        remedy,
-    )
+    translation(&format!("prefixes = {value} # HERE"), "translation.prefixes", wrong, remedy)
 }
 
 /// One `[[eam]]`.
 fn eam(lines: &str, key: &'static str, wrong: &'static str, remedy: &'static str) -> Case {
-    Case {
-        text: format!("{DPDK}{PORT}{TRANSLATION}[[eam]]\n{lines}\n"),
-        key,
-        wrong,
-        remedy,
-    }
+    Case { text: format!("{DPDK}{PORT}{TRANSLATION}[[eam]]\n{lines}\n"), key, wrong, remedy }
 }
 
 fn eam_pair(ipv4: &str, ipv6: &str, key: &'static str, wrong: &'static str, remedy: &'static str) -> Case {
     // On one line, so that the mark fits both keys.
     let text =
         format!("eam = [{{ ipv4 = \"{ipv4}\", ipv6 = \"{ipv6}\" }}] # HERE\n{DPDK}{PORT}{TRANSLATION}");
-    Case {
-        text,
-        key,
-        wrong,
-        remedy,
-    }
+    Case { text, key, wrong, remedy }
 }
 
 fn check(cases: &[Case]) {
-    for Case {
-        text,
-        key,
-        wrong,
-        remedy,
-    } in cases
-    {
+    for Case { text, key, wrong, remedy } in cases {
         let problems = Config::parse(Path::new("relay.toml"), text).expect_err(text);
         let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(list.len(), 1, "one problem expected: {list:#?}\n{text}");
         let problem = problems.iter().next().expect("counted above");
-        let line = text
-            .lines()
-            .position(|line| line.contains("# HERE"))
-            .map_or(0, |index| index + 1);
+        let line = text.lines().position(|line| line.contains("# HERE")).map_or(0, |index| index + 1);
         assert_eq!(problem.place.line as usize, line, "{}\n{text}", list[0]);
         assert_eq!(problem.key, *key, "{}\n{text}", list[0]);
         assert!(list[0].starts_with("relay.toml"), "{}", list[0]);
@@ -140,36 +86,11 @@ fn files_tables_and_keys() {
         top("[dpdk # HERE", "", "not TOML", "correct this line"),
         top("colour = 1 # HERE", "colour", "unknown key", "remove it"),
         top("worker = [1] # HERE", "worker", "unknown key", "remove it"),
-        top(
-            "lowest_ipv6_mtu = 1280 # HERE",
-            "lowest_ipv6_mtu",
-            "unknown key",
-            "move it to [translation]",
-        ),
-        top(
-            "eam_file = [] # HERE",
-            "eam_file",
-            "unknown key",
-            "did you mean `eam_files`?",
-        ),
-        top(
-            "eam_files = 1 # HERE",
-            "eam_files",
-            "a whole number where a list is expected",
-            "eam_files = [",
-        ),
-        top(
-            "eam_files = [1] # HERE",
-            "eam_files",
-            "a text in quotes is expected",
-            "eam_files = [",
-        ),
-        top(
-            "eam_files = [\"\"] # HERE",
-            "eam_files",
-            "empty text",
-            "remove it",
-        ),
+        top("lowest_ipv6_mtu = 1280 # HERE", "lowest_ipv6_mtu", "unknown key", "move it to [translation]"),
+        top("eam_file = [] # HERE", "eam_file", "unknown key", "did you mean `eam_files`?"),
+        top("eam_files = 1 # HERE", "eam_files", "a whole number where a list is expected", "eam_files = ["),
+        top("eam_files = [1] # HERE", "eam_files", "a text in quotes is expected", "eam_files = ["),
+        top("eam_files = [\"\"] # HERE", "eam_files", "empty text", "remove it"),
         top(
             "eam_files = [\"/nowhere/x.csv\"] # HERE",
             "eam_files",
@@ -182,18 +103,8 @@ fn files_tables_and_keys() {
             "unknown table",
             "did you mean `[translation]`?",
         ),
-        with_prefix(
-            "[ports] # HERE\nname = \"v6\"",
-            "ports",
-            "unknown table",
-            "did you mean `[[port]]`?",
-        ),
-        with_prefix(
-            "[logging] # HERE\nlevel = 1",
-            "logging",
-            "unknown table",
-            "remove it",
-        ),
+        with_prefix("[ports] # HERE\nname = \"v6\"", "ports", "unknown table", "did you mean `[[port]]`?"),
+        with_prefix("[logging] # HERE\nlevel = 1", "logging", "unknown table", "remove it"),
         with_prefix(
             "[control] # HERE\nsocket = \"/run/x\"",
             "control",
@@ -206,24 +117,14 @@ fn files_tables_and_keys() {
             "not supported yet",
             "remove the table",
         ),
-        with_prefix(
-            "role = \"br\"\nrole = \"br\" # HERE",
-            "role",
-            "given twice",
-            "keep one",
-        ),
+        with_prefix("role = \"br\"\nrole = \"br\" # HERE", "role", "given twice", "keep one"),
         Case {
             text: format!("{DPDK}{PORT}"),
             key: "translation",
             wrong: "missing",
             remedy: "add a [translation]",
         },
-        Case {
-            text: format!("{PORT}{TRANSLATION}"),
-            key: "dpdk",
-            wrong: "missing",
-            remedy: "add a [dpdk]",
-        },
+        Case { text: format!("{PORT}{TRANSLATION}"), key: "dpdk", wrong: "missing", remedy: "add a [dpdk]" },
         Case {
             text: format!("{DPDK}{TRANSLATION}"),
             key: "port",
@@ -273,30 +174,10 @@ fn dpdk_table() {
             "a whole number is expected",
             "workers = [1, 2]",
         ),
-        dpdk(
-            "workers = [1, 1] # HERE",
-            "dpdk.workers",
-            "listed twice",
-            "remove one",
-        ),
-        dpdk(
-            "workers = [1, 1024] # HERE",
-            "dpdk.workers",
-            "out of range",
-            "0 to 1023",
-        ),
-        dpdk(
-            "workers = [-1] # HERE",
-            "dpdk.workers",
-            "= -1: out of range",
-            "0 to 1023",
-        ),
-        dpdk(
-            "workers = [1.5] # HERE",
-            "dpdk.workers",
-            "a number with a fraction",
-            "workers = [1, 2]",
-        ),
+        dpdk("workers = [1, 1] # HERE", "dpdk.workers", "listed twice", "remove one"),
+        dpdk("workers = [1, 1024] # HERE", "dpdk.workers", "out of range", "0 to 1023"),
+        dpdk("workers = [-1] # HERE", "dpdk.workers", "= -1: out of range", "0 to 1023"),
+        dpdk("workers = [1.5] # HERE", "dpdk.workers", "a number with a fraction", "workers = [1, 2]"),
         dpdk(
             &format!("workers = {:?} # HERE", (0..128).collect::<Vec<u16>>()),
             "dpdk.workers",
@@ -321,30 +202,15 @@ fn dpdk_table() {
             "true or false where a text",
             "memory = \"hugepages\"",
         ),
-        dpdk_with_workers(
-            "memory_mb = 63 # HERE",
-            "dpdk.memory_mb",
-            "= 63: out of range",
-            "64 to 1048576",
-        ),
-        dpdk_with_workers(
-            "memory_mb = 1_048_577 # HERE",
-            "dpdk.memory_mb",
-            "out of range",
-            "64 to 1048576",
-        ),
+        dpdk_with_workers("memory_mb = 63 # HERE", "dpdk.memory_mb", "= 63: out of range", "64 to 1048576"),
+        dpdk_with_workers("memory_mb = 1_048_577 # HERE", "dpdk.memory_mb", "out of range", "64 to 1048576"),
         dpdk_with_workers(
             "memory_mb = 99999999999999999999 # HERE",
             "dpdk.memory_mb",
             "out of range",
             "64 to",
         ),
-        dpdk_with_workers(
-            "poll = \"sleep\" # HERE",
-            "dpdk.poll",
-            "not one",
-            "\"adaptive\" or \"busy\"",
-        ),
+        dpdk_with_workers("poll = \"sleep\" # HERE", "dpdk.poll", "not one", "\"adaptive\" or \"busy\""),
         dpdk_with_workers(
             "extra_args = [\"--vdev=net_null1\"] # HERE",
             "dpdk.extra_args",
@@ -399,12 +265,7 @@ fn dpdk_table() {
             "control character",
             "remove it",
         ),
-        dpdk_with_workers(
-            "mtu = 1500 # HERE",
-            "dpdk.mtu",
-            "unknown key",
-            "move it to [[port]]",
-        ),
+        dpdk_with_workers("mtu = 1500 # HERE", "dpdk.mtu", "unknown key", "move it to [[port]]"),
         dpdk_with_workers(
             "memory-mb = 512 # HERE",
             "dpdk.memory-mb",
@@ -433,55 +294,15 @@ fn port_table() {
             wrong: "missing",
             remedy: "add `device = ",
         },
-        port(
-            &name("\"v4\""),
-            "port.name",
-            "the port at line 4 has this name",
-            "names must differ",
-        ),
-        port(
-            &name("\"thirteenchars\""),
-            "port.name",
-            "13 characters",
-            "use 12 or fewer",
-        ),
-        port(
-            &name("\"a/b\""),
-            "port.name",
-            "'/' cannot be part",
-            "use letters, digits",
-        ),
-        port(
-            &name("\"a b\""),
-            "port.name",
-            "' ' cannot be part",
-            "use letters, digits",
-        ),
-        port(
-            &name("\"p%d\""),
-            "port.name",
-            "'%' cannot be part",
-            "use letters, digits",
-        ),
-        port(
-            &name("\"é\""),
-            "port.name",
-            "'é' cannot be part",
-            "use letters, digits",
-        ),
+        port(&name("\"v4\""), "port.name", "the port at line 4 has this name", "names must differ"),
+        port(&name("\"thirteenchars\""), "port.name", "13 characters", "use 12 or fewer"),
+        port(&name("\"a/b\""), "port.name", "'/' cannot be part", "use letters, digits"),
+        port(&name("\"a b\""), "port.name", "' ' cannot be part", "use letters, digits"),
+        port(&name("\"p%d\""), "port.name", "'%' cannot be part", "use letters, digits"),
+        port(&name("\"é\""), "port.name", "'é' cannot be part", "use letters, digits"),
         port(&name("\"\""), "port.name", "empty text", "remove it"),
-        port(
-            &of_device("\"eth0\""),
-            "port.device",
-            "neither a PCI address nor",
-            "\"0000:3b:00.0\"",
-        ),
-        port(
-            &of_device("\"0000:3b:00.8\""),
-            "port.device",
-            "neither a PCI address nor",
-            "net_af_xdp0",
-        ),
+        port(&of_device("\"eth0\""), "port.device", "neither a PCI address nor", "\"0000:3b:00.0\""),
+        port(&of_device("\"0000:3b:00.8\""), "port.device", "neither a PCI address nor", "net_af_xdp0"),
         port(
             &of_device("\"net_null0,copy=1\""),
             "port.device",
@@ -500,42 +321,18 @@ fn port_table() {
             "= 1279: less than the IPv6 minimum",
             "use 1280 or more (RFC 8200",
         ),
-        port(
-            &named("mtu = 9001 # HERE"),
-            "port.mtu",
-            "= 9001: more than",
-            "use 9000 or less",
-        ),
-        port(
-            &named("mtu = \"1500\" # HERE"),
-            "port.mtu",
-            "= \"1500\": a text",
-            "mtu = 1500",
-        ),
-        port(
-            &named("mut = 1500 # HERE"),
-            "port.mut",
-            "unknown key",
-            "did you mean `mtu`?",
-        ),
+        port(&named("mtu = 9001 # HERE"), "port.mtu", "= 9001: more than", "use 9000 or less"),
+        port(&named("mtu = \"1500\" # HERE"), "port.mtu", "= \"1500\": a text", "mtu = 1500"),
+        port(&named("mut = 1500 # HERE"), "port.mut", "unknown key", "did you mean `mtu`?"),
     ]);
 }
 
 #[test]
 fn too_many_ports() {
-    let ports: String = (0..257)
-        .map(|i| format!("[[port]]\nname = \"p{i}\"\ndevice = \"net_null{i}\"\n"))
-        .collect();
-    let text = format!(
-        "{DPDK}{TRANSLATION}{}",
-        ports.replacen("[[port]]", "[[port]] # HERE", 1)
-    );
-    check(&[Case {
-        text,
-        key: "port",
-        wrong: "257 ports",
-        remedy: "use 256 or fewer",
-    }]);
+    let ports: String =
+        (0..257).map(|i| format!("[[port]]\nname = \"p{i}\"\ndevice = \"net_null{i}\"\n")).collect();
+    let text = format!("{DPDK}{TRANSLATION}{}", ports.replacen("[[port]]", "[[port]] # HERE", 1));
+    check(&[Case { text, key: "port", wrong: "257 ports", remedy: "use 256 or fewer" }]);
 }
 
 #[test]
@@ -549,66 +346,22 @@ fn prefixes_of_rfc_6052() {
         )
         .at_header(),
         prefixes("[]", "empty", "prefixes = [\"2001:db8:46::/96\"]"),
-        prefixes(
-            "\"2001:db8:46::/96\"",
-            "a text where a list is expected",
-            "prefixes = [",
-        ),
-        prefixes(
-            "[\"2001:db8::/44\"]",
-            "/44 is no RFC 6052 length",
-            "/32, /40, /48, /56, /64 or /96",
-        ),
+        prefixes("\"2001:db8:46::/96\"", "a text where a list is expected", "prefixes = ["),
+        prefixes("[\"2001:db8::/44\"]", "/44 is no RFC 6052 length", "/32, /40, /48, /56, /64 or /96"),
         prefixes("[\"2001:db8::/95\"]", "/95 is no RFC 6052 length", "/96"),
         prefixes("[\"2001:db8:46::1\"]", "/128 is no RFC 6052 length", "/96"),
-        prefixes(
-            "[\"2001:db8:46::1/96\"]",
-            "bits are set after the prefix length",
-            "write 2001:db8:46::/96",
-        ),
-        prefixes(
-            "[\"2001:db8:1:2:ff00::/96\"]",
-            "bits 64 to 71 must be zero",
-            "write 2001:db8:1:2::/96",
-        ),
-        prefixes(
-            "[\"2001:db8:1:2:100::/64\"]",
-            "bits are set after",
-            "write 2001:db8:1:2::/64",
-        ),
+        prefixes("[\"2001:db8:46::1/96\"]", "bits are set after the prefix length", "write 2001:db8:46::/96"),
+        prefixes("[\"2001:db8:1:2:ff00::/96\"]", "bits 64 to 71 must be zero", "write 2001:db8:1:2::/96"),
+        prefixes("[\"2001:db8:1:2:100::/64\"]", "bits are set after", "write 2001:db8:1:2::/64"),
         prefixes("[\"64:ff9b::/64\"]", "exists only as 64:ff9b::/96", "use that"),
         prefixes("[\"64:ff9b::/32\"]", "exists only as 64:ff9b::/96", "use that"),
-        prefixes(
-            "[\"2001:db8::/32\", \"2001:db8:46::/96\"]",
-            "overlaps 2001:db8::/32",
-            "remove one",
-        ),
-        prefixes(
-            "[\"2001:db8:46::/96\", \"2001:db8:46::/96\"]",
-            "listed twice",
-            "remove one",
-        ),
-        prefixes(
-            "[\"192.0.2.0/24\"]",
-            "the other family",
-            "an IPv6 prefix is expected here",
-        ),
-        prefixes(
-            "[\"2001:db8:46\"]",
-            "not an IPv6 prefix",
-            "such as 2001:db8:46::/96",
-        ),
+        prefixes("[\"2001:db8::/32\", \"2001:db8:46::/96\"]", "overlaps 2001:db8::/32", "remove one"),
+        prefixes("[\"2001:db8:46::/96\", \"2001:db8:46::/96\"]", "listed twice", "remove one"),
+        prefixes("[\"192.0.2.0/24\"]", "the other family", "an IPv6 prefix is expected here"),
+        prefixes("[\"2001:db8:46\"]", "not an IPv6 prefix", "such as 2001:db8:46::/96"),
         prefixes("[\"2001:db8::/129\"]", "prefix length out of range", "/0 to /128"),
-        prefixes(
-            "[\"ff00::/32\"]",
-            "multicast (ff00::/8)",
-            "use a global unicast prefix",
-        ),
-        prefixes(
-            "[\"::ffff:0:0/96\"]",
-            "IPv4-mapped",
-            "use a global unicast prefix",
-        ),
+        prefixes("[\"ff00::/32\"]", "multicast (ff00::/8)", "use a global unicast prefix"),
+        prefixes("[\"::ffff:0:0/96\"]", "IPv4-mapped", "use a global unicast prefix"),
     ]);
 }
 
@@ -616,24 +369,14 @@ fn prefixes_of_rfc_6052() {
 fn translation_table() {
     let table = |line: &str, key, wrong, remedy| with_prefix(&format!("{line} # HERE"), key, wrong, remedy);
     check(&[
-        table(
-            "role = \"relay\"",
-            "translation.role",
-            "not one of the choices",
-            "\"br\" or \"er\"",
-        ),
+        table("role = \"relay\"", "translation.role", "not one of the choices", "\"br\" or \"er\""),
         table(
             "service_pools = [\"192.0.2.1/24\"]",
             "translation.service_pools",
             "bits are set",
             "write 192.0.2.0/24",
         ),
-        table(
-            "service_pools = [\"192.0.2.0/33\"]",
-            "translation.service_pools",
-            "out of range",
-            "/0 to /32",
-        ),
+        table("service_pools = [\"192.0.2.0/33\"]", "translation.service_pools", "out of range", "/0 to /32"),
         table(
             "service_pools = [\"2001:db8::/32\"]",
             "translation.service_pools",
@@ -682,36 +425,21 @@ fn translation_table() {
             "= 1279: less than the IPv6 minimum MTU",
             "use 1280 or more (RFC 7915 section 4)",
         ),
-        table(
-            "lowest_ipv6_mtu = 9001",
-            "translation.lowest_ipv6_mtu",
-            "more than",
-            "use 9000 or less",
-        ),
+        table("lowest_ipv6_mtu = 9001", "translation.lowest_ipv6_mtu", "more than", "use 9000 or less"),
         table(
             "udp_zero_checksum = \"pass\"",
             "translation.udp_zero_checksum",
             "not one",
             "\"drop\" or \"compute\" or \"forward\"",
         ),
-        table(
-            "traffic_class = 256",
-            "translation.traffic_class",
-            "= 256: out of range",
-            "0 to 255",
-        ),
+        table("traffic_class = 256", "translation.traffic_class", "= 256: out of range", "0 to 255"),
         table(
             "traffic_class = \"46\"",
             "translation.traffic_class",
             "neither \"copy\" nor a number",
             "0 to 255 without quotes",
         ),
-        table(
-            "type_of_service = -1",
-            "translation.type_of_service",
-            "= -1: out of range",
-            "0 to 255",
-        ),
+        table("type_of_service = -1", "translation.type_of_service", "= -1: out of range", "0 to 255"),
         table(
             "type_of_service = true",
             "translation.type_of_service",
@@ -730,18 +458,8 @@ fn translation_table() {
             "not one",
             "\"limit\" or \"send\" or \"off\"",
         ),
-        table(
-            "icmp_error_rate = 0",
-            "translation.icmp_error_rate",
-            "= 0: out of range",
-            "1 to 1000000",
-        ),
-        table(
-            "icmp_error_rate = 1000001",
-            "translation.icmp_error_rate",
-            "out of range",
-            "1 to 1000000",
-        ),
+        table("icmp_error_rate = 0", "translation.icmp_error_rate", "= 0: out of range", "1 to 1000000"),
+        table("icmp_error_rate = 1000001", "translation.icmp_error_rate", "out of range", "1 to 1000000"),
         table(
             "icmp_source_pool = [\"0.0.0.0\"]",
             "translation.icmp_source_pool",
@@ -760,18 +478,8 @@ fn translation_table() {
             "a text where true or false",
             "icmp_source_extension = false",
         ),
-        table(
-            "denylist = [\"10.0.0.1/8\"]",
-            "translation.denylist",
-            "bits are set",
-            "write 10.0.0.0/8",
-        ),
-        table(
-            "wkp_strict = 1",
-            "translation.wkp_strict",
-            "true or false is expected",
-            "wkp_strict = true",
-        ),
+        table("denylist = [\"10.0.0.1/8\"]", "translation.denylist", "bits are set", "write 10.0.0.0/8"),
+        table("wkp_strict = 1", "translation.wkp_strict", "true or false is expected", "wkp_strict = true"),
         table(
             "anti_spoof = \"on\"",
             "translation.anti_spoof",
@@ -784,12 +492,7 @@ fn translation_table() {
             "a list where true or false",
             "guard_protocols = true",
         ),
-        table(
-            "mtu_plateaus = []",
-            "translation.mtu_plateaus",
-            "empty",
-            "mtu_plateaus = [",
-        ),
+        table("mtu_plateaus = []", "translation.mtu_plateaus", "empty", "mtu_plateaus = ["),
         table(
             "mtu_plateaus = [1492, 1492]",
             "translation.mtu_plateaus",
@@ -802,24 +505,9 @@ fn translation_table() {
             "not less than the plateau before it, 1006",
             "decreasing order",
         ),
-        table(
-            "mtu_plateaus = [1492, 67]",
-            "translation.mtu_plateaus",
-            "= 67: out of range",
-            "68 to 65535",
-        ),
-        table(
-            "mtu_plateaus = [65536]",
-            "translation.mtu_plateaus",
-            "= 65536: out of range",
-            "68 to 65535",
-        ),
-        table(
-            "fragment_df = \"obey\"",
-            "translation.fragment_df",
-            "not one",
-            "\"respect\" or \"ignore\"",
-        ),
+        table("mtu_plateaus = [1492, 67]", "translation.mtu_plateaus", "= 67: out of range", "68 to 65535"),
+        table("mtu_plateaus = [65536]", "translation.mtu_plateaus", "= 65536: out of range", "68 to 65535"),
+        table("fragment_df = \"obey\"", "translation.fragment_df", "not one", "\"respect\" or \"ignore\""),
         table(
             "eam_overlap = \"deny\"",
             "translation.eam_overlap",
@@ -832,12 +520,7 @@ fn translation_table() {
             "unknown key",
             "did you mean `lowest_ipv6_mtu`?",
         ),
-        table(
-            "workers = [1]",
-            "translation.workers",
-            "unknown key",
-            "move it to [dpdk]",
-        ),
+        table("workers = [1]", "translation.workers", "unknown key", "move it to [dpdk]"),
     ]);
 }
 
@@ -910,48 +593,12 @@ fn eam_rows() {
             "a whole number where",
             "ipv4 = \"192.0.2.1/32\"",
         ),
-        eam_pair(
-            "192.0.2.1/24",
-            "2001:db8::/120",
-            "eam.ipv4",
-            "bits are set",
-            "write 192.0.2.0/24",
-        ),
-        eam_pair(
-            "192.0.2.0/24",
-            "2001:db8::1/120",
-            "eam.ipv6",
-            "bits are set",
-            "write 2001:db8::/120",
-        ),
-        eam_pair(
-            "192.0.2",
-            "2001:db8::1",
-            "eam.ipv4",
-            "not an IPv4 prefix",
-            "such as 192.0.2.0/24",
-        ),
-        eam_pair(
-            "192.0.2.01",
-            "2001:db8::1",
-            "eam.ipv4",
-            "not an IPv4 prefix",
-            "such as",
-        ),
-        eam_pair(
-            "192.0.2.1",
-            "2001:db8::g",
-            "eam.ipv6",
-            "not an IPv6 prefix",
-            "such as",
-        ),
-        eam_pair(
-            "192.0.2.1",
-            "192.0.2.2",
-            "eam.ipv6",
-            "the other family",
-            "an IPv6 prefix is expected",
-        ),
+        eam_pair("192.0.2.1/24", "2001:db8::/120", "eam.ipv4", "bits are set", "write 192.0.2.0/24"),
+        eam_pair("192.0.2.0/24", "2001:db8::1/120", "eam.ipv6", "bits are set", "write 2001:db8::/120"),
+        eam_pair("192.0.2", "2001:db8::1", "eam.ipv4", "not an IPv4 prefix", "such as 192.0.2.0/24"),
+        eam_pair("192.0.2.01", "2001:db8::1", "eam.ipv4", "not an IPv4 prefix", "such as"),
+        eam_pair("192.0.2.1", "2001:db8::g", "eam.ipv6", "not an IPv6 prefix", "such as"),
+        eam_pair("192.0.2.1", "192.0.2.2", "eam.ipv6", "the other family", "an IPv6 prefix is expected"),
         eam_pair(
             "192.0.2.0/24",
             "2001:db8::/121",
@@ -959,27 +606,9 @@ fn eam_rows() {
             "the IPv4 suffix of 8 bits is longer than the IPv6 suffix of 7",
             "/120 or shorter (RFC 7757 section 3.2)",
         ),
-        eam_pair(
-            "0.0.0.0/0",
-            "2001:db8::/97",
-            "eam",
-            "suffix of 32 bits",
-            "/96 or shorter",
-        ),
-        eam_pair(
-            "127.0.0.1",
-            "2001:db8::1",
-            "eam.ipv4",
-            "loopback",
-            "global unicast",
-        ),
-        eam_pair(
-            "240.0.0.0/8",
-            "2001:db8::/96",
-            "eam.ipv4",
-            "reserved (240.0.0.0/4)",
-            "global unicast",
-        ),
+        eam_pair("0.0.0.0/0", "2001:db8::/97", "eam", "suffix of 32 bits", "/96 or shorter"),
+        eam_pair("127.0.0.1", "2001:db8::1", "eam.ipv4", "loopback", "global unicast"),
+        eam_pair("240.0.0.0/8", "2001:db8::/96", "eam.ipv4", "reserved (240.0.0.0/4)", "global unicast"),
         eam_pair("192.0.2.1", "::1", "eam.ipv6", "loopback", "global unicast"),
         eam_pair("192.0.2.1", "fe80::1", "eam.ipv6", "link-local", "global unicast"),
         eam_pair("192.0.2.1", "ff02::1", "eam.ipv6", "multicast", "global unicast"),
@@ -994,12 +623,7 @@ fn eam_tables() {
         };
         let rows = format!("eam = [\n{}{}]\n", row(first, ""), row(second, " # HERE"));
         let text = format!("{rows}{DPDK}{PORT}{TRANSLATION}eam_overlap = \"{policy}\"\n");
-        Case {
-            text,
-            key,
-            wrong,
-            remedy,
-        }
+        Case { text, key, wrong, remedy }
     };
     check(&[
         rows(

@@ -3,11 +3,7 @@
 //! A test runs itself once more under `unshare -n`; what it creates vanishes with that process. Needs root; without,
 //! each test says so and passes. The dataplane's role on the rings is played by [`wire::Wire`].
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test ends where its lab breaks"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its lab breaks")]
 
 #[path = "kernel/lab.rs"]
 mod lab;
@@ -24,6 +20,7 @@ use dataplane::table::routing::{
 use dataplane::verdict::PuntReason;
 
 use lab::{Lab, in_namespace, sh};
+use tokio::time::sleep;
 use wire::{PEER_MAC, Wire, ipv4_udp, ipv6_udp};
 
 const V4: usize = 0;
@@ -31,18 +28,11 @@ const V6: usize = 1;
 
 fn interface(routing: &Routing, port: usize) -> &Interface {
     let port = PortId(u16::try_from(port).unwrap());
-    routing
-        .interfaces
-        .iter()
-        .find(|interface| interface.port == port && interface.vlan.is_none())
-        .unwrap()
+    routing.interfaces.iter().find(|interface| interface.port == port && interface.vlan.is_none()).unwrap()
 }
 
 fn route<'a>(routing: &'a Routing, destination: &str) -> Option<&'a Route> {
-    routing
-        .routes
-        .iter()
-        .find(|route| route.destination == destination.parse().unwrap())
+    routing.routes.iter().find(|route| route.destination == destination.parse().unwrap())
 }
 
 fn action(routing: &Routing, destination: &str) -> Option<RouteAction> {
@@ -61,11 +51,7 @@ fn via(routing: &Routing, hops: &[(usize, Option<&str>, u16)]) -> RouteAction {
 
 fn neighbor(routing: &Routing, address: &str) -> Option<NeighborState> {
     let address: IpAddr = address.parse().unwrap();
-    routing
-        .neighbors
-        .iter()
-        .find(|neighbor| neighbor.address == address)
-        .map(|neighbor| neighbor.state)
+    routing.neighbors.iter().find(|neighbor| neighbor.address == address).map(|neighbor| neighbor.state)
 }
 
 #[test]
@@ -74,13 +60,9 @@ fn twins_look_like_their_ports_and_vanish_with_them() {
         let mac = MacAddress([2, 0, 0, 0, 0, 0x77]);
         let twin = Twin::create("v4", PortId(0), mac, 1400).await.unwrap();
         let shown = sh("ip -d link show bl-v4");
-        for expected in [
-            "mtu 1400",
-            "02:00:00:00:00:77",
-            "<BROADCAST,MULTICAST,UP,LOWER_UP>",
-            "pi off",
-            "vnet_hdr off",
-        ] {
+        for expected in
+            ["mtu 1400", "02:00:00:00:00:77", "<BROADCAST,MULTICAST,UP,LOWER_UP>", "pi off", "vnet_hdr off"]
+        {
             assert!(shown.contains(expected), "{expected:?} in {shown}");
         }
         assert!(shown.contains("persist off"), "{shown}");
@@ -88,18 +70,9 @@ fn twins_look_like_their_ports_and_vanish_with_them() {
         assert!(matches!(again, TwinError::NameInUse { .. }), "{again}");
         sh("ip tuntap add bl-old mode tap");
         let taken = Twin::create("old", PortId(1), mac, 1400).await.err().unwrap();
-        assert!(
-            matches!(taken, TwinError::NameInUse { .. }),
-            "a persistent TAP would stay behind: {taken}"
-        );
-        let bad = Twin::create("bad", PortId(1), MacAddress([1, 0, 0, 0, 0, 1]), 1400)
-            .await
-            .err()
-            .unwrap();
-        assert!(
-            matches!(bad, TwinError::Configure { .. }),
-            "a multicast MAC is refused: {bad}"
-        );
+        assert!(matches!(taken, TwinError::NameInUse { .. }), "a persistent TAP would stay behind: {taken}");
+        let bad = Twin::create("bad", PortId(1), MacAddress([1, 0, 0, 0, 0, 1]), 1400).await.err().unwrap();
+        assert!(matches!(bad, TwinError::Configure { .. }), "a multicast MAC is refused: {bad}");
         twin.set_carrier(false).unwrap();
         assert!(sh("ip link show bl-v4").contains("NO-CARRIER"));
         twin.set_carrier(true).unwrap();
@@ -107,10 +80,7 @@ fn twins_look_like_their_ports_and_vanish_with_them() {
         drop(twin);
         let left = sh("ip -o link");
         assert!(!left.contains("bl-v4"), "{left}");
-        assert!(
-            !left.contains("bl-bad"),
-            "a twin that failed leaves nothing: {left}"
-        );
+        assert!(!left.contains("bl-bad"), "a twin that failed leaves nothing: {left}");
     });
 }
 
@@ -131,20 +101,9 @@ fn without_privileges_the_error_says_so() {
 #[test]
 #[ignore = "helper of without_privileges_the_error_says_so"]
 fn helper_create() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let created = runtime.block_on(Twin::create(
-        "v4",
-        PortId(0),
-        MacAddress([2, 0, 0, 0, 0, 1]),
-        1500,
-    ));
-    println!(
-        "{}",
-        created.err().map_or("created".into(), |error| error.to_string())
-    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let created = runtime.block_on(Twin::create("v4", PortId(0), MacAddress([2, 0, 0, 0, 0, 1]), 1500));
+    println!("{}", created.err().map_or("created".into(), |error| error.to_string()));
 }
 
 #[test]
@@ -153,10 +112,7 @@ fn addresses_become_sources_and_local_routes() {
         let mut lab = Lab::start().await;
         let first = lab.routing();
         assert_eq!(first.interfaces.len(), 2);
-        assert_eq!(
-            (interface(&first, V4).mtu, interface(&first, V6).mtu),
-            (1500, 1500)
-        );
+        assert_eq!((interface(&first, V4).mtu, interface(&first, V6).mtu), (1500, 1500));
         assert!(interface(&first, V4).up);
         assert_eq!(interface(&first, V4).mac, lab.wires[V4].port_mac);
         sh("ip addr add 192.0.2.1/24 dev bl-v4; ip addr add 192.0.2.9/24 dev bl-v4");
@@ -172,25 +128,13 @@ fn addresses_become_sources_and_local_routes() {
         .await;
         let routing = lab
             .until("local routes", |routing| {
-                [
-                    "192.0.2.1/32",
-                    "192.0.2.9/32",
-                    "192.0.2.255/32",
-                    "203.0.113.5/32",
-                    "2001:db8::1/128",
-                ]
-                .iter()
-                .all(|own| action(routing, own) == Some(RouteAction::Local))
+                ["192.0.2.1/32", "192.0.2.9/32", "192.0.2.255/32", "203.0.113.5/32", "2001:db8::1/128"]
+                    .iter()
+                    .all(|own| action(routing, own) == Some(RouteAction::Local))
             })
             .await;
-        assert_eq!(
-            action(&routing, "192.0.2.0/24"),
-            Some(via(&routing, &[(V4, None, 1)]))
-        );
-        assert_eq!(
-            action(&routing, "2001:db8::/64"),
-            Some(via(&routing, &[(V6, None, 1)]))
-        );
+        assert_eq!(action(&routing, "192.0.2.0/24"), Some(via(&routing, &[(V4, None, 1)])));
+        assert_eq!(action(&routing, "2001:db8::/64"), Some(via(&routing, &[(V6, None, 1)])));
         assert_eq!(action(&routing, "127.0.0.0/8"), Some(RouteAction::Local));
         sh("ip addr del 192.0.2.1/24 dev bl-v4");
         lab.until("no address left: secondaries go too", |routing| {
@@ -204,10 +148,7 @@ fn addresses_become_sources_and_local_routes() {
         })
         .await;
         sh("ip link set bl-v4 mtu 9000");
-        lab.until("never more than the port's mtu", |routing| {
-            interface(routing, V4).mtu == 1500
-        })
-        .await;
+        lab.until("never more than the port's mtu", |routing| interface(routing, V4).mtu == 1500).await;
     });
 }
 
@@ -216,27 +157,21 @@ fn ipv4_routes_follow_the_kernel() {
     in_namespace("ipv4_routes_follow_the_kernel", async {
         let mut lab = Lab::addressed().await;
         sh("ip route add default via 192.0.2.2");
-        lab.until_route("0.0.0.0/0", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1)])))
-            .await;
+        lab.until_route("0.0.0.0/0", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1)]))).await;
         sh("ip route add 10.0.0.0/8 nexthop via 192.0.2.2 weight 1 nexthop via 192.0.2.3 weight 5");
         lab.until_route("10.0.0.0/8", |r| {
             Some(via(r, &[(V4, Some("192.0.2.2"), 1), (V4, Some("192.0.2.3"), 5)]))
         })
         .await;
         sh("ip route replace 10.0.0.0/8 via 192.0.2.4 mtu 1400");
-        let routing = lab
-            .until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)])))
-            .await;
+        let routing = lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)]))).await;
         assert_eq!(route(&routing, "10.0.0.0/8").unwrap().mtu, Some(1400));
         sh("ip route add 10.0.0.0/8 via 192.0.2.5 metric 50; ip route prepend 10.0.0.0/8 via 192.0.2.6");
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.6"), 1)])))
-            .await;
+        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.6"), 1)]))).await;
         sh("ip route del 10.0.0.0/8 via 192.0.2.6");
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)])))
-            .await;
+        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)]))).await;
         sh("ip route del 10.0.0.0/8");
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.5"), 1)])))
-            .await;
+        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.5"), 1)]))).await;
         for (kind, expected) in [
             ("blackhole", RouteAction::Blackhole),
             ("unreachable", RouteAction::Unreachable),
@@ -246,16 +181,12 @@ fn ipv4_routes_follow_the_kernel() {
             lab.until_route("10.1.0.0/16", |_| Some(expected.clone())).await;
         }
         sh("ip route add 10.2.0.0/16 via inet6 fe80::2 dev bl-v6");
-        lab.until_route("10.2.0.0/16", |r| Some(via(r, &[(V6, Some("fe80::2"), 1)])))
-            .await;
+        lab.until_route("10.2.0.0/16", |r| Some(via(r, &[(V6, Some("fe80::2"), 1)]))).await;
         sh("ip link set lo up; ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up");
         sh("ip route add 10.3.0.0/16 dev v0");
-        lab.until_route("10.3.0.0/16", |_| Some(RouteAction::Kernel))
-            .await;
+        lab.until_route("10.3.0.0/16", |_| Some(RouteAction::Kernel)).await;
         sh("ip route add 10.4.0.0/16 via 192.0.2.2 table 100; ip route add 10.5.0.0/16 via 192.0.2.2");
-        let routing = lab
-            .until("10.5", |routing| route(routing, "10.5.0.0/16").is_some())
-            .await;
+        let routing = lab.until("10.5", |routing| route(routing, "10.5.0.0/16").is_some()).await;
         assert_eq!(route(&routing, "10.4.0.0/16"), None, "another table");
     });
 }
@@ -265,14 +196,9 @@ fn ipv6_routes_follow_the_kernel() {
     in_namespace("ipv6_routes_follow_the_kernel", async {
         let mut lab = Lab::addressed().await;
         sh("ip -6 route add default via 2001:db8::2");
-        lab.until_route("::/0", |r| Some(via(r, &[(V6, Some("2001:db8::2"), 1)])))
-            .await;
+        lab.until_route("::/0", |r| Some(via(r, &[(V6, Some("2001:db8::2"), 1)]))).await;
         sh("ip -6 route append default via 2001:db8::3; ip -6 route append default via 2001:db8::4");
-        let all = [
-            (V6, Some("2001:db8::2"), 1),
-            (V6, Some("2001:db8::3"), 1),
-            (V6, Some("2001:db8::4"), 1),
-        ];
+        let all = [(V6, Some("2001:db8::2"), 1), (V6, Some("2001:db8::3"), 1), (V6, Some("2001:db8::4"), 1)];
         lab.until_route("::/0", |r| Some(via(r, &all))).await;
         sh("ip -6 route del default via 2001:db8::3");
         lab.until_route("::/0", |r| Some(via(r, &[all[0], all[2]]))).await;
@@ -280,24 +206,14 @@ fn ipv6_routes_follow_the_kernel() {
         let replaced = [(V6, Some("2001:db8::5"), 1), (V6, Some("2001:db8::6"), 3)];
         lab.until_route("::/0", |r| Some(via(r, &replaced))).await;
         sh("ip -6 route add default via 2001:db8::7 metric 10");
-        lab.until_route("::/0", |r| Some(via(r, &[(V6, Some("2001:db8::7"), 1)])))
-            .await;
+        lab.until_route("::/0", |r| Some(via(r, &[(V6, Some("2001:db8::7"), 1)]))).await;
         sh("ip -6 route del default metric 10; ip -6 route del default");
         lab.until_route("::/0", |_| None).await;
         sh("ip -6 route add unreachable 2001:db8:1::/48; ip -6 route add 2001:db8:2::/48 dev bl-v6 mtu 1280");
-        let routing = lab
-            .until_route("2001:db8:2::/48", |r| Some(via(r, &[(V6, None, 1)])))
-            .await;
+        let routing = lab.until_route("2001:db8:2::/48", |r| Some(via(r, &[(V6, None, 1)]))).await;
         assert_eq!(route(&routing, "2001:db8:2::/48").unwrap().mtu, Some(1280));
-        assert_eq!(
-            action(&routing, "2001:db8:1::/48"),
-            Some(RouteAction::Unreachable)
-        );
-        assert_eq!(
-            route(&routing, "fe80::/64"),
-            None,
-            "link-local destinations are not forwarded"
-        );
+        assert_eq!(action(&routing, "2001:db8:1::/48"), Some(RouteAction::Unreachable));
+        assert_eq!(route(&routing, "fe80::/64"), None, "link-local destinations are not forwarded");
         lab.assert_in_step().await;
     });
 }
@@ -311,14 +227,10 @@ fn nexthop_objects_are_followed_through_their_routes() {
         let both = [(V4, Some("192.0.2.2"), 1), (V4, Some("192.0.2.3"), 1)];
         lab.until_route("10.0.0.0/8", |r| Some(via(r, &both))).await;
         sh("ip nexthop replace id 2 via 192.0.2.4 dev bl-v4");
-        lab.until_route("10.0.0.0/8", |r| {
-            Some(via(r, &[both[0], (V4, Some("192.0.2.4"), 1)]))
-        })
-        .await;
+        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[both[0], (V4, Some("192.0.2.4"), 1)]))).await;
         sh("ip nexthop del id 1");
         lab.until_route("10.1.0.0/16", |_| None).await;
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)])))
-            .await;
+        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)]))).await;
         lab.assert_in_step().await;
     });
 }
@@ -329,25 +241,14 @@ fn routes_the_kernel_drops_silently_go() {
         let mut lab = Lab::addressed().await;
         sh("ip route add 10.0.0.0/8 via 192.0.2.2; ip route add 10.0.0.0/8 dev bl-v6 metric 77");
         sh("ip route add 10.9.0.0/16 nexthop via 192.0.2.2 nexthop dev bl-v6");
-        lab.until_route("10.9.0.0/16", |r| {
-            Some(via(r, &[(V4, Some("192.0.2.2"), 1), (V6, None, 1)]))
-        })
-        .await;
+        lab.until_route("10.9.0.0/16", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1), (V6, None, 1)]))).await;
         sh("ip link set bl-v4 down");
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V6, None, 1)])))
-            .await;
-        let routing = lab
-            .until_route("10.9.0.0/16", |r| Some(via(r, &[(V6, None, 1)])))
-            .await;
+        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V6, None, 1)]))).await;
+        let routing = lab.until_route("10.9.0.0/16", |r| Some(via(r, &[(V6, None, 1)]))).await;
         assert!(!interface(&routing, V4).up);
         sh("ip link set bl-v4 up");
-        lab.until_route("10.9.0.0/16", |r| {
-            Some(via(r, &[(V4, Some("192.0.2.2"), 1), (V6, None, 1)]))
-        })
-        .await;
-        let routing = lab
-            .until_route("192.0.2.0/24", |r| Some(via(r, &[(V4, None, 1)])))
-            .await;
+        lab.until_route("10.9.0.0/16", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1), (V6, None, 1)]))).await;
+        let routing = lab.until_route("192.0.2.0/24", |r| Some(via(r, &[(V4, None, 1)]))).await;
         assert_eq!(
             action(&routing, "10.0.0.0/8"),
             Some(via(&routing, &[(V6, None, 1)])),
@@ -362,16 +263,12 @@ fn carrier_takes_routes_out_and_brings_them_back() {
     in_namespace("carrier_takes_routes_out_and_brings_them_back", async {
         let mut lab = Lab::addressed().await;
         sh("ip route add 10.0.0.0/8 via 192.0.2.2; ip route add 10.0.0.0/8 dev bl-v6 metric 77");
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1)])))
-            .await;
+        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1)]))).await;
         lab.twins[V4].set_carrier(false).unwrap();
-        let routing = lab
-            .until_route("10.0.0.0/8", |r| Some(via(r, &[(V6, None, 1)])))
-            .await;
+        let routing = lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V6, None, 1)]))).await;
         assert!(!interface(&routing, V4).up);
         lab.twins[V4].set_carrier(true).unwrap();
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1)])))
-            .await;
+        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1)]))).await;
     });
 }
 
@@ -383,17 +280,11 @@ fn changes_arrive_within_200_ms() {
         for n in 0..25 {
             sh(&format!("ip route add 10.{n}.0.0/16 via 192.0.2.2"));
             let changed = Instant::now();
-            lab.until("route", |routing| {
-                route(routing, &format!("10.{n}.0.0/16")).is_some()
-            })
-            .await;
+            lab.until("route", |routing| route(routing, &format!("10.{n}.0.0/16")).is_some()).await;
             delays.push(changed.elapsed());
         }
         delays.sort();
-        println!(
-            "change to routing: median {:?}, worst {:?}",
-            delays[12], delays[24]
-        );
+        println!("change to routing: median {:?}, worst {:?}", delays[12], delays[24]);
         assert!(delays[12] < Duration::from_millis(200), "{delays:?}");
     });
 }
@@ -426,9 +317,7 @@ fn the_first_packet_of_a_flow_is_delivered() {
     in_namespace("the_first_packet_of_a_flow_is_delivered", async {
         let mut lab = Lab::addressed().await;
         sh("ip route add 10.0.0.0/8 via 192.0.2.2; ip -6 route add 2001:db8:9::/48 via 2001:db8::2");
-        let routing = lab
-            .until("route", |routing| route(routing, "10.0.0.0/8").is_some())
-            .await;
+        let routing = lab.until("route", |routing| route(routing, "10.0.0.0/8").is_some()).await;
         for (port, hop, packets) in [
             (V4, "192.0.2.2", [ipv4_udp(1), ipv4_udp(2)]),
             (V6, "2001:db8::2", [ipv6_udp(1), ipv6_udp(2)]),
@@ -439,19 +328,11 @@ fn the_first_packet_of_a_flow_is_delivered() {
             lab.wires[port].hosts.push(hop);
             let interface = interface(&routing, port).clone();
             for packet in &packets {
-                lab.wires[port]
-                    .punts
-                    .send_unresolved(interface.id, hop, packet)
-                    .unwrap();
+                lab.wires[port].punts.send_unresolved(interface.id, hop, packet).unwrap();
             }
             lab.wires[port].punts.ring_doorbell();
-            lab.play(Duration::from_secs(2), |lab| lab.wires[port].delivered.len() == 2)
-                .await;
-            let ether_type = if packets[0][0] >> 4 == 4 {
-                [8, 0]
-            } else {
-                [0x86, 0xdd]
-            };
+            lab.play(Duration::from_secs(2), |lab| lab.wires[port].delivered.len() == 2).await;
+            let ether_type = if packets[0][0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] };
             for packet in packets {
                 let expected = [&PEER_MAC[..], &interface.mac.0, &ether_type, &packet].concat();
                 assert_eq!(lab.wires[port].delivered.remove(0), expected);
@@ -459,10 +340,7 @@ fn the_first_packet_of_a_flow_is_delivered() {
         }
         let counters = lab.kernel.counters();
         assert_eq!((counters.unresolved_queued, counters.unresolved_released), (6, 6));
-        assert_eq!(
-            counters.neighbor_requests, 3,
-            "one request for each next hop: {counters:?}"
-        );
+        assert_eq!(counters.neighbor_requests, 3, "one request for each next hop: {counters:?}");
         assert!(counters.to_twin[PuntReason::Arp.index()] > 0);
         assert!(counters.to_twin[PuntReason::NeighborDiscovery.index()] > 0);
     });
@@ -475,10 +353,7 @@ fn packets_for_silent_neighbours_are_counted() {
         let id = interface(&lab.routing(), V4).id;
         let hop: IpAddr = "192.0.2.66".parse().unwrap();
         for n in 0..20 {
-            lab.wires[V4]
-                .punts
-                .send_unresolved(id, hop, &ipv4_udp(n))
-                .unwrap();
+            lab.wires[V4].punts.send_unresolved(id, hop, &ipv4_udp(n)).unwrap();
         }
         lab.wires[V4].punts.ring_doorbell();
         lab.play(Duration::from_secs(6), |lab| {
@@ -486,78 +361,47 @@ fn packets_for_silent_neighbours_are_counted() {
         })
         .await;
         let counters = lab.kernel.counters();
-        assert_eq!(
-            (counters.unresolved_queued, counters.unresolved_overflow),
-            (16, 4)
-        );
-        assert_eq!(
-            (counters.unresolved_failed, counters.unresolved_expired),
-            (16, 0),
-            "{counters:?}"
-        );
+        assert_eq!((counters.unresolved_queued, counters.unresolved_overflow), (16, 4));
+        assert_eq!((counters.unresolved_failed, counters.unresolved_expired), (16, 0), "{counters:?}");
         assert_eq!(counters.unresolved_released, 0);
         // No gateway: after a while the next packet may try again.
-        lab.play(Duration::from_secs(7), |lab| {
-            neighbor(&lab.routing(), "192.0.2.66").is_none()
-        })
-        .await;
+        lab.play(Duration::from_secs(7), |lab| neighbor(&lab.routing(), "192.0.2.66").is_none()).await;
         lab.wires[V4].hosts.push(hop);
-        lab.wires[V4]
-            .punts
-            .send_unresolved(id, hop, &ipv4_udp(99))
-            .unwrap();
+        lab.wires[V4].punts.send_unresolved(id, hop, &ipv4_udp(99)).unwrap();
         lab.wires[V4].punts.ring_doorbell();
-        lab.play(Duration::from_secs(2), |lab| lab.wires[V4].delivered.len() == 1)
-            .await;
+        lab.play(Duration::from_secs(2), |lab| lab.wires[V4].delivered.len() == 1).await;
     });
 }
 
 #[test]
 fn a_dead_gateway_is_found_without_traffic_and_found_again_when_it_returns() {
-    in_namespace(
-        "a_dead_gateway_is_found_without_traffic_and_found_again_when_it_returns",
-        async {
-            let mut lab = Lab::addressed().await;
-            sh("echo 2200 > /proc/sys/net/ipv4/neigh/bl-v4/base_reachable_time_ms");
-            sh("echo 1 > /proc/sys/net/ipv4/neigh/bl-v4/delay_first_probe_time");
-            sh("echo 200 > /proc/sys/net/ipv4/neigh/bl-v4/retrans_time_ms");
-            sh("ip route add 10.0.0.0/8 via 192.0.2.2");
-            let id = interface(&lab.routing(), V4).id;
-            let hop: IpAddr = "192.0.2.2".parse().unwrap();
-            lab.wires[V4].hosts.push(hop);
-            lab.wires[V4]
-                .punts
-                .send_unresolved(id, hop, &ipv4_udp(1))
-                .unwrap();
-            lab.wires[V4].punts.ring_doorbell();
-            lab.play(Duration::from_secs(2), |lab| lab.wires[V4].delivered.len() == 1)
-                .await;
-            let asked = lab.wires[V4].arp_requests;
-            lab.play(Duration::from_secs(8), |lab| lab.wires[V4].arp_requests > asked)
-                .await;
-            assert!(matches!(
-                neighbor(&lab.routing(), "192.0.2.2"),
-                Some(NeighborState::Resolved(_))
-            ));
-            lab.wires[V4].hosts.clear();
-            lab.play(Duration::from_secs(15), |lab| {
-                neighbor(&lab.routing(), "192.0.2.2") == Some(NeighborState::Failed)
-            })
-            .await;
-            lab.wires[V4].hosts.push(hop);
-            lab.play(Duration::from_secs(12), |lab| {
-                assert!(
-                    neighbor(&lab.routing(), "192.0.2.2").is_some(),
-                    "a dead gateway is never just unknown"
-                );
-                matches!(
-                    neighbor(&lab.routing(), "192.0.2.2"),
-                    Some(NeighborState::Resolved(_))
-                )
-            })
-            .await;
-        },
-    );
+    in_namespace("a_dead_gateway_is_found_without_traffic_and_found_again_when_it_returns", async {
+        let mut lab = Lab::addressed().await;
+        sh("echo 2200 > /proc/sys/net/ipv4/neigh/bl-v4/base_reachable_time_ms");
+        sh("echo 1 > /proc/sys/net/ipv4/neigh/bl-v4/delay_first_probe_time");
+        sh("echo 200 > /proc/sys/net/ipv4/neigh/bl-v4/retrans_time_ms");
+        sh("ip route add 10.0.0.0/8 via 192.0.2.2");
+        let id = interface(&lab.routing(), V4).id;
+        let hop: IpAddr = "192.0.2.2".parse().unwrap();
+        lab.wires[V4].hosts.push(hop);
+        lab.wires[V4].punts.send_unresolved(id, hop, &ipv4_udp(1)).unwrap();
+        lab.wires[V4].punts.ring_doorbell();
+        lab.play(Duration::from_secs(2), |lab| lab.wires[V4].delivered.len() == 1).await;
+        let asked = lab.wires[V4].arp_requests;
+        lab.play(Duration::from_secs(8), |lab| lab.wires[V4].arp_requests > asked).await;
+        assert!(matches!(neighbor(&lab.routing(), "192.0.2.2"), Some(NeighborState::Resolved(_))));
+        lab.wires[V4].hosts.clear();
+        lab.play(Duration::from_secs(15), |lab| {
+            neighbor(&lab.routing(), "192.0.2.2") == Some(NeighborState::Failed)
+        })
+        .await;
+        lab.wires[V4].hosts.push(hop);
+        lab.play(Duration::from_secs(12), |lab| {
+            assert!(neighbor(&lab.routing(), "192.0.2.2").is_some(), "a dead gateway is never just unknown");
+            matches!(neighbor(&lab.routing(), "192.0.2.2"), Some(NeighborState::Resolved(_)))
+        })
+        .await;
+    });
 }
 
 #[test]
@@ -567,25 +411,16 @@ fn the_kernel_pings_and_is_pinged_through_the_pump() {
         lab.wires[V4].hosts.push("192.0.2.2".parse().unwrap());
         lab.wires[V4].punt_echo_request("192.0.2.2", "192.0.2.1");
         lab.play(Duration::from_secs(3), |lab| {
-            lab.wires[V4]
-                .delivered
-                .iter()
-                .any(|frame| Wire::is_echo_reply(frame))
+            lab.wires[V4].delivered.iter().any(|frame| Wire::is_echo_reply(frame))
         })
         .await;
         let counters = lab.kernel.counters();
         assert_eq!(counters.to_twin[PuntReason::LocalAddress.index()], 1);
-        assert!(
-            counters.injected >= 2,
-            "an ARP request and the echo reply: {counters:?}"
-        );
+        assert!(counters.injected >= 2, "an ARP request and the echo reply: {counters:?}");
         // The other way: an interface that is down takes nothing.
         sh("ip link set bl-v4 down");
         lab.wires[V4].punt_echo_request("192.0.2.2", "192.0.2.1");
-        lab.play(Duration::from_secs(1), |lab| {
-            lab.kernel.counters().twin_refused == 1
-        })
-        .await;
+        lab.play(Duration::from_secs(1), |lab| lab.kernel.counters().twin_refused == 1).await;
     });
 }
 
@@ -616,30 +451,24 @@ fn a_follower_started_amid_changes_gets_in_step() {
         let batch = std::env::temp_dir().join(format!("bl-changes-{}", std::process::id()));
         std::fs::write(&batch, (0..30_000).map(change).collect::<String>()).unwrap();
         let mut ip = lab::spawn("ip", &["-batch", batch.to_str().unwrap()]);
-        let mut anew = Vec::new();
-        while ip.try_wait().unwrap().is_none() {
-            anew.push(lab.follow_anew(Duration::from_millis(1500)).await);
-        }
+        // Started after the first changes, and living on well after the last.
+        sleep(Duration::from_millis(50)).await;
+        assert!(ip.try_wait().unwrap().is_none(), "the changes still go on");
+        let end = async {
+            while ip.try_wait().unwrap().is_none() {
+                sleep(Duration::from_millis(5)).await;
+            }
+            sleep(Duration::from_secs(1)).await;
+        };
+        let anew = lab.follow_anew(end).await;
         std::fs::remove_file(&batch).unwrap();
-        println!("{} followers started meanwhile", anew.len());
         lab.until("all changes", |routing| {
-            routing
-                .routes
-                .iter()
-                .filter(|route| route.destination.prefix_len() == 24)
-                .count()
-                == 20_001
+            routing.routes.iter().filter(|route| route.destination.prefix_len() == 24).count() == 20_001
         })
         .await;
-        let last = lab.follow_anew(Duration::from_millis(500)).await;
-        assert!(
-            lab.routing().routes == last.routes,
-            "notifications and dump agree"
-        );
-        assert!(
-            anew.last().unwrap().routes == last.routes,
-            "so do dump and notifications together"
-        );
+        let last = lab.follow_anew(sleep(Duration::from_millis(500))).await;
+        assert!(lab.routing().routes == last.routes, "notifications and dump agree");
+        assert!(anew.routes == last.routes, "so do dump and notifications together");
     });
 }
 
@@ -664,29 +493,17 @@ fn a_full_table() {
 }
 
 async fn load(lab: &mut Lab, count: u32, limit: Duration) {
-    let prefix = |n: u32| {
-        format!(
-            "{}.{}.{}.{}/30",
-            16 + (n >> 22),
-            n >> 14 & 255,
-            n >> 6 & 255,
-            (n << 2) & 255
-        )
-    };
+    let prefix =
+        |n: u32| format!("{}.{}.{}.{}/30", 16 + (n >> 22), n >> 14 & 255, n >> 6 & 255, (n << 2) & 255);
     let batch = std::env::temp_dir().join(format!("bl-routes-{}", std::process::id()));
     for (verb, expected) in [("add", count as usize), ("del", 0)] {
-        let lines: String = (0..count)
-            .map(|n| format!("route {verb} {} via 192.0.2.2\n", prefix(n)))
-            .collect();
+        let lines: String =
+            (0..count).map(|n| format!("route {verb} {} via 192.0.2.2\n", prefix(n))).collect();
         std::fs::write(&batch, lines).unwrap();
         let started = Instant::now();
         let mut ip = lab::spawn("ip", &["-batch", batch.to_str().unwrap()]);
         lab.until_within(limit, "all routes", |routing| {
-            let learned = routing
-                .routes
-                .iter()
-                .filter(|route| route.destination.prefix_len() == 30)
-                .count();
+            let learned = routing.routes.iter().filter(|route| route.destination.prefix_len() == 30).count();
             learned == expected
         })
         .await;

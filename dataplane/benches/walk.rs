@@ -179,10 +179,7 @@ struct Row {
 /// The EAM table of a run: 100.64.0.0 upwards to 2001:db8:e::, one address each.
 fn eams(count: u32) -> Vec<Eam> {
     (0..count)
-        .map(|number| Eam {
-            ipv4: service_v4(number).into(),
-            ipv6: service_v6(number).into(),
-        })
+        .map(|number| Eam { ipv4: service_v4(number).into(), ipv6: service_v6(number).into() })
         .collect()
 }
 
@@ -247,7 +244,12 @@ impl Bench {
     }
 
     /// Runs bursts of the frames that `make` writes (from a running number); returns the port of each.
-    fn measure(&mut self, name: &str, bursts: u32, mut make: impl FnMut(u32, &mut SlabBuffer) -> usize) -> Row {
+    fn measure(
+        &mut self,
+        name: &str,
+        bursts: u32,
+        mut make: impl FnMut(u32, &mut SlabBuffer) -> usize,
+    ) -> Row {
         let mut costs = Vec::with_capacity(bursts as usize);
         let mut allocations = 0;
         for round in 0..bursts {
@@ -283,7 +285,11 @@ fn patch(frame: &mut [u8], at: usize, new: &[u8], checksums: &[usize]) {
 }
 
 /// An IPv4 template whose addresses are replaced for every packet: client to service. `checksums` of the transport.
-fn from_v4(template: Vec<u8>, eams: u32, checksums: &'static [usize]) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+fn from_v4(
+    template: Vec<u8>,
+    eams: u32,
+    checksums: &'static [usize],
+) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
     move |number, buffer| {
         buffer.fill(&template);
         let frame = buffer.data_mut();
@@ -294,7 +300,11 @@ fn from_v4(template: Vec<u8>, eams: u32, checksums: &'static [usize]) -> impl Fn
 }
 
 /// An IPv6 template whose addresses are replaced for every packet: service to client.
-fn from_v6(template: Vec<u8>, eams: u32, checksums: &'static [usize]) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+fn from_v6(
+    template: Vec<u8>,
+    eams: u32,
+    checksums: &'static [usize],
+) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
     move |number, buffer| {
         buffer.fill(&template);
         let frame = buffer.data_mut();
@@ -325,7 +335,11 @@ fn pick(number: u32, eams: u32) -> u32 {
     ((mixed >> 32) * u64::from(eams) >> 32) as u32
 }
 
-fn fragment_v4_to_v6(more: bool, offset: u16, checksums: &'static [usize]) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
+fn fragment_v4_to_v6(
+    more: bool,
+    offset: u16,
+    checksums: &'static [usize],
+) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
     let mut packet = testing::udp_v4("8.0.0.0", "100.64.0.0", &[7; 16]);
     testing::set_fragment_v4(&mut packet, 7, false, more, offset);
     from_v4(testing::frame(testing::MAC_V4, &packet), TABLE, checksums)
@@ -401,7 +415,10 @@ fn rows(wanted: &dyn Fn(&str) -> bool, bursts: u32) -> Vec<Row> {
         });
         if count == TABLE {
             row("cycles_echo_v4_to_v6", &mut echo_v4_to_v6());
-            row("cycles_first_fragment_v4_to_v6", &mut fragment_v4_to_v6(true, 0, &[IPV4_CHECKSUM, UDP_IN_V4]));
+            row(
+                "cycles_first_fragment_v4_to_v6",
+                &mut fragment_v4_to_v6(true, 0, &[IPV4_CHECKSUM, UDP_IN_V4]),
+            );
             row("cycles_later_fragment_v4_to_v6", &mut fragment_v4_to_v6(false, 100, &[IPV4_CHECKSUM]));
             row("cycles_icmp_error_v4_to_v6", &mut error_v4_to_v6());
             row("cycles_icmp_error_v6_to_v4", &mut error_v6_to_v4());
@@ -415,9 +432,12 @@ fn rows(wanted: &dyn Fn(&str) -> bool, bursts: u32) -> Vec<Row> {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let json = arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
-    let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
-    let bursts = arguments.iter().position(|argument| argument == "--bursts").and_then(|at| arguments.get(at + 1));
+    let json =
+        arguments.iter().position(|argument| argument == "--json").and_then(|at| arguments.get(at + 1));
+    let only =
+        arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
+    let bursts =
+        arguments.iter().position(|argument| argument == "--bursts").and_then(|at| arguments.get(at + 1));
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only.as_str()));
     let started = Instant::now();
     let rows = rows(&wanted, bursts.map_or(3000, |bursts| bursts.parse().unwrap()));

@@ -118,14 +118,10 @@ impl Counts {
     /// Packets the box added.
     #[must_use]
     pub fn originated(&self) -> u64 {
-        [
-            Event::OriginatedIcmpErrors,
-            Event::OriginatedFragments,
-            Event::OriginatedKernel,
-        ]
-        .iter()
-        .map(|event| self.event(*event))
-        .sum()
+        [Event::OriginatedIcmpErrors, Event::OriginatedFragments, Event::OriginatedKernel]
+            .iter()
+            .map(|event| self.event(*event))
+            .sum()
     }
 
     /// Packets punted, all reasons.
@@ -155,9 +151,7 @@ pub struct CounterCells {
 
 impl Default for CounterCells {
     fn default() -> Self {
-        Self {
-            cells: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))),
-        }
+        Self { cells: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))) }
     }
 }
 
@@ -173,9 +167,7 @@ impl CounterCells {
     /// The counts as of the worker's last burst.
     #[must_use]
     pub fn load(&self) -> Counts {
-        Counts(std::array::from_fn(|cell| {
-            self.cells[cell].load(Ordering::Relaxed)
-        }))
+        Counts(std::array::from_fn(|cell| self.cells[cell].load(Ordering::Relaxed)))
     }
 }
 
@@ -221,8 +213,7 @@ mod tests {
         let unique: std::collections::HashSet<_> = names.iter().collect();
         assert_eq!(unique.len(), names.len());
         assert!(names.iter().all(|name| {
-            name.bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         }));
     }
 }

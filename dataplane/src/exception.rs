@@ -118,15 +118,8 @@ pub struct PuntReceiver {
 pub fn punt_ring(capacity: usize, doorbell: Doorbell) -> (PuntSender, PuntReceiver) {
     let (producer, consumer) = RingBuffer::new(capacity);
     (
-        PuntSender {
-            ring: producer,
-            doorbell,
-            rang: true,
-        },
-        PuntReceiver {
-            ring: consumer,
-            scratch: Vec::with_capacity(10_000),
-        },
+        PuntSender { ring: producer, doorbell, rang: true },
+        PuntReceiver { ring: consumer, scratch: Vec::with_capacity(10_000) },
     )
 }
 
@@ -136,13 +129,7 @@ impl PuntSender {
     /// # Errors
     /// [`RingFull`] when the control thread does not keep up.
     pub fn send_frame(&mut self, port: PortId, reason: PuntReason, frame: &[u8]) -> Result<(), RingFull> {
-        self.send(
-            KIND_FRAME,
-            port.0,
-            u16::from(reason as u8),
-            Ipv6Addr::UNSPECIFIED,
-            frame,
-        )
+        self.send(KIND_FRAME, port.0, u16::from(reason as u8), Ipv6Addr::UNSPECIFIED, frame)
     }
 
     /// Asks for `next_hop` to be resolved on `interface`, and for `packet` to be sent to it then.
@@ -206,11 +193,9 @@ impl PuntReceiver {
         let place = u16::from_ne_bytes([header[4], header[5]]);
         let reason = usize::from(u16::from_ne_bytes([header[6], header[7]]));
         let punted = match u16::from_ne_bytes([header[2], header[3]]) {
-            KIND_FRAME => Punted::Frame {
-                port: PortId(place),
-                reason: PuntReason::ALL[reason],
-                bytes: &self.scratch,
-            },
+            KIND_FRAME => {
+                Punted::Frame { port: PortId(place), reason: PuntReason::ALL[reason], bytes: &self.scratch }
+            }
             KIND_ZERO_CHECKSUM => {
                 let bytes = self.scratch.first_chunk().expect("written with that many bytes");
                 Punted::ZeroChecksum(ZeroChecksum::from_bytes(bytes))
@@ -219,11 +204,7 @@ impl PuntReceiver {
                 let octets: [u8; 16] = header[8..24].try_into().expect("a slice of 16 bytes");
                 let address = Ipv6Addr::from(octets);
                 let next_hop = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
-                Punted::Unresolved {
-                    interface: InterfaceId(place),
-                    next_hop,
-                    packet: &self.scratch,
-                }
+                Punted::Unresolved { interface: InterfaceId(place), next_hop, packet: &self.scratch }
             }
         };
         Some(handle(punted))
@@ -245,13 +226,7 @@ pub struct InjectReceiver {
 #[must_use]
 pub fn inject_ring(capacity: usize) -> (InjectSender, InjectReceiver) {
     let (producer, consumer) = RingBuffer::new(capacity);
-    (
-        InjectSender { ring: producer },
-        InjectReceiver {
-            ring: consumer,
-            scratch: Vec::with_capacity(10_000),
-        },
-    )
+    (InjectSender { ring: producer }, InjectReceiver { ring: consumer, scratch: Vec::with_capacity(10_000) })
 }
 
 impl InjectSender {
@@ -335,20 +310,15 @@ mod tests {
         let (mut sender, mut receiver) = punt_ring(200, doorbell);
         for round in 0..50_u8 {
             let frame = vec![round; 60];
-            sender
-                .send_frame(PortId(3), PuntReason::EtherType, &frame)
-                .unwrap();
+            sender.send_frame(PortId(3), PuntReason::EtherType, &frame).unwrap();
             let hop = IpAddr::V4(Ipv4Addr::new(192, 0, 2, round));
             sender.send_unresolved(InterfaceId(7), hop, &[round, 1]).unwrap();
             sender.ring_doorbell();
             sender.ring_doorbell();
             receiver
                 .receive(|punted| {
-                    let expected = Punted::Frame {
-                        port: PortId(3),
-                        reason: PuntReason::EtherType,
-                        bytes: &frame,
-                    };
+                    let expected =
+                        Punted::Frame { port: PortId(3), reason: PuntReason::EtherType, bytes: &frame };
                     assert_eq!(punted, expected);
                 })
                 .unwrap();
@@ -357,11 +327,7 @@ mod tests {
                     let packet = &[round, 1];
                     assert_eq!(
                         punted,
-                        Punted::Unresolved {
-                            interface: InterfaceId(7),
-                            next_hop: hop,
-                            packet
-                        }
+                        Punted::Unresolved { interface: InterfaceId(7), next_hop: hop, packet }
                     );
                 })
                 .unwrap();

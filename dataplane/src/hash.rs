@@ -1,8 +1,5 @@
 //! The one mixing function behind flow hashes, filters and identifications, and the halves of wide numbers.
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "each function says which bits it keeps"
-)]
+#![allow(clippy::cast_possible_truncation, reason = "each function says which bits it keeps")]
 
 /// The finaliser of SplitMix64: every input bit reaches every output bit.
 #[inline]

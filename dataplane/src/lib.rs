@@ -18,10 +18,7 @@
 pub mod buffer;
 pub mod counters;
 #[cfg(feature = "dpdk")]
-#[allow(
-    unsafe_code,
-    reason = "the binding to libdpdk: the only folder of this crate with unsafe code"
-)]
+#[allow(unsafe_code, reason = "the binding to libdpdk: the only folder of this crate with unsafe code")]
 pub mod dpdk;
 pub mod exception;
 mod hash;

@@ -22,11 +22,7 @@ impl MemoryBuffer {
         let mut bytes = vec![0; HEADROOM + packet.len() + 2048];
         let end = HEADROOM + packet.len();
         bytes[HEADROOM..end].copy_from_slice(packet);
-        Self {
-            bytes,
-            start: HEADROOM,
-            end,
-        }
+        Self { bytes, start: HEADROOM, end }
     }
 }
 
@@ -53,10 +49,7 @@ impl Buffer for MemoryBuffer {
     }
 
     fn pull_front(&mut self, count: usize) {
-        assert!(
-            count <= self.end - self.start,
-            "lengths are checked before bytes are dropped"
-        );
+        assert!(count <= self.end - self.start, "lengths are checked before bytes are dropped");
         self.start += count;
     }
 
@@ -98,11 +91,7 @@ impl BufferPool for MemoryPool {
 
     fn allocate(&mut self) -> Option<MemoryBuffer> {
         self.left = self.left.checked_sub(1)?;
-        Some(MemoryBuffer {
-            bytes: vec![0; HEADROOM + CAPACITY],
-            start: HEADROOM,
-            end: HEADROOM,
-        })
+        Some(MemoryBuffer { bytes: vec![0; HEADROOM + CAPACITY], start: HEADROOM, end: HEADROOM })
     }
 }
 

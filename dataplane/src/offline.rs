@@ -66,22 +66,10 @@ impl Offline {
     pub fn new(translation: Translation, shape: &Shape) -> Self {
         let fib = Arc::new(Fib::build(&routing(shape)));
         Self {
-            snapshot: Snapshot {
-                generation: 1,
-                translation: Arc::new(translation),
-                fib,
-            },
+            snapshot: Snapshot { generation: 1, translation: Arc::new(translation), fib },
             ingress: [
-                Ingress {
-                    interface: IPV4,
-                    mtu: shape.ipv4_mtu,
-                    group: false,
-                },
-                Ingress {
-                    interface: IPV6,
-                    mtu: shape.ipv6_mtu,
-                    group: false,
-                },
+                Ingress { interface: IPV4, mtu: shape.ipv4_mtu, group: false },
+                Ingress { interface: IPV6, mtu: shape.ipv6_mtu, group: false },
             ],
             lcore: LcoreState::new(None),
             pool: MemoryPool::unlimited(),
@@ -109,14 +97,8 @@ impl Offline {
             End::Forwarded(Way::Translated) => Outcome::Translated,
             End::Forwarded(Way::Hairpinned) => Outcome::Hairpinned,
             End::Forwarded(Way::Native) => Outcome::Native,
-            End::Dropped {
-                reason,
-                answered: true,
-            } => Outcome::IcmpError(reason),
-            End::Dropped {
-                reason,
-                answered: false,
-            } => Outcome::Dropped(reason),
+            End::Dropped { reason, answered: true } => Outcome::IcmpError(reason),
+            End::Dropped { reason, answered: false } => Outcome::Dropped(reason),
             End::Punted(_, reason) => Outcome::Punted(reason.name()),
         }
     }
@@ -159,18 +141,8 @@ fn routing(shape: &Shape) -> Routing {
         address: gateway,
         state: NeighborState::Resolved(MacAddress::default()),
     };
-    let route = |destination, action| Route {
-        destination,
-        action,
-        mtu: None,
-    };
-    let via = |interface| {
-        RouteAction::Via(vec![Hop {
-            interface,
-            gateway: Some(gateway),
-            weight: 1,
-        }])
-    };
+    let route = |destination, action| Route { destination, action, mtu: None };
+    let via = |interface| RouteAction::Via(vec![Hop { interface, gateway: Some(gateway), weight: 1 }]);
     Routing {
         interfaces: vec![interface(IPV4, shape.ipv4_mtu), interface(IPV6, shape.ipv6_mtu)],
         neighbors: vec![neighbor(IPV4), neighbor(IPV6)],

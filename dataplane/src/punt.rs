@@ -16,9 +16,7 @@ pub(crate) struct Policer([TokenBucket; PuntReason::ALL.len()]);
 impl Policer {
     /// Full buckets; `hertz` cycles are one second.
     pub(crate) fn new(hertz: u64) -> Self {
-        Self(std::array::from_fn(|class| {
-            TokenBucket::new(rate(PuntReason::ALL[class]), hertz)
-        }))
+        Self(std::array::from_fn(|class| TokenBucket::new(rate(PuntReason::ALL[class]), hertz)))
     }
 
     /// Adds what has accrued until `now`. Once per burst with punts.
@@ -75,11 +73,7 @@ fn transport_class(family: Family, number: u8, payload: &[u8]) -> Option<PuntRea
     const BGP_PORT: u16 = 179;
     /// BFD: single hop control and echo, multihop control.
     const BFD_PORTS: [u16; 3] = [3784, 3785, 4784];
-    let port = |at: usize| {
-        payload
-            .get(at..at + 2)
-            .map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
-    };
+    let port = |at: usize| payload.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
     match number {
         OSPF | PIM | VRRP => Some(PuntReason::RoutingProtocol),
         protocol::TCP if port(0) == Some(BGP_PORT) || port(2) == Some(BGP_PORT) => {
@@ -110,18 +104,10 @@ mod tests {
         let solicitation = [135, 0, 0, 0, 0, 0, 0, 0];
         let echo = [128, 0, 0, 0, 0, 0, 0, 0];
         let v4 = |number, payload: &[u8]| {
-            class(
-                Family::Ipv4,
-                &testing::ipv4("192.0.2.9", own, number, payload),
-                PuntReason::LocalAddress,
-            )
+            class(Family::Ipv4, &testing::ipv4("192.0.2.9", own, number, payload), PuntReason::LocalAddress)
         };
         let v6 = |number, payload: &[u8]| {
-            class(
-                Family::Ipv6,
-                &testing::ipv6("fe80::9", "ff02::1", number, payload),
-                PuntReason::LocalScope,
-            )
+            class(Family::Ipv6, &testing::ipv6("fe80::9", "ff02::1", number, payload), PuntReason::LocalScope)
         };
         assert_eq!(v4(6, &bgp), PuntReason::RoutingProtocol);
         assert_eq!(v4(17, &bfd), PuntReason::RoutingProtocol);
@@ -132,29 +118,16 @@ mod tests {
         assert_eq!(v6(58, &echo), PuntReason::LocalScope);
         assert_eq!(v6(112, &[]), PuntReason::RoutingProtocol);
         let foreign = testing::ipv4("192.0.2.9", own, 89, &[]);
-        assert_eq!(
-            class(Family::Ipv4, &foreign, PuntReason::KernelRoute),
-            PuntReason::KernelRoute
-        );
+        assert_eq!(class(Family::Ipv4, &foreign, PuntReason::KernelRoute), PuntReason::KernelRoute);
     }
 
     #[test]
     fn a_flood_of_one_class_leaves_the_others_alone() {
         let mut policer = Policer::new(1_000_000);
         policer.refill(1);
-        assert_eq!(
-            (0..200_000)
-                .filter(|_| policer.admit(PuntReason::EtherType))
-                .count(),
-            2_000
-        );
+        assert_eq!((0..200_000).filter(|_| policer.admit(PuntReason::EtherType)).count(), 2_000);
         assert!(policer.admit(PuntReason::RoutingProtocol));
         policer.refill(500_001);
-        assert_eq!(
-            (0..200_000)
-                .filter(|_| policer.admit(PuntReason::EtherType))
-                .count(),
-            1_000
-        );
+        assert_eq!((0..200_000).filter(|_| policer.admit(PuntReason::EtherType)).count(), 1_000);
     }
 }

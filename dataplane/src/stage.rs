@@ -46,10 +46,7 @@ impl Refusal {
     /// With an ICMPv4 or ICMPv6 error.
     #[must_use]
     pub const fn answered(reason: DropReason, kind: u8, code: u8, rest: [u8; 4]) -> Self {
-        Self {
-            reason,
-            answer: Some(Answer { kind, code, rest }),
-        }
+        Self { reason, answer: Some(Answer { kind, code, rest }) }
     }
 
     /// The default for a discarded IPv4 packet: 3/13 (RFC 7915 4.4).

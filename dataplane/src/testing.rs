@@ -46,13 +46,8 @@ pub fn translation(eams: &[(&str, &str)]) -> Translation {
 #[must_use]
 #[allow(clippy::unwrap_used, reason = "fixtures for tests")]
 pub fn translation_with(settings: Settings, eams: &[(&str, &str)]) -> Translation {
-    let eams: Vec<Eam> = eams
-        .iter()
-        .map(|(v4, v6)| Eam {
-            ipv4: v4.parse().unwrap(),
-            ipv6: v6.parse().unwrap(),
-        })
-        .collect();
+    let eams: Vec<Eam> =
+        eams.iter().map(|(v4, v6)| Eam { ipv4: v4.parse().unwrap(), ipv6: v6.parse().unwrap() }).collect();
     Translation::new(TranslationParts {
         settings,
         prefixes: vec![TranslationPrefix::new("2001:db8:46::/96".parse().unwrap()).unwrap()],
@@ -92,18 +87,10 @@ pub fn routing(ipv4_mtu: u16, ipv6_mtu: u16) -> Routing {
             IpAddr::V4(_) => ipnet::Ipv4Net::default().into(),
             IpAddr::V6(_) => ipnet::Ipv6Net::default().into(),
         },
-        action: RouteAction::Via(vec![Hop {
-            interface: InterfaceId(id),
-            gateway: Some(gateway),
-            weight: 1,
-        }]),
+        action: RouteAction::Via(vec![Hop { interface: InterfaceId(id), gateway: Some(gateway), weight: 1 }]),
         mtu: None,
     };
-    let own = |address: IpAddr| Route {
-        destination: address.into(),
-        action: RouteAction::Local,
-        mtu: None,
-    };
+    let own = |address: IpAddr| Route { destination: address.into(), action: RouteAction::Local, mtu: None };
     Routing {
         interfaces: vec![
             interface(0, 0, None, MAC_V4, ipv4_mtu),
@@ -131,11 +118,7 @@ pub fn fib(ipv4_mtu: u16, ipv6_mtu: u16) -> Fib {
 /// A snapshot of [`fib`] with MTUs of 1500 and this translation.
 #[must_use]
 pub fn snapshot(translation: Translation) -> Snapshot {
-    Snapshot {
-        generation: 1,
-        translation: Arc::new(translation),
-        fib: Arc::new(fib(1500, 1500)),
-    }
+    Snapshot { generation: 1, translation: Arc::new(translation), fib: Arc::new(fib(1500, 1500)) }
 }
 
 /// An IPv4 packet without options, TTL 64, identification 0, DF 0.
@@ -152,11 +135,7 @@ pub fn ipv4(source: &str, destination: &str, protocol: u8, payload: &[u8]) -> Ve
 /// # Panics
 /// When an address does not parse: a mistake in a test.
 #[must_use]
-#[allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    reason = "fixtures for tests"
-)]
+#[allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "fixtures for tests")]
 pub fn ipv4_with_options(
     source: &str,
     destination: &str,
@@ -191,11 +170,7 @@ pub fn ipv4_with_options(
 /// # Panics
 /// When an address does not parse: a mistake in a test.
 #[must_use]
-#[allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    reason = "fixtures for tests"
-)]
+#[allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "fixtures for tests")]
 pub fn ipv6(source: &str, destination: &str, next_header: u8, payload: &[u8]) -> Vec<u8> {
     let header = Ipv6Header {
         traffic_class: 0,
@@ -252,11 +227,7 @@ const fn nonzero(checksum: u16) -> u16 {
 pub fn frame(destination: MacAddress, packet: &[u8]) -> Vec<u8> {
     let mut frame = destination.0.to_vec();
     frame.extend_from_slice(&MAC_PEER.0);
-    frame.extend_from_slice(if packet[0] >> 4 == 4 {
-        &[0x08, 0x00]
-    } else {
-        &[0x86, 0xdd]
-    });
+    frame.extend_from_slice(if packet[0] >> 4 == 4 { &[0x08, 0x00] } else { &[0x86, 0xdd] });
     frame.extend_from_slice(packet);
     frame
 }

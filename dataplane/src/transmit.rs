@@ -37,17 +37,9 @@ impl<T: TransmitQueue> Transmit<T> {
     pub(crate) fn new(queues: Vec<T>, punt: PuntSender) -> Self {
         let ports = queues
             .into_iter()
-            .map(|queue| PortOut {
-                queue,
-                frames: Frames::new(),
-                lengths: ArrayVec::new(),
-            })
+            .map(|queue| PortOut { queue, frames: Frames::new(), lengths: ArrayVec::new() })
             .collect();
-        Self {
-            ports,
-            punt,
-            counts: Counts::default(),
-        }
+        Self { ports, punt, counts: Counts::default() }
     }
 
     /// Puts a whole frame onto a port's burst.
@@ -58,8 +50,7 @@ impl<T: TransmitQueue> Transmit<T> {
             self.counts.end(Verdict::Dropped(DropReason::NoRoute));
             return;
         };
-        out.lengths
-            .push(u32::try_from(frame.data().len()).unwrap_or(u32::MAX));
+        out.lengths.push(u32::try_from(frame.data().len()).unwrap_or(u32::MAX));
         out.frames.push(frame);
         if out.frames.is_full() {
             flush(out, &mut self.counts);
@@ -82,10 +73,7 @@ fn flush<T: TransmitQueue>(out: &mut PortOut<T>, counts: &mut Counts) {
     let refused = out.queue.transmit(&mut out.frames);
     let sent = out.lengths.len() - refused;
     // A port takes frames in order, so the refused ones are the last.
-    counts.add(
-        Event::SentBytes,
-        out.lengths[..sent].iter().map(|length| u64::from(*length)).sum(),
-    );
+    counts.add(Event::SentBytes, out.lengths[..sent].iter().map(|length| u64::from(*length)).sum());
     counts.add(Event::Sent, sent as u64);
     for _ in 0..refused {
         counts.end(Verdict::Dropped(DropReason::TransmitQueueFull));

@@ -192,12 +192,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(reason),
         };
         let snapshot = self.snapshot;
-        match classify::ipv4(
-            header.destination,
-            ingress.group,
-            &snapshot.translation,
-            &snapshot.fib,
-        ) {
+        match classify::ipv4(header.destination, ingress.group, &snapshot.translation, &snapshot.fib) {
             Ok(Class::Translate(destination)) => {
                 self.translate_ipv4(packet, &header, destination, ingress, Pass::First)
             }
@@ -216,12 +211,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(reason),
         };
         let snapshot = self.snapshot;
-        match classify::ipv6(
-            header.destination,
-            ingress.group,
-            &snapshot.translation,
-            &snapshot.fib,
-        ) {
+        match classify::ipv6(header.destination, ingress.group, &snapshot.translation, &snapshot.fib) {
             Ok(Class::Translate(destination)) => self.translate_ipv6(packet, &header, destination, ingress),
             Ok(Class::Native) if self.native == Native::Forward => self.native_ipv6(packet, &header, ingress),
             Ok(Class::Native) => End::Forwarded(Way::Native),
@@ -258,10 +248,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             quoted: ready.quoted,
             fragment_header: header.is_fragment() || ready.cut.is_some(),
             hop_limit: header.ttl - decrement,
-            mtus: Mtus {
-                ipv6: path_mtu,
-                ipv4: ipv4_mtu,
-            },
+            mtus: Mtus { ipv6: path_mtu, ipv4: ipv4_mtu },
             settings: &snapshot.translation.settings,
         };
         if let Err(reason) = v4_to_v6::translate(&mut packet, &ready.transport, &plan) {
@@ -310,9 +297,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             TransportV4::Error(_, quote) => Some(quote),
             _ => None,
         };
-        let quoted_header = quote.map(|quote| Quoted {
-            destination: quote.header.destination,
-        });
+        let quoted_header = quote.map(|quote| Quoted { destination: quote.header.destination });
         let source = lookup::source_v4_to_v6(translation, header.source, pass, quoted_header)?;
         let quoted = match quote {
             None => None,
@@ -326,24 +311,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             }),
         };
         let addresses = v4_to_v6::Addresses { source, destination };
-        let hash = flow_hash(
-            u64::from(header.source.to_bits()),
-            u64::from(header.destination.to_bits()),
-        );
+        let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
         let path = self.snapshot.fib.lookup(IpAddr::V6(destination.address), hash);
         let mtu = usable(path).map_err(unreachable_ipv4)?;
-        let cut = if quoted.is_some() {
-            None
-        } else {
-            self.cut_ipv4(header, mtu)?
-        };
-        Ok(ReadyV4 {
-            transport,
-            addresses,
-            quoted,
-            path,
-            cut,
-        })
+        let cut = if quoted.is_some() { None } else { self.cut_ipv4(header, mtu)? };
+        Ok(ReadyV4 { transport, addresses, quoted, path, cut })
     }
 
     /// RFC 7915 4.1 and RFC 1812: source, source routes, TTL.
@@ -353,11 +325,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             return Err(DropReason::IllegalSource.into());
         }
         let options = &data[ipv4::HEADER..usize::from(header.header_length)];
-        match if options.is_empty() {
-            Options::Ignored
-        } else {
-            ipv4::inspect_options(options)
-        } {
+        match if options.is_empty() { Options::Ignored } else { ipv4::inspect_options(options) } {
             Options::Ignored => {}
             Options::Malformed => return Err(DropReason::Ipv4OptionsInvalid.into()),
             Options::SourceRoute => {
@@ -373,11 +341,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     #[inline]
     fn cut_ipv4(&self, header: &Ipv4Header, path_mtu: u16) -> Result<Option<u16>, Refusal> {
         let settings = &self.snapshot.translation.settings;
-        let growth = if header.is_fragment() {
-            ipv6::HEADER + ipv6::FRAGMENT_HEADER
-        } else {
-            ipv6::HEADER
-        };
+        let growth = if header.is_fragment() { ipv6::HEADER + ipv6::FRAGMENT_HEADER } else { ipv6::HEADER };
         let size = usize::from(header.payload_length()) + growth;
         if header.dont_fragment && (!header.is_fragment() || settings.respect_fragment_df) {
             if size <= usize::from(path_mtu) {
@@ -411,10 +375,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Ok(ready) => ready,
             Err(refusal) => return self.refuse_ipv6(&packet, header, ingress, refusal),
         };
-        let (source, to) = (
-            ready.addresses.source.address,
-            ready.addresses.destination.address,
-        );
+        let (source, to) = (ready.addresses.source.address, ready.addresses.destination.address);
         let ipv4_mtu = match &ready.onward {
             Onward::Out(path) => path.mtu().unwrap_or(u16::MAX),
             Onward::Hairpin(_) => u16::MAX,
@@ -427,10 +388,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             name_source: ready.name_source,
             ttl: header.hop_limit - 1,
             identification: self.lcore.identifications.next(source, to, ready.chain.protocol),
-            mtus: Mtus {
-                ipv6: ingress.mtu,
-                ipv4: ipv4_mtu,
-            },
+            mtus: Mtus { ipv6: ingress.mtu, ipv4: ipv4_mtu },
             settings: &snapshot.translation.settings,
         };
         if let Err(reason) = v6_to_v4::translate(&mut packet, &ready.transport, &plan) {
@@ -473,9 +431,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         })?;
         expired_ipv6(header)?;
         if let Some(pointer) = chain.segments_left {
-            let pointer = u32::try_from(pointer)
-                .expect("an offset in a packet")
-                .to_be_bytes();
+            let pointer = u32::try_from(pointer).expect("an offset in a packet").to_be_bytes();
             let (kind, code) = (v6::PARAMETER_PROBLEM, v6::ERRONEOUS_FIELD);
             return Err(Refusal::answered(DropReason::RoutingHeader, kind, code, pointer));
         }
@@ -485,10 +441,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             _ => None,
         };
         let (source, by) = lookup::source_v6_to_v4(translation, header.source, quote.is_some(), random)?;
-        let addresses = v6_to_v4::Addresses {
-            source,
-            destination: destination.mapped,
-        };
+        let addresses = v6_to_v4::Addresses { source, destination: destination.mapped };
         let (quoted, quoted_source_by) = match quote {
             None => (None, Mapping::Eam),
             Some(quote) => {
@@ -513,14 +466,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             }
             None => Onward::Out(self.path_ipv4(&addresses, total_length, &chain, quoted.is_some())?),
         };
-        Ok(ReadyV6 {
-            chain,
-            transport,
-            addresses,
-            quoted,
-            name_source,
-            onward,
-        })
+        Ok(ReadyV6 { chain, transport, addresses, quoted, name_source, onward })
     }
 
     /// RFC 7757 4.2.2 conditions A and B: the address in IPv6 the packet turns round to. A forged error could
@@ -540,11 +486,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let turns = translation.settings.hairpin == Hairpin::Intrinsic
             && by == Mapping::Prefix
             && translation.eams.covers_service(address);
-        if turns {
-            translation.eams.lookup_ipv4(address)
-        } else {
-            None
-        }
+        if turns { translation.eams.lookup_ipv4(address) } else { None }
     }
 
     /// Whether the second pass will take the source; asked now, while an error can still quote the packet.
@@ -592,9 +534,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let mtu = usable(path).map_err(unreachable_ipv6)?;
         let dont_fragment = chain.fragment.is_none() && total_length > usize::from(v6_to_v4::SMALL);
         if dont_fragment && !is_icmp_error && total_length > usize::from(mtu) {
-            return Err(too_big_ipv6(
-                mtu.saturating_add(GROWTH),
-            ));
+            return Err(too_big_ipv6(mtu.saturating_add(GROWTH)));
         }
         Ok(path)
     }
@@ -632,10 +572,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         if classify::is_illegal_source_ipv4(header.source) {
             return self.drop(DropReason::IllegalSource);
         }
-        let hash = flow_hash(
-            u64::from(header.source.to_bits()),
-            u64::from(header.destination.to_bits()),
-        );
+        let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
         let destination = IpAddr::V4(header.destination);
         let path = self.snapshot.fib.lookup(destination, hash);
         if *path == Path::Kernel {
@@ -677,10 +614,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         if classify::is_illegal_source_ipv6(header.source) {
             return self.drop(DropReason::IllegalSource);
         }
-        let hash = flow_hash(
-            low64(header.source.to_bits()),
-            low64(header.destination.to_bits()),
-        );
+        let hash = flow_hash(low64(header.source.to_bits()), low64(header.destination.to_bits()));
         let destination = IpAddr::V6(header.destination);
         let path = self.snapshot.fib.lookup(destination, hash);
         if *path == Path::Kernel {
@@ -707,11 +641,8 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     fn send(&mut self, packet: P::Buffer, path: &Path, destination: IpAddr) {
         match path {
             Path::Adjacent(adjacency) => self.output.forward(packet, adjacency),
-            Path::Unresolved {
-                interface, gateway, ..
-            } => {
-                self.output
-                    .unresolved(packet, *interface, gateway.unwrap_or(destination));
+            Path::Unresolved { interface, gateway, .. } => {
+                self.output.unresolved(packet, *interface, gateway.unwrap_or(destination));
             }
             _ => unreachable!("usable() has refused every other path"),
         }
@@ -734,10 +665,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
 
     fn drop(&mut self, reason: DropReason) -> End<P::Buffer> {
         self.lcore.counts.end(Verdict::Dropped(reason));
-        End::Dropped {
-            reason,
-            answered: false,
-        }
+        End::Dropped { reason, answered: false }
     }
 
     fn refuse_ipv4(
@@ -755,10 +683,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             let permitted = icmp_error::permitted_ipv4(packet.data(), header, ingress.group);
             self.may_answer(permitted) && self.answer_ipv4(packet.data(), header, &answer)
         });
-        End::Dropped {
-            reason: refusal.reason,
-            answered,
-        }
+        End::Dropped { reason: refusal.reason, answered }
     }
 
     fn refuse_ipv6(
@@ -773,10 +698,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             let permitted = icmp_error::permitted_ipv6(packet.data(), header, ingress.group, &answer);
             self.may_answer(permitted) && self.answer_ipv6(packet.data(), header, &answer)
         });
-        End::Dropped {
-            reason: refusal.reason,
-            answered,
-        }
+        End::Dropped { reason: refusal.reason, answered }
     }
 
     /// Whether an error goes out, by the rules, the setting and the rate limit.
@@ -805,9 +727,8 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     fn answer_ipv4(&mut self, packet: &[u8], header: &Ipv4Header, answer: &Answer) -> bool {
         let snapshot = self.snapshot;
         let path = snapshot.fib.lookup(IpAddr::V4(header.source), 0);
-        let error = egress(path)
-            .and_then(|interface| snapshot.fib.icmpv4_source(interface))
-            .and_then(|source| {
+        let error =
+            egress(path).and_then(|interface| snapshot.fib.icmpv4_source(interface)).and_then(|source| {
                 let identification = self.lcore.identifications.next(source, header.source, 1);
                 icmp_error::ipv4(packet, header.source, source, identification, answer, self.pool)
             });
@@ -906,12 +827,7 @@ fn expired_ipv4(header: &Ipv4Header) -> Result<(), Refusal> {
     if header.ttl > 1 {
         return Ok(());
     }
-    Err(Refusal::answered(
-        DropReason::HopLimitExceeded,
-        v4::TIME_EXCEEDED,
-        0,
-        [0; 4],
-    ))
+    Err(Refusal::answered(DropReason::HopLimitExceeded, v4::TIME_EXCEEDED, 0, [0; 4]))
 }
 
 #[inline]
@@ -919,12 +835,7 @@ fn expired_ipv6(header: &Ipv6Header) -> Result<(), Refusal> {
     if header.hop_limit > 1 {
         return Ok(());
     }
-    Err(Refusal::answered(
-        DropReason::HopLimitExceeded,
-        v6::TIME_EXCEEDED,
-        0,
-        [0; 4],
-    ))
+    Err(Refusal::answered(DropReason::HopLimitExceeded, v6::TIME_EXCEEDED, 0, [0; 4]))
 }
 
 /// One hop: TTL minus one, and the header checksum to match (RFC 1624).

@@ -125,11 +125,7 @@ where
                 self.rest(idle_turns);
             }
             let after = (self.clock.now)();
-            let spent = if worked {
-                Event::BusyCycles
-            } else {
-                Event::IdleCycles
-            };
+            let spent = if worked { Event::BusyCycles } else { Event::IdleCycles };
             self.lcore.counts.add(spent, after.wrapping_sub(before));
             before = after;
             // While idle the numbers stand still but for the cycles; those may lag a little.
@@ -258,11 +254,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     #[inline]
     fn frame(&mut self, mut frame: B) {
         match parse::link(frame.data(), self.port, &self.snapshot.fib) {
-            Link::Ip {
-                family,
-                offset,
-                ingress,
-            } => {
+            Link::Ip { family, offset, ingress } => {
                 let length = frame.data().len();
                 frame.pull_front(offset);
                 let mut walk = Walk {
@@ -378,10 +370,7 @@ mod tests {
         fn new(pool: MemoryPool, tx_limit: usize) -> Self {
             let translation = testing::translation(&[("192.0.2.1/32", "2001:db8:12:34::1/128")]);
             let publisher = Publisher::new(testing::snapshot(translation));
-            let (rx, tx) = (
-                [Wire::default(), Wire::default()],
-                [Wire::default(), Wire::default()],
-            );
+            let (rx, tx) = ([Wire::default(), Wire::default()], [Wire::default(), Wire::default()]);
             let (punt, punted) = punt_ring(1 << 16, Arc::new(|| ()));
             let (inject, injected) = inject_ring(1 << 16);
             let worker = Worker::new(WorkerParts {
@@ -393,20 +382,10 @@ mod tests {
                 inject: injected,
                 cells: Arc::default(),
                 stop: Arc::default(),
-                clock: Clock {
-                    now: || 1,
-                    hertz: 1_000_000_000,
-                },
+                clock: Clock { now: || 1, hertz: 1_000_000_000 },
                 poll: Poll::Adaptive,
             });
-            Self {
-                worker,
-                rx,
-                tx,
-                punted,
-                events: Vec::new(),
-                inject,
-            }
+            Self { worker, rx, tx, punted, events: Vec::new(), inject }
         }
 
         fn turn(&mut self) -> Counts {
@@ -434,10 +413,7 @@ mod tests {
     #[test]
     fn translates_between_the_ports_in_both_directions() {
         let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
-        bench.rx[0].put(&testing::frame(
-            MAC_V4,
-            &testing::udp_v4("203.0.113.50", "192.0.2.1", b"to six"),
-        ));
+        bench.rx[0].put(&testing::frame(MAC_V4, &testing::udp_v4("203.0.113.50", "192.0.2.1", b"to six")));
         let back = testing::udp_v6("2001:db8:12:34::1", "2001:db8:46::203.0.113.50", b"to four");
         bench.rx[1].put(&testing::frame(MAC_V6, &back));
         let counts = bench.turn();
@@ -457,12 +433,7 @@ mod tests {
         let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
         let mut padded = testing::frame(
             MAC_V4,
-            &testing::ipv4(
-                "203.0.113.50",
-                "198.51.100.254",
-                1,
-                &[8, 0, 0xf7, 0xff, 0, 0, 0, 0],
-            ),
+            &testing::ipv4("203.0.113.50", "198.51.100.254", 1, &[8, 0, 0xf7, 0xff, 0, 0, 0, 0]),
         );
         padded.resize(60, 0x5a);
         let hello = {
@@ -480,13 +451,7 @@ mod tests {
         }
         bench.inject.send(PortId(1), b"a frame of the kernel").unwrap();
         let counts = bench.turn();
-        assert_eq!(
-            bench.punts(),
-            [
-                (PuntReason::LocalAddress, padded),
-                (PuntReason::RoutingProtocol, hello)
-            ]
-        );
+        assert_eq!(bench.punts(), [(PuntReason::LocalAddress, padded), (PuntReason::RoutingProtocol, hello)]);
         assert_eq!(bench.tx[1].take(), [b"a frame of the kernel".to_vec()]);
         assert_eq!(counts.event(Event::OriginatedKernel), 1);
     }
@@ -495,10 +460,7 @@ mod tests {
     fn what_a_port_refuses_is_dropped_and_counted() {
         let mut bench = Bench::new(MemoryPool::unlimited(), 10);
         for _ in 0..BURST {
-            bench.rx[0].put(&testing::frame(
-                MAC_V4,
-                &testing::udp_v4("203.0.113.50", "192.0.2.1", b"x"),
-            ));
+            bench.rx[0].put(&testing::frame(MAC_V4, &testing::udp_v4("203.0.113.50", "192.0.2.1", b"x")));
         }
         let counts = bench.turn();
         assert_eq!(counts.event(Event::Sent), 10);
@@ -519,7 +481,9 @@ mod tests {
         bench.rx[0].put(&testing::frame(MAC_V4, &packet));
         bench.turn();
         assert!(bench.punts().is_empty());
-        let [event] = bench.events[..] else { panic!("one event, for the clock stands still: {:?}", bench.events) };
+        let [event] = bench.events[..] else {
+            panic!("one event, for the clock stands still: {:?}", bench.events)
+        };
         assert_eq!((event.source, event.source_l4_port), ("203.0.113.50".parse().unwrap(), 40_000));
         assert_eq!((event.destination, event.destination_l4_port), ("192.0.2.1".parse().unwrap(), 53));
         assert_eq!(event.suppressed, 9);

@@ -1,9 +1,5 @@
 //! Golden packets: every case of `pktgen-tests/vectors/vectors.json`, byte for byte outside its free ranges.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -77,24 +73,17 @@ struct Packet {
 }
 
 fn cases() -> Vec<Case> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../pktgen-tests/vectors/vectors.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../pktgen-tests/vectors/vectors.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 fn translation(config: &Config, settings: Settings) -> Translation {
     let network = |text: &str| {
-        text.parse::<IpNet>()
-            .unwrap_or_else(|_| text.parse::<std::net::IpAddr>().unwrap().into())
+        text.parse::<IpNet>().unwrap_or_else(|_| text.parse::<std::net::IpAddr>().unwrap().into())
     };
     let ipv4 = |text: &String| match network(text) {
         IpNet::V4(net) => net,
@@ -104,31 +93,16 @@ fn translation(config: &Config, settings: Settings) -> Translation {
         IpNet::V6(net) => net,
         IpNet::V4(_) => panic!("{text} is not IPv6"),
     };
-    let eams: Vec<Eam> = config
-        .eams
-        .iter()
-        .map(|(v4, v6)| Eam {
-            ipv4: ipv4(v4),
-            ipv6: ipv6(v6),
-        })
-        .collect();
+    let eams: Vec<Eam> = config.eams.iter().map(|(v4, v6)| Eam { ipv4: ipv4(v4), ipv6: ipv6(v6) }).collect();
     let sources: Vec<Ipv4Net> = config.pool6791.iter().map(ipv4).collect();
     Translation::new(TranslationParts {
         settings,
         prefixes: vec![TranslationPrefix::new(config.pool6.parse::<Ipv6Net>().unwrap()).unwrap()],
         eams: EamTable::build(&eams).unwrap(),
         service_pools: vec!["192.0.2.0/24".parse().unwrap()],
-        translatable_pools: if config.allow_pool6_dst {
-            vec![Ipv4Net::default()]
-        } else {
-            Vec::new()
-        },
+        translatable_pools: if config.allow_pool6_dst { vec![Ipv4Net::default()] } else { Vec::new() },
         denylist: Vec::new(),
-        er_addresses: config
-            .er_local6
-            .iter()
-            .map(|address| Ipv6Net::from(*address))
-            .collect(),
+        er_addresses: config.er_local6.iter().map(|address| Ipv6Net::from(*address)).collect(),
         icmp_sources: IcmpSourcePool::new(&sources, Choice::Hash),
     })
     .unwrap()
@@ -136,11 +110,7 @@ fn translation(config: &Config, settings: Settings) -> Translation {
 
 fn settings(config: &Config) -> Settings {
     Settings {
-        role: if config.role == "er" {
-            Role::EdgeRelay
-        } else {
-            Role::BorderRelay
-        },
+        role: if config.role == "er" { Role::EdgeRelay } else { Role::BorderRelay },
         hairpin: match config.hairpin.as_str() {
             "intrinsic" => Hairpin::Intrinsic,
             "simple" => Hairpin::Simple,
@@ -156,11 +126,7 @@ fn settings(config: &Config) -> Settings {
         },
         traffic_class: config.reset_tc.then_some(0),
         type_of_service: config.new_tos,
-        icmp_errors: if config.icmp_errors == "on" {
-            IcmpErrors::Send
-        } else {
-            IcmpErrors::Off
-        },
+        icmp_errors: if config.icmp_errors == "on" { IcmpErrors::Send } else { IcmpErrors::Off },
         icmp_source_extension: config.rfc5837_ext,
         wkp_strict: config.wkp_strict,
         anti_spoof: false,
@@ -186,18 +152,9 @@ fn run(case: &Case, settings: Settings) -> (Outcome, Vec<Vec<u8>>) {
 fn mismatch(expected: &Packet, got: &[u8]) -> Option<String> {
     let wanted = bytes(&expected.hex);
     if wanted.len() != got.len() {
-        return Some(format!(
-            "length {} instead of {}: {got:02x?}",
-            got.len(),
-            wanted.len()
-        ));
+        return Some(format!("length {} instead of {}: {got:02x?}", got.len(), wanted.len()));
     }
-    let ignored = |at: usize| {
-        expected
-            .ignore
-            .iter()
-            .any(|(start, end)| (*start..*end).contains(&at))
-    };
+    let ignored = |at: usize| expected.ignore.iter().any(|(start, end)| (*start..*end).contains(&at));
     let wrong: Vec<String> = (0..got.len())
         .filter(|at| !ignored(*at) && got[*at] != wanted[*at])
         .map(|at| format!("[{at}] {:02x} instead of {:02x}", got[at], wanted[at]))
@@ -215,16 +172,11 @@ fn judge(case: &Case) -> Result<(), String> {
     match &case.expect {
         Expect::Nothing(_) if out.is_empty() => Ok(()),
         Expect::Nothing(why) => Err(format!("{why:?}, but {outcome:?} sent {out:02x?}")),
-        Expect::Packets(packets) if packets.len() != out.len() => Err(format!(
-            "{} packets instead of {} ({outcome:?})",
-            out.len(),
-            packets.len()
-        )),
+        Expect::Packets(packets) if packets.len() != out.len() => {
+            Err(format!("{} packets instead of {} ({outcome:?})", out.len(), packets.len()))
+        }
         Expect::Packets(packets) => {
-            let wrong = packets
-                .iter()
-                .zip(&out)
-                .find_map(|(expected, got)| mismatch(expected, got));
+            let wrong = packets.iter().zip(&out).find_map(|(expected, got)| mismatch(expected, got));
             wrong.map_or(Ok(()), |wrong| Err(format!("{outcome:?}: {wrong}")))
         }
     }
@@ -245,13 +197,7 @@ fn golden_packets() {
             Err(why) => failures.push(format!("{}: {why}", case.name)),
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} of {} failed:\n{}",
-        failures.len(),
-        cases.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), cases.len(), failures.join("\n"));
     assert_eq!(passed, cases.len() - WAITING.len());
 }
 
@@ -263,13 +209,7 @@ fn with_the_defaults_hazards_are_refused() {
     ] {
         let cases = cases();
         let case = cases.iter().find(|case| case.name == name).unwrap();
-        let mut parts = translation(
-            &case.config,
-            Settings {
-                anti_spoof: true,
-                ..settings(&case.config)
-            },
-        );
+        let mut parts = translation(&case.config, Settings { anti_spoof: true, ..settings(&case.config) });
         parts.translatable_pools = dataplane::table::ipv4_set::Ipv4Set::default();
         let shape = Shape {
             ipv4_mtu: 1500,
@@ -279,9 +219,7 @@ fn with_the_defaults_hazards_are_refused() {
         };
         let mut out = Vec::new();
         let outcome = Offline::new(parts, &shape).run(&bytes(&case.in_hex), &mut out);
-        let Outcome::Dropped(got) = outcome else {
-            panic!("{name}: {outcome:?}")
-        };
+        let Outcome::Dropped(got) = outcome else { panic!("{name}: {outcome:?}") };
         assert_eq!((got.name(), out.len()), (reason, 0), "{name}");
     }
 }

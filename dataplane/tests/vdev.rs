@@ -26,18 +26,11 @@ const RING_CAPACITY: usize = 1023;
 static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn keep(_level: LogLevel, line: &str) {
-    LOG.lock()
-        .expect("no test panics while it logs")
-        .push(line.to_owned());
+    LOG.lock().expect("no test panics while it logs").push(line.to_owned());
 }
 
 fn no_huge() -> EalConfig {
-    EalConfig {
-        memory: Memory::NoHuge,
-        memory_mb: 128,
-        log: keep,
-        ..EalConfig::default()
-    }
+    EalConfig { memory: Memory::NoHuge, memory_mb: 128, log: keep, ..EalConfig::default() }
 }
 
 /// The EAL all tests of this process share.
@@ -51,18 +44,12 @@ fn mempool(name: &str, count: u32) -> Mempool {
 }
 
 fn open(device: &str, mempool: &Mempool, queues: u16) -> (Port, Vec<QueuePair>) {
-    let config = PortConfig {
-        queues,
-        mempools: vec![mempool.clone()],
-        ..PortConfig::default()
-    };
+    let config = PortConfig { queues, mempools: vec![mempool.clone()], ..PortConfig::default() };
     Port::open(eal(), device, &config).expect("this vdev opens anywhere")
 }
 
 fn open_error(device: &str, config: &PortConfig) -> PortError {
-    Port::open(eal(), device, config)
-        .map(|_| ())
-        .expect_err("must not open")
+    Port::open(eal(), device, config).map(|_| ()).expect_err("must not open")
 }
 
 /// A frame of `length` bytes that starts with `number`.
@@ -79,10 +66,7 @@ fn number(mbuf: &Mbuf) -> u32 {
 }
 
 fn burst(mempool: &Mempool, first: u32, count: usize) -> Frames<Mbuf> {
-    (first..)
-        .take(count)
-        .map(|number| frame(mempool, number, 60))
-        .collect()
+    (first..).take(count).map(|number| frame(mempool, number, 60)).collect()
 }
 
 /// Runs `body` in a process of its own, which is this test binary with only the calling test.
@@ -97,15 +81,8 @@ fn in_own_process(test: &str, body: impl FnOnce()) {
         .output()
         .expect("the test binary runs again");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{test} failed in its own process: {}\n{text}",
-        output.status
-    );
-    assert!(
-        text.contains("1 passed"),
-        "{test} is not the name of a test: {text}"
-    );
+    assert!(output.status.success(), "{test} failed in its own process: {}\n{text}", output.status);
+    assert!(text.contains("1 passed"), "{test} is not the name of a test: {text}");
 }
 
 // The buffer.
@@ -114,10 +91,7 @@ fn in_own_process(test: &str, body: impl FnOnce()) {
 fn a_fresh_mbuf_is_empty_with_headroom() {
     let mut pool = mempool("fresh", 7);
     let mbuf = pool.allocate().expect("the pool is full");
-    assert_eq!(
-        (mbuf.data().len(), mbuf.headroom(), mbuf.segments()),
-        (0, usize::from(DEFAULT_HEADROOM), 1)
-    );
+    assert_eq!((mbuf.data().len(), mbuf.headroom(), mbuf.segments()), (0, usize::from(DEFAULT_HEADROOM), 1));
     assert_eq!(mbuf.tailroom(), usize::from(pool.data_room() - DEFAULT_HEADROOM));
     assert_eq!(mbuf.ipv4_checksum(), Checksum::Unknown);
 }
@@ -132,11 +106,7 @@ fn growing_stops_at_both_ends_of_the_mbuf() {
     assert_eq!(mbuf.push_front(usize::MAX), Err(NoRoom));
     assert_eq!(mbuf.push_back(tailroom + 1), Err(NoRoom));
     assert_eq!(mbuf.push_back(usize::MAX), Err(NoRoom));
-    assert_eq!(
-        (mbuf.data().len(), mbuf.headroom(), mbuf.tailroom()),
-        (60, headroom, tailroom),
-        "unchanged"
-    );
+    assert_eq!((mbuf.data().len(), mbuf.headroom(), mbuf.tailroom()), (60, headroom, tailroom), "unchanged");
 
     assert_eq!(mbuf.push_front(headroom), Ok(()));
     assert_eq!(mbuf.push_back(tailroom), Ok(()));
@@ -156,10 +126,7 @@ fn shrinking_keeps_the_bytes_in_between() {
     }
     let headroom = mbuf.headroom();
     mbuf.pull_front(14);
-    assert_eq!(
-        (mbuf.data().len(), mbuf.data()[0], mbuf.headroom()),
-        (86, 14, headroom + 14)
-    );
+    assert_eq!((mbuf.data().len(), mbuf.data()[0], mbuf.headroom()), (86, 14, headroom + 14));
     mbuf.truncate(200);
     assert_eq!(mbuf.data().len(), 86, "a longer length leaves it as it is");
     mbuf.truncate(20);
@@ -181,21 +148,14 @@ fn pulling_more_than_there_is_panics() {
 fn a_jumbo_frame_fits_one_mbuf_and_passes_a_port() {
     let data_room = data_room_for_mtu(9000);
     let pool = Mempool::create(eal(), "jumbo", 63, 0, data_room).expect("128 MB hold 63 jumbo mbufs");
-    let config = PortConfig {
-        mtu: 9000,
-        mempools: vec![pool.clone()],
-        ..PortConfig::default()
-    };
+    let config = PortConfig { mtu: 9000, mempools: vec![pool.clone()], ..PortConfig::default() };
     let (port, mut queues) = Port::open(eal(), "net_ring_jumbo", &config).expect("net_ring has no limit");
     assert_eq!(port.info().mtu, 9000);
 
     let mut frames: Frames<Mbuf> = [frame(&pool, 9, 9000 + 14 + 8)].into_iter().collect();
     assert_eq!(queues[0].tx.transmit(&mut frames), 0);
     assert_eq!(queues[0].rx.receive(&mut frames), 1);
-    assert_eq!(
-        (frames[0].data().len(), frames[0].segments(), number(&frames[0])),
-        (9022, 1, 9)
-    );
+    assert_eq!((frames[0].data().len(), frames[0].segments(), number(&frames[0])), (9022, 1, 9));
 }
 
 // The pool.
@@ -222,11 +182,7 @@ fn mbufs_come_back_from_other_threads_and_their_caches() {
             let _lcore = eal().register_current_thread().expect("there are 128 lcore ids");
             drop(mbufs);
             assert_eq!(pool.in_use(), 0, "what the cache of this lcore keeps is free");
-            drop(
-                std::iter::from_fn(|| pool.allocate_mbuf())
-                    .take(100)
-                    .collect::<Vec<_>>(),
-            );
+            drop(std::iter::from_fn(|| pool.allocate_mbuf()).take(100).collect::<Vec<_>>());
         });
     });
     assert_eq!((pool.in_use(), pool.available()), (0, 511));
@@ -235,9 +191,7 @@ fn mbufs_come_back_from_other_threads_and_their_caches() {
 #[test]
 fn a_pool_that_cannot_be_is_refused_with_the_reason() {
     let error = |name: &str, count, cache, room| {
-        Mempool::create(eal(), name, count, cache, room)
-            .expect_err("refused")
-            .to_string()
+        Mempool::create(eal(), name, count, cache, room).expect_err("refused").to_string()
     };
     assert!(error("", 7, 0, 2176).contains("1 to 25 bytes"));
     assert!(error(&"n".repeat(26), 7, 0, 2176).contains("1 to 25 bytes"));
@@ -287,10 +241,7 @@ fn the_time_stamp_counter_runs_at_its_frequency() {
     thread::sleep(Duration::from_millis(50));
     let (cycles, elapsed) = ((tsc() - cycles) as f64, started.elapsed().as_secs_f64());
     let measured = cycles / elapsed / tsc_hz() as f64;
-    assert!(
-        (0.9..1.1).contains(&measured),
-        "{measured} of the promised frequency"
-    );
+    assert!((0.9..1.1).contains(&measured), "{measured} of the promised frequency");
 }
 
 // The port.
@@ -327,10 +278,7 @@ fn receiving_appends_and_never_overfills() {
     let mut frames = burst(&pool, 1000, BURST - 10);
     assert_eq!(queues[0].rx.receive(&mut frames), 10);
     assert_eq!(queues[0].rx.receive(&mut frames), 0, "there is no room left");
-    assert_eq!(
-        (number(&frames[0]), number(&frames[BURST - 10]), frames.len()),
-        (1000, 0, BURST)
-    );
+    assert_eq!((number(&frames[0]), number(&frames[BURST - 10]), frames.len()), (1000, 0, BURST));
     frames.clear();
     assert_eq!(queues[0].rx.receive(&mut frames), BURST - 10);
     assert_eq!(number(&frames[0]), 10);
@@ -349,11 +297,7 @@ fn refused_frames_are_freed_and_counted() {
     }
     assert_eq!(refused, 20 * BURST - RING_CAPACITY);
     assert_eq!(tx.refused(), refused as u64);
-    assert_eq!(
-        pool.in_use(),
-        RING_CAPACITY,
-        "only what the ring holds is still in use"
-    );
+    assert_eq!(pool.in_use(), RING_CAPACITY, "only what the ring holds is still in use");
 
     let mut frames = Frames::new();
     while rx.receive(&mut frames) > 0 {
@@ -397,10 +341,8 @@ fn a_frame_too_long_for_one_mbuf_is_dropped_and_counted() {
         let (client, mut sender) = open(&end("net_memif_c", "client"), &large, 1);
         wait_until("memif connects", || server.link().up && client.link().up);
 
-        let mut frames: Frames<Mbuf> = (0..)
-            .zip([60, 3000, 1500, 60])
-            .map(|(n, length)| frame(&large, n, length))
-            .collect();
+        let mut frames: Frames<Mbuf> =
+            (0..).zip([60, 3000, 1500, 60]).map(|(n, length)| frame(&large, n, length)).collect();
         assert_eq!(sender[0].tx.transmit(&mut frames), 0);
         wait_until("four frames arrive", || {
             receiver[0].rx.receive(&mut frames);
@@ -421,10 +363,7 @@ fn a_frame_too_long_for_one_mbuf_is_dropped_and_counted() {
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "{what}: not within 10 s"
-        );
+        assert!(started.elapsed() < Duration::from_secs(10), "{what}: not within 10 s");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -434,28 +373,16 @@ fn a_port_tells_what_it_is() {
     let pool = mempool("info", 2047);
     let (mut port, mut queues) = open("net_null_info", &pool, 2);
     let info = port.info();
-    assert_eq!(
-        (info.driver.as_str(), info.device.as_str(), info.mtu),
-        ("net_null", "net_null_info", 1500)
-    );
+    assert_eq!((info.driver.as_str(), info.device.as_str(), info.mtu), ("net_null", "net_null_info", 1500));
     assert_eq!((info.queues, info.spread), (2, Spread::Addresses));
-    assert!(
-        info.max_queues >= 2 && info.rx_descriptors > 0 && info.tx_descriptors > 0,
-        "{info:?}"
-    );
+    assert!(info.max_queues >= 2 && info.rx_descriptors > 0 && info.tx_descriptors > 0, "{info:?}");
     assert!(port.link().up);
     assert_eq!(queues[1].tx.transmit(&mut burst(&pool, 0, 7)), 0);
     assert_eq!(port.stats().opackets, 7);
     let extended = port.extended_stats();
-    assert!(
-        extended
-            .iter()
-            .any(|(name, value)| name == "tx_good_packets" && *value == 7),
-        "{extended:?}"
-    );
+    assert!(extended.iter().any(|(name, value)| name == "tx_good_packets" && *value == 7), "{extended:?}");
     assert!(!port.info().promiscuous);
-    port.set_promiscuous(true)
-        .expect("net_null pretends to have this mode");
+    port.set_promiscuous(true).expect("net_null pretends to have this mode");
     assert!(port.info().promiscuous);
 }
 
@@ -469,24 +396,13 @@ fn one_queue_is_not_spread() {
 fn a_port_closes_with_its_last_queue_and_opens_again() {
     let pool = mempool("reopen", 255);
     let (port, queues) = open("net_ring_reopen", &pool, 1);
-    let config = PortConfig {
-        mempools: vec![pool.clone()],
-        ..PortConfig::default()
-    };
+    let config = PortConfig { mempools: vec![pool.clone()], ..PortConfig::default() };
     let device = "net_ring_reopen".to_owned();
-    assert_eq!(
-        open_error("net_ring_reopen", &config),
-        PortError::AlreadyOpen {
-            device: device.clone()
-        }
-    );
+    assert_eq!(open_error("net_ring_reopen", &config), PortError::AlreadyOpen { device: device.clone() });
 
     let port = port.close().expect_err("a queue is still owned");
     drop(port);
-    assert_eq!(
-        open_error("net_ring_reopen", &config),
-        PortError::AlreadyOpen { device }
-    );
+    assert_eq!(open_error("net_ring_reopen", &config), PortError::AlreadyOpen { device });
     drop(queues);
     let (port, queues) = open("net_ring_reopen", &pool, 1);
     drop(queues);
@@ -496,16 +412,9 @@ fn a_port_closes_with_its_last_queue_and_opens_again() {
 #[test]
 fn a_failed_open_leaves_nothing_behind() {
     let pool = mempool("undone", 255);
-    let config = PortConfig {
-        queues: 17,
-        mempools: vec![pool.clone()],
-        ..PortConfig::default()
-    };
+    let config = PortConfig { queues: 17, mempools: vec![pool.clone()], ..PortConfig::default() };
     for _ in 0..3 {
-        assert!(matches!(
-            open_error("net_ring_undone", &config),
-            PortError::TooManyQueues { .. }
-        ));
+        assert!(matches!(open_error("net_ring_undone", &config), PortError::TooManyQueues { .. }));
     }
     drop(open("net_ring_undone", &pool, 1));
 }
@@ -514,21 +423,12 @@ fn a_failed_open_leaves_nothing_behind() {
 
 #[test]
 fn devices_that_are_not_there_are_named() {
-    let config = PortConfig {
-        mempools: vec![mempool("absent", 7)],
-        ..PortConfig::default()
-    };
+    let config = PortConfig { mempools: vec![mempool("absent", 7)], ..PortConfig::default() };
     for (device, expected) in [
         ("", "\"\" is not a device"),
         ("net_nosuch0", "net_nosuch0 cannot be opened"),
-        (
-            "net_af_packet0,iface=nowhere0",
-            "there is no network interface nowhere0",
-        ),
-        (
-            "net_af_xdp0,iface=nowhere0",
-            "there is no network interface nowhere0",
-        ),
+        ("net_af_packet0,iface=nowhere0", "there is no network interface nowhere0"),
+        ("net_af_xdp0,iface=nowhere0", "there is no network interface nowhere0"),
         ("0000:ff:1f.7", "there is no PCI card at this address"),
     ] {
         let error = open_error(device, &config).to_string();
@@ -538,73 +438,39 @@ fn devices_that_are_not_there_are_named() {
 
 #[test]
 fn the_error_of_a_probe_quotes_the_driver() {
-    let config = PortConfig {
-        mempools: vec![mempool("quoted", 7)],
-        ..PortConfig::default()
-    };
+    let config = PortConfig { mempools: vec![mempool("quoted", 7)], ..PortConfig::default() };
     let error = open_error("net_pcap_quoted,rx_pcap=/nowhere.pcap", &config);
-    assert!(
-        matches!(error, PortError::Probe { .. } | PortError::Setup { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, PortError::Probe { .. } | PortError::Setup { .. }), "{error:?}");
     let text = error.to_string();
-    assert!(
-        text.contains("DPDK says: ") && text.contains("/nowhere.pcap"),
-        "{text}"
-    );
+    assert!(text.contains("DPDK says: ") && text.contains("/nowhere.pcap"), "{text}");
 }
 
 #[test]
 fn too_many_queues_name_the_limit() {
-    let config = PortConfig {
-        queues: 17,
-        mempools: vec![mempool("many", 7)],
-        ..PortConfig::default()
-    };
+    let config = PortConfig { queues: 17, mempools: vec![mempool("many", 7)], ..PortConfig::default() };
     let error = open_error("net_ring_many", &config).to_string();
-    assert!(
-        error.contains("device net_ring_many has 16 queue pairs, 17 are wanted"),
-        "{error}"
-    );
+    assert!(error.contains("device net_ring_many has 16 queue pairs, 17 are wanted"), "{error}");
 }
 
 #[test]
 fn an_mtu_beyond_the_mbufs_or_the_driver_is_refused() {
-    let jumbo = PortConfig {
-        mtu: 9000,
-        mempools: vec![mempool("mtu_small", 7)],
-        ..PortConfig::default()
-    };
+    let jumbo = PortConfig { mtu: 9000, mempools: vec![mempool("mtu_small", 7)], ..PortConfig::default() };
     let error = open_error("net_ring_mtu", &jumbo).to_string();
     assert!(
         error.contains("MTU 9000 needs mbufs with a data room of 9154 bytes, the mempool has 2176"),
         "{error}"
     );
-    let tiny = PortConfig {
-        mtu: 40,
-        mempools: vec![mempool("mtu_tiny", 7)],
-        ..PortConfig::default()
-    };
+    let tiny = PortConfig { mtu: 40, mempools: vec![mempool("mtu_tiny", 7)], ..PortConfig::default() };
     let error = open_error("net_ring_mtu", &tiny).to_string();
-    assert!(
-        error.contains("takes an MTU of 46 to") && error.contains("40 is wanted"),
-        "{error}"
-    );
+    assert!(error.contains("takes an MTU of 46 to") && error.contains("40 is wanted"), "{error}");
 }
 
 #[test]
 fn queues_and_mempools_must_match() {
     let pool = mempool("match", 7);
     for (queues, mempools) in [(0, 1), (1, 0), (3, 2)] {
-        let config = PortConfig {
-            queues,
-            mempools: vec![pool.clone(); mempools],
-            ..PortConfig::default()
-        };
-        assert!(
-            matches!(open_error("net_ring_match", &config), PortError::Mempools { .. }),
-            "{queues}"
-        );
+        let config = PortConfig { queues, mempools: vec![pool.clone(); mempools], ..PortConfig::default() };
+        assert!(matches!(open_error("net_ring_match", &config), PortError::Mempools { .. }), "{queues}");
     }
 }
 
@@ -613,10 +479,7 @@ fn queues_and_mempools_must_match() {
 #[test]
 fn a_second_eal_is_refused() {
     eal();
-    assert_eq!(
-        Eal::init(&no_huge()).map(|_| ()),
-        Err(EalError::AlreadyInitialised)
-    );
+    assert_eq!(Eal::init(&no_huge()).map(|_| ()), Err(EalError::AlreadyInitialised));
 }
 
 #[test]
@@ -626,10 +489,7 @@ fn missing_hugepages_are_reported_before_anything_is_tried() {
         println!("skipped: this machine has hugepages");
         return;
     }
-    let config = EalConfig {
-        memory: Memory::Hugepages,
-        ..no_huge()
-    };
+    let config = EalConfig { memory: Memory::Hugepages, ..no_huge() };
     let error = Eal::init(&config).map(|_| ()).expect_err("there are none");
     assert_eq!(error, EalError::NoHugepages);
     assert!(error.to_string().contains("sysctl vm.nr_hugepages=512"));
@@ -637,53 +497,25 @@ fn missing_hugepages_are_reported_before_anything_is_tried() {
 
 #[test]
 fn more_memory_than_there_is_is_refused() {
-    let config = EalConfig {
-        memory_mb: u32::MAX,
-        ..no_huge()
-    };
-    let error = Eal::init(&config)
-        .map(|_| ())
-        .expect_err("no machine has so much")
-        .to_string();
-    assert!(
-        error.contains("4294967295 MB are wanted: lower memory_mb in [dpdk]"),
-        "{error}"
-    );
+    let config = EalConfig { memory_mb: u32::MAX, ..no_huge() };
+    let error = Eal::init(&config).map(|_| ()).expect_err("no machine has so much").to_string();
+    assert!(error.contains("4294967295 MB are wanted: lower memory_mb in [dpdk]"), "{error}");
 }
 
 #[test]
 fn a_missing_control_cpu_is_refused() {
-    let config = EalConfig {
-        control_cpus: vec![0, 4000],
-        ..no_huge()
-    };
-    let error = Eal::init(&config)
-        .map(|_| ())
-        .expect_err("no machine has so many")
-        .to_string();
+    let config = EalConfig { control_cpus: vec![0, 4000], ..no_huge() };
+    let error = Eal::init(&config).map(|_| ()).expect_err("no machine has so many").to_string();
     assert!(error.contains("CPU 4000 cannot be used"), "{error}");
 }
 
 #[test]
 fn an_argument_eal_does_not_know_is_quoted() {
     in_own_process("an_argument_eal_does_not_know_is_quoted", || {
-        let config = EalConfig {
-            extra_args: vec!["--lcores=999@999999".to_owned()],
-            ..no_huge()
-        };
-        let error = Eal::init(&config)
-            .map(|_| ())
-            .expect_err("no such CPU")
-            .to_string();
-        assert!(
-            error.contains("--lcores=999@999999`: correct extra_args in [dpdk] (DPDK says: "),
-            "{error}"
-        );
-        assert_eq!(
-            Eal::init(&no_huge()).map(|_| ()),
-            Err(EalError::AlreadyInitialised),
-            "no second try"
-        );
+        let config = EalConfig { extra_args: vec!["--lcores=999@999999".to_owned()], ..no_huge() };
+        let error = Eal::init(&config).map(|_| ()).expect_err("no such CPU").to_string();
+        assert!(error.contains("--lcores=999@999999`: correct extra_args in [dpdk] (DPDK says: "), "{error}");
+        assert_eq!(Eal::init(&no_huge()).map(|_| ()), Err(EalError::AlreadyInitialised), "no second try");
     });
 }
 
@@ -701,37 +533,26 @@ fn the_thread_that_starts_the_eal_keeps_its_cpus() {
     in_own_process("the_thread_that_starts_the_eal_keeps_its_cpus", || {
         let allowed = || {
             let status = fs::read_to_string("/proc/thread-self/status").expect("Linux");
-            status
-                .lines()
-                .find(|line| line.starts_with("Cpus_allowed:"))
-                .map(str::to_owned)
+            status.lines().find(|line| line.starts_with("Cpus_allowed:")).map(str::to_owned)
         };
         let before = allowed();
         let eal = Eal::init(&no_huge()).expect("starts");
         assert_eq!(allowed(), before);
-        assert!(matches!(
-            eal.register_current_thread(),
-            Err(LcoreError::AlreadyRegistered(0))
-        ));
+        assert!(matches!(eal.register_current_thread(), Err(LcoreError::AlreadyRegistered(0))));
     });
 }
 
 /// An EAL with a port that nobody opens: DPDK closes it, and says so, when it is cleaned up.
 fn eal_with_witness() -> Eal {
     let config = EalConfig {
-        extra_args: ["--vdev=net_null_witness", "--log-level=pmd.net.null:info"]
-            .map(str::to_owned)
-            .to_vec(),
+        extra_args: ["--vdev=net_null_witness", "--log-level=pmd.net.null:info"].map(str::to_owned).to_vec(),
         ..no_huge()
     };
     Eal::init(&config).expect("starts")
 }
 
 fn cleaned_up() -> bool {
-    LOG.lock()
-        .expect("no panic")
-        .iter()
-        .any(|line| line.contains("Closing null ethdev"))
+    LOG.lock().expect("no panic").iter().any(|line| line.contains("Closing null ethdev"))
 }
 
 #[test]
@@ -739,18 +560,11 @@ fn the_last_queue_takes_everything_with_it() {
     in_own_process("the_last_queue_takes_everything_with_it", || {
         let eal = eal_with_witness();
         let pool = Mempool::create(&eal, "order", 255, 32, 2176).expect("it fits");
-        let config = PortConfig {
-            mempools: vec![pool.clone()],
-            ..PortConfig::default()
-        };
+        let config = PortConfig { mempools: vec![pool.clone()], ..PortConfig::default() };
         let (port, mut queues) = Port::open(&eal, "net_ring0", &config).expect("opens");
         let mut frames = burst(&pool, 0, 5);
         drop((eal, pool, port, config));
-        assert_eq!(
-            queues[0].tx.transmit(&mut frames),
-            0,
-            "a queue alone keeps all of it alive"
-        );
+        assert_eq!(queues[0].tx.transmit(&mut frames), 0, "a queue alone keeps all of it alive");
         assert_eq!(queues[0].rx.receive(&mut frames), 5);
         frames.clear();
         assert!(!cleaned_up());
@@ -777,10 +591,7 @@ fn a_port_made_by_hand_is_opened_by_its_name() {
     in_own_process("a_port_made_by_hand_is_opened_by_its_name", || {
         let eal = eal_with_witness();
         let pool = Mempool::create(&eal, "by_hand", 2047, 0, 2176).expect("it fits");
-        let config = PortConfig {
-            mempools: vec![pool],
-            ..PortConfig::default()
-        };
+        let config = PortConfig { mempools: vec![pool], ..PortConfig::default() };
         let (port, _queues) = Port::open(&eal, "net_null_witness", &config).expect("opens");
         assert_eq!(port.info().driver, "net_null");
     });

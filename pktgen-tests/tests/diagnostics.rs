@@ -12,12 +12,7 @@ fn ping_works_in_both_directions_and_every_size() -> TestResult {
     let client = embedded(CLIENT).to_string();
     for size in [0, 1, 56, 1000, 1452] {
         let ping = format!("-n -c3 -i0.2 -W2 -s{size}");
-        let there = lab
-            .client
-            .cmd("ping")
-            .args(&ping)
-            .arg(SERVICE.to_string())
-            .run()?;
+        let there = lab.client.cmd("ping").args(&ping).arg(SERVICE.to_string()).run()?;
         assert!(there.stdout.contains(" 0% packet loss"), "{}", there.text());
         assert!(!there.stdout.contains("DUP"), "{}", there.text());
         let back = lab.server.cmd("ping").args(&ping).arg(&client).run()?;
@@ -36,8 +31,7 @@ fn an_unassigned_service_address_is_unreachable() -> TestResult {
     let mut lab = Lab::up(&Shape::default())?;
     let ping = lab.client.cmd("ping").args("-n -c2 -i0.3 -W2 192.0.2.99").run()?;
     assert!(
-        ping.stdout
-            .contains("From 203.0.113.1 icmp_seq=1 Destination Host Unreachable"),
+        ping.stdout.contains("From 203.0.113.1 icmp_seq=1 Destination Host Unreachable"),
         "{}",
         ping.text()
     );
@@ -54,11 +48,7 @@ fn traceroute_shows_the_relay_as_one_hop_on_link() -> TestResult {
     let mut lab = Lab::up(&Shape::default())?;
     let client = embedded(CLIENT).to_string();
     for how in ["-U", "-I"] {
-        assert_eq!(
-            traceroute(&lab.client, how, "192.0.2.1")?,
-            ["203.0.113.1", "192.0.2.1"],
-            "{how}"
-        );
+        assert_eq!(traceroute(&lab.client, how, "192.0.2.1")?, ["203.0.113.1", "192.0.2.1"], "{how}");
         let back = traceroute(&lab.server, &format!("-6 {how}"), &client)?;
         assert_eq!(back, ["2001:db8:12:34::ffff", client.as_str()], "{how}");
     }
@@ -76,14 +66,7 @@ fn traceroute_shows_every_router_once_through_the_relay() -> TestResult {
     let translated = |address: [u8; 4]| embedded(address.into()).to_string();
     for how in ["-U", "-I"] {
         // The IPv6 routers have no IPv4 address: they appear under the address of the ICMP source pool (RFC 6791).
-        let there = [
-            "203.0.113.1",
-            "100.64.0.2",
-            "100.64.1.2",
-            "198.51.100.1",
-            "198.51.100.1",
-            "192.0.2.1",
-        ];
+        let there = ["203.0.113.1", "100.64.0.2", "100.64.1.2", "198.51.100.1", "198.51.100.1", "192.0.2.1"];
         assert_eq!(traceroute(&lab.client, how, "192.0.2.1")?, there, "{how}");
         let back = [
             "2001:db8:12:34::ffff".to_owned(),
@@ -93,11 +76,7 @@ fn traceroute_shows_every_router_once_through_the_relay() -> TestResult {
             translated([100, 64, 0, 1]),
             client.clone(),
         ];
-        assert_eq!(
-            traceroute(&lab.server, &format!("-6 {how}"), &client)?,
-            back,
-            "{how}"
-        );
+        assert_eq!(traceroute(&lab.server, &format!("-6 {how}"), &client)?, back, "{how}");
     }
     lab.assert_healthy()
 }

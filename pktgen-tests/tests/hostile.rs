@@ -18,24 +18,14 @@ fn templates() -> Vec<(u16, Vec<u8>)> {
     let (prefix, long) = (embedded(CLIENT), [0x55; 600]);
     let udp4 = frame::udp4(CLIENT, SERVICE, 7, &long);
     let udp6 = frame::udp6(SERVER, prefix, 7, &long);
-    let inner4 = frame::ipv4(
-        SERVICE,
-        CLIENT,
-        17,
-        60,
-        &frame::udp4(SERVICE, CLIENT, 7, b"inner"),
-    );
+    let inner4 = frame::ipv4(SERVICE, CLIENT, 17, 60, &frame::udp4(SERVICE, CLIENT, 7, b"inner"));
     let inner6 = frame::ipv6(prefix, SERVER, 17, 60, &frame::udp6(prefix, SERVER, 7, b"inner"));
     let error4 = [&[3, 4, 0, 0, 0, 0, 5, 0][..], &inner4].concat();
     let error6 = [&[2, 0, 0, 0, 0, 0, 5, 0][..], &inner6].concat();
     let with_fragment_header = [&[17, 0, 0, 1, 0, 0, 0, 9][..], &udp6].concat();
     let with_options = [&[43, 0, 1, 4, 0, 0, 0, 0][..], &[17, 0, 0, 0, 0, 0, 0, 0], &udp6].concat();
-    let solicitation = [
-        &[135, 0, 0, 0, 0, 0, 0, 0][..],
-        &SERVER.octets(),
-        &[1, 1, 0, 0, 0, 0, 0, 1],
-    ]
-    .concat();
+    let solicitation =
+        [&[135, 0, 0, 0, 0, 0, 0, 0][..], &SERVER.octets(), &[1, 1, 0, 0, 0, 0, 0, 1]].concat();
     vec![
         (frame::IPV4, frame::ipv4(CLIENT, SERVICE, 17, 64, &udp4)),
         (frame::IPV4, frame::ipv4(CLIENT, SERVICE, 6, 64, &[0x10; 40])),
@@ -43,23 +33,12 @@ fn templates() -> Vec<(u16, Vec<u8>)> {
         (frame::IPV6, frame::ipv6(SERVER, prefix, 17, 64, &udp6)),
         (frame::IPV6, frame::ipv6(SERVER, prefix, 6, 64, &[0x10; 40])),
         (frame::IPV6, frame::ipv6(SERVER, prefix, 58, 64, &error6)),
-        (
-            frame::IPV6,
-            frame::ipv6(SERVER, prefix, 44, 64, &with_fragment_header),
-        ),
+        (frame::IPV6, frame::ipv6(SERVER, prefix, 44, 64, &with_fragment_header)),
         (frame::IPV6, frame::ipv6(SERVER, prefix, 0, 64, &with_options)),
-        (
-            frame::IPV6,
-            frame::ipv6(Ipv6Addr::UNSPECIFIED, SERVER, 58, 255, &solicitation),
-        ),
+        (frame::IPV6, frame::ipv6(Ipv6Addr::UNSPECIFIED, SERVER, 58, 255, &solicitation)),
         (
             0x8100,
-            [
-                &[0, 5][..],
-                &frame::IPV4.to_be_bytes(),
-                &frame::ipv4(CLIENT, SERVICE, 17, 64, &udp4),
-            ]
-            .concat(),
+            [&[0, 5][..], &frame::IPV4.to_be_bytes(), &frame::ipv4(CLIENT, SERVICE, 17, 64, &udp4)].concat(),
         ),
         (0x0806, vec![0, 1, 8, 0, 6, 4, 0, 9]),
     ]
@@ -79,11 +58,7 @@ fn frame(
         _ => relay,
     };
     let (ether_type, mut packet) = templates[random.below(templates.len())].clone();
-    let ether_type = if random.below(50) == 0 {
-        u16::MAX
-    } else {
-        ether_type
-    };
+    let ether_type = if random.below(50) == 0 { u16::MAX } else { ether_type };
     match random.below(5) {
         0 => {
             let length = random.below(limit - 13);
@@ -133,21 +108,15 @@ fn bombard(
 fn survives(shape: &Shape, largest: u32, slack: u64) -> TestResult {
     let time = Duration::from_secs(if is_quick() { 5 } else { 30 });
     let mut lab = Lab::up(shape)?;
-    for (namespace, interface) in [
-        (&lab.client, "c4"),
-        (&lab.relay_ns, "r4"),
-        (&lab.server, "s6"),
-        (&lab.relay_ns, "r6"),
-    ] {
+    for (namespace, interface) in
+        [(&lab.client, "c4"), (&lab.relay_ns, "r4"), (&lab.server, "s6"), (&lab.relay_ns, "r6")]
+    {
         namespace.ip(&format!("link set {interface} mtu {}", largest - 14))?;
     }
     assert!(lab.pings(&lab.client, "192.0.2.1", 5));
     let before = lab.relay().settled_counters()?;
 
-    let macs = (
-        RawLink::open(&lab.relay_ns, "bl-v4")?.mac(),
-        RawLink::open(&lab.relay_ns, "bl-v6")?.mac(),
-    );
+    let macs = (RawLink::open(&lab.relay_ns, "bl-v4")?.mac(), RawLink::open(&lab.relay_ns, "bl-v6")?.mac());
     let limit = usize::try_from(largest).expect("a frame length");
     let seed = u64::from(std::process::id());
     println!("seeds {seed} and {}", seed + 1_000_000);
@@ -165,29 +134,14 @@ fn survives(shape: &Shape, largest: u32, slack: u64) -> TestResult {
         namespace.flush_neighbors()?;
     }
     assert!(lab.pings(&lab.client, "192.0.2.1", 5), "IPv4 to IPv6");
-    assert!(
-        lab.pings(&lab.server, &embedded(CLIENT).to_string(), 5),
-        "IPv6 to IPv4"
-    );
+    assert!(lab.pings(&lab.server, &embedded(CLIENT).to_string(), 5), "IPv6 to IPv4");
     let after = lab.relay().settled_counters()?;
     println!("{after:#?}");
-    assert!(
-        after.balance(),
-        "received + originated != sent + punted + dropped: {after:#?}"
-    );
-    assert!(
-        after.dropped_total() > before.dropped_total() + 1000,
-        "{after:#?}"
-    );
+    assert!(after.balance(), "received + originated != sent + punted + dropped: {after:#?}");
+    assert!(after.dropped_total() > before.dropped_total() + 1000, "{after:#?}");
     let (idle, now) = (before.mbufs_in_use.unwrap_or(0), after.mbufs_in_use.unwrap_or(0));
-    assert!(
-        idle > 0 || before.mbufs_in_use.is_some(),
-        "the relay does not report buffers in use"
-    );
-    assert!(
-        now <= idle + slack,
-        "{now} buffers in use, {idle} when idle before"
-    );
+    assert!(idle > 0 || before.mbufs_in_use.is_some(), "the relay does not report buffers in use");
+    assert!(now <= idle + slack, "{now} buffers in use, {idle} when idle before");
     lab.assert_healthy()
 }
 
@@ -208,12 +162,5 @@ fn hostile_frames_over_af_packet_with_two_workers() -> TestResult {
         return Ok(());
     }
     // This driver cuts what is longer than its 2 KB slots, so lengths in the headers become lies.
-    survives(
-        &Shape {
-            driver: Driver::AfPacket { queues: 2 },
-            ..Shape::two_workers()
-        },
-        3000,
-        0,
-    )
+    survives(&Shape { driver: Driver::AfPacket { queues: 2 }, ..Shape::two_workers() }, 3000, 0)
 }

@@ -11,11 +11,8 @@ use pktgen_tests::lab::{
 
 /// Two hosts with a kernel router between them, where the relay would be.
 fn forwarding_pair() -> Result<[Namespace; 3], LabError> {
-    let [left, middle, right] = [
-        Namespace::new("left")?,
-        Namespace::new("middle")?,
-        Namespace::new("right")?,
-    ];
+    let [left, middle, right] =
+        [Namespace::new("left")?, Namespace::new("middle")?, Namespace::new("right")?];
     veth(&left, "c4", &middle, "r4", 1500)?;
     veth(&right, "s6", &middle, "r6", 1500)?;
     for (host, interface, net) in [(&left, "c4", 1), (&right, "s6", 2)] {
@@ -57,10 +54,7 @@ fn a_command_that_hangs_is_ended() -> TestResult {
     }
     let namespace = Namespace::new("slow")?;
     let start = Instant::now();
-    let outcome = namespace
-        .sh("echo before; sleep 1234 & sleep 1234")
-        .timeout(1)
-        .run();
+    let outcome = namespace.sh("echo before; sleep 1234 & sleep 1234").timeout(1).run();
     assert!(
         matches!(&outcome, Err(LabError::TooSlow { output, .. }) if output.contains("before")),
         "{outcome:?}"
@@ -76,21 +70,13 @@ fn a_command_that_hangs_is_ended() -> TestResult {
 #[test]
 #[ignore = "needs root and namespaces; scripts/test runs it"]
 fn the_hosts_talk_through_a_kernel_router() -> TestResult {
-    if skip_unless(&[
-        Need::Root,
-        Need::Program("nginx"),
-        Need::Program("curl"),
-        Need::Program("traceroute"),
-    ]) {
+    if skip_unless(&[Need::Root, Need::Program("nginx"), Need::Program("curl"), Need::Program("traceroute")])
+    {
         return Ok(());
     }
     let [left, _middle, right] = forwarding_pair()?;
     let _server = nginx(&right, "10.0.2.2")?;
-    let page = left
-        .cmd("curl")
-        .args("-sS --max-time 5 http://10.0.2.2/")
-        .ok()?
-        .stdout;
+    let page = left.cmd("curl").args("-sS --max-time 5 http://10.0.2.2/").ok()?.stdout;
     assert_eq!(page, "Served by an IPv6-only host.\n");
     assert_eq!(traceroute(&left, "", "10.0.2.2")?, ["10.0.1.1", "10.0.2.2"]);
     Ok(())
@@ -148,9 +134,7 @@ fn frames_arrive_as_they_were_sent_with_real_checksums_and_sizes() -> TestResult
         });
         (segments, wrong)
     });
-    left.cmd("curl")
-        .args("-sS --max-time 5 -o /dev/null http://10.0.2.2/large")
-        .ok()?;
+    left.cmd("curl").args("-sS --max-time 5 -o /dev/null http://10.0.2.2/large").ok()?;
     let (segments, wrong) = listener.join().expect("the listener does not panic");
     assert!(segments > 100, "{segments}");
     assert_eq!(wrong, 0, "of {segments} segments");

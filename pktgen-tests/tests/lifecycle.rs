@@ -15,10 +15,7 @@ fn sigterm_ends_it_cleanly() -> TestResult {
     let (status, counters) = lab.take_relay().stop()?;
     assert!(status.success(), "{status}");
     assert!(counters.balance() && counters.sent >= 2, "{counters:#?}");
-    assert!(
-        !lab.relay_ns.has_link("bl-v4") && !lab.relay_ns.has_link("bl-v6"),
-        "twins are left"
-    );
+    assert!(!lab.relay_ns.has_link("bl-v4") && !lab.relay_ns.has_link("bl-v6"), "twins are left");
     Ok(())
 }
 
@@ -33,16 +30,11 @@ fn it_translates_again_within_3_seconds_of_a_crash() -> TestResult {
         assert!(lab.pings(&lab.client, "192.0.2.1", 5), "before crash {crash}");
         lab.take_relay().kill();
         let gone = || !lab.relay_ns.has_link("bl-v4") && !lab.relay_ns.has_link("bl-v6");
-        assert!(
-            wait_until(Duration::from_secs(1), gone),
-            "twins outlive the process"
-        );
+        assert!(wait_until(Duration::from_secs(1), gone), "twins outlive the process");
         let start = Instant::now();
         lab.start_relay()?;
         let ping = lab.client.cmd("ping").args("-n -c1 -W1 192.0.2.1");
-        assert!(wait_until(Duration::from_secs(3), || ping
-            .run()
-            .is_ok_and(|output| output.success())));
+        assert!(wait_until(Duration::from_secs(3), || ping.run().is_ok_and(|output| output.success())));
         let took = start.elapsed();
         println!("translating {took:?} after crash {crash}");
         assert!(took < Duration::from_secs(3), "{took:?} after crash {crash}");
@@ -59,10 +51,7 @@ fn it_can_be_stopped_and_started_in_the_same_place() -> TestResult {
     let mut lab = Lab::up(&Shape::default())?;
     let (status, _) = lab.take_relay().stop()?;
     assert!(status.success(), "{status}");
-    assert!(
-        !lab.pings(&lab.client, "192.0.2.1", 1),
-        "nobody translates any more"
-    );
+    assert!(!lab.pings(&lab.client, "192.0.2.1", 1), "nobody translates any more");
     lab.start_relay()?;
     assert!(lab.pings(&lab.client, "192.0.2.1", 3));
     lab.assert_healthy()

@@ -27,10 +27,7 @@ fn the_box_answers_arp_nd_and_ping_exactly_once() -> TestResult {
     for namespace in [&lab.client, &lab.relay_ns, &lab.server] {
         namespace.flush_neighbors()?;
     }
-    let (mut ear4, mut ear6) = (
-        RawLink::open(&lab.client, "c4")?,
-        RawLink::open(&lab.server, "s6")?,
-    );
+    let (mut ear4, mut ear6) = (RawLink::open(&lab.client, "c4")?, RawLink::open(&lab.server, "s6")?);
     let pings = [
         (&lab.client, "203.0.113.1"),
         (&lab.server, "2001:db8:12:34::ffff"),
@@ -39,20 +36,14 @@ fn the_box_answers_arp_nd_and_ping_exactly_once() -> TestResult {
     ];
     for (from, to) in pings {
         let text = ping(from, to)?;
-        assert!(
-            text.contains("3 received, 0% packet loss") && !text.contains("DUP"),
-            "{text}"
-        );
+        assert!(text.contains("3 received, 0% packet loss") && !text.contains("DUP"), "{text}");
     }
     let (mut arp, mut advertisements) = (0, 0);
     ear4.listen(Duration::from_millis(300), |frame| {
         arp += usize::from(frame[12..14] == [8, 6] && frame[21] == 2 && frame[28..32] == [203, 0, 113, 1]);
         false
     });
-    let own = "2001:db8:12:34::ffff"
-        .parse::<std::net::Ipv6Addr>()
-        .expect("an address")
-        .octets();
+    let own = "2001:db8:12:34::ffff".parse::<std::net::Ipv6Addr>().expect("an address").octets();
     ear6.listen(Duration::from_millis(300), |frame| {
         let is_ours = frame.len() >= 78 && frame[20] == 58 && frame[54] == 136 && frame[62..78] == own;
         advertisements += usize::from(is_ours);
@@ -72,27 +63,15 @@ fn lldp_passes_untouched_in_both_directions() -> TestResult {
     let mut lab = Lab::up(&Shape::default())?;
     let pairs = [(&lab.client, "c4", "bl-v4"), (&lab.server, "s6", "bl-v6")];
     for (host, interface, twin) in pairs {
-        let (mut outside, mut inside) = (
-            RawLink::open(host, interface)?,
-            RawLink::open(&lab.relay_ns, twin)?,
-        );
-        let body = [
-            &[2, 7, 4, 2, 0, 0, 0, 0, 1, 4, 2, 5, b'1', 6, 2, 0, 120, 0, 0][..],
-            &[0; 40],
-        ]
-        .concat();
+        let (mut outside, mut inside) =
+            (RawLink::open(host, interface)?, RawLink::open(&lab.relay_ns, twin)?);
+        let body = [&[2, 7, 4, 2, 0, 0, 0, 0, 1, 4, 2, 5, b'1', 6, 2, 0, 120, 0, 0][..], &[0; 40]].concat();
         let sent = frame::ethernet(TO_LLDP_BRIDGES, outside.mac(), frame::LLDP, &body);
         assert!(outside.send(&sent));
-        assert!(
-            inside.listen(Duration::from_secs(2), |frame| frame == sent),
-            "{interface} to {twin}"
-        );
+        assert!(inside.listen(Duration::from_secs(2), |frame| frame == sent), "{interface} to {twin}");
         let sent = frame::ethernet(TO_LLDP_BRIDGES, inside.mac(), frame::LLDP, &body);
         assert!(inside.send(&sent));
-        assert!(
-            outside.listen(Duration::from_secs(2), |frame| frame == sent),
-            "{twin} to {interface}"
-        );
+        assert!(outside.listen(Duration::from_secs(2), |frame| frame == sent), "{twin} to {interface}");
     }
     lab.assert_healthy()
 }
@@ -110,19 +89,12 @@ fn ospf_hellos_reach_the_twin_untouched_under_full_load() -> TestResult {
     let load = std::thread::spawn(move || load.ok());
     sleep(Duration::from_millis(1000));
 
-    let (mut outside, mut inside) = (
-        RawLink::open(&lab.client, "c4")?,
-        RawLink::open(&lab.relay_ns, "bl-v4")?,
-    );
+    let (mut outside, mut inside) =
+        (RawLink::open(&lab.client, "c4")?, RawLink::open(&lab.relay_ns, "bl-v4")?);
     let mac = outside.mac();
     let hello = move |number| {
         let source = Ipv4Addr::new(203, 0, 113, 77);
-        frame::ethernet(
-            TO_OSPF_ROUTERS,
-            mac,
-            frame::IPV4,
-            &frame::ospf_hello(source, number),
-        )
+        frame::ethernet(TO_OSPF_ROUTERS, mac, frame::IPV4, &frame::ospf_hello(source, number))
     };
     let sender = std::thread::spawn(move || {
         for number in 0..HELLOS {
@@ -131,16 +103,10 @@ fn ospf_hellos_reach_the_twin_untouched_under_full_load() -> TestResult {
         }
     });
     let mut missing: std::collections::BTreeSet<Vec<u8>> = (0..HELLOS).map(hello).collect();
-    inside.listen(Duration::from_secs(5), |frame| {
-        missing.remove(frame) && missing.is_empty()
-    });
+    inside.listen(Duration::from_secs(5), |frame| missing.remove(frame) && missing.is_empty());
     sender.join().expect("every hello was sent");
     load.join().expect("the load does not panic")?;
-    assert_eq!(
-        missing.len(),
-        0,
-        "hellos that did not reach the twin byte for byte, of {HELLOS}"
-    );
+    assert_eq!(missing.len(), 0, "hellos that did not reach the twin byte for byte, of {HELLOS}");
     lab.assert_healthy()
 }
 
@@ -151,11 +117,7 @@ fn ospf_and_bgp_sessions_come_up_over_the_twins() -> TestResult {
         return Ok(());
     }
     let sessions = |ip: &str, interface: &str, (own, own_as): (&str, u32), (peer, peer_as): (&str, u32)| {
-        let (igp, version) = if ip == "ipv4" {
-            ("igp4", "v2")
-        } else {
-            ("igp6", "v3")
-        };
+        let (igp, version) = if ip == "ipv4" { ("igp4", "v2") } else { ("igp6", "v3") };
         format!(
             "protocol ospf {version} {igp} {{ {ip} {{ import all; export none; }}; area 0 {{ interface \"{interface}\" \
              {{ hello 1; dead 4; wait 2; }}; }}; }}\n\
@@ -172,48 +134,27 @@ fn ospf_and_bgp_sessions_come_up_over_the_twins() -> TestResult {
         + &sessions("ipv4", "bl-v4", box4, host4)
         + &sessions("ipv6", "bl-v6", box6, host6);
     let start = |namespace: &Namespace, id: u32, protocols: &str| {
-        bird(
-            namespace,
-            &format!("router id 10.0.0.{id};\nprotocol device {{}}\n{protocols}"),
-        )
+        bird(namespace, &format!("router id 10.0.0.{id};\nprotocol device {{}}\n{protocols}"))
     };
     let relay = start(&lab.relay_ns, 1, &own)?;
     let client = start(&lab.client, 2, &sessions("ipv4", "c4", host4, box4))?;
     let server = start(&lab.server, 3, &sessions("ipv6", "s6", host6, box6))?;
     for (router, ip) in [(&relay, 4), (&relay, 6), (&client, 4), (&server, 6)] {
-        let (neighbors, session) = (
-            format!("show ospf neighbors igp{ip}"),
-            format!("show protocols peer_ipv{ip}"),
-        );
+        let (neighbors, session) =
+            (format!("show ospf neighbors igp{ip}"), format!("show protocols peer_ipv{ip}"));
         let up = wait_until(Duration::from_secs(25), || {
             router.birdc(&neighbors).is_ok_and(|text| text.contains("Full/"))
-                && router
-                    .birdc(&session)
-                    .is_ok_and(|text| text.contains("Established"))
+                && router.birdc(&session).is_ok_and(|text| text.contains("Established"))
         });
-        assert!(
-            up,
-            "{}\n{}",
-            router.birdc("show protocols").unwrap_or_default(),
-            router.log()
-        );
+        assert!(up, "{}\n{}", router.birdc("show protocols").unwrap_or_default(), router.log());
     }
     for (router, prefix) in [(&client, "192.0.2.0/24"), (&server, "2001:db8:46::/96")] {
         let learned = wait_until(Duration::from_secs(5), || {
-            router
-                .birdc(&format!("show route {prefix}"))
-                .is_ok_and(|text| text.contains("[peer_"))
+            router.birdc(&format!("show route {prefix}")).is_ok_and(|text| text.contains("[peer_"))
         });
-        assert!(
-            learned,
-            "{prefix} was not learned: {}",
-            router.birdc("show route")?
-        );
+        assert!(learned, "{prefix} was not learned: {}", router.birdc("show route")?);
     }
-    assert!(
-        lab.pings(&lab.client, "192.0.2.1", 3),
-        "the relay still translates"
-    );
+    assert!(lab.pings(&lab.client, "192.0.2.1", 3), "the relay still translates");
     lab.assert_healthy()
 }
 
@@ -234,10 +175,7 @@ fn the_first_packet_of_a_cold_flow_is_delivered() -> TestResult {
         sleep(Duration::from_millis(300));
         client.send_to(&[round; 10], (SERVICE, 4600))?;
         let arrived = server.recv_from(&mut buffer);
-        assert!(
-            matches!(arrived, Ok((10, _)) if buffer[0] == round),
-            "to IPv6, round {round}: {arrived:?}"
-        );
+        assert!(matches!(arrived, Ok((10, _)) if buffer[0] == round), "to IPv6, round {round}: {arrived:?}");
 
         for namespace in [&lab.client, &lab.relay_ns, &lab.server] {
             namespace.flush_neighbors()?;
@@ -245,10 +183,7 @@ fn the_first_packet_of_a_cold_flow_is_delivered() -> TestResult {
         sleep(Duration::from_millis(300));
         server.send_to(&[round; 20], (embedded(CLIENT), 4600))?;
         let arrived = client.recv_from(&mut buffer);
-        assert!(
-            matches!(arrived, Ok((20, _)) if buffer[0] == round),
-            "to IPv4, round {round}: {arrived:?}"
-        );
+        assert!(matches!(arrived, Ok((20, _)) if buffer[0] == round), "to IPv4, round {round}: {arrived:?}");
     }
     lab.assert_healthy()
 }
@@ -280,11 +215,7 @@ fn a_vlan_of_the_twin_answers_tagged_frames() -> TestResult {
     assert!(wire.send(&frame::ethernet([0xff; 6], wire.mac(), 0x8100, &question)));
     // The receiving kernel may have taken the tag off before the packet socket sees the frame.
     let answered = wire.listen(Duration::from_secs(2), |frame| {
-        let arp = if frame[12..14] == [0x81, 0] {
-            &frame[18..]
-        } else {
-            &frame[14..]
-        };
+        let arp = if frame[12..14] == [0x81, 0] { &frame[18..] } else { &frame[14..] };
         frame.len() >= 42 && arp[..8] == [0, 1, 8, 0, 6, 4, 0, 2] && arp[14..18] == [10, 5, 0, 1]
     });
     assert!(answered, "ARP on VLAN 5");

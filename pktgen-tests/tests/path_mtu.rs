@@ -9,12 +9,7 @@ use pktgen_tests::lab::{
     CLIENT, Lab, LabError, Need, RawLink, SERVER, SERVICE, Shape, TestResult, embedded, nginx, skip_unless,
 };
 
-const NEEDS: &[Need] = &[
-    Need::Root,
-    Need::Relay,
-    Need::Program("nginx"),
-    Need::Program("curl"),
-];
+const NEEDS: &[Need] = &[Need::Root, Need::Relay, Need::Program("nginx"), Need::Program("curl")];
 
 #[derive(Clone, Copy, PartialEq)]
 enum First {
@@ -29,25 +24,13 @@ fn transfer_with_df(lab: &Lab, first: First) -> TestResult {
     let www = server.path().join("www");
     std::fs::write(www.join("original"), Random::new(3).bytes(10 << 20))?;
     let www = www.display();
-    let down = lab.client.sh(&format!(
-        "curl -sSf --max-time 25 -o {www}/fetched http://{SERVICE}/original"
-    ));
-    let up = lab.client.sh(&format!(
-        "curl -sSf --max-time 25 -T {www}/original http://{SERVICE}/stored"
-    ));
-    let order = if first == First::Download {
-        [down, up]
-    } else {
-        [up, down]
-    };
+    let down = lab.client.sh(&format!("curl -sSf --max-time 25 -o {www}/fetched http://{SERVICE}/original"));
+    let up = lab.client.sh(&format!("curl -sSf --max-time 25 -T {www}/original http://{SERVICE}/stored"));
+    let order = if first == First::Download { [down, up] } else { [up, down] };
     for command in order {
         command.timeout(30).ok()?;
     }
-    lab.client
-        .sh(&format!(
-            "cmp {www}/original {www}/fetched && cmp {www}/original {www}/stored"
-        ))
-        .ok()?;
+    lab.client.sh(&format!("cmp {www}/original {www}/fetched && cmp {www}/original {www}/stored")).ok()?;
     Ok(())
 }
 
@@ -61,10 +44,9 @@ fn reassembled(
     let mut ear = RawLink::open(&lab.server, "s6")?;
     send()?;
     let mut buffer = vec![0; 65536];
-    let (length, _) = receiver.recv_from(&mut buffer).map_err(|source| LabError::Io {
-        what: "datagram at the server".into(),
-        source,
-    })?;
+    let (length, _) = receiver
+        .recv_from(&mut buffer)
+        .map_err(|source| LabError::Io { what: "datagram at the server".into(), source })?;
     assert_eq!(&buffer[..length], payload);
     let mut fragments = 0;
     ear.listen(Duration::from_millis(300), |frame| {
@@ -83,10 +65,7 @@ fn tcp_crosses_a_1400_byte_ipv6_link() -> TestResult {
     let mut lab = Lab::up(&Shape::routed(1500, 1400))?;
     transfer_with_df(&lab, First::Upload)?;
     let learned = lab.client.ip("route get 192.0.2.1")?;
-    assert!(
-        learned.contains("mtu 1380"),
-        "Packet Too Big 1400 becomes Fragmentation Needed 1380: {learned}"
-    );
+    assert!(learned.contains("mtu 1380"), "Packet Too Big 1400 becomes Fragmentation Needed 1380: {learned}");
     lab.assert_healthy()
 }
 
@@ -99,10 +78,7 @@ fn tcp_crosses_a_1400_byte_ipv4_link() -> TestResult {
     let mut lab = Lab::up(&Shape::routed(1400, 1500))?;
     transfer_with_df(&lab, First::Download)?;
     let learned = lab.server.ip(&format!("-6 route get {}", embedded(CLIENT)))?;
-    assert!(
-        learned.contains("mtu 1420"),
-        "Fragmentation Needed 1400 becomes Packet Too Big 1420: {learned}"
-    );
+    assert!(learned.contains("mtu 1420"), "Fragmentation Needed 1400 becomes Packet Too Big 1420: {learned}");
     lab.assert_healthy()
 }
 
@@ -119,11 +95,7 @@ fn a_datagram_without_df_is_fragmented_for_ipv6_and_reassembled() -> TestResult 
     let sender = udp_socket(&lab.client, Ipv4Addr::UNSPECIFIED.into(), 0)?;
     let payload = Random::new(5).bytes(1472);
     let send = || Ok(sender.send_to(&payload, (SERVICE, 7)).map(drop)?);
-    assert_eq!(
-        reassembled(&lab, &receiver, &payload, send)?,
-        2,
-        "fragments of at most 1280 bytes"
-    );
+    assert_eq!(reassembled(&lab, &receiver, &payload, send)?, 2, "fragments of at most 1280 bytes");
     let small = Random::new(6).bytes(1232);
     let send = || Ok(sender.send_to(&small, (SERVICE, 7)).map(drop)?);
     assert_eq!(
@@ -163,10 +135,7 @@ fn datagrams_of_many_fragments_are_echoed() -> TestResult {
     let to = SocketAddr::from((SERVICE, 7));
     let bytes = Random::new(11).bytes(20_000);
     for size in [1473, 1481, 2961, 8000, 20_000] {
-        assert!(
-            echo_once(&socket, to, &bytes[..size])?,
-            "{size} bytes came back changed"
-        );
+        assert!(echo_once(&socket, to, &bytes[..size])?, "{size} bytes came back changed");
     }
     socket.send_to(b"quit", to)?;
     server.join().expect("the echo server does not panic");
@@ -179,22 +148,11 @@ fn the_relay_itself_reports_what_does_not_fit() -> TestResult {
     if skip_unless(&[Need::Root, Need::Relay]) {
         return Ok(());
     }
-    let mut lab = Lab::up(&Shape {
-        v6_mtu: 1500,
-        ..Shape::default()
-    })?;
-    let ping = lab
-        .client
-        .cmd("ping")
-        .args("-n -M do -c2 -i0.3 -W1 -s1472 192.0.2.1")
-        .run()?;
+    let mut lab = Lab::up(&Shape { v6_mtu: 1500, ..Shape::default() })?;
+    let ping = lab.client.cmd("ping").args("-n -M do -c2 -i0.3 -W1 -s1472 192.0.2.1").run()?;
     let wanted = "From 203.0.113.1 icmp_seq=1 Frag needed and DF set (mtu = 1480)";
     assert!(ping.text().contains(wanted), "{}", ping.text());
-    let ping = lab
-        .client
-        .cmd("ping")
-        .args("-n -M do -c1 -W1 -s1452 192.0.2.1")
-        .run()?;
+    let ping = lab.client.cmd("ping").args("-n -M do -c1 -W1 -s1452 192.0.2.1").run()?;
     assert!(ping.success(), "{}", ping.text());
     lab.assert_healthy()
 }

@@ -23,30 +23,20 @@ fn transfer_both_ways(from: &Namespace, server: &Daemon, host: &str) -> TestResu
     let fetched = from.sh(&fetch).timeout(120).ok()?.stdout;
     let store = format!("curl -gsSf --max-time 90 -T {www}/fetched http://{host}/stored");
     from.sh(&store).timeout(120).ok()?;
-    let sums = from
-        .sh(&format!("sha256sum < {www}/original; sha256sum < {www}/stored"))
-        .ok()?
-        .stdout;
+    let sums = from.sh(&format!("sha256sum < {www}/original; sha256sum < {www}/stored")).ok()?.stdout;
     assert_eq!(sums, fetched.repeat(2), "original and stored against fetched");
     Ok(())
 }
 
 fn json(text: &str) -> Result<serde_json::Value, LabError> {
-    serde_json::from_str(text).map_err(|_| LabError::Unreadable {
-        what: "iperf3's answer".into(),
-        text: text.into(),
-    })
+    serde_json::from_str(text)
+        .map_err(|_| LabError::Unreadable { what: "iperf3's answer".into(), text: text.into() })
 }
 
 #[test]
 #[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
 fn http_100_mb_down_and_up_from_ipv4_client_to_ipv6_server() -> TestResult {
-    if skip_unless(&[
-        Need::Root,
-        Need::Relay,
-        Need::Program("nginx"),
-        Need::Program("curl"),
-    ]) {
+    if skip_unless(&[Need::Root, Need::Relay, Need::Program("nginx"), Need::Program("curl")]) {
         return Ok(());
     }
     let mut lab = Lab::up(&Shape::default())?;
@@ -54,22 +44,14 @@ fn http_100_mb_down_and_up_from_ipv4_client_to_ipv6_server() -> TestResult {
     transfer_both_ways(&lab.client, &server, &SERVICE.to_string())?;
     let log = std::fs::read_to_string(server.path().join("access.log"))?;
     let client = embedded(CLIENT).to_string();
-    assert!(
-        log.lines().all(|line| line.starts_with(&client)),
-        "{client} expected in every line:\n{log}"
-    );
+    assert!(log.lines().all(|line| line.starts_with(&client)), "{client} expected in every line:\n{log}");
     lab.assert_healthy()
 }
 
 #[test]
 #[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
 fn http_100_mb_down_and_up_from_ipv6_host_to_ipv4_server() -> TestResult {
-    if skip_unless(&[
-        Need::Root,
-        Need::Relay,
-        Need::Program("nginx"),
-        Need::Program("curl"),
-    ]) {
+    if skip_unless(&[Need::Root, Need::Relay, Need::Program("nginx"), Need::Program("curl")]) {
         return Ok(());
     }
     let mut lab = Lab::up(&Shape::default())?;
@@ -101,10 +83,7 @@ fn interactive_tcp_survives_idle_gaps() -> TestResult {
     }
     assert!(echo_on(&mut stream, &[b'x'; 4000])?, "a screenful");
     drop(stream);
-    let from = server
-        .join()
-        .expect("the echo server does not panic")
-        .map(|address| address.ip());
+    let from = server.join().expect("the echo server does not panic").map(|address| address.ip());
     assert_eq!(from, Some(IpAddr::V6(embedded(CLIENT))));
     lab.assert_healthy()
 }
@@ -121,10 +100,7 @@ fn udp_of_every_size_is_echoed() -> TestResult {
     let to = SocketAddr::from((SERVICE, 7));
     let bytes = Random::new(7).bytes(1472);
     for size in 1..=1472 {
-        assert!(
-            echo_once(&socket, to, &bytes[..size])?,
-            "{size} bytes came back changed"
-        );
+        assert!(echo_once(&socket, to, &bytes[..size])?, "{size} bytes came back changed");
     }
     socket.send_to(b"quit", to)?;
     server.join().expect("the echo server does not panic");
@@ -144,10 +120,7 @@ fn udp_from_the_ipv6_side_is_echoed() -> TestResult {
     let to = SocketAddr::from((embedded(CLIENT), 7));
     let bytes = Random::new(8).bytes(1452);
     for size in (1..=1452).step_by(7) {
-        assert!(
-            echo_once(&socket, to, &bytes[..size])?,
-            "{size} bytes came back changed"
-        );
+        assert!(echo_once(&socket, to, &bytes[..size])?, "{size} bytes came back changed");
     }
     socket.send_to(b"quit", to)?;
     server.join().expect("the echo server does not panic");
@@ -167,27 +140,18 @@ fn dns_over_udp_against_a_real_server() -> TestResult {
     let mut buffer = [0; 2000];
     let mut ask = |name, kind| -> Result<Vec<u8>, LabError> {
         socket.send(&dns_query(0x4646, name, kind))?;
-        let length = socket.recv(&mut buffer).map_err(|source| LabError::Io {
-            what: format!("DNS {name}"),
-            source,
-        })?;
+        let length = socket
+            .recv(&mut buffer)
+            .map_err(|source| LabError::Io { what: format!("DNS {name}"), source })?;
         Ok(buffer[..length].to_vec())
     };
     let holds = |answer: &[u8], bytes: &[u8]| answer.windows(bytes.len()).any(|window| window == bytes);
     let a = ask("www.example.net", 1)?;
-    assert_eq!(
-        (&a[..2], a[3] & 15),
-        (&[0x46, 0x46][..], 0),
-        "the answer to our question, without an error"
-    );
+    assert_eq!((&a[..2], a[3] & 15), (&[0x46, 0x46][..], 0), "the answer to our question, without an error");
     assert!(holds(&a, &SERVICE.octets()));
     assert!(holds(&ask("www.example.net", 28)?, &SERVER.octets()));
     assert!(ask("long.example.net", 16)?.len() > 800);
-    assert_eq!(
-        ask("unknown.example.net", 1)?[3] & 15,
-        5,
-        "refused, as the server has no upstream"
-    );
+    assert_eq!(ask("unknown.example.net", 1)?[3] & 15, 5, "refused, as the server has no upstream");
     lab.assert_healthy()
 }
 
@@ -200,15 +164,8 @@ fn iperf3_over_tcp_in_both_directions() -> TestResult {
     let mut lab = Lab::up(&Shape::default())?;
     let _server = iperf3(&lab.server)?;
     for reverse in ["", "-R"] {
-        let run = lab
-            .client
-            .cmd("iperf3")
-            .args("-c 192.0.2.1 -t 3 -J")
-            .args(reverse)
-            .ok()?;
-        let rate = json(&run.stdout)?["end"]["sum_received"]["bits_per_second"]
-            .as_f64()
-            .unwrap_or(0.0);
+        let run = lab.client.cmd("iperf3").args("-c 192.0.2.1 -t 3 -J").args(reverse).ok()?;
+        let rate = json(&run.stdout)?["end"]["sum_received"]["bits_per_second"].as_f64().unwrap_or(0.0);
         println!("TCP {reverse}: {:.0} Mbit/s", rate / 1e6);
         assert!(rate > 20e6, "{rate} bit/s {reverse}");
     }
@@ -224,16 +181,10 @@ fn iperf3_over_udp_loses_nothing_at_a_moderate_rate() -> TestResult {
     let mut lab = Lab::up(&Shape::default())?;
     let _server = iperf3(&lab.server)?;
     for reverse in ["", "-R"] {
-        let command = lab
-            .client
-            .cmd("iperf3")
-            .args("-c 192.0.2.1 -u -b 20M -l 1400 -t 3 -J")
-            .args(reverse);
+        let command = lab.client.cmd("iperf3").args("-c 192.0.2.1 -u -b 20M -l 1400 -t 3 -J").args(reverse);
         let sum = json(&command.ok()?.stdout)?["end"]["sum"].clone();
-        let (packets, lost) = (
-            sum["packets"].as_u64().unwrap_or(0),
-            sum["lost_packets"].as_u64().unwrap_or(0),
-        );
+        let (packets, lost) =
+            (sum["packets"].as_u64().unwrap_or(0), sum["lost_packets"].as_u64().unwrap_or(0));
         println!("UDP {reverse}: {lost} of {packets} lost");
         assert!(packets > 4000, "{sum}");
         // A busy machine may schedule a receiver too late for its socket buffer; the relay's own drops are counted.

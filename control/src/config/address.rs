@@ -19,25 +19,15 @@ const NOT_UNICAST4: &[(Ipv4Net, &str)] = &[
 
 /// The same for IPv6 (RFC 4291).
 const NOT_UNICAST6: &[(Ipv6Net, &str)] = &[
-    (
-        v6([0, 0, 0, 0, 0, 0, 0, 0], 96),
-        "unspecified, loopback and IPv4-compatible (::/96)",
-    ),
-    (
-        v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96),
-        "IPv4-mapped (::ffff:0:0/96)",
-    ),
+    (v6([0, 0, 0, 0, 0, 0, 0, 0], 96), "unspecified, loopback and IPv4-compatible (::/96)"),
+    (v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96), "IPv4-mapped (::ffff:0:0/96)"),
     (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), "link-local (fe80::/10)"),
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), "multicast (ff00::/8)"),
 ];
 
 /// What reverse-path filters drop on the Internet (RFC 1918, RFC 6598).
-const PRIVATE4: &[Ipv4Net] = &[
-    v4([10, 0, 0, 0], 8),
-    v4([172, 16, 0, 0], 12),
-    v4([192, 168, 0, 0], 16),
-    v4([100, 64, 0, 0], 10),
-];
+const PRIVATE4: &[Ipv4Net] =
+    &[v4([10, 0, 0, 0], 8), v4([172, 16, 0, 0], 12), v4([192, 168, 0, 0], 16), v4([100, 64, 0, 0], 10)];
 
 const fn v4(octets: [u8; 4], length: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]), length)
@@ -59,9 +49,7 @@ pub(super) fn ipv4_prefix(text: &str) -> Result<Ipv4Net, ProblemKind> {
     if net.addr() == net.network() {
         Ok(net)
     } else {
-        Err(ProblemKind::HostBits {
-            masked: net.trunc().into(),
-        })
+        Err(ProblemKind::HostBits { masked: net.trunc().into() })
     }
 }
 
@@ -76,23 +64,16 @@ pub(super) fn ipv6_prefix(text: &str) -> Result<Ipv6Net, ProblemKind> {
     if net.addr() == net.network() {
         Ok(net)
     } else {
-        Err(ProblemKind::HostBits {
-            masked: net.trunc().into(),
-        })
+        Err(ProblemKind::HostBits { masked: net.trunc().into() })
     }
 }
 
 fn split(text: &str) -> (&str, Option<&str>) {
-    text.split_once('/')
-        .map_or((text, None), |(address, length)| (address, Some(length)))
+    text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)))
 }
 
 fn wrong_address(is_other_family: bool, family: Family) -> ProblemKind {
-    if is_other_family {
-        ProblemKind::WrongFamily { family }
-    } else {
-        ProblemKind::NotAPrefix { family }
-    }
+    if is_other_family { ProblemKind::WrongFamily { family } } else { ProblemKind::NotAPrefix { family } }
 }
 
 fn prefix_length(text: Option<&str>, max: u8, family: Family) -> Result<u8, ProblemKind> {
@@ -110,18 +91,12 @@ fn prefix_length(text: Option<&str>, max: u8, family: Family) -> Result<u8, Prob
 
 /// The name of the range a prefix lies in, if nothing in it may ever be translated.
 pub(super) fn not_unicast4(net: Ipv4Net) -> Option<&'static str> {
-    NOT_UNICAST4
-        .iter()
-        .find(|(range, _)| range.contains(&net))
-        .map(|(_, name)| *name)
+    NOT_UNICAST4.iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| *name)
 }
 
 /// The same for IPv6.
 pub(super) fn not_unicast6(net: Ipv6Net) -> Option<&'static str> {
-    NOT_UNICAST6
-        .iter()
-        .find(|(range, _)| range.contains(&net))
-        .map(|(_, name)| *name)
+    NOT_UNICAST6.iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| *name)
 }
 
 /// Whether a prefix has private addresses in it.
@@ -137,12 +112,7 @@ pub(super) fn overlap4(left: Ipv4Net, right: Ipv4Net) -> bool {
 /// Whether an RFC 6052 prefix leaves transport checksums as they are (RFC 6052 section 4.1): its own 16-bit one's
 /// complement sum is zero, and its length puts the IPv4 octets on 16-bit boundaries, which only /32 and /96 do.
 pub(super) fn is_checksum_neutral(prefix: Ipv6Net) -> bool {
-    let mut sum: u32 = prefix
-        .network()
-        .segments()
-        .iter()
-        .map(|word| u32::from(*word))
-        .sum();
+    let mut sum: u32 = prefix.network().segments().iter().map(|word| u32::from(*word)).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -157,36 +127,17 @@ mod tests {
     fn a_bare_address_is_a_host_prefix() {
         assert_eq!(ipv4_prefix("192.0.2.1"), Ok("192.0.2.1/32".parse().unwrap()));
         assert_eq!(ipv6_prefix("2001:db8::1"), Ok("2001:db8::1/128".parse().unwrap()));
-        assert_eq!(
-            ipv6_prefix("2001:db8:46::192.0.2.1"),
-            Ok("2001:db8:46::c000:201/128".parse().unwrap())
-        );
+        assert_eq!(ipv6_prefix("2001:db8:46::192.0.2.1"), Ok("2001:db8:46::c000:201/128".parse().unwrap()));
         assert_eq!(ipv4_prefix("0.0.0.0/0"), Ok("0.0.0.0/0".parse().unwrap()));
     }
 
     #[test]
     fn prefix_lengths_are_plain_numbers() {
-        for text in [
-            "192.0.2.0/",
-            "192.0.2.0/+24",
-            "192.0.2.0/ 24",
-            "192.0.2.0/24/1",
-            "192.0.2.0/x",
-        ] {
-            assert_eq!(
-                ipv4_prefix(text),
-                Err(ProblemKind::NotAPrefix { family: Family::Ipv4 }),
-                "{text}"
-            );
+        for text in ["192.0.2.0/", "192.0.2.0/+24", "192.0.2.0/ 24", "192.0.2.0/24/1", "192.0.2.0/x"] {
+            assert_eq!(ipv4_prefix(text), Err(ProblemKind::NotAPrefix { family: Family::Ipv4 }), "{text}");
         }
-        assert_eq!(
-            ipv4_prefix("192.0.2.0/33"),
-            Err(ProblemKind::PrefixLength { max: 32 })
-        );
-        assert_eq!(
-            ipv6_prefix("::/99999999999"),
-            Err(ProblemKind::PrefixLength { max: 128 })
-        );
+        assert_eq!(ipv4_prefix("192.0.2.0/33"), Err(ProblemKind::PrefixLength { max: 32 }));
+        assert_eq!(ipv6_prefix("::/99999999999"), Err(ProblemKind::PrefixLength { max: 128 }));
     }
 
     /// RFC 6052 section 4.2: 0064 + ff9b = ffff.

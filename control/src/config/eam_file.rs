@@ -34,17 +34,8 @@ pub(super) fn parse(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
 fn csv(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
     let mut may_be_header = true;
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let place = || Place {
-            file: file.clone(),
-            line: to_u32(index + 1),
-            column: 1,
-        };
-        let problem = |kind| Problem {
-            place: place(),
-            key: String::new(),
-            value: None,
-            kind,
-        };
+        let place = || Place { file: file.clone(), line: to_u32(index + 1), column: 1 };
+        let problem = |kind| Problem { place: place(), key: String::new(), value: None, kind };
         let Ok(line) = std::str::from_utf8(line) else {
             sink.report.problems.push(problem(ProblemKind::NotUtf8));
             continue;
@@ -94,17 +85,10 @@ fn field(text: &str) -> Result<(Cow<'_, str>, Option<&str>), ProblemKind> {
     };
     let end = closing_quote(quoted).ok_or(ProblemKind::Quotes)?;
     let field = &quoted[..end];
-    let field = if field.contains('"') {
-        field.replace("\"\"", "\"").into()
-    } else {
-        field.into()
-    };
+    let field = if field.contains('"') { field.replace("\"\"", "\"").into() } else { field.into() };
     match quoted[end + 1..].trim_start() {
         "" => Ok((field, None)),
-        after => after
-            .strip_prefix(',')
-            .map(|after| (field, Some(after)))
-            .ok_or(ProblemKind::Quotes),
+        after => after.strip_prefix(',').map(|after| (field, Some(after))).ok_or(ProblemKind::Quotes),
     }
 }
 
@@ -140,9 +124,7 @@ mod tests {
     use super::*;
 
     fn split(line: &str) -> Option<(Vec<String>, usize)> {
-        fields(line)
-            .ok()
-            .map(|(row, count)| (row.iter().map(ToString::to_string).collect(), count))
+        fields(line).ok().map(|(row, count)| (row.iter().map(ToString::to_string).collect(), count))
     }
 
     #[test]

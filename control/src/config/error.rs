@@ -26,11 +26,7 @@ pub struct Place {
 impl Place {
     /// The file as a whole.
     pub fn file(file: &Path) -> Self {
-        Self {
-            file: file.into(),
-            line: 0,
-            column: 0,
-        }
+        Self { file: file.into(), line: 0, column: 0 }
     }
 }
 
@@ -105,10 +101,7 @@ pub type Warnings = Findings<Warning>;
 
 impl<T> Default for Findings<T> {
     fn default() -> Self {
-        Self {
-            list: Vec::new(),
-            more: 0,
-        }
+        Self { list: Vec::new(), more: 0 }
     }
 }
 
@@ -209,13 +202,6 @@ pub struct EamRef {
 
 impl fmt::Display for EamRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "EAM {} {} ({}:{})",
-            self.ipv4,
-            self.ipv6,
-            self.place.file.display(),
-            self.place.line
-        )
+        write!(f, "EAM {} {} ({}:{})", self.ipv4, self.ipv6, self.place.file.display(), self.place.line)
     }
 }

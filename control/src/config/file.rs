@@ -94,34 +94,18 @@ pub(super) fn parse(file: &Arc<Path>, text: &str, problems: &mut Problems) -> Op
             return None;
         }
     }
-    let root = Root {
-        entries: root.get_ref(),
-        lines: &lines,
-    };
+    let root = Root { entries: root.get_ref(), lines: &lines };
     Some(root.read(Place::file(file), problems))
 }
 
 fn syntax_problem(error: &toml::de::Error, text: &str, lines: &Lines<'_>) -> Problem {
     let span = error.span().unwrap_or(0..0);
     let (key, kind) = match error.message() {
-        "duplicate key" => (
-            text.get(span.clone()).unwrap_or_default(),
-            ProblemKind::DuplicateKey,
-        ),
-        message => (
-            "",
-            ProblemKind::Syntax {
-                message: message.to_owned(),
-            },
-        ),
+        "duplicate key" => (text.get(span.clone()).unwrap_or_default(), ProblemKind::DuplicateKey),
+        message => ("", ProblemKind::Syntax { message: message.to_owned() }),
     };
     let place = lines.place(span.start.min(text.len()));
-    Problem {
-        place,
-        key: key.to_owned(),
-        value: None,
-        kind,
-    }
+    Problem { place, key: key.to_owned(), value: None, kind }
 }
 
 struct Root<'t, 'i> {
@@ -147,16 +131,10 @@ impl<'t, 'i> Root<'t, 'i> {
 
     /// `eam_files` stands at the top of the file; inside `[translation]`, where many expect it, it is as good.
     fn eam_files(&self, place: Place, problems: &mut Problems) -> Field<List<String>> {
-        let inner = self
-            .entries
-            .get("translation")
-            .and_then(|value| value.get_ref().as_table());
+        let inner = self.entries.get("translation").and_then(|value| value.get_ref().as_table());
         let top = Table::top(place.clone(), self.entries, self.lines).texts("eam_files", problems);
         let Some(inner) = inner else { return top };
-        match (
-            top,
-            Table::top(place, inner, self.lines).texts("eam_files", problems),
-        ) {
+        match (top, Table::top(place, inner, self.lines).texts("eam_files", problems)) {
             (top, Field::Absent) => top,
             (Field::Absent, inner) => inner,
             (top, Field::Given(inner)) => {
@@ -181,21 +159,12 @@ impl<'t, 'i> Root<'t, 'i> {
             } else if keys::TABLES.iter().any(|(table, _)| *table == name) || keys::find("", name).is_some() {
                 continue;
             } else if is_table {
-                ProblemKind::UnknownTable {
-                    hint: keys::table_hint(name),
-                }
+                ProblemKind::UnknownTable { hint: keys::table_hint(name) }
             } else {
-                ProblemKind::UnknownKey {
-                    hint: keys::table_hint(name),
-                }
+                ProblemKind::UnknownKey { hint: keys::table_hint(name) }
             };
             let place = self.lines.place(key.span().start);
-            problems.push(Problem {
-                place,
-                key: name.to_owned(),
-                value: None,
-                kind,
-            });
+            problems.push(Problem { place, key: name.to_owned(), value: None, kind });
         }
     }
 
@@ -210,10 +179,9 @@ impl<'t, 'i> Root<'t, 'i> {
         };
         let place = self.lines.place(key.span().start);
         match value.get_ref() {
-            DeValue::Table(entries) => Section::Given(read(
-                Table::open(name, place, entries, self.lines, problems),
-                problems,
-            )),
+            DeValue::Table(entries) => {
+                Section::Given(read(Table::open(name, place, entries, self.lines, problems), problems))
+            }
             other => {
                 problems.push(wrong_section(name, place, other));
                 Section::Wrong
@@ -231,11 +199,7 @@ impl<'t, 'i> Root<'t, 'i> {
             return Section::Absent;
         };
         let DeValue::Array(items) = value.get_ref() else {
-            problems.push(wrong_section(
-                name,
-                self.lines.place(key.span().start),
-                value.get_ref(),
-            ));
+            problems.push(wrong_section(name, self.lines.place(key.span().start), value.get_ref()));
             return Section::Wrong;
         };
         let mut tables = Vec::with_capacity(items.len());
@@ -243,10 +207,7 @@ impl<'t, 'i> Root<'t, 'i> {
             let place = self.lines.place(item.span().start);
             match item.get_ref() {
                 DeValue::Table(entries) => {
-                    tables.push(read(
-                        Table::open(name, place, entries, self.lines, problems),
-                        problems,
-                    ));
+                    tables.push(read(Table::open(name, place, entries, self.lines, problems), problems));
                 }
                 other => problems.push(wrong_section(name, place, other)),
             }
@@ -262,17 +223,8 @@ fn wrong_section(name: &'static str, place: Place, value: &DeValue<'_>) -> Probl
         "port" => ("a table [[port]] for each port", "[[port]]"),
         _ => ("a table [[eam]] for each EAM", "[[eam]]"),
     };
-    let kind = ProblemKind::WrongType {
-        found: type_name(value),
-        expected,
-        example,
-    };
-    Problem {
-        place,
-        key: name.to_owned(),
-        value: None,
-        kind,
-    }
+    let kind = ProblemKind::WrongType { found: type_name(value), expected, example };
+    Problem { place, key: name.to_owned(), value: None, kind }
 }
 
 fn dpdk(table: Table<'_, '_>, problems: &mut Problems) -> DpdkTable {

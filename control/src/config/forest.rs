@@ -22,12 +22,7 @@ impl PartialEq for Prefix {
 
 impl Prefix {
     fn new(start: u128, length: u8, width: u8) -> Self {
-        Self {
-            start,
-            length,
-            bits: width - length,
-            row: 0,
-        }
+        Self { start, length, bits: width - length, row: 0 }
     }
 
     pub(super) fn from_ipv4(net: Ipv4Net) -> Self {
@@ -78,30 +73,18 @@ impl Forest {
         let mut open: Vec<u32> = Vec::new();
         for (node, prefix) in prefixes.iter().enumerate() {
             nodes[prefix.row as usize] = to_u32(node);
-            while open
-                .last()
-                .is_some_and(|outer| !prefixes[*outer as usize].contains(prefix))
-            {
+            while open.last().is_some_and(|outer| !prefixes[*outer as usize].contains(prefix)) {
                 open.pop();
             }
             parents.push(open.last().copied().unwrap_or(NONE));
             open.push(to_u32(node));
         }
         let (child_starts, children) = children(&parents);
-        Self {
-            width,
-            prefixes,
-            parents,
-            child_starts,
-            children,
-            nodes,
-        }
+        Self { width, prefixes, parents, child_starts, children, nodes }
     }
 
     pub(super) fn node(&self, row: usize) -> Option<usize> {
-        Some(self.nodes[row])
-            .filter(|node| *node != NONE)
-            .map(|node| node as usize)
+        Some(self.nodes[row]).filter(|node| *node != NONE).map(|node| node as usize)
     }
 
     pub(super) fn row(&self, node: usize) -> usize {
@@ -109,9 +92,7 @@ impl Forest {
     }
 
     pub(super) fn parent(&self, node: usize) -> Option<usize> {
-        Some(self.parents[node])
-            .filter(|node| *node != NONE)
-            .map(|node| node as usize)
+        Some(self.parents[node]).filter(|node| *node != NONE).map(|node| node as usize)
     }
 
     pub(super) fn children(&self, node: usize) -> &[u32] {
@@ -121,27 +102,21 @@ impl Forest {
     /// The innermost node around `net`.
     pub(super) fn covering(&self, net: Prefix) -> Option<usize> {
         let key = (net.start, net.length);
-        let after = self
-            .prefixes
-            .partition_point(|prefix| (prefix.start, prefix.length) <= key);
+        let after = self.prefixes.partition_point(|prefix| (prefix.start, prefix.length) <= key);
         let nearest = std::iter::successors(after.checked_sub(1), |node| self.parent(*node));
-        nearest
-            .into_iter()
-            .find(|node| self.prefixes[*node].contains(&net))
+        nearest.into_iter().find(|node| self.prefixes[*node].contains(&net))
     }
 
     /// Every node within `net`.
     pub(super) fn inside(&self, net: Prefix) -> impl Iterator<Item = usize> {
-        let first = self
-            .prefixes
-            .partition_point(|prefix| (prefix.start, prefix.length) < (net.start, net.length));
+        let first =
+            self.prefixes.partition_point(|prefix| (prefix.start, prefix.length) < (net.start, net.length));
         (first..self.prefixes.len()).take_while(move |node| net.contains(&self.prefixes[*node]))
     }
 
     /// The row that translates an address.
     pub(super) fn longest_match(&self, address: u128) -> Option<usize> {
-        self.covering(Prefix::new(address, self.width, self.width))
-            .map(|node| self.row(node))
+        self.covering(Prefix::new(address, self.width, self.width)).map(|node| self.row(node))
     }
 
     /// A child of a node whose children cover it. Children are disjoint, so their sizes tell; the size of a /0 of
@@ -149,9 +124,7 @@ impl Forest {
     pub(super) fn shadowing(&self, node: usize) -> Option<usize> {
         let size = |node: usize| shl(1, self.prefixes[node].bits);
         let children = self.children(node);
-        let covered = children
-            .iter()
-            .fold(0u128, |sum, child| sum.wrapping_add(size(*child as usize)));
+        let covered = children.iter().fold(0u128, |sum, child| sum.wrapping_add(size(*child as usize)));
         let first = children.first()?;
         (covered == size(node)).then_some(*first as usize)
     }

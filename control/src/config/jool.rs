@@ -22,10 +22,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("override-tos", "translation.type_of_service"),
     ("tos", "translation.type_of_service"),
     ("mtu-plateaus", "translation.mtu_plateaus"),
-    (
-        "amend-udp-checksum-zero",
-        "translation.udp_zero_checksum = \"compute\"",
-    ),
+    ("amend-udp-checksum-zero", "translation.udp_zero_checksum = \"compute\""),
     ("eam-hairpin-mode", "translation.hairpin"),
     ("randomize-rfc6791-addresses", "translation.icmp_source_choice"),
     ("rfc6791v4-prefix", "translation.icmp_source_pool"),
@@ -39,20 +36,12 @@ const ELSEWHERE: &[(&str, &str)] = &[
 const MEANINGLESS: &[&str] = &["framework", "instance", "comment"];
 
 pub(super) fn parse(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
-    let problem = |kind| Problem {
-        place: Place::file(file),
-        key: String::new(),
-        value: None,
-        kind,
-    };
+    let problem = |kind| Problem { place: Place::file(file), key: String::new(), value: None, kind };
     let Ok(text) = std::str::from_utf8(bytes) else {
         sink.report.problems.push(problem(ProblemKind::NotUtf8));
         return;
     };
-    let reader = Reader {
-        text,
-        lines: Lines::new(file.clone(), text),
-    };
+    let reader = Reader { text, lines: Lines::new(file.clone(), text) };
     let Some(sections) = reader.members(None, text, sink) else {
         return;
     };
@@ -101,32 +90,17 @@ impl<'t> Reader<'t> {
         let place = self.place(value);
         match (ipv4, ipv6) {
             (Some(Some(ipv4)), Some(Some(ipv6))) => {
-                sink.row(
-                    place,
-                    ["ipv4 prefix", "ipv6 prefix"],
-                    &ipv4,
-                    &ipv6,
-                    comment.as_deref(),
-                );
+                sink.row(place, ["ipv4 prefix", "ipv6 prefix"], &ipv4, &ipv6, comment.as_deref());
             }
             (ipv4, ipv6) => {
                 for (is_missing, key, example) in [
                     (ipv4.is_none(), "ipv4 prefix", "\"ipv4 prefix\": \"192.0.2.1\""),
-                    (
-                        ipv6.is_none(),
-                        "ipv6 prefix",
-                        "\"ipv6 prefix\": \"2001:db8:12:34::1\"",
-                    ),
+                    (ipv6.is_none(), "ipv6 prefix", "\"ipv6 prefix\": \"2001:db8:12:34::1\""),
                 ] {
                     if is_missing {
                         let kind = ProblemKind::MissingKey { example };
                         let place = place.clone();
-                        sink.report.problems.push(Problem {
-                            place,
-                            key: key.to_owned(),
-                            value: None,
-                            kind,
-                        });
+                        sink.report.problems.push(Problem { place, key: key.to_owned(), value: None, kind });
                     }
                 }
             }
@@ -136,11 +110,7 @@ impl<'t> Reader<'t> {
     /// `Some(None)` when the value is there and no string, which is reported.
     fn string(&self, value: &'t RawValue, sink: &mut EamSink) -> Option<Option<String>> {
         let string = serde_json::from_str(value.get());
-        Some(
-            string
-                .map_err(|error| self.syntax(self.place(value), &error, sink))
-                .ok(),
-        )
+        Some(string.map_err(|error| self.syntax(self.place(value), &error, sink)).ok())
     }
 
     fn global(&self, value: &'t RawValue, sink: &mut EamSink) {
@@ -154,22 +124,10 @@ impl<'t> Reader<'t> {
         if MEANINGLESS.contains(&name) || is_unset {
             return;
         }
-        let instead = ELSEWHERE
-            .iter()
-            .find(|(theirs, _)| *theirs == name)
-            .map(|(_, ours)| *ours);
+        let instead = ELSEWHERE.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
         let kind = WarningKind::JoolIgnored { instead };
-        let key = name
-            .chars()
-            .filter(|character| !character.is_control())
-            .take(80)
-            .collect();
-        sink.report.warnings.push(Warning {
-            place: self.place(value),
-            key,
-            value: None,
-            kind,
-        });
+        let key = name.chars().filter(|character| !character.is_control()).take(80).collect();
+        sink.report.warnings.push(Warning { place: self.place(value), key, value: None, kind });
     }
 
     /// The members of an object, in order; a name may occur more than once (Jool allows several comments).
@@ -188,29 +146,18 @@ impl<'t> Reader<'t> {
             Some(value) => self.place(value),
             None => self.lines.place(self.offset_of(error)),
         };
-        members
-            .map_err(|error| self.syntax(place(&error), &error, sink))
-            .ok()
+        members.map_err(|error| self.syntax(place(&error), &error, sink)).ok()
     }
 
     fn syntax(&self, place: Place, error: &serde_json::Error, sink: &mut EamSink) {
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default().to_owned();
         let kind = ProblemKind::Json { message };
-        sink.report.problems.push(Problem {
-            place,
-            key: String::new(),
-            value: None,
-            kind,
-        });
+        sink.report.problems.push(Problem { place, key: String::new(), value: None, kind });
     }
 
     fn place(&self, value: &RawValue) -> Place {
-        let offset = value
-            .get()
-            .as_ptr()
-            .addr()
-            .saturating_sub(self.text.as_ptr().addr());
+        let offset = value.get().as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
         self.lines.place(offset.min(self.text.len()))
     }
 

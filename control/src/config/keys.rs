@@ -22,38 +22,15 @@ pub struct Key {
 pub const KEYS: &[Key] = &[
     optional("", "eam_files", "eam_files", "[]", "eam_files = [\"eams.csv\"]"),
     required("dpdk", "workers", "dpdk.workers", "workers = [1, 2]"),
-    optional(
-        "dpdk",
-        "memory",
-        "dpdk.memory",
-        "\"hugepages\"",
-        "memory = \"hugepages\"",
-    ),
+    optional("dpdk", "memory", "dpdk.memory", "\"hugepages\"", "memory = \"hugepages\""),
     optional("dpdk", "memory_mb", "dpdk.memory_mb", "512", "memory_mb = 512"),
     optional("dpdk", "poll", "dpdk.poll", "\"adaptive\"", "poll = \"adaptive\""),
-    optional(
-        "dpdk",
-        "extra_args",
-        "dpdk.extra_args",
-        "[]",
-        "extra_args = [\"--iova-mode=va\"]",
-    ),
+    optional("dpdk", "extra_args", "dpdk.extra_args", "[]", "extra_args = [\"--iova-mode=va\"]"),
     required("port", "name", "port.name", "name = \"uplink\""),
     required("port", "device", "port.device", "device = \"0000:3b:00.0\""),
     optional("port", "mtu", "port.mtu", "1500", "mtu = 1500"),
-    optional(
-        "translation",
-        "role",
-        "translation.role",
-        "\"br\"",
-        "role = \"br\"",
-    ),
-    required(
-        "translation",
-        "prefixes",
-        "translation.prefixes",
-        "prefixes = [\"2001:db8:46::/96\"]",
-    ),
+    optional("translation", "role", "translation.role", "\"br\"", "role = \"br\""),
+    required("translation", "prefixes", "translation.prefixes", "prefixes = [\"2001:db8:46::/96\"]"),
     optional(
         "translation",
         "service_pools",
@@ -75,13 +52,7 @@ pub const KEYS: &[Key] = &[
         "[]",
         "er_addresses = [\"2001:db8:12:34::4\"]",
     ),
-    optional(
-        "translation",
-        "hairpin",
-        "translation.hairpin",
-        "\"intrinsic\"",
-        "hairpin = \"intrinsic\"",
-    ),
+    optional("translation", "hairpin", "translation.hairpin", "\"intrinsic\"", "hairpin = \"intrinsic\""),
     optional(
         "translation",
         "lowest_ipv6_mtu",
@@ -110,13 +81,7 @@ pub const KEYS: &[Key] = &[
         "\"copy\"",
         "type_of_service = \"copy\"",
     ),
-    optional(
-        "translation",
-        "icmp_errors",
-        "translation.icmp_errors",
-        "\"limit\"",
-        "icmp_errors = \"limit\"",
-    ),
+    optional("translation", "icmp_errors", "translation.icmp_errors", "\"limit\"", "icmp_errors = \"limit\""),
     optional(
         "translation",
         "icmp_error_rate",
@@ -145,27 +110,9 @@ pub const KEYS: &[Key] = &[
         "false",
         "icmp_source_extension = false",
     ),
-    optional(
-        "translation",
-        "denylist",
-        "translation.denylist",
-        "[]",
-        "denylist = [\"203.0.113.0/24\"]",
-    ),
-    optional(
-        "translation",
-        "wkp_strict",
-        "translation.wkp_strict",
-        "true",
-        "wkp_strict = true",
-    ),
-    optional(
-        "translation",
-        "anti_spoof",
-        "translation.anti_spoof",
-        "true",
-        "anti_spoof = true",
-    ),
+    optional("translation", "denylist", "translation.denylist", "[]", "denylist = [\"203.0.113.0/24\"]"),
+    optional("translation", "wkp_strict", "translation.wkp_strict", "true", "wkp_strict = true"),
+    optional("translation", "anti_spoof", "translation.anti_spoof", "true", "anti_spoof = true"),
     optional(
         "translation",
         "guard_protocols",
@@ -187,43 +134,21 @@ pub const KEYS: &[Key] = &[
         "\"respect\"",
         "fragment_df = \"respect\"",
     ),
-    optional(
-        "translation",
-        "eam_overlap",
-        "translation.eam_overlap",
-        "\"warn\"",
-        "eam_overlap = \"warn\"",
-    ),
+    optional("translation", "eam_overlap", "translation.eam_overlap", "\"warn\"", "eam_overlap = \"warn\""),
     required("eam", "ipv4", "eam.ipv4", "ipv4 = \"192.0.2.1/32\""),
     required("eam", "ipv6", "eam.ipv6", "ipv6 = \"2001:db8:12:34::1/128\""),
-    Key {
-        table: "eam",
-        name: "comment",
-        path: "eam.comment",
-        default: None,
-        example: "comment = \"www\"",
-    },
+    Key { table: "eam", name: "comment", path: "eam.comment", default: None, example: "comment = \"www\"" },
 ];
 
 /// The tables, as an operator writes their headers.
-pub(super) const TABLES: &[(&str, &str)] = &[
-    ("dpdk", "[dpdk]"),
-    ("port", "[[port]]"),
-    ("translation", "[translation]"),
-    ("eam", "[[eam]]"),
-];
+pub(super) const TABLES: &[(&str, &str)] =
+    &[("dpdk", "[dpdk]"), ("port", "[[port]]"), ("translation", "[translation]"), ("eam", "[[eam]]")];
 
 /// Tables of a later version.
 pub(super) const LATER: &[&str] = &["control", "metrics"];
 
 const fn required(table: &'static str, name: &'static str, path: &'static str, example: &'static str) -> Key {
-    Key {
-        table,
-        name,
-        path,
-        default: None,
-        example,
-    }
+    Key { table, name, path, default: None, example }
 }
 
 const fn optional(
@@ -233,13 +158,7 @@ const fn optional(
     default: &'static str,
     example: &'static str,
 ) -> Key {
-    Key {
-        table,
-        name,
-        path,
-        default: Some(default),
-        example,
-    }
+    Key { table, name, path, default: Some(default), example }
 }
 
 /// The key of that name in that table.
@@ -281,10 +200,7 @@ pub(super) fn nearest(word: &str, choices: impl Iterator<Item = &'static str>) -
 }
 
 fn header(table: &str) -> &'static str {
-    TABLES
-        .iter()
-        .find(|(name, _)| *name == table)
-        .map_or("", |(_, header)| header)
+    TABLES.iter().find(|(name, _)| *name == table).map_or("", |(_, header)| header)
 }
 
 /// Edit distance: characters replaced, inserted, removed, or swapped with their neighbour.
@@ -312,10 +228,7 @@ mod tests {
 
     #[test]
     fn near_misses_are_recognised() {
-        assert_eq!(
-            hint("translation", "lowest-ipv6-mtu"),
-            Hint::DidYouMean("lowest_ipv6_mtu")
-        );
+        assert_eq!(hint("translation", "lowest-ipv6-mtu"), Hint::DidYouMean("lowest_ipv6_mtu"));
         assert_eq!(hint("translation", "prefix"), Hint::DidYouMean("prefixes"));
         assert_eq!(hint("port", "mut"), Hint::DidYouMean("mtu"));
         assert_eq!(hint("dpdk", "mtu"), Hint::BelongsTo("[[port]]"));
@@ -333,11 +246,7 @@ mod tests {
                 format!("{}.{}", key.table, key.name)
             };
             assert_eq!(key.path, path);
-            assert!(
-                key.example.starts_with(&format!("{} = ", key.name)),
-                "{}",
-                key.path
-            );
+            assert!(key.example.starts_with(&format!("{} = ", key.name)), "{}", key.path);
         }
     }
 }

@@ -55,19 +55,14 @@ impl Table {
 
     /// The row with the longest IPv6 prefix around `net`.
     pub(super) fn covering_ipv6(&self, net: Ipv6Net) -> Option<usize> {
-        self.ipv6
-            .covering(Prefix::from_ipv6(net))
-            .map(|node| self.ipv6.row(node))
+        self.ipv6.covering(Prefix::from_ipv6(net)).map(|node| self.ipv6.row(node))
     }
 
     /// A row whose IPv4 prefix shares an address with `net`.
     pub(super) fn touching_ipv4(&self, net: Ipv4Net) -> Option<usize> {
         let net = Prefix::from_ipv4(net);
         let inside = || self.ipv4.inside(net).next();
-        self.ipv4
-            .covering(net)
-            .or_else(inside)
-            .map(|node| self.ipv4.row(node))
+        self.ipv4.covering(net).or_else(inside).map(|node| self.ipv4.row(node))
     }
 
     /// Calls `found` with every finding that `eam_overlap` decides about, and the row it is about.
@@ -80,38 +75,18 @@ impl Table {
             for (forest, node, family) in [(&self.ipv4, ipv4, Family::Ipv4), (&self.ipv6, ipv6, Family::Ipv6)]
             {
                 if let Some(inner) = forest.shadowing(node) {
-                    found(
-                        row,
-                        Lint::Shadowed {
-                            family,
-                            inner: reference(eams, forest.row(inner)),
-                        },
-                    );
+                    found(row, Lint::Shadowed { family, inner: reference(eams, forest.row(inner)) });
                 }
             }
-            let pair = Pair {
-                table: self,
-                ipv4,
-                ipv6,
-            };
+            let pair = Pair { table: self, ipv4, ipv6 };
             if let Some((from, to, other)) = pair.undone_from_ipv6().or_else(|| pair.undone_from_ipv4()) {
-                found(
-                    row,
-                    Lint::Asymmetric {
-                        from,
-                        to,
-                        other: reference(eams, other),
-                    },
-                );
+                found(row, Lint::Asymmetric { from, to, other: reference(eams, other) });
             }
         }
         for prefix in prefixes {
             let net = Prefix::from_ipv6(*prefix);
             let around = std::iter::successors(self.ipv6.covering(net), |node| self.ipv6.parent(*node));
-            for node in around
-                .filter(|node| self.ipv6.prefixes[*node] != net)
-                .chain(self.ipv6.inside(net))
-            {
+            for node in around.filter(|node| self.ipv6.prefixes[*node] != net).chain(self.ipv6.inside(net)) {
                 found(self.ipv6.row(node), Lint::InsidePrefix { prefix: *prefix });
             }
         }
@@ -126,10 +101,7 @@ impl Table {
     ) {
         let outer4 = self.ipv4.parent(ipv4).map(|node| self.ipv4.row(node));
         let outer6 = self.ipv6.parent(ipv6).map(|node| self.ipv6.row(node));
-        let nested = |which, outer| Lint::Overlap {
-            which,
-            outer: reference(eams, outer),
-        };
+        let nested = |which, outer| Lint::Overlap { which, outer: reference(eams, outer) };
         match (outer4, outer6) {
             (Some(outer4), Some(outer6)) if outer4 == outer6 => found(row, nested(Nested::Both, outer4)),
             (outer4, outer6) => {
@@ -145,22 +117,12 @@ impl Table {
 
 fn reference(eams: &[Eam], row: usize) -> EamRef {
     let eam = &eams[row];
-    EamRef {
-        ipv4: eam.ipv4,
-        ipv6: eam.ipv6,
-        place: eam.place.clone(),
-    }
+    EamRef { ipv4: eam.ipv4, ipv6: eam.ipv6, place: eam.place.clone() }
 }
 
 fn sorted(eams: &[Eam], prefix: impl Fn(&Eam) -> Prefix) -> Vec<Prefix> {
-    let mut prefixes: Vec<Prefix> = eams
-        .iter()
-        .enumerate()
-        .map(|(row, eam)| Prefix {
-            row: to_u32(row),
-            ..prefix(eam)
-        })
-        .collect();
+    let mut prefixes: Vec<Prefix> =
+        eams.iter().enumerate().map(|(row, eam)| Prefix { row: to_u32(row), ..prefix(eam) }).collect();
     prefixes.sort_unstable_by_key(|prefix| (prefix.start, prefix.length, prefix.row));
     prefixes
 }
@@ -170,11 +132,7 @@ fn duplicates(ipv4: &[Prefix], ipv6: &[Prefix]) -> Vec<Duplicate> {
     for (prefixes, which) in [(ipv4, Nested::Ipv4), (ipv6, Nested::Ipv6)] {
         for run in prefixes.chunk_by(|left, right| left == right) {
             let first = run[0].row as usize;
-            found.extend(run[1..].iter().map(|later| Duplicate {
-                row: later.row as usize,
-                first,
-                which,
-            }));
+            found.extend(run[1..].iter().map(|later| Duplicate { row: later.row as usize, first, which }));
         }
     }
     found.sort_unstable_by_key(|duplicate| (duplicate.row, duplicate.first));

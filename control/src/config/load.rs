@@ -18,36 +18,18 @@ impl Config {
 
     /// As [`load`](Self::load), from a text. `path` names it in messages and is where `eam_files` are looked up.
     pub fn parse(path: &Path, text: &str) -> Result<(Self, Warnings), Problems> {
-        let (parts, report) = Loader {
-            path,
-            needs_relay: true,
-        }
-        .text(text);
+        let (parts, report) = Loader { path, needs_relay: true }.text(text);
         Self::finish((Self::from_parts(parts), report))
     }
 
     pub(super) fn read(path: &Path) -> (Option<Self>, Report) {
-        let (parts, report) = Loader {
-            path,
-            needs_relay: true,
-        }
-        .read();
+        let (parts, report) = Loader { path, needs_relay: true }.read();
         (Self::from_parts(parts), report)
     }
 
     fn from_parts(parts: Option<Parts>) -> Option<Self> {
-        let Parts {
-            dpdk,
-            ports,
-            translation,
-            eams,
-        } = parts?;
-        Some(Self {
-            dpdk: dpdk?,
-            ports,
-            translation: translation?,
-            eams,
-        })
+        let Parts { dpdk, ports, translation, eams } = parts?;
+        Some(Self { dpdk: dpdk?, ports, translation: translation?, eams })
     }
 
     fn finish((config, report): (Option<Self>, Report)) -> Result<(Self, Warnings), Problems> {
@@ -62,33 +44,19 @@ impl TranslateConfig {
     /// Loads and validates `[translation]`, `[[eam]]` and `eam_files`. `[dpdk]` and `[[port]]` may be missing; where
     /// they are given they must be right.
     pub fn load(path: &Path) -> Result<(Self, Warnings), Problems> {
-        Self::finish(
-            Loader {
-                path,
-                needs_relay: false,
-            }
-            .read(),
-        )
+        Self::finish(Loader { path, needs_relay: false }.read())
     }
 
     /// As [`load`](Self::load), from a text. `path` names it in messages and is where `eam_files` are looked up.
     pub fn parse(path: &Path, text: &str) -> Result<(Self, Warnings), Problems> {
-        Self::finish(
-            Loader {
-                path,
-                needs_relay: false,
-            }
-            .text(text),
-        )
+        Self::finish(Loader { path, needs_relay: false }.text(text))
     }
 
     fn finish((parts, report): (Option<Parts>, Report)) -> Result<(Self, Warnings), Problems> {
         match parts {
-            Some(Parts {
-                translation: Some(translation),
-                eams,
-                ..
-            }) if report.problems.is_empty() => Ok((Self { translation, eams }, report.warnings)),
+            Some(Parts { translation: Some(translation), eams, .. }) if report.problems.is_empty() => {
+                Ok((Self { translation, eams }, report.warnings))
+            }
             _ => Err(report.problems),
         }
     }
@@ -117,12 +85,7 @@ impl Loader<'_> {
             Err(error) => ProblemKind::Unreadable { reason: error.kind() },
         };
         let place = Place::file(self.path);
-        report.problems.push(Problem {
-            place,
-            key: String::new(),
-            value: None,
-            kind,
-        });
+        report.problems.push(Problem { place, key: String::new(), value: None, kind });
         (None, report)
     }
 
@@ -153,12 +116,7 @@ impl Loader<'_> {
             validate::check_with_eams(table, translation, &eams, &index, report);
             validate::check_with_ports(table, &ports, report);
         }
-        Parts {
-            dpdk,
-            ports,
-            translation,
-            eams,
-        }
+        Parts { dpdk, ports, translation, eams }
     }
 
     fn dpdk(&self, file: &mut File, report: &mut Report) -> Option<Dpdk> {
@@ -173,18 +131,13 @@ impl Loader<'_> {
 
     /// `[[eam]]`, then every EAM file.
     fn eams(&self, file: &File, report: &mut Report) -> Vec<Eam> {
-        let mut sink = EamSink {
-            eams: Vec::new(),
-            report: std::mem::take(report),
-        };
+        let mut sink = EamSink { eams: Vec::new(), report: std::mem::take(report) };
         for table in &file.eams {
             sink.table(table);
         }
         for at in self.eam_files(file, &mut sink.report) {
             if let Err(error) = eam_file::read(&self.directory().join(&at.value), &mut sink) {
-                sink.report
-                    .problems
-                    .push(at.finding(ProblemKind::Unreadable { reason: error.kind() }));
+                sink.report.problems.push(at.finding(ProblemKind::Unreadable { reason: error.kind() }));
             }
         }
         *report = sink.report;
@@ -192,9 +145,7 @@ impl Loader<'_> {
     }
 
     fn eam_files(&self, file: &File, report: &mut Report) -> Vec<At<String>> {
-        file.eam_files
-            .given()
-            .map_or_else(Vec::new, |list| report.distinct_texts(&list.value.items))
+        file.eam_files.given().map_or_else(Vec::new, |list| report.distinct_texts(&list.value.items))
     }
 
     /// What relative paths in the file are relative to.

@@ -32,9 +32,7 @@ fn cpus(dpdk: &Dpdk, online: &str, problems: &mut Vec<Problem>) {
                 place: place.clone(),
                 key: "dpdk.workers".to_owned(),
                 value: Some(cpu.to_string()),
-                kind: ProblemKind::CpuOffline {
-                    online: online.to_owned(),
-                },
+                kind: ProblemKind::CpuOffline { online: online.to_owned() },
             });
         }
     }
@@ -53,17 +51,8 @@ fn reserved_kb(directory: &Path) -> u64 {
     let sizes = fs::read_dir(directory).into_iter().flatten().flatten();
     let reserved = sizes.filter_map(|size| {
         let name = size.file_name();
-        let page_kb: u64 = name
-            .to_str()?
-            .strip_prefix("hugepages-")?
-            .strip_suffix("kB")?
-            .parse()
-            .ok()?;
-        let pages: u64 = fs::read_to_string(size.path().join("nr_hugepages"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()?;
+        let page_kb: u64 = name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        let pages: u64 = fs::read_to_string(size.path().join("nr_hugepages")).ok()?.trim().parse().ok()?;
         Some(pages.saturating_mul(page_kb))
     });
     reserved.sum()
@@ -81,12 +70,7 @@ fn hugepages(dpdk: &Dpdk, reserved_kb: u64) -> Option<Problem> {
         page_kb: DEFAULT_PAGE_KB,
     };
     let place = dpdk.places.memory.clone();
-    Some(Problem {
-        place,
-        key: "dpdk.memory_mb".to_owned(),
-        value: Some(needed_mb.to_string()),
-        kind,
-    })
+    Some(Problem { place, key: "dpdk.memory_mb".to_owned(), value: Some(needed_mb.to_string()), kind })
 }
 
 #[cfg(test)]
@@ -103,10 +87,7 @@ mod tests {
             memory_mb: 512,
             poll: Poll::Adaptive,
             extra_args: Vec::new(),
-            places: DpdkPlaces {
-                workers: vec![place.clone(); workers.len()],
-                memory: place,
-            },
+            places: DpdkPlaces { workers: vec![place.clone(); workers.len()], memory: place },
         }
     }
 

@@ -107,10 +107,7 @@ pub enum ProblemKind {
 
     // Addresses.
     /// Not a prefix of the family.
-    #[error(
-        "not an {family} prefix; write an address and a length, such as {}",
-        example(family)
-    )]
+    #[error("not an {family} prefix; write an address and a length, such as {}", example(family))]
     NotAPrefix {
         /// The family expected.
         family: Family,

@@ -84,15 +84,11 @@ impl Summary {
 pub fn table_hash(eams: &[Eam]) -> u64 {
     let mut rows: Vec<(u64, &Eam)> = eams.iter().map(|eam| (ipv4_key(eam), eam)).collect();
     rows.sort_unstable_by(|(left_key, left), (right_key, right)| {
-        left_key
-            .cmp(right_key)
-            .then_with(|| row_bytes(left).cmp(&row_bytes(right)))
+        left_key.cmp(right_key).then_with(|| row_bytes(left).cmp(&row_bytes(right)))
     });
-    rows.iter()
-        .flat_map(|(_, eam)| row_bytes(eam))
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+    rows.iter().flat_map(|(_, eam)| row_bytes(eam)).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 fn ipv4_key(eam: &Eam) -> u64 {
@@ -117,12 +113,7 @@ impl fmt::Display for CheckReport {
         }
         match &self.summary {
             Some(summary) => write!(f, "{}: good\n{summary}", self.path.display()),
-            None => writeln!(
-                f,
-                "{}: {}",
-                self.path.display(),
-                Count(self.problems.len(), "problem")
-            ),
+            None => writeln!(f, "{}: {}", self.path.display(), Count(self.problems.len(), "problem")),
         }
     }
 }
@@ -130,28 +121,13 @@ impl fmt::Display for CheckReport {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let workers: Vec<String> = self.workers.iter().map(u16::to_string).collect();
-        writeln!(
-            f,
-            "  {}: {}",
-            Count(self.ports.len(), "port"),
-            self.ports.join(", ")
-        )?;
-        writeln!(
-            f,
-            "  {}: CPU {}",
-            Count(self.workers.len(), "worker"),
-            workers.join(", ")
-        )?;
+        writeln!(f, "  {}: {}", Count(self.ports.len(), "port"), self.ports.join(", "))?;
+        writeln!(f, "  {}: CPU {}", Count(self.workers.len(), "worker"), workers.join(", "))?;
         for (prefix, is_neutral) in &self.prefixes {
             let neutral = if *is_neutral { "yes" } else { "no" };
             writeln!(f, "  prefix {prefix}, checksum neutral: {neutral}")?;
         }
-        writeln!(
-            f,
-            "  {}, table hash {:016x}",
-            Count(self.eams, "EAM"),
-            self.table_hash
-        )
+        writeln!(f, "  {}, table hash {:016x}", Count(self.eams, "EAM"), self.table_hash)
     }
 }
 

@@ -18,34 +18,19 @@ pub(super) struct Lines<'t> {
 
 impl<'t> Lines<'t> {
     pub(super) fn new(file: Arc<Path>, text: &'t str) -> Self {
-        let ends = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| *byte == b'\n')
-            .map(|(offset, _)| offset + 1);
-        Self {
-            file,
-            text,
-            starts: std::iter::once(0).chain(ends).collect(),
-        }
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset + 1);
+        Self { file, text, starts: std::iter::once(0).chain(ends).collect() }
     }
 
     /// Where a line, counted from 1, starts.
     pub(super) fn start(&self, line: usize) -> usize {
-        self.starts
-            .get(line.saturating_sub(1))
-            .copied()
-            .unwrap_or(self.text.len())
+        self.starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len())
     }
 
     pub(super) fn place(&self, offset: usize) -> Place {
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts[line - 1];
-        Place {
-            file: self.file.clone(),
-            line: to_u32(line),
-            column: to_u32(self.column(start, offset)),
-        }
+        Place { file: self.file.clone(), line: to_u32(line), column: to_u32(self.column(start, offset)) }
     }
 
     /// In characters; in bytes on lines nobody reads (a whole file without a line break must not cost its square).
@@ -86,20 +71,11 @@ impl<T: Literal> At<T> {
 impl<T> At<T> {
     /// A finding about the key, whatever its value.
     pub(super) fn key_finding<K>(&self, kind: K) -> super::error::Finding<K> {
-        super::error::Finding {
-            place: self.place.clone(),
-            key: self.key.to_owned(),
-            value: None,
-            kind,
-        }
+        super::error::Finding { place: self.place.clone(), key: self.key.to_owned(), value: None, kind }
     }
 
     pub(super) fn map<U>(&self, value: U) -> At<U> {
-        At {
-            value,
-            key: self.key,
-            place: self.place.clone(),
-        }
+        At { value, key: self.key, place: self.place.clone() }
     }
 }
 
@@ -124,9 +100,7 @@ impl Literal for &str {
 /// As much of a text as a message shows.
 pub(super) fn cut(text: &str) -> &str {
     const SHOWN: usize = 80;
-    text.char_indices()
-        .nth(SHOWN)
-        .map_or(text, |(end, _)| &text[..end])
+    text.char_indices().nth(SHOWN).map_or(text, |(end, _)| &text[..end])
 }
 
 impl Literal for i64 {
@@ -202,28 +176,16 @@ impl<'t, 'i> Table<'t, 'i> {
                     place: lines.place(key.span().start),
                     key: format!("{name}.{}", key.get_ref()),
                     value: None,
-                    kind: ProblemKind::UnknownKey {
-                        hint: keys::hint(name, key.get_ref()),
-                    },
+                    kind: ProblemKind::UnknownKey { hint: keys::hint(name, key.get_ref()) },
                 });
             }
         }
-        Self {
-            name,
-            place,
-            entries,
-            lines,
-        }
+        Self { name, place, entries, lines }
     }
 
     /// The keys outside any table.
     pub(super) fn top(place: Place, entries: &'t DeTable<'i>, lines: &'t Lines<'i>) -> Self {
-        Self {
-            name: "",
-            place,
-            entries,
-            lines,
-        }
+        Self { name: "", place, entries, lines }
     }
 
     pub(super) fn text(&self, name: &'static str, problems: &mut Problems) -> Field<String> {
@@ -241,9 +203,7 @@ impl<'t, 'i> Table<'t, 'i> {
     pub(super) fn word_or_number(&self, name: &'static str, problems: &mut Problems) -> Field<WordOrNumber> {
         self.read(name, problems, |value| match value {
             DeValue::String(word) => Ok(WordOrNumber::Word(word.clone().into_owned())),
-            _ => number(value)
-                .map(WordOrNumber::Number)
-                .map_err(|_| "a text or a whole number"),
+            _ => number(value).map(WordOrNumber::Number).map_err(|_| "a text or a whole number"),
         })
     }
 
@@ -280,10 +240,7 @@ impl<'t, 'i> Table<'t, 'i> {
             problems.push(wrong_type(key, place, value.get_ref(), "a list"));
             return Field::Wrong;
         };
-        let mut list = List {
-            items: Vec::with_capacity(array.len()),
-            whole: true,
-        };
+        let mut list = List { items: Vec::with_capacity(array.len()), whole: true };
         for item in array.iter() {
             let place = self.lines.place(item.span().start);
             match convert_at(key, place, item.get_ref(), &convert, problems) {
@@ -291,11 +248,7 @@ impl<'t, 'i> Table<'t, 'i> {
                 None => list.whole = false,
             }
         }
-        Field::Given(At {
-            value: list,
-            key: key.path,
-            place,
-        })
+        Field::Given(At { value: list, key: key.path, place })
     }
 
     fn entry(&self, name: &'static str) -> Option<(&'static Key, Place, &'t Spanned<DeValue<'i>>)> {
@@ -313,11 +266,7 @@ fn convert_at<'i, T>(
     problems: &mut Problems,
 ) -> Option<At<T>> {
     match convert(value) {
-        Ok(value) => Some(At {
-            value,
-            key: key.path,
-            place,
-        }),
+        Ok(value) => Some(At { value, key: key.path, place }),
         Err(expected) => {
             problems.push(wrong_type(key, place, value, expected));
             None
@@ -332,11 +281,7 @@ fn text(value: &DeValue<'_>) -> Result<String, &'static str> {
 /// Numbers beyond 64 bits become the nearest that fits: out of every range we know, and reported as such.
 fn number(value: &DeValue<'_>) -> Result<i64, &'static str> {
     let number = value.as_integer().ok_or("a whole number")?;
-    let beyond = if number.as_str().starts_with('-') {
-        i64::MIN
-    } else {
-        i64::MAX
-    };
+    let beyond = if number.as_str().starts_with('-') { i64::MIN } else { i64::MAX };
     Ok(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(beyond))
 }
 
@@ -345,11 +290,7 @@ fn wrong_type(key: &Key, place: Place, value: &DeValue<'_>, expected: &'static s
         place,
         key: key.path.to_owned(),
         value: literal(value),
-        kind: ProblemKind::WrongType {
-            found: type_name(value),
-            expected,
-            example: key.example,
-        },
+        kind: ProblemKind::WrongType { found: type_name(value), expected, example: key.example },
     }
 }
 

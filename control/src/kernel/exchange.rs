@@ -41,11 +41,7 @@ impl Exchange {
     /// A frame the kernel sends by a twin.
     pub(super) fn inject(&mut self, port: PortId, frame: &[u8]) {
         let workers = self.injects.len().max(1);
-        match self
-            .injects
-            .get_mut(usize::from(port.0) % workers)
-            .map(|inject| inject.send(port, frame))
-        {
+        match self.injects.get_mut(usize::from(port.0) % workers).map(|inject| inject.send(port, frame)) {
             Some(Ok(())) => self.counters.injected += 1,
             _ => self.counters.inject_refused += 1,
         }
@@ -66,7 +62,7 @@ impl Exchange {
             Queued::Waits => self.counters.unresolved_queued += 1,
             Queued::Overflow => self.counters.unresolved_overflow += 1,
         }
-        if self.resolver.may_ask((index, hop), now) {
+        if self.resolver.may_ask((interface, hop), (index, hop), now) {
             self.asks.push((index, hop));
         }
     }
@@ -98,6 +94,7 @@ impl Exchange {
     fn neighbors(&mut self, changes: &[NeighborChange]) {
         for change in changes {
             let hop = (change.interface, change.address);
+            self.resolver.answered((change.index, change.address));
             match change.news {
                 News::Resolved { mac, stale } => {
                     for packet in self.resolver.take(hop) {
@@ -120,10 +117,7 @@ impl Exchange {
     }
 
     fn release(&mut self, interface: InterfaceId, mac: MacAddress, packet: &[u8]) {
-        let frame = self
-            .state
-            .interface(interface)
-            .and_then(|interface| frame(&interface, mac, packet));
+        let frame = self.state.interface(interface).and_then(|interface| frame(&interface, mac, packet));
         let Some((port, frame)) = frame else {
             self.counters.unresolved_invalid += 1;
             return;

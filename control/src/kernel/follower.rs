@@ -125,8 +125,7 @@ impl<'a> Follower<'a> {
             Ok(Some(batch)) => self.take(batch),
             Err(ReceiveError::Overrun) => {
                 tracing::warn!("notifications of the kernel were lost: reading everything again");
-                self.kernel
-                    .with(|exchange| exchange.counters.netlink_overruns += 1);
+                self.kernel.with(|exchange| exchange.counters.netlink_overruns += 1);
                 self.doubt();
             }
             Err(ReceiveError::Io(error)) => return Err(KernelError::Listen(error)),
@@ -167,11 +166,7 @@ impl<'a> Follower<'a> {
 
     fn start_dump(&mut self) -> std::io::Result<()> {
         let dumper = Dumper::start()?;
-        self.dump = Some(Running {
-            dumper,
-            started: Instant::now(),
-            meanwhile: Vec::new(),
-        });
+        self.dump = Some(Running { dumper, started: Instant::now(), meanwhile: Vec::new() });
         Ok(())
     }
 
@@ -218,15 +213,10 @@ impl<'a> Follower<'a> {
         let started = Instant::now();
         self.publish_due = None;
         // Reading from a deleted TAP does not fail, it waits for ever: the links tell.
-        let lost = |twin: &&Arc<Twin>| {
-            !self
-                .kernel
-                .with(|exchange| exchange.state.exists(twin.settings().index))
-        };
+        let lost =
+            |twin: &&Arc<Twin>| !self.kernel.with(|exchange| exchange.state.exists(twin.settings().index));
         if let Some(twin) = self.kernel.twins.iter().find(lost) {
-            return Err(KernelError::TwinLost {
-                name: twin.name().to_owned(),
-            });
+            return Err(KernelError::TwinLost { name: twin.name().to_owned() });
         }
         on_routing(self.kernel.with(|exchange| exchange.state.routing()));
         let pause = (started.elapsed() * PUBLISH_SHARE).max(PUBLISH_INTERVAL);
@@ -236,8 +226,7 @@ impl<'a> Follower<'a> {
 
     fn unreadable(&self, messages: usize) {
         tracing::warn!(messages, "skipped messages of the kernel that could not be read");
-        self.kernel
-            .with(|exchange| exchange.counters.netlink_unreadable += messages as u64);
+        self.kernel.with(|exchange| exchange.counters.netlink_unreadable += messages as u64);
     }
 
     fn warn_of_unexpanded(&mut self) {
@@ -263,10 +252,7 @@ struct Batch {
 }
 
 fn events_in(datagram: &[u8]) -> Batch {
-    let mut batch = Batch {
-        events: Vec::new(),
-        unreadable: 0,
-    };
+    let mut batch = Batch { events: Vec::new(), unreadable: 0 };
     for message in Messages(datagram) {
         match decode::event(message) {
             Ok(event) => batch.events.extend(event),

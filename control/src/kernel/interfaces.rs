@@ -56,12 +56,7 @@ pub(super) struct LinkChange {
 
 impl Interfaces {
     pub(super) fn new(twins: Vec<TwinSettings>) -> Self {
-        let mut interfaces = Self {
-            twins,
-            links: BTreeMap::new(),
-            ids: HashMap::new(),
-            places: Vec::new(),
-        };
+        let mut interfaces = Self { twins, links: BTreeMap::new(), ids: HashMap::new(), places: Vec::new() };
         for twin in interfaces.twins.clone() {
             interfaces.identify((twin.port, None));
         }
@@ -84,11 +79,7 @@ impl Interfaces {
 
     pub(super) fn remove(&mut self, index: u32) -> LinkChange {
         let known = self.links.remove(&index).is_some();
-        LinkChange {
-            visible: known,
-            routes_in_doubt: known,
-            went_down: known,
-        }
+        LinkChange { visible: known, routes_in_doubt: known, went_down: known }
     }
 
     /// Starts over from a dump; whether anything is different.
@@ -121,10 +112,7 @@ impl Interfaces {
         let found = match vlan {
             None => self.links.get(&twin.index),
             // A box has few links, and this is asked for unresolved next hops only.
-            Some(_) => self
-                .links
-                .values()
-                .find(|link| link.parent == Some(twin.index) && link.vlan == vlan),
+            Some(_) => self.links.values().find(|link| link.parent == Some(twin.index) && link.vlan == vlan),
         };
         found.map(|link| link.index)
     }
@@ -134,10 +122,7 @@ impl Interfaces {
         let link = self.links.get(&index)?;
         let (port, vlan) = self.place(index)?;
         let twin = self.twin(port)?;
-        let twin_mtu = self
-            .links
-            .get(&twin.index)
-            .map_or(u32::from(twin.mtu), |link| link.mtu);
+        let twin_mtu = self.links.get(&twin.index).map_or(u32::from(twin.mtu), |link| link.mtu);
         let mtu = link.mtu.min(twin_mtu).min(u32::from(twin.mtu));
         Some(Interface {
             id: *self.ids.get(&(port, vlan))?,
@@ -155,30 +140,22 @@ impl Interfaces {
     pub(super) fn exits(&self) -> HashMap<u32, Exit> {
         let exit = |index: u32| Exit {
             usable: self.usable(index),
-            ours: self
-                .describe(index)
-                .map(|interface| (interface.id, interface.mtu)),
+            ours: self.describe(index).map(|interface| (interface.id, interface.mtu)),
         };
         self.links.keys().map(|index| (*index, exit(*index))).collect()
     }
 
     /// The ifindexes of ours, in the order of their identities.
     pub(super) fn ours(&self) -> Vec<u32> {
-        let mut ours: Vec<_> = self
-            .links
-            .keys()
-            .filter_map(|index| Some((self.id(*index)?, *index)))
-            .collect();
+        let mut ours: Vec<_> =
+            self.links.keys().filter_map(|index| Some((self.id(*index)?, *index))).collect();
         ours.sort_unstable();
         ours.into_iter().map(|(_, index)| index).collect()
     }
 
     /// The loopback interface.
     pub(super) fn loopback(&self) -> Option<u32> {
-        self.links
-            .values()
-            .find(|link| link.loopback)
-            .map(|link| link.index)
+        self.links.values().find(|link| link.loopback).map(|link| link.index)
     }
 
     pub(super) fn exists(&self, index: u32) -> bool {

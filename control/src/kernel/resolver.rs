@@ -49,6 +49,8 @@ pub(super) struct Resolver {
     packets: usize,
     asked: HashMap<OnLink, Instant>,
     asks_left: usize,
+    /// Next hops packets wait for that could not be asked for at once.
+    owed: Vec<(NextHop, OnLink)>,
     refresh: VecDeque<OnLink>,
     to_refresh: HashSet<OnLink>,
 }
@@ -60,6 +62,7 @@ impl Resolver {
             packets: 0,
             asked: HashMap::new(),
             asks_left: ASKS_PER_TICK,
+            owed: Vec::new(),
             refresh: VecDeque::new(),
             to_refresh: HashSet::new(),
         }
@@ -74,20 +77,26 @@ impl Resolver {
         if queue.len() == PER_NEXT_HOP {
             return Queued::Overflow;
         }
-        queue.push_back(Waiting {
-            since: now,
-            packet: packet.to_vec(),
-        });
+        queue.push_back(Waiting { since: now, packet: packet.to_vec() });
         self.packets += 1;
         Queued::Waits
     }
 
-    /// Whether a packet for this neighbour is reason to ask the kernel now. The answer yes counts as asking.
-    pub(super) fn may_ask(&mut self, neighbor: OnLink, now: Instant) -> bool {
-        self.asks_left > 0 && self.note_ask(neighbor, now) && {
+    /// Whether a packet for this neighbour is reason to ask the kernel now. The answer yes counts as asking; after a no
+    /// [`Self::tick`] asks as soon as it may, if packets still wait then.
+    pub(super) fn may_ask(&mut self, hop: NextHop, neighbor: OnLink, now: Instant) -> bool {
+        let asks = self.asks_left > 0 && self.note_ask(neighbor, now);
+        if asks {
             self.asks_left -= 1;
-            true
+        } else if !self.owed.contains(&(hop, neighbor)) && self.owed.len() < IN_ALL {
+            self.owed.push((hop, neighbor));
         }
+        asks
+    }
+
+    /// The kernel has spoken about a neighbour: the next question is a new one.
+    pub(super) fn answered(&mut self, neighbor: OnLink) {
+        self.asked.remove(&neighbor);
     }
 
     /// The packets of a next hop, oldest first. They wait no longer.
@@ -107,15 +116,11 @@ impl Resolver {
     /// Lets time pass: returns how many packets have waited too long, and whom to ask about now.
     pub(super) fn tick(&mut self, now: Instant) -> (usize, Vec<OnLink>) {
         self.asks_left = ASKS_PER_TICK;
-        self.asked
-            .retain(|_, at| now.saturating_duration_since(*at) < ASK_INTERVAL);
+        self.asked.retain(|_, at| now.saturating_duration_since(*at) < ASK_INTERVAL);
         let before = self.packets;
         let packets = &mut self.packets;
         self.waiting.retain(|_, queue| {
-            while queue
-                .front()
-                .is_some_and(|first| now.saturating_duration_since(first.since) >= PATIENCE)
-            {
+            while queue.front().is_some_and(|first| now.saturating_duration_since(first.since) >= PATIENCE) {
                 queue.pop_front();
                 *packets -= 1;
             }
@@ -130,6 +135,11 @@ impl Resolver {
                 ask.push(neighbor);
             } else {
                 self.refresh.push_back(neighbor);
+            }
+        }
+        for (hop, neighbor) in std::mem::take(&mut self.owed) {
+            if self.waiting.contains_key(&hop) && self.may_ask(hop, neighbor, now) {
+                ask.push(neighbor);
             }
         }
         (expired, ask)
@@ -165,11 +175,7 @@ mod tests {
             let expected = if n < 16 { Queued::Waits } else { Queued::Overflow };
             assert_eq!(resolver.queue(hop(1), &[n], now), expected);
         }
-        assert_eq!(
-            resolver.queue(hop(2), &[99], now),
-            Queued::Waits,
-            "others have room"
-        );
+        assert_eq!(resolver.queue(hop(2), &[99], now), Queued::Waits, "others have room");
         let packets: Vec<_> = resolver.take(hop(1)).collect();
         assert_eq!(packets, (0..16).map(|n| vec![n]).collect::<Vec<_>>());
         assert_eq!(resolver.take(hop(1)).count(), 0);
@@ -203,19 +209,37 @@ mod tests {
     #[test]
     fn a_neighbour_is_asked_for_once_a_second() {
         let (mut resolver, now) = (Resolver::new(), Instant::now());
-        assert!(resolver.may_ask(on_link(1), now));
-        assert!(!resolver.may_ask(on_link(1), now + Duration::from_millis(999)));
-        assert!(resolver.may_ask(on_link(2), now), "another one is asked for");
-        assert!(resolver.may_ask(on_link(1), now + ASK_INTERVAL));
+        assert!(resolver.may_ask(hop(1), on_link(1), now));
+        assert!(!resolver.may_ask(hop(1), on_link(1), now + Duration::from_millis(999)));
+        assert!(resolver.may_ask(hop(2), on_link(2), now), "another one is asked for");
+        assert!(resolver.may_ask(hop(1), on_link(1), now + ASK_INTERVAL));
     }
 
     #[test]
     fn a_scan_does_not_flood_the_kernel() {
         let (mut resolver, now) = (Resolver::new(), Instant::now());
-        let asked = (0..=255).filter(|n| resolver.may_ask(on_link(*n), now)).count();
+        let asked = (0..=255).filter(|n| resolver.may_ask(hop(*n), on_link(*n), now)).count();
         assert_eq!(asked, ASKS_PER_TICK);
         resolver.tick(now + TICK);
-        assert!(resolver.may_ask(on_link(200), now + TICK));
+        assert!(resolver.may_ask(hop(200), on_link(200), now + TICK));
+    }
+
+    #[test]
+    fn a_packet_that_comes_right_after_a_question_is_not_forgotten() {
+        let (mut resolver, now) = (Resolver::new(), Instant::now());
+        assert!(resolver.may_ask(hop(1), on_link(1), now));
+        resolver.queue(hop(1), &[1], now);
+        assert!(!resolver.may_ask(hop(1), on_link(1), now));
+        assert_eq!(resolver.tick(now + TICK).1, []);
+        assert_eq!(resolver.tick(now + ASK_INTERVAL).1, [on_link(1)]);
+        resolver.answered(on_link(1));
+        assert!(
+            resolver.may_ask(hop(1), on_link(1), now + ASK_INTERVAL),
+            "an answered question may be asked again"
+        );
+        let _ = resolver.take(hop(1));
+        assert!(!resolver.may_ask(hop(1), on_link(1), now + ASK_INTERVAL));
+        assert_eq!(resolver.tick(now + 3 * ASK_INTERVAL).1, [], "nobody waits any more");
     }
 
     #[test]
@@ -228,15 +252,7 @@ mod tests {
         assert_eq!(resolver.tick(now).1.len(), REFRESHES_PER_TICK);
         assert_eq!(resolver.tick(now + TICK).1.len(), 10);
         resolver.refresh(on_link(0));
-        assert_eq!(
-            resolver.tick(now + 2 * TICK).1.len(),
-            0,
-            "asked for less than a second ago"
-        );
-        assert_eq!(
-            resolver.tick(now + ASK_INTERVAL).1,
-            [on_link(0)],
-            "put off, not forgotten"
-        );
+        assert_eq!(resolver.tick(now + 2 * TICK).1.len(), 0, "asked for less than a second ago");
+        assert_eq!(resolver.tick(now + ASK_INTERVAL).1, [on_link(0)], "put off, not forgotten");
     }
 }

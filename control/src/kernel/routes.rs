@@ -100,11 +100,7 @@ impl RouteTable {
     /// Does what the kernel does to IPv4 routes when an interface goes down, without a message: those that lead
     /// nowhere else are dropped, else the hop is dead. They do not come back by themselves.
     pub(super) fn interface_down(&mut self, index: u32) {
-        let Self {
-            routes,
-            objects,
-            gateways,
-        } = self;
+        let Self { routes, objects, gateways } = self;
         let over = |route: &KernelRoute| {
             route.kind == RouteKind::Unicast && route.hops.iter().any(|hop| hop.index == index && !hop.dead)
         };
@@ -115,11 +111,7 @@ impl RouteTable {
             count(objects, gateways, candidates, false);
             candidates.retain_mut(|route| {
                 if over(route) {
-                    route
-                        .hops
-                        .iter_mut()
-                        .filter(|hop| hop.index == index)
-                        .for_each(|hop| hop.dead = true);
+                    route.hops.iter_mut().filter(|hop| hop.index == index).for_each(|hop| hop.dead = true);
                     return route.hops.iter().any(|hop| !hop.dead);
                 }
                 true
@@ -158,11 +150,7 @@ impl RouteTable {
                 return None;
             }
             let (action, mtu) = choose(candidates, interfaces)?;
-            Some(Route {
-                destination: *destination,
-                action,
-                mtu,
-            })
+            Some(Route { destination: *destination, action, mtu })
         }));
         best
     }
@@ -303,33 +291,24 @@ fn remove_ipv6(routes: &mut Vec<KernelRoute>, gone: &KernelRoute) -> Trust {
         }
         let before = known.hops.len();
         let hops = std::mem::take(&mut known.hops).into_vec();
-        let left = hops
-            .into_iter()
-            .filter(|hop| !gone.hops.iter().any(|gone| gone.same_place(hop)));
+        let left = hops.into_iter().filter(|hop| !gone.hops.iter().any(|gone| gone.same_place(hop)));
         known.hops = left.collect();
         matched |= known.hops.len() < before;
         !known.hops.is_empty()
     });
-    if matched || !routes.iter().any(alike) {
-        Trust::Sure
-    } else {
-        Trust::Doubt
-    }
+    if matched || !routes.iter().any(alike) { Trust::Sure } else { Trust::Doubt }
 }
 
 /// The first candidate that can be used. One whose interfaces are all down gives way to the next, and in the end to
 /// a shorter prefix, as with `ignore_routes_with_linkdown`.
 fn choose(candidates: &[KernelRoute], interfaces: &HashMap<u32, Exit>) -> Option<(RouteAction, Option<u16>)> {
-    candidates
-        .iter()
-        .enumerate()
-        .find_map(|(position, route)| match route.kind {
-            RouteKind::Local => Some((RouteAction::Local, None)),
-            RouteKind::Blackhole => Some((RouteAction::Blackhole, None)),
-            RouteKind::Unreachable | RouteKind::Throw => Some((RouteAction::Unreachable, None)),
-            RouteKind::Prohibit => Some((RouteAction::Prohibit, None)),
-            RouteKind::Unicast => unicast(route, &candidates[position..], interfaces),
-        })
+    candidates.iter().enumerate().find_map(|(position, route)| match route.kind {
+        RouteKind::Local => Some((RouteAction::Local, None)),
+        RouteKind::Blackhole => Some((RouteAction::Blackhole, None)),
+        RouteKind::Unreachable | RouteKind::Throw => Some((RouteAction::Unreachable, None)),
+        RouteKind::Prohibit => Some((RouteAction::Prohibit, None)),
+        RouteKind::Unicast => unicast(route, &candidates[position..], interfaces),
+    })
 }
 
 fn unicast(
@@ -350,11 +329,7 @@ fn unicast(
         alive = true;
         if let Some((interface, mtu)) = exit.ours.filter(|_| !hop.encapsulated) {
             largest_mtu = largest_mtu.max(mtu);
-            ours.push(Hop {
-                interface,
-                gateway: hop.gateway,
-                weight: hop.weight,
-            });
+            ours.push(Hop { interface, gateway: hop.gateway, weight: hop.weight });
         }
     }
     if !alive {
@@ -363,10 +338,7 @@ fn unicast(
     if ours.is_empty() {
         return Some((RouteAction::Kernel, None));
     }
-    let mtu = route
-        .mtu
-        .and_then(|mtu| u16::try_from(mtu).ok())
-        .filter(|mtu| *mtu < largest_mtu);
+    let mtu = route.mtu.and_then(|mtu| u16::try_from(mtu).ok()).filter(|mtu| *mtu < largest_mtu);
     Some((RouteAction::Via(ours), mtu))
 }
 

@@ -155,13 +155,7 @@ impl KernelState {
                 self.fail(index, address, now);
                 self.tell(index, address, News::Failed { gateway: true }, changes);
             } else {
-                self.neighbors.insert(
-                    (index, address),
-                    Known {
-                        state: State::Forgotten,
-                        since,
-                    },
-                );
+                self.neighbors.insert((index, address), Known { state: State::Forgotten, since });
                 changes.routing = true;
             }
         }
@@ -170,23 +164,15 @@ impl KernelState {
     /// The state as the dataplane's tables are built from it.
     #[must_use]
     pub fn routing(&self) -> Routing {
-        let interfaces: Vec<Interface> = self
-            .interfaces
-            .ours()
-            .into_iter()
-            .filter_map(|index| self.interface_at(index))
-            .collect();
+        let interfaces: Vec<Interface> =
+            self.interfaces.ours().into_iter().filter_map(|index| self.interface_at(index)).collect();
         let ipv4_first = interfaces.iter().find_map(|interface| interface.ipv4_source);
         let ipv6_first = interfaces.iter().find_map(|interface| interface.ipv6_source);
         let loopback = self.interfaces.loopback();
         Routing {
             ipv4_source: loopback.and_then(|lo| self.ipv4_source(lo)).or(ipv4_first),
             ipv6_source: loopback.and_then(|lo| self.ipv6_source(lo)).or(ipv6_first),
-            neighbors: self
-                .neighbors
-                .iter()
-                .filter_map(|(key, known)| self.visible(*key, *known))
-                .collect(),
+            neighbors: self.neighbors.iter().filter_map(|(key, known)| self.visible(*key, *known)).collect(),
             routes: self.routes.best(&self.interfaces.exits()),
             interfaces,
         }
@@ -250,11 +236,8 @@ impl KernelState {
         changes.routing |= self.interfaces.replace(dump.links);
         changes.routing |= self.replace_addresses(dump.addresses);
         changes.routing |= self.routes.replace(dump.routes);
-        let present: HashSet<_> = dump
-            .neighbors
-            .iter()
-            .map(|neighbor| (neighbor.index, neighbor.address))
-            .collect();
+        let present: HashSet<_> =
+            dump.neighbors.iter().map(|neighbor| (neighbor.index, neighbor.address)).collect();
         let before = self.neighbors.len();
         self.neighbors.retain(|key, _| present.contains(key));
         changes.routing |= self.neighbors.len() < before;
@@ -341,13 +324,7 @@ impl KernelState {
             }
             (reachability, Some(mac)) => {
                 let stale = reachability == Reachability::Stale;
-                self.neighbors.insert(
-                    (index, address),
-                    Known {
-                        state: State::Resolved(mac),
-                        since: now,
-                    },
-                );
+                self.neighbors.insert((index, address), Known { state: State::Resolved(mac), since: now });
                 self.tell(index, address, News::Resolved { mac, stale }, changes);
             }
         }
@@ -356,24 +333,13 @@ impl KernelState {
     }
 
     fn fail(&mut self, index: u32, address: IpAddr, now: Instant) {
-        self.neighbors.insert(
-            (index, address),
-            Known {
-                state: State::Failed,
-                since: now,
-            },
-        );
+        self.neighbors.insert((index, address), Known { state: State::Failed, since: now });
         self.failed.push_back((now, index, address));
     }
 
     fn tell(&self, index: u32, address: IpAddr, news: News, changes: &mut Changes) {
         if let Some(interface) = self.interfaces.id(index) {
-            changes.neighbors.push(NeighborChange {
-                index,
-                interface,
-                address,
-                news,
-            });
+            changes.neighbors.push(NeighborChange { index, interface, address, news });
         }
     }
 
@@ -385,11 +351,7 @@ impl KernelState {
             State::Failed => NeighborState::Failed,
             State::Forgotten => return None,
         };
-        Some(Neighbor {
-            interface,
-            address,
-            state,
-        })
+        Some(Neighbor { interface, address, state })
     }
 
     fn interface_at(&self, index: u32) -> Option<Interface> {
@@ -401,29 +363,27 @@ impl KernelState {
 
     /// The first primary address.
     fn ipv4_source(&self, index: u32) -> Option<Ipv4Addr> {
-        self.usable_addresses(index)
-            .filter(|address| !address.secondary)
-            .find_map(|address| match address.address {
+        self.usable_addresses(index).filter(|address| !address.secondary).find_map(|address| {
+            match address.address {
                 IpAddr::V4(v4) if !v4.is_loopback() => Some(v4),
                 _ => None,
-            })
+            }
+        })
     }
 
     /// The first address that duplicate address detection has passed and that is not deprecated.
     fn ipv6_source(&self, index: u32) -> Option<Ipv6Addr> {
-        self.usable_addresses(index)
-            .filter(|address| !address.deprecated)
-            .find_map(|address| match address.address {
+        self.usable_addresses(index).filter(|address| !address.deprecated).find_map(|address| {
+            match address.address {
                 IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unicast_link_local() => Some(v6),
                 _ => None,
-            })
+            }
+        })
     }
 
     fn usable_addresses(&self, index: u32) -> impl Iterator<Item = &Address> {
         let addresses = self.addresses.get(&index).map_or(&[][..], Vec::as_slice);
-        addresses
-            .iter()
-            .filter(|address| address.global && !address.tentative)
+        addresses.iter().filter(|address| address.global && !address.tentative)
     }
 }
 

@@ -48,11 +48,7 @@ fn link(index: u32) -> Link {
 }
 
 fn vlan(index: u32, parent: u32, id: u16) -> Link {
-    Link {
-        parent: Some(parent),
-        vlan: Some(id),
-        ..link(index)
-    }
+    Link { parent: Some(parent), vlan: Some(id), ..link(index) }
 }
 
 fn address(index: u32, text: &str) -> Address {
@@ -68,13 +64,7 @@ fn address(index: u32, text: &str) -> Address {
 }
 
 fn hop(index: u32, gateway: Option<&str>) -> KernelHop {
-    KernelHop {
-        index,
-        gateway: gateway.map(ip),
-        weight: 1,
-        dead: false,
-        encapsulated: false,
-    }
+    KernelHop { index, gateway: gateway.map(ip), weight: 1, dead: false, encapsulated: false }
 }
 
 fn unicast(destination: &str, metric: u32, hops: &[KernelHop]) -> KernelRoute {
@@ -92,16 +82,8 @@ fn unicast(destination: &str, metric: u32, hops: &[KernelHop]) -> KernelRoute {
 }
 
 fn neighbor(index: u32, text: &str, reachability: Reachability, last: u8) -> Event {
-    let known = !matches!(
-        reachability,
-        Reachability::Failed | Reachability::Incomplete | Reachability::None
-    );
-    Event::Neighbor(NeighborEntry {
-        index,
-        address: ip(text),
-        reachability,
-        mac: known.then_some(mac(last)),
-    })
+    let known = !matches!(reachability, Reachability::Failed | Reachability::Incomplete | Reachability::None);
+    Event::Neighbor(NeighborEntry { index, address: ip(text), reachability, mac: known.then_some(mac(last)) })
 }
 
 /// A box with two twins, loopback and a management interface.
@@ -112,10 +94,7 @@ struct Relay {
 
 impl Relay {
     fn new() -> Self {
-        let mut new = Self {
-            state: KernelState::new(twins()),
-            now: Instant::now(),
-        };
+        let mut new = Self { state: KernelState::new(twins()), now: Instant::now() };
         for index in [LO, MANAGEMENT, BL_V4, BL_V6] {
             new.tell(Event::Link(link(index)));
         }
@@ -129,11 +108,7 @@ impl Relay {
     }
 
     fn add(&mut self, route: KernelRoute) -> Changes {
-        let placement = if route.destination.addr().is_ipv4() {
-            Placement::First
-        } else {
-            Placement::Last
-        };
+        let placement = if route.destination.addr().is_ipv4() { Placement::First } else { Placement::Last };
         self.tell(Event::Route { route, placement })
     }
 
@@ -154,11 +129,7 @@ impl Relay {
 
     fn route(&self, destination: &str) -> Option<Route> {
         let destination = destination.parse().unwrap();
-        self.state
-            .routing()
-            .routes
-            .into_iter()
-            .find(|route| route.destination == destination)
+        self.state.routing().routes.into_iter().find(|route| route.destination == destination)
     }
 
     fn action(&self, destination: &str) -> Option<RouteAction> {
@@ -167,27 +138,14 @@ impl Relay {
 
     fn neighbor(&self, text: &str) -> Option<NeighborState> {
         let found = |neighbor: &Neighbor| neighbor.address == ip(text);
-        self.state
-            .routing()
-            .neighbors
-            .into_iter()
-            .find(found)
-            .map(|neighbor| neighbor.state)
+        self.state.routing().neighbors.into_iter().find(found).map(|neighbor| neighbor.state)
     }
 }
 
 fn twins() -> Vec<TwinSettings> {
     vec![
-        TwinSettings {
-            index: BL_V4,
-            port: PortId(0),
-            mtu: 1500,
-        },
-        TwinSettings {
-            index: BL_V6,
-            port: PortId(1),
-            mtu: 9000,
-        },
+        TwinSettings { index: BL_V4, port: PortId(0), mtu: 1500 },
+        TwinSettings { index: BL_V6, port: PortId(1), mtu: 9000 },
     ]
 }
 
@@ -209,20 +167,10 @@ mod interfaces {
         kernel.tell(Event::Link(vlan(VLAN, BL_V4, 100)));
         kernel.tell(Event::Link(vlan(21, MANAGEMENT, 100)));
         kernel.tell(Event::Link(vlan(22, VLAN, 7)));
-        kernel.tell(Event::Link(Link {
-            parent: Some(BL_V4),
-            ..link(23)
-        }));
+        kernel.tell(Event::Link(Link { parent: Some(BL_V4), ..link(23) }));
         let ours = kernel.state.routing().interfaces;
         let seen: Vec<_> = ours.iter().map(|i| (i.id.0, i.port.0, i.vlan, i.mac)).collect();
-        assert_eq!(
-            seen,
-            [
-                (0, 0, None, mac(10)),
-                (1, 1, None, mac(11)),
-                (2, 0, Some(100), mac(20))
-            ]
-        );
+        assert_eq!(seen, [(0, 0, None, mac(10)), (1, 1, None, mac(11)), (2, 0, Some(100), mac(20))]);
     }
 
     #[test]
@@ -234,13 +182,7 @@ mod interfaces {
         assert_eq!(kernel.state.interface(InterfaceId(2)), None);
         kernel.tell(Event::Link(vlan(21, BL_V4, 200)));
         kernel.tell(Event::Link(vlan(22, BL_V4, 100)));
-        let ids: Vec<_> = kernel
-            .state
-            .routing()
-            .interfaces
-            .iter()
-            .map(|i| (i.id.0, i.vlan))
-            .collect();
+        let ids: Vec<_> = kernel.state.routing().interfaces.iter().map(|i| (i.id.0, i.vlan)).collect();
         assert_eq!(ids, [(0, None), (1, None), (2, Some(100)), (3, Some(200))]);
         assert_eq!(kernel.state.index(InterfaceId(2)), Some(22));
     }
@@ -248,28 +190,12 @@ mod interfaces {
     #[test]
     fn the_smallest_mtu_counts() {
         let mut kernel = Relay::new();
-        kernel.tell(Event::Link(Link {
-            mtu: 9000,
-            ..link(BL_V4)
-        }));
-        kernel.tell(Event::Link(Link {
-            mtu: 1400,
-            ..link(BL_V6)
-        }));
-        kernel.tell(Event::Link(Link {
-            mtu: 1450,
-            ..vlan(VLAN, BL_V6, 5)
-        }));
-        kernel.tell(Event::Link(Link {
-            mtu: 1300,
-            ..vlan(21, BL_V6, 6)
-        }));
+        kernel.tell(Event::Link(Link { mtu: 9000, ..link(BL_V4) }));
+        kernel.tell(Event::Link(Link { mtu: 1400, ..link(BL_V6) }));
+        kernel.tell(Event::Link(Link { mtu: 1450, ..vlan(VLAN, BL_V6, 5) }));
+        kernel.tell(Event::Link(Link { mtu: 1300, ..vlan(21, BL_V6, 6) }));
         let mtus: Vec<_> = kernel.state.routing().interfaces.iter().map(|i| i.mtu).collect();
-        assert_eq!(
-            mtus,
-            [1500, 1400, 1400, 1300],
-            "the port, the twin, the twin again, the VLAN"
-        );
+        assert_eq!(mtus, [1500, 1400, 1400, 1300], "the port, the twin, the twin again, the VLAN");
     }
 
     #[test]
@@ -277,25 +203,13 @@ mod interfaces {
         let mut kernel = Relay::new();
         kernel.tell(Event::Link(vlan(VLAN, BL_V4, 100)));
         let up = |kernel: &Relay| -> Vec<bool> {
-            kernel
-                .state
-                .routing()
-                .interfaces
-                .iter()
-                .map(|interface| interface.up)
-                .collect()
+            kernel.state.routing().interfaces.iter().map(|interface| interface.up).collect()
         };
         assert_eq!(up(&kernel), [true, true, true]);
-        kernel.tell(Event::Link(Link {
-            carrier: false,
-            ..link(BL_V4)
-        }));
+        kernel.tell(Event::Link(Link { carrier: false, ..link(BL_V4) }));
         assert_eq!(up(&kernel), [false, true, false]);
         kernel.tell(Event::Link(link(BL_V4)));
-        kernel.tell(Event::Link(Link {
-            admin_up: false,
-            ..vlan(VLAN, BL_V4, 100)
-        }));
+        kernel.tell(Event::Link(Link { admin_up: false, ..vlan(VLAN, BL_V4, 100) }));
         assert_eq!(up(&kernel), [true, true, false]);
     }
 }
@@ -314,26 +228,11 @@ mod addresses {
         let mut kernel = Relay::new();
         let of = |text| address(BL_V4, text);
         for unfit in [
-            Address {
-                secondary: true,
-                ..of("192.0.2.9")
-            },
-            Address {
-                global: false,
-                ..of("169.254.0.1")
-            },
-            Address {
-                global: false,
-                ..of("fe80::1")
-            },
-            Address {
-                tentative: true,
-                ..of("2001:db8::1")
-            },
-            Address {
-                deprecated: true,
-                ..of("2001:db8::2")
-            },
+            Address { secondary: true, ..of("192.0.2.9") },
+            Address { global: false, ..of("169.254.0.1") },
+            Address { global: false, ..of("fe80::1") },
+            Address { tentative: true, ..of("2001:db8::1") },
+            Address { deprecated: true, ..of("2001:db8::2") },
         ] {
             kernel.tell(Event::Address(unfit));
         }
@@ -355,28 +254,19 @@ mod addresses {
     #[test]
     fn the_loopback_address_speaks_for_the_router() {
         let mut kernel = Relay::new();
-        kernel.tell(Event::Address(Address {
-            global: false,
-            ..address(LO, "127.0.0.1")
-        }));
+        kernel.tell(Event::Address(Address { global: false, ..address(LO, "127.0.0.1") }));
         kernel.tell(Event::Address(address(BL_V6, "2001:db8::2")));
         kernel.tell(Event::Address(address(BL_V6, "192.0.2.2")));
         let routing = kernel.state.routing();
         assert_eq!(
-            (
-                routing.ipv4_source.map(IpAddr::V4),
-                routing.ipv6_source.map(IpAddr::V6)
-            ),
+            (routing.ipv4_source.map(IpAddr::V4), routing.ipv6_source.map(IpAddr::V6)),
             (Some(ip("192.0.2.2")), Some(ip("2001:db8::2")))
         );
         kernel.tell(Event::Address(address(LO, "203.0.113.1")));
         kernel.tell(Event::Address(address(LO, "2001:db8:f::1")));
         let routing = kernel.state.routing();
         assert_eq!(
-            (
-                routing.ipv4_source.map(IpAddr::V4),
-                routing.ipv6_source.map(IpAddr::V6)
-            ),
+            (routing.ipv4_source.map(IpAddr::V4), routing.ipv6_source.map(IpAddr::V6)),
             (Some(ip("203.0.113.1")), Some(ip("2001:db8:f::1")))
         );
     }
@@ -388,9 +278,7 @@ mod addresses {
         kernel.tell(Event::Address(address(BL_V4, "2001:db8::2")));
         let dump = Dump {
             links: [LO, MANAGEMENT, BL_V4, BL_V6].map(link).into(),
-            addresses: ["2001:db8::3", "2001:db8::2", "2001:db8::1"]
-                .map(|text| address(BL_V4, text))
-                .into(),
+            addresses: ["2001:db8::3", "2001:db8::2", "2001:db8::1"].map(|text| address(BL_V4, text)).into(),
             ..Dump::default()
         };
         kernel.tell(Event::Dump(dump.into()));
@@ -401,20 +289,10 @@ mod addresses {
     fn a_change_of_ipv4_addresses_casts_doubt_on_routes_a_repetition_does_not() {
         let mut kernel = Relay::new();
         assert!(kernel.tell(Event::Address(address(BL_V4, "192.0.2.1"))).doubt);
-        assert_eq!(
-            kernel.tell(Event::Address(address(BL_V4, "192.0.2.1"))),
-            Changes::default()
-        );
+        assert_eq!(kernel.tell(Event::Address(address(BL_V4, "192.0.2.1"))), Changes::default());
         assert!(!kernel.tell(Event::Address(address(BL_V4, "2001:db8::1"))).doubt);
-        assert!(
-            kernel
-                .tell(Event::AddressRemoved(address(BL_V4, "192.0.2.1")))
-                .doubt
-        );
-        assert_eq!(
-            kernel.tell(Event::AddressRemoved(address(BL_V4, "192.0.2.1"))),
-            Changes::default()
-        );
+        assert!(kernel.tell(Event::AddressRemoved(address(BL_V4, "192.0.2.1"))).doubt);
+        assert_eq!(kernel.tell(Event::AddressRemoved(address(BL_V4, "192.0.2.1"))), Changes::default());
     }
 }
 
@@ -453,40 +331,18 @@ mod neighbors {
         kernel.tell(neighbor(VLAN, "192.0.2.8", Reachability::Reachable, 8));
         kernel.tell(Event::Link(vlan(VLAN, BL_V4, 100)));
         let seen = kernel.state.routing().neighbors;
-        assert_eq!(
-            (seen.len(), seen[0].interface),
-            (1, InterfaceId(2)),
-            "known before its interface"
-        );
+        assert_eq!((seen.len(), seen[0].interface), (1, InterfaceId(2)), "known before its interface");
     }
 
     #[test]
     fn what_the_dataplane_does_not_see_is_not_published() {
         let mut kernel = Relay::new();
-        assert!(
-            kernel
-                .tell(neighbor(BL_V4, "192.0.2.7", Reachability::Reachable, 7))
-                .routing
-        );
+        assert!(kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Reachable, 7)).routing);
         let stale = kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Stale, 7));
         assert!(!stale.routing);
-        assert_eq!(
-            stale.neighbors[0].news,
-            News::Resolved {
-                mac: mac(7),
-                stale: true
-            }
-        );
-        assert!(
-            kernel
-                .tell(neighbor(BL_V4, "192.0.2.7", Reachability::Stale, 8))
-                .routing,
-            "another MAC"
-        );
-        let gone = Event::NeighborRemoved {
-            index: BL_V4,
-            address: ip("192.0.2.7"),
-        };
+        assert_eq!(stale.neighbors[0].news, News::Resolved { mac: mac(7), stale: true });
+        assert!(kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Stale, 8)).routing, "another MAC");
+        let gone = Event::NeighborRemoved { index: BL_V4, address: ip("192.0.2.7") };
         assert!(kernel.tell(gone.clone()).routing);
         assert!(!kernel.tell(gone).routing);
         assert_eq!(kernel.neighbor("192.0.2.7"), None);
@@ -500,23 +356,13 @@ mod neighbors {
         assert_eq!(kernel.neighbor("192.0.2.7"), Some(NeighborState::Failed));
         assert!(kernel.pass(Duration::from_millis(1)).routing);
         assert_eq!(kernel.neighbor("192.0.2.7"), None);
-        let Event::Neighbor(failed) = neighbor(BL_V4, "192.0.2.7", Reachability::Failed, 7) else {
-            panic!()
-        };
+        let Event::Neighbor(failed) = neighbor(BL_V4, "192.0.2.7", Reachability::Failed, 7) else { panic!() };
         let links = [LO, MANAGEMENT, BL_V4, BL_V6].map(link).into();
-        let dump = Dump {
-            links,
-            neighbors: vec![failed],
-            ..Dump::default()
-        };
+        let dump = Dump { links, neighbors: vec![failed], ..Dump::default() };
         assert!(!kernel.tell(Event::Dump(dump.into())).routing, "nothing new");
         assert_eq!(kernel.neighbor("192.0.2.7"), None);
         kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Failed, 7));
-        assert_eq!(
-            kernel.neighbor("192.0.2.7"),
-            Some(NeighborState::Failed),
-            "but a new failure counts"
-        );
+        assert_eq!(kernel.neighbor("192.0.2.7"), Some(NeighborState::Failed), "but a new failure counts");
     }
 
     #[test]
@@ -527,20 +373,13 @@ mod neighbors {
         assert_eq!(failed.neighbors[0].news, News::Failed { gateway: true });
         for _ in 0..3 {
             let later = kernel.pass(FAILED_HOLD);
-            assert_eq!(
-                later.neighbors[0].news,
-                News::Failed { gateway: true },
-                "to be probed again"
-            );
+            assert_eq!(later.neighbors[0].news, News::Failed { gateway: true }, "to be probed again");
             assert!(!later.routing);
             kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Incomplete, 7));
             assert_eq!(kernel.neighbor("192.0.2.7"), Some(NeighborState::Failed));
         }
         kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Reachable, 7));
-        assert_eq!(
-            kernel.neighbor("192.0.2.7"),
-            Some(NeighborState::Resolved(mac(7)))
-        );
+        assert_eq!(kernel.neighbor("192.0.2.7"), Some(NeighborState::Resolved(mac(7))));
         assert_eq!(kernel.pass(2 * FAILED_HOLD), Changes::default());
         kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Failed, 7));
         kernel.remove(unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.7"))]));
@@ -562,10 +401,7 @@ mod routes {
             (RouteKind::Prohibit, RouteAction::Prohibit),
         ] {
             let mut kernel = Relay::new();
-            kernel.add(KernelRoute {
-                kind,
-                ..unicast("10.0.0.0/8", 0, &[])
-            });
+            kernel.add(KernelRoute { kind, ..unicast("10.0.0.0/8", 0, &[]) });
             assert_eq!(kernel.action("10.0.0.0/8"), Some(expected), "{kind:?}");
         }
     }
@@ -573,51 +409,31 @@ mod routes {
     #[test]
     fn exits_that_are_not_ours_belong_to_the_kernel() {
         let mut kernel = Relay::new();
-        for (destination, index) in [
-            ("10.0.0.0/8", MANAGEMENT),
-            ("10.1.0.0/16", LO),
-            ("2001:db8::/32", MANAGEMENT),
-        ] {
+        for (destination, index) in
+            [("10.0.0.0/8", MANAGEMENT), ("10.1.0.0/16", LO), ("2001:db8::/32", MANAGEMENT)]
+        {
             kernel.add(unicast(destination, 0, &[hop(index, None)]));
             assert_eq!(kernel.action(destination), Some(RouteAction::Kernel));
         }
-        let tunnel = KernelHop {
-            encapsulated: true,
-            ..hop(BL_V4, Some("192.0.2.1"))
-        };
+        let tunnel = KernelHop { encapsulated: true, ..hop(BL_V4, Some("192.0.2.1")) };
         kernel.add(unicast("10.2.0.0/16", 0, &[tunnel]));
         assert_eq!(
             kernel.action("10.2.0.0/16"),
             Some(RouteAction::Kernel),
             "only the kernel can add the header"
         );
-        kernel.add(unicast(
-            "10.3.0.0/16",
-            0,
-            &[hop(MANAGEMENT, None), hop(BL_V4, None)],
-        ));
-        assert_eq!(
-            kernel.action("10.3.0.0/16"),
-            Some(via(&[(0, None, 1)])),
-            "ours, where there is one"
-        );
+        kernel.add(unicast("10.3.0.0/16", 0, &[hop(MANAGEMENT, None), hop(BL_V4, None)]));
+        assert_eq!(kernel.action("10.3.0.0/16"), Some(via(&[(0, None, 1)])), "ours, where there is one");
     }
 
     #[test]
     fn multipath_keeps_weights_gateways_and_vlans() {
         let mut kernel = Relay::new();
         kernel.tell(Event::Link(vlan(VLAN, BL_V4, 100)));
-        let heavy = KernelHop {
-            weight: 256,
-            ..hop(BL_V6, Some("fe80::1"))
-        };
+        let heavy = KernelHop { weight: 256, ..hop(BL_V6, Some("fe80::1")) };
         kernel.add(unicast("10.0.0.0/8", 0, &[hop(VLAN, Some("192.0.2.1")), heavy]));
         let expected = via(&[(2, Some("192.0.2.1"), 1), (1, Some("fe80::1"), 256)]);
-        assert_eq!(
-            kernel.action("10.0.0.0/8"),
-            Some(expected),
-            "with an IPv6 next hop (RFC 5549)"
-        );
+        assert_eq!(kernel.action("10.0.0.0/8"), Some(expected), "with an IPv6 next hop (RFC 5549)");
     }
 
     #[test]
@@ -633,16 +449,9 @@ mod routes {
         let order = ["192.0.2.3", "192.0.2.2", "192.0.2.4"];
         for (gateway, metric) in order.iter().zip([10, 20, 30]) {
             assert_eq!(kernel.action("10.0.0.0/8"), Some(via(&[(0, Some(gateway), 1)])));
-            assert!(
-                !kernel
-                    .remove(unicast("10.0.0.0/8", metric, &[hop(BL_V4, Some(gateway))]))
-                    .doubt
-            );
+            assert!(!kernel.remove(unicast("10.0.0.0/8", metric, &[hop(BL_V4, Some(gateway))])).doubt);
         }
-        assert_eq!(
-            kernel.action("10.0.0.0/8"),
-            Some(via(&[(0, Some("192.0.2.1"), 1)]))
-        );
+        assert_eq!(kernel.action("10.0.0.0/8"), Some(via(&[(0, Some("192.0.2.1"), 1)])));
         kernel.add(KernelRoute {
             table: Table::Local,
             kind: RouteKind::Local,
@@ -654,20 +463,13 @@ mod routes {
     #[test]
     fn dead_next_hops_are_left_out_and_a_dead_route_gives_way() {
         let mut kernel = Relay::new();
-        let dead = KernelHop {
-            dead: true,
-            ..hop(BL_V4, Some("192.0.2.1"))
-        };
+        let dead = KernelHop { dead: true, ..hop(BL_V4, Some("192.0.2.1")) };
         kernel.add(unicast("10.0.0.0/8", 0, &[dead.clone(), hop(BL_V6, None)]));
         assert_eq!(kernel.action("10.0.0.0/8"), Some(via(&[(1, None, 1)])));
         kernel.add(unicast("10.1.0.0/16", 0, &[dead]));
         assert_eq!(kernel.action("10.1.0.0/16"), None, "a shorter prefix is used");
         kernel.add(unicast("10.1.0.0/16", 5, &[hop(BL_V6, None)]));
-        assert_eq!(
-            kernel.action("10.1.0.0/16"),
-            Some(via(&[(1, None, 1)])),
-            "the next best metric"
-        );
+        assert_eq!(kernel.action("10.1.0.0/16"), Some(via(&[(1, None, 1)])), "the next best metric");
     }
 
     #[test]
@@ -675,56 +477,28 @@ mod routes {
         let mut kernel = Relay::new();
         kernel.add(unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.1"))]));
         kernel.add(unicast("10.0.0.0/8", 9, &[hop(MANAGEMENT, None)]));
-        let changes = kernel.tell(Event::Link(Link {
-            carrier: false,
-            ..link(BL_V4)
-        }));
+        let changes = kernel.tell(Event::Link(Link { carrier: false, ..link(BL_V4) }));
         assert!(changes.routing && changes.doubt);
         assert_eq!(kernel.action("10.0.0.0/8"), Some(RouteAction::Kernel));
         kernel.tell(Event::Link(link(BL_V4)));
-        assert_eq!(
-            kernel.action("10.0.0.0/8"),
-            Some(via(&[(0, Some("192.0.2.1"), 1)]))
-        );
+        assert_eq!(kernel.action("10.0.0.0/8"), Some(via(&[(0, Some("192.0.2.1"), 1)])));
     }
 
     #[test]
     fn ipv4_routes_over_an_interface_that_went_down_do_not_come_back_with_it() {
         let mut kernel = Relay::new();
         kernel.add(unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.1"))]));
-        kernel.add(unicast(
-            "10.1.0.0/16",
-            0,
-            &[hop(BL_V4, Some("192.0.2.1")), hop(BL_V6, None)],
-        ));
-        kernel.add(KernelRoute {
-            kind: RouteKind::Local,
-            ..unicast("192.0.2.9/32", 0, &[hop(BL_V4, None)])
-        });
+        kernel.add(unicast("10.1.0.0/16", 0, &[hop(BL_V4, Some("192.0.2.1")), hop(BL_V6, None)]));
+        kernel.add(KernelRoute { kind: RouteKind::Local, ..unicast("192.0.2.9/32", 0, &[hop(BL_V4, None)]) });
         kernel.add(unicast("2001:db8::/32", 0, &[hop(BL_V4, None)]));
-        kernel.tell(Event::Link(Link {
-            admin_up: false,
-            ..link(BL_V4)
-        }));
+        kernel.tell(Event::Link(Link { admin_up: false, ..link(BL_V4) }));
         kernel.tell(Event::Link(link(BL_V4)));
         assert_eq!(kernel.action("10.0.0.0/8"), None);
         assert_eq!(kernel.action("10.1.0.0/16"), Some(via(&[(1, None, 1)])));
-        assert_eq!(
-            kernel.action("192.0.2.9/32"),
-            Some(RouteAction::Local),
-            "addresses stay reachable"
-        );
-        assert_eq!(
-            kernel.action("2001:db8::/32"),
-            Some(via(&[(0, None, 1)])),
-            "IPv6 tells of each removal"
-        );
+        assert_eq!(kernel.action("192.0.2.9/32"), Some(RouteAction::Local), "addresses stay reachable");
+        assert_eq!(kernel.action("2001:db8::/32"), Some(via(&[(0, None, 1)])), "IPv6 tells of each removal");
         let failed = kernel.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Failed, 0));
-        assert_eq!(
-            failed.neighbors[0].news,
-            News::Failed { gateway: true },
-            "10.1/16 still counts it"
-        );
+        assert_eq!(failed.neighbors[0].news, News::Failed { gateway: true }, "10.1/16 still counts it");
     }
 
     #[test]
@@ -746,11 +520,7 @@ mod routes {
         assert_eq!(best(&kernel), "192.0.2.1", "3 was replaced");
         kernel.put(to(1), Placement::First);
         kernel.remove(to(1));
-        assert_eq!(
-            best(&kernel),
-            "192.0.2.2",
-            "a repeated notification leaves no copy"
-        );
+        assert_eq!(best(&kernel), "192.0.2.2", "a repeated notification leaves no copy");
         kernel.remove(to(2));
         assert_eq!(kernel.action("10.0.0.0/8"), None);
     }
@@ -768,11 +538,7 @@ mod routes {
         assert!(!kernel.add(one).doubt);
         assert!(!kernel.add(two.clone()).doubt);
         assert!(kernel.put(two, Placement::Replace).doubt, "which of the two?");
-        assert!(
-            kernel
-                .remove(unicast("2001:db8::/32", 1024, &[hop(MANAGEMENT, None)]))
-                .doubt
-        );
+        assert!(kernel.remove(unicast("2001:db8::/32", 1024, &[hop(MANAGEMENT, None)])).doubt);
     }
 
     #[test]
@@ -790,16 +556,9 @@ mod routes {
         kernel.add(to(&["fe80::1", "fe80::2", "fe80::3"]));
         kernel.remove(to(&["fe80::2"]));
         let left = via(&[(1, Some("fe80::1"), 1), (1, Some("fe80::3"), 1)]);
-        assert_eq!(
-            kernel.action("2001:db8::/32"),
-            Some(left),
-            "the whole route told, one hop removed"
-        );
+        assert_eq!(kernel.action("2001:db8::/32"), Some(left), "the whole route told, one hop removed");
         kernel.put(to(&["fe80::4"]), Placement::Replace);
-        assert_eq!(
-            kernel.action("2001:db8::/32"),
-            Some(via(&[(1, Some("fe80::4"), 1)]))
-        );
+        assert_eq!(kernel.action("2001:db8::/32"), Some(via(&[(1, Some("fe80::4"), 1)])));
         kernel.add(to(&["fe80::5"]));
         assert!(!kernel.remove(to(&["fe80::4", "fe80::5"])).doubt);
         assert_eq!(kernel.action("2001:db8::/32"), None);
@@ -810,10 +569,7 @@ mod routes {
         let mut kernel = Relay::new();
         kernel.add(unicast("2001:db8::/64", 256, &[hop(BL_V4, None)]));
         kernel.add(unicast("2001:db8::/64", 256, &[hop(BL_V6, None)]));
-        assert_eq!(
-            kernel.action("2001:db8::/64"),
-            Some(via(&[(0, None, 1), (1, None, 1)]))
-        );
+        assert_eq!(kernel.action("2001:db8::/64"), Some(via(&[(0, None, 1), (1, None, 1)])));
         kernel.remove(unicast("2001:db8::/64", 256, &[hop(BL_V4, None)]));
         assert_eq!(kernel.action("2001:db8::/64"), Some(via(&[(1, None, 1)])));
         kernel.add(unicast("fe80::/64", 256, &[hop(BL_V6, None)]));
@@ -825,10 +581,7 @@ mod routes {
         let mut kernel = Relay::new();
         for (mtu, expected) in [(1400, Some(1400)), (1500, None), (9000, None)] {
             kernel.put(
-                KernelRoute {
-                    mtu: Some(mtu),
-                    ..unicast("10.0.0.0/8", 0, &[hop(BL_V4, None)])
-                },
+                KernelRoute { mtu: Some(mtu), ..unicast("10.0.0.0/8", 0, &[hop(BL_V4, None)]) },
                 Placement::Replace,
             );
             assert_eq!(kernel.route("10.0.0.0/8").unwrap().mtu, expected, "{mtu}");
@@ -848,14 +601,8 @@ mod routes {
         assert!(!kernel.tell(Event::NextHopObject { id: 8 }).doubt);
         kernel.remove(route);
         assert!(!kernel.tell(Event::NextHopObject { id: 7 }).doubt);
-        kernel.add(KernelRoute {
-            next_hop_object: Some(9),
-            ..unicast("10.1.0.0/16", 0, &[])
-        });
-        assert_eq!(
-            (kernel.state.unexpanded_routes(), kernel.action("10.1.0.0/16")),
-            (1, None)
-        );
+        kernel.add(KernelRoute { next_hop_object: Some(9), ..unicast("10.1.0.0/16", 0, &[]) });
+        assert_eq!((kernel.state.unexpanded_routes(), kernel.action("10.1.0.0/16")), (1, None));
     }
 
     #[test]
@@ -921,8 +668,7 @@ mod exchange {
         }
 
         fn unresolved(&mut self, interface: u16, hop: &str, packet: &[u8]) {
-            self.exchange
-                .unresolved(InterfaceId(interface), ip(hop), packet, self.now);
+            self.exchange.unresolved(InterfaceId(interface), ip(hop), packet, self.now);
         }
 
         fn sent(&mut self, worker: usize) -> Vec<(u16, Vec<u8>)> {
@@ -936,41 +682,17 @@ mod exchange {
         let mut desk = Desk::new(1);
         desk.unresolved(2, "fe80::1", &[0x45, 1]);
         desk.unresolved(2, "fe80::1", &[0x60, 2]);
-        assert_eq!(
-            desk.exchange.take_asks(),
-            [(VLAN, ip("fe80::1"))],
-            "one request, on the VLAN"
-        );
+        assert_eq!(desk.exchange.take_asks(), [(VLAN, ip("fe80::1"))], "one request, on the VLAN");
         assert_eq!(desk.sent(0), []);
         desk.tell(neighbor(BL_V6, "fe80::1", Reachability::Reachable, 9));
         assert_eq!(desk.sent(0), [], "the same address on another interface");
         desk.tell(neighbor(VLAN, "fe80::1", Reachability::Reachable, 9));
         let frame = |ether_type: [u8; 2], packet: [u8; 2]| {
-            (
-                1,
-                [
-                    &mac(9).0[..],
-                    &mac(20).0,
-                    &[0x81, 0, 0, 100],
-                    &ether_type,
-                    &packet,
-                ]
-                .concat(),
-            )
+            (1, [&mac(9).0[..], &mac(20).0, &[0x81, 0, 0, 100], &ether_type, &packet].concat())
         };
-        assert_eq!(
-            desk.sent(0),
-            [frame([0x08, 0x00], [0x45, 1]), frame([0x86, 0xdd], [0x60, 2])]
-        );
+        assert_eq!(desk.sent(0), [frame([0x08, 0x00], [0x45, 1]), frame([0x86, 0xdd], [0x60, 2])]);
         let counters = &desk.exchange.counters;
-        assert_eq!(
-            (
-                counters.unresolved_queued,
-                counters.unresolved_released,
-                counters.injected
-            ),
-            (2, 2, 2)
-        );
+        assert_eq!((counters.unresolved_queued, counters.unresolved_released, counters.injected), (2, 2, 2));
     }
 
     #[test]
@@ -997,35 +719,23 @@ mod exchange {
         desk.unresolved(0, "192.0.2.2", &[0x15]);
         desk.unresolved(0, "192.0.2.2", &[]);
         let counters = &desk.exchange.counters;
-        assert_eq!(
-            (counters.unresolved_queued, counters.unresolved_overflow),
-            (17, 2)
-        );
+        assert_eq!((counters.unresolved_queued, counters.unresolved_overflow), (17, 2));
         assert_eq!((counters.unresolved_failed, counters.unresolved_expired), (16, 1));
-        assert_eq!(
-            (counters.unresolved_invalid, counters.unresolved_released),
-            (3, 0)
-        );
+        assert_eq!((counters.unresolved_invalid, counters.unresolved_released), (3, 0));
     }
 
     #[test]
     fn stale_neighbours_and_dead_gateways_are_asked_for_others_are_not() {
         let mut desk = Desk::new(1);
         let route = unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.4"))]);
-        desk.tell(Event::Route {
-            route,
-            placement: Placement::First,
-        });
+        desk.tell(Event::Route { route, placement: Placement::First });
         desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Reachable, 1));
         desk.tell(neighbor(BL_V4, "192.0.2.2", Reachability::Stale, 2));
         desk.tell(neighbor(BL_V4, "192.0.2.3", Reachability::Failed, 0));
         desk.tell(neighbor(BL_V4, "192.0.2.4", Reachability::Failed, 0));
         desk.tell(neighbor(MANAGEMENT, "192.0.2.5", Reachability::Stale, 5));
         desk.exchange.tick(desk.now + TICK);
-        assert_eq!(
-            desk.exchange.take_asks(),
-            [(BL_V4, ip("192.0.2.2")), (BL_V4, ip("192.0.2.4"))]
-        );
+        assert_eq!(desk.exchange.take_asks(), [(BL_V4, ip("192.0.2.2")), (BL_V4, ip("192.0.2.4"))]);
     }
 
     #[test]
@@ -1034,21 +744,9 @@ mod exchange {
         desk.exchange.inject(PortId(0), &[0; 60]);
         desk.exchange.inject(PortId(1), &[1; 60]);
         desk.exchange.inject(PortId(2), &[2; 60]);
-        assert_eq!(
-            desk.sent(0).iter().map(|(port, _)| *port).collect::<Vec<_>>(),
-            [0, 2]
-        );
-        assert_eq!(
-            desk.sent(1).iter().map(|(port, _)| *port).collect::<Vec<_>>(),
-            [1]
-        );
+        assert_eq!(desk.sent(0).iter().map(|(port, _)| *port).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(desk.sent(1).iter().map(|(port, _)| *port).collect::<Vec<_>>(), [1]);
         desk.exchange.inject(PortId(1), &[0; 9000]);
-        assert_eq!(
-            (
-                desk.exchange.counters.injected,
-                desk.exchange.counters.inject_refused
-            ),
-            (3, 1)
-        );
+        assert_eq!((desk.exchange.counters.injected, desk.exchange.counters.inject_refused), (3, 1));
     }
 }

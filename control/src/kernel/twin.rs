@@ -112,10 +112,7 @@ impl Twin {
     ///
     /// # Errors
     /// [`TwinError`] says what is missing and how to get it.
-    #[expect(
-        clippy::unused_async,
-        reason = "the device must be registered with a running runtime"
-    )]
+    #[expect(clippy::unused_async, reason = "the device must be registered with a running runtime")]
     pub async fn create(port_name: &str, port: PortId, mac: MacAddress, mtu: u16) -> Result<Self, TwinError> {
         let name = checked_name(port_name)?;
         if interface_index(&name).is_some() {
@@ -124,16 +121,9 @@ impl Twin {
         }
         let device = open(&name)?;
         let Some(index) = interface_index(&name) else {
-            return Err(TwinError::Create {
-                name,
-                source: io::Error::from(Errno::NODEV),
-            });
+            return Err(TwinError::Create { name, source: io::Error::from(Errno::NODEV) });
         };
-        let twin = Self {
-            name,
-            settings: TwinSettings { index, port, mtu },
-            device,
-        };
+        let twin = Self { name, settings: TwinSettings { index, port, mtu }, device };
         socket::call(Request::bring_up(index, mac, mtu)).map_err(|source| TwinError::Configure {
             name: twin.name.clone(),
             mac: mac.0,
@@ -167,10 +157,8 @@ impl Twin {
     /// # Errors
     /// [`TwinError::Carrier`] when the interface is gone.
     pub fn set_carrier(&self, carrier: bool) -> Result<(), TwinError> {
-        socket::call(Request::carrier(self.settings.index, carrier)).map_err(|source| TwinError::Carrier {
-            name: self.name.clone(),
-            source,
-        })
+        socket::call(Request::carrier(self.settings.index, carrier))
+            .map_err(|source| TwinError::Carrier { name: self.name.clone(), source })
     }
 
     /// The next frame the kernel sends. Cancel-safe.
@@ -187,15 +175,11 @@ impl Twin {
 fn checked_name(port: &str) -> Result<String, TwinError> {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if port.is_empty() || !port.chars().all(valid) {
-        return Err(TwinError::NameInvalid {
-            port: port.to_owned(),
-        });
+        return Err(TwinError::NameInvalid { port: port.to_owned() });
     }
     let name = format!("{PREFIX}{port}");
     if name.len() > NAME_MAX {
-        return Err(TwinError::NameTooLong {
-            port: port.to_owned(),
-        });
+        return Err(TwinError::NameTooLong { port: port.to_owned() });
     }
     Ok(name)
 }
@@ -208,11 +192,7 @@ fn open(name: &str) -> Result<tokio_tun::Tun, TwinError> {
         };
         create_error(name, source)
     };
-    let mut queues = tokio_tun::Tun::builder()
-        .name(name)
-        .tap()
-        .build()
-        .map_err(failed)?;
+    let mut queues = tokio_tun::Tun::builder().name(name).tap().build().map_err(failed)?;
     Ok(queues.pop().expect("one queue was asked for"))
 }
 
@@ -243,10 +223,7 @@ mod tests {
         let long = checked_name("thirteen-byte").unwrap_err();
         assert!(long.to_string().contains("at most 12 bytes"), "{long}");
         for bad in ["", "a/b", "a b", "ä", "a%d"] {
-            assert!(
-                matches!(checked_name(bad), Err(TwinError::NameInvalid { .. })),
-                "{bad:?}"
-            );
+            assert!(matches!(checked_name(bad), Err(TwinError::NameInvalid { .. })), "{bad:?}");
         }
     }
 

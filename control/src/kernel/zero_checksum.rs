@@ -45,11 +45,7 @@ mod tests {
         let start = Instant::now();
         let mut log = ZeroChecksumLog::default();
         assert_eq!(log.offer(event(3), start), Some(event(3)));
-        assert_eq!(
-            log.offer(event(5), start + INTERVAL / 2),
-            None,
-            "another worker's"
-        );
+        assert_eq!(log.offer(event(5), start + INTERVAL / 2), None, "another worker's");
         assert_eq!(log.offer(event(0), start + INTERVAL), Some(event(6)));
         assert_eq!(log.offer(event(0), start + 2 * INTERVAL), Some(event(0)));
     }

@@ -21,10 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Runs `test` in a new network namespace, by running this program once more for the test called `name`.
 pub(crate) fn in_namespace(name: &str, test: impl Future<Output = ()> + 'static) {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, test);
         return;
     }
@@ -45,10 +42,7 @@ pub(crate) fn in_namespace(name: &str, test: impl Future<Output = ()> + 'static)
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     println!("{said}");
     assert!(output.status.success(), "{name} failed in its namespace");
-    assert!(
-        said.contains("test result: ok. 1 passed"),
-        "no test is called {name}"
-    );
+    assert!(said.contains("test result: ok. 1 passed"), "no test is called {name}");
 }
 
 /// Runs a shell command to its end; what it printed, errors included.
@@ -79,11 +73,7 @@ impl Lab {
         // Until its link-local address has passed duplicate address detection the kernel solicits nobody.
         sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad");
         let (mut twins, mut wires) = (Vec::new(), Vec::new());
-        let mut rings = Rings {
-            punts: Vec::new(),
-            injects: Vec::new(),
-            bell: Bell::new(),
-        };
+        let mut rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
         for (port, name) in (0..).zip(["v4", "v6"]) {
             let mac = MacAddress([2, 0, 0, 0, 1, port]);
             let port = PortId(u16::from(port));
@@ -101,17 +91,8 @@ impl Lab {
             let on_routing = move |routing| drop(publish.send(routing));
             runner.run(on_routing, std::future::pending()).await
         });
-        timeout(PATIENCE, published.changed())
-            .await
-            .expect("the first routing")
-            .unwrap();
-        Self {
-            twins,
-            kernel,
-            wires,
-            published,
-            running,
-        }
+        timeout(PATIENCE, published.changed()).await.expect("the first routing").unwrap();
+        Self { twins, kernel, wires, published, running }
     }
 
     /// The same with 192.0.2.1/24 on bl-v4 and 2001:db8::1/64 on bl-v6.
@@ -119,10 +100,7 @@ impl Lab {
         let mut lab = Self::start().await;
         sh("ip addr add 192.0.2.1/24 dev bl-v4; ip addr add 2001:db8::1/64 dev bl-v6 nodad");
         lab.until("addresses", |routing| {
-            routing
-                .interfaces
-                .iter()
-                .any(|interface| interface.ipv6_source.is_some())
+            routing.interfaces.iter().any(|interface| interface.ipv6_source.is_some())
         })
         .await;
         lab
@@ -174,11 +152,7 @@ impl Lab {
         let started = Instant::now();
         while !reached(self) {
             let counters = self.kernel.counters();
-            assert!(
-                started.elapsed() < limit,
-                "not within {limit:?}: {counters:?} {:#?}",
-                self.routing()
-            );
+            assert!(started.elapsed() < limit, "not within {limit:?}: {counters:?} {:#?}", self.routing());
             self.wires.iter_mut().for_each(Wire::answer);
             sleep(Duration::from_millis(1)).await;
         }
@@ -188,31 +162,21 @@ impl Lab {
     pub(crate) async fn assert_in_step(&mut self) {
         sleep(Duration::from_millis(300)).await;
         let followed = self.routing();
-        let read = self.follow_anew(Duration::from_millis(100)).await;
+        let read = self.follow_anew(sleep(Duration::from_millis(100))).await;
         assert_eq!(followed.routes, read.routes);
         assert_eq!(followed.interfaces, read.interfaces);
     }
 
-    /// What another follower, started now, has published last when `time` is over.
-    pub(crate) async fn follow_anew(&self, time: Duration) -> Routing {
-        let rings = Rings {
-            punts: Vec::new(),
-            injects: Vec::new(),
-            bell: Bell::new(),
-        };
+    /// What another follower, started now, has published last when `end` is ready.
+    pub(crate) async fn follow_anew(&self, end: impl Future<Output = ()>) -> Routing {
+        let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
         let fresh = Kernel::new(self.twins.clone(), rings).unwrap();
         let last = RefCell::new(None);
-        fresh
-            .run(|routing| drop(last.replace(Some(routing))), sleep(time))
-            .await
-            .unwrap();
-        last.into_inner().expect("a routing in this time")
+        fresh.run(|routing| drop(last.replace(Some(routing))), end).await.unwrap();
+        last.into_inner().expect("a routing before the end")
     }
 
     pub(crate) async fn ended(&mut self) -> Result<(), KernelError> {
-        timeout(PATIENCE, &mut self.running)
-            .await
-            .expect("the run ends")
-            .unwrap()
+        timeout(PATIENCE, &mut self.running).await.expect("the run ends").unwrap()
     }
 }

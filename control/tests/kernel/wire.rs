@@ -28,15 +28,7 @@ impl Wire {
         punts: PuntSender,
         injects: InjectReceiver,
     ) -> Self {
-        Self {
-            port,
-            port_mac,
-            punts,
-            injects,
-            hosts: Vec::new(),
-            delivered: Vec::new(),
-            arp_requests: 0,
-        }
+        Self { port, port_mac, punts, injects, hosts: Vec::new(), delivered: Vec::new(), arp_requests: 0 }
     }
 
     /// Takes what was injected and answers for the hosts.
@@ -66,9 +58,7 @@ impl Wire {
         icmp[2..4].copy_from_slice(&sum);
         let packet = ipv4(1, from.parse().unwrap(), to.parse().unwrap(), &icmp);
         let frame = [&self.port_mac.0, &PEER_MAC[..], &[8, 0], &packet].concat();
-        self.punts
-            .send_frame(self.port, PuntReason::LocalAddress, &frame)
-            .unwrap();
+        self.punts.send_frame(self.port, PuntReason::LocalAddress, &frame).unwrap();
         self.punts.ring_doorbell();
     }
 
@@ -89,17 +79,7 @@ impl Wire {
         }
         let (asker_mac, asker_ip) = (&request[22..28], &request[28..32]);
         let head = [0, 1, 8, 0, 6, 4, 0, 2];
-        let reply = [
-            asker_mac,
-            &PEER_MAC,
-            &[8, 6],
-            &head,
-            &PEER_MAC,
-            &target,
-            asker_mac,
-            asker_ip,
-        ]
-        .concat();
+        let reply = [asker_mac, &PEER_MAC, &[8, 6], &head, &PEER_MAC, &target, asker_mac, asker_ip].concat();
         self.punts.send_frame(self.port, PuntReason::Arp, &reply).unwrap();
     }
 
@@ -113,31 +93,18 @@ impl Wire {
         // Solicited, override; the target's link-layer address as the only option.
         let mut advertisement = [&[136, 0, 0, 0, 0x60, 0, 0, 0], &target[..], &[2, 1], &PEER_MAC].concat();
         let length = u8::try_from(advertisement.len()).unwrap();
-        let pseudo = [
-            &target[..],
-            &asker,
-            &[0, 0, 0, length, 0, 0, 0, 58],
-            &advertisement,
-        ]
-        .concat();
+        let pseudo = [&target[..], &asker, &[0, 0, 0, length, 0, 0, 0, 58], &advertisement].concat();
         let sum = checksum(&pseudo);
         advertisement[2..4].copy_from_slice(&sum);
         let header = [&[0x60, 0, 0, 0, 0, length, 58, 255], &target[..], &asker].concat();
         let reply = [&frame[6..12], &PEER_MAC, &[0x86, 0xdd], &header, &advertisement].concat();
-        self.punts
-            .send_frame(self.port, PuntReason::NeighborDiscovery, &reply)
-            .unwrap();
+        self.punts.send_frame(self.port, PuntReason::NeighborDiscovery, &reply).unwrap();
     }
 }
 
 /// A UDP packet, recognisable by its last byte.
 pub(crate) fn ipv4_udp(mark: u8) -> Vec<u8> {
-    ipv4(
-        17,
-        Ipv4Addr::new(198, 51, 100, 1),
-        Ipv4Addr::new(10, 0, 0, 1),
-        &[0, 7, 0, 7, 0, 9, 0, 0, mark],
-    )
+    ipv4(17, Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(10, 0, 0, 1), &[0, 7, 0, 7, 0, 9, 0, 0, mark])
 }
 
 /// The same over IPv6. Nobody looks at its checksum.

@@ -16,15 +16,8 @@ use std::fs;
 use std::path::PathBuf;
 
 /// Drivers through which a user process reaches a PCI card. The mlx and mana ones share it with the kernel.
-const USER_DRIVERS: &[&str] = &[
-    "vfio-pci",
-    "uio_pci_generic",
-    "igb_uio",
-    "mlx5_core",
-    "mlx4_core",
-    "mana",
-    "hv_netvsc",
-];
+const USER_DRIVERS: &[&str] =
+    &["vfio-pci", "uio_pci_generic", "igb_uio", "mlx5_core", "mlx4_core", "mana", "hv_netvsc"];
 
 /// A parsed device string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +46,7 @@ impl<'a> Device<'a> {
         match self {
             Self::Pci(text) => {
                 let address = text.split(',').next().unwrap_or(text).to_ascii_lowercase();
-                if address.matches(':').count() == 1 {
-                    format!("0000:{address}")
-                } else {
-                    address
-                }
+                if address.matches(':').count() == 1 { format!("0000:{address}") } else { address }
             }
             Self::Virtual(text) => text.split(',').next().unwrap_or(text).to_owned(),
         }
@@ -66,9 +55,7 @@ impl<'a> Device<'a> {
     /// The value of one of the driver's arguments.
     pub(super) fn argument(self, key: &str) -> Option<&'a str> {
         let (Self::Pci(text) | Self::Virtual(text)) = self;
-        text.split(',')
-            .skip(1)
-            .find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
+        text.split(',').skip(1).find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
     }
 
     /// Whether the card is there; `None` for a virtual device.
@@ -92,9 +79,7 @@ impl<'a> Device<'a> {
             _ => return None,
         };
         let interfaces = fs::read_to_string("/proc/thread-self/net/dev").ok()?;
-        let present = interfaces
-            .lines()
-            .any(|line| line.split(':').next().map(str::trim) == Some(interface));
+        let present = interfaces.lines().any(|line| line.split(':').next().map(str::trim) == Some(interface));
         (!present).then_some(interface)
     }
 
@@ -189,18 +174,9 @@ mod tests {
     #[test]
     fn pci_addresses_are_told_from_virtual_devices() {
         assert_eq!(Device::parse("0000:3b:00.0"), Some(Device::Pci("0000:3b:00.0")));
-        assert_eq!(
-            Device::parse("3b:00.1,mprq_en=1"),
-            Some(Device::Pci("3b:00.1,mprq_en=1"))
-        );
-        for text in [
-            "net_null0",
-            "net_af_xdp0,iface=eth0",
-            "3b:00",
-            "zz:00.0",
-            "0:3b:00.0",
-            "0000:3b:00.00",
-        ] {
+        assert_eq!(Device::parse("3b:00.1,mprq_en=1"), Some(Device::Pci("3b:00.1,mprq_en=1")));
+        for text in ["net_null0", "net_af_xdp0,iface=eth0", "3b:00", "zz:00.0", "0:3b:00.0", "0000:3b:00.00"]
+        {
             assert_eq!(Device::parse(text), Some(Device::Virtual(text)), "{text}");
         }
         for text in ["", ",iface=eth0", "net_null0 ", "a\0b"] {
@@ -228,10 +204,6 @@ mod tests {
         let missing = |text| Device::parse(text).expect("a device").missing_interface();
         assert_eq!(missing("net_af_packet0,iface=nowhere0"), Some("nowhere0"));
         assert_eq!(missing("net_af_packet0,iface=lo"), None);
-        assert_eq!(
-            missing("net_tap0,iface=nowhere0"),
-            None,
-            "a TAP device is made, not found"
-        );
+        assert_eq!(missing("net_tap0,iface=nowhere0"), None, "a TAP device is made, not found");
     }
 }

@@ -63,6 +63,7 @@ pub struct Eal(Arc<EalInner>);
 
 #[derive(Debug)]
 struct EalInner {
+    memory: Memory,
     /// Ports that are open, by DPDK's number. Its lock also serialises all changes to DPDK's device list.
     ports: Mutex<BTreeSet<u16>>,
     /// Set when somebody may still touch DPDK memory at the end: then it must stay.
@@ -90,6 +91,7 @@ impl Eal {
         let (result, said) = Said::during(|| initialise(c_arguments));
         match result {
             Ok(()) => Ok(Self(Arc::new(EalInner {
+                memory: config.memory,
                 ports: Mutex::default(),
                 abandoned: AtomicBool::new(false),
             }))),
@@ -103,6 +105,11 @@ impl Eal {
     /// [`LcoreError::AlreadyRegistered`] also for the thread that initialised DPDK, or [`LcoreError::Full`].
     pub fn register_current_thread(&self) -> Result<LcoreGuard, LcoreError> {
         LcoreGuard::register(self)
+    }
+
+    /// Where packet memory comes from.
+    pub(super) fn memory(&self) -> Memory {
+        self.0.memory
     }
 
     /// The open ports. Whoever changes DPDK's device list holds this lock.
@@ -146,11 +153,8 @@ fn check_memory(config: &EalConfig) -> Result<(), EalError> {
 
 fn available_memory_mb() -> Option<u64> {
     let memory = fs::read_to_string("/proc/meminfo").ok()?;
-    let kb = memory
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?
-        .trim()
-        .strip_suffix(" kB")?;
+    let kb =
+        memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?.trim().strip_suffix(" kB")?;
     Some(kb.parse::<u64>().ok()? / 1024)
 }
 
@@ -172,11 +176,7 @@ fn arguments(config: &EalConfig, allowed: Option<&str>) -> Vec<String> {
     // One lcore for EAL's bookkeeping, allowed on many CPUs: EAL moves the calling thread to the CPUs of its
     // main lcore.
     let own: Vec<String> = config.control_cpus.iter().map(usize::to_string).collect();
-    let cpus = if own.is_empty() {
-        allowed.unwrap_or("0").to_owned()
-    } else {
-        own.join(",")
-    };
+    let cpus = if own.is_empty() { allowed.unwrap_or("0").to_owned() } else { own.join(",") };
     add(&["--lcores", &format!("0@({cpus})")]);
 
     match config.memory {
@@ -211,20 +211,15 @@ fn arguments(config: &EalConfig, allowed: Option<&str>) -> Vec<String> {
 
 fn c_strings(arguments: &[String]) -> Result<Vec<CString>, EalError> {
     let c_string = |argument: &String| {
-        CString::new(argument.as_str()).map_err(|_| EalError::Argument {
-            argument: argument.clone(),
-        })
+        CString::new(argument.as_str()).map_err(|_| EalError::Argument { argument: argument.clone() })
     };
     arguments.iter().map(c_string).collect()
 }
 
 fn initialise(arguments: Vec<CString>) -> Result<(), Errno> {
     // EAL permutes the array and keeps pointers into some strings: both stay for the life of the process.
-    let pointers: Vec<*mut c_char> = arguments
-        .into_iter()
-        .map(CString::into_raw)
-        .chain([std::ptr::null_mut()])
-        .collect();
+    let pointers: Vec<*mut c_char> =
+        arguments.into_iter().map(CString::into_raw).chain([std::ptr::null_mut()]).collect();
     let pointers = Box::leak(pointers.into_boxed_slice());
     let count = c_int::try_from(pointers.len() - 1).map_err(|_| Errno::EINVAL)?;
     // SAFETY: `pointers` holds `count` NUL-terminated strings and a null pointer, all leaked on purpose,
@@ -238,15 +233,9 @@ fn initialise(arguments: Vec<CString>) -> Result<(), Errno> {
 
 fn explain(config: &EalConfig, arguments: &[String], errno: Errno, said: Said) -> EalError {
     match errno {
-        Errno::EINVAL => EalError::Refused {
-            arguments: arguments.join(" "),
-            said,
-        },
+        Errno::EINVAL => EalError::Refused { arguments: arguments.join(" "), said },
         Errno::EACCES | Errno::EPERM => EalError::Privileges { said },
-        Errno::ENOMEM => EalError::NoMemory {
-            wanted_mb: u64::from(config.memory_mb),
-            said,
-        },
+        Errno::ENOMEM => EalError::NoMemory { wanted_mb: u64::from(config.memory_mb), said },
         errno => EalError::Failed { errno, said },
     }
 }
@@ -261,14 +250,8 @@ mod tests {
 
     #[test]
     fn virtual_devices_only_leave_the_pci_bus_alone() {
-        let config = EalConfig {
-            devices: vec!["net_null0".to_owned()],
-            ..EalConfig::default()
-        };
-        assert_eq!(
-            line(&config),
-            "borderline --lcores 0@(0-1) --in-memory -m 512 --no-pci --no-telemetry"
-        );
+        let config = EalConfig { devices: vec!["net_null0".to_owned()], ..EalConfig::default() };
+        assert_eq!(line(&config), "borderline --lcores 0@(0-1) --in-memory -m 512 --no-pci --no-telemetry");
     }
 
     #[test]
@@ -290,18 +273,13 @@ mod tests {
 
     #[test]
     fn cards_allowed_by_hand_keep_the_pci_bus() {
-        let config = EalConfig {
-            extra_args: vec!["-a3b:00.0".to_owned()],
-            ..EalConfig::default()
-        };
+        let config = EalConfig { extra_args: vec!["-a3b:00.0".to_owned()], ..EalConfig::default() };
         assert!(!line(&config).contains("--no-pci"));
     }
 
     #[test]
     fn a_missing_control_cpu_is_named() {
-        let error = check_cpus(&[100_000])
-            .expect_err("no machine has so many CPUs")
-            .to_string();
+        let error = check_cpus(&[100_000]).expect_err("no machine has so many CPUs").to_string();
         assert!(error.contains("CPU 100000 cannot be used"), "{error}");
     }
 }

@@ -19,11 +19,7 @@ impl Errno {
 
     /// The error of a call that returns zero or more when it succeeds, and the negated number when it fails.
     pub(super) fn check(result: i32) -> Result<i32, Self> {
-        if result < 0 {
-            Err(Self(result.saturating_neg()))
-        } else {
-            Ok(result)
-        }
+        if result < 0 { Err(Self(result.saturating_neg())) } else { Ok(result) }
     }
 
     /// The error of the DPDK call this thread made last (`rte_errno`).
@@ -64,11 +60,7 @@ impl Said {
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            write!(f, " (DPDK says: {})", self.0)
-        }
+        if self.0.is_empty() { Ok(()) } else { write!(f, " (DPDK says: {})", self.0) }
     }
 }
 

@@ -27,10 +27,7 @@ pub(super) fn any() -> bool {
 
 /// Free kB of one page size; `path` ends in a name such as `hugepages-2048kB`.
 fn free_kb(path: &Path) -> u64 {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let page_kb = name
         .strip_prefix("hugepages-")
         .and_then(|size| size.strip_suffix("kB"))
@@ -42,8 +39,5 @@ fn free_kb(path: &Path) -> u64 {
 }
 
 fn number(path: &Path, file: &str) -> u64 {
-    fs::read_to_string(path.join(file))
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0)
+    fs::read_to_string(path.join(file)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }

@@ -23,17 +23,10 @@ impl LcoreGuard {
         }
         // SAFETY: the EAL is initialised, `eal` proves it, and this thread is not registered, as just asked.
         if unsafe { dpdk_sys::rte_thread_register() } != 0 {
-            return Err(LcoreError::Full {
-                most: dpdk_sys::BL_MAX_LCORE,
-                errno: Errno::last(),
-            });
+            return Err(LcoreError::Full { most: dpdk_sys::BL_MAX_LCORE, errno: Errno::last() });
         }
         let id = lcore_id().expect("a registered thread has an lcore id");
-        Ok(Self {
-            id,
-            _eal: eal.clone(),
-            _thread: PhantomData,
-        })
+        Ok(Self { id, _eal: eal.clone(), _thread: PhantomData })
     }
 
     /// The id DPDK gave the thread. Not the number of its CPU.
@@ -65,10 +58,7 @@ pub fn lcore_id() -> Option<u32> {
 /// # Errors
 /// [`LcoreError::NoSuchCpu`] or [`LcoreError::Refused`], both with the CPUs there are.
 pub fn pin_current_thread(cpu: usize) -> Result<(), LcoreError> {
-    let online = fs::read_to_string("/sys/devices/system/cpu/online")
-        .unwrap_or_default()
-        .trim()
-        .to_owned();
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default().trim().to_owned();
     // An empty list means that the kernel hides it; then its own answer decides.
     if !online.is_empty() && !list_contains(&online, cpu) {
         return Err(LcoreError::NoSuchCpu { cpu, online });
@@ -91,10 +81,7 @@ pub(super) fn list_contains(list: &str, cpu: usize) -> bool {
 /// The CPUs the calling thread may run on, as the kernel lists them: `0-3,8`.
 pub(super) fn allowed_cpus() -> Option<String> {
     let status = fs::read_to_string("/proc/thread-self/status").ok()?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-        .map(|list| list.trim().to_owned())
+    status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).map(|list| list.trim().to_owned())
 }
 
 /// The time stamp counter, in cycles of [`tsc_hz`].
@@ -118,22 +105,16 @@ mod tests {
 
     #[test]
     fn cpu_lists_are_read_as_the_kernel_writes_them() {
-        for (list, cpu, contained) in [
-            ("0-3,8", 2, true),
-            ("0-3,8", 8, true),
-            ("0-3,8", 4, false),
-            ("5", 5, true),
-            ("", 0, false),
-        ] {
+        for (list, cpu, contained) in
+            [("0-3,8", 2, true), ("0-3,8", 8, true), ("0-3,8", 4, false), ("5", 5, true), ("", 0, false)]
+        {
             assert_eq!(list_contains(list, cpu), contained, "{cpu} in {list:?}");
         }
     }
 
     #[test]
     fn a_missing_cpu_is_named_together_with_those_there_are() {
-        let error = pin_current_thread(100_000)
-            .expect_err("no machine has so many CPUs")
-            .to_string();
+        let error = pin_current_thread(100_000).expect_err("no machine has so many CPUs").to_string();
         assert!(
             error.contains("CPU 100000 does not exist") && error.contains("this machine has CPUs 0"),
             "{error}"

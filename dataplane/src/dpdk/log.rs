@@ -66,11 +66,7 @@ extern "C" fn receive(level: c_int, text: *const c_char, length: usize) {
     // SAFETY: stdio hands its cookie function `length` readable bytes, which stay in place during the call.
     let bytes = unsafe { slice::from_raw_parts(text.cast::<u8>(), length) };
     let level = level_of(level);
-    for line in String::from_utf8_lossy(bytes)
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-    {
+    for line in String::from_utf8_lossy(bytes).lines().map(str::trim).filter(|line| !line.is_empty()) {
         if level == LogLevel::Error {
             remember(line);
         }

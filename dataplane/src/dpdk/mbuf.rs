@@ -141,9 +141,7 @@ impl Buffer for Mbuf {
 
     #[inline]
     fn push_front(&mut self, count: usize) -> Result<(), NoRoom> {
-        let &bl_mbuf {
-            data_off, data_len, ..
-        } = self.head();
+        let &bl_mbuf { data_off, data_len, .. } = self.head();
         let count = u16::try_from(count).map_err(|_| NoRoom)?;
         let offset = data_off.checked_sub(count).ok_or(NoRoom)?;
         // The end stays where it is, so the sum below is at most buf_len.
@@ -153,9 +151,7 @@ impl Buffer for Mbuf {
 
     #[inline]
     fn pull_front(&mut self, count: usize) {
-        let &bl_mbuf {
-            data_off, data_len, ..
-        } = self.head();
+        let &bl_mbuf { data_off, data_len, .. } = self.head();
         let Some(count) = u16::try_from(count).ok().filter(|&count| count <= data_len) else {
             pulled_too_much(count, data_len)
         };
@@ -167,9 +163,7 @@ impl Buffer for Mbuf {
         if count > self.tailroom() {
             return Err(NoRoom);
         }
-        let &bl_mbuf {
-            data_off, data_len, ..
-        } = self.head();
+        let &bl_mbuf { data_off, data_len, .. } = self.head();
         let count = u16::try_from(count).map_err(|_| NoRoom)?;
         self.set_extent(data_off, data_len + count);
         Ok(())
@@ -177,9 +171,7 @@ impl Buffer for Mbuf {
 
     #[inline]
     fn truncate(&mut self, length: usize) {
-        let &bl_mbuf {
-            data_off, data_len, ..
-        } = self.head();
+        let &bl_mbuf { data_off, data_len, .. } = self.head();
         // The shorter of two u16 lengths is one.
         let length = u16::try_from(length).unwrap_or(u16::MAX).min(data_len);
         self.set_extent(data_off, length);
@@ -208,10 +200,7 @@ impl fmt::Debug for Mbuf {
 /// A bug of the caller: see [`Buffer::pull_front`].
 #[cold]
 #[inline(never)]
-#[allow(
-    clippy::panic,
-    reason = "the trait documents this panic: lengths are checked in parse"
-)]
+#[allow(clippy::panic, reason = "the trait documents this panic: lengths are checked in parse")]
 fn pulled_too_much(count: usize, length: u16) -> ! {
     panic!("{count} bytes pulled from a packet of {length}")
 }

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::eal::Eal;
+use super::eal::{Eal, Memory};
 use super::error::{Errno, MempoolError, Said};
 use super::mbuf::Mbuf;
 use crate::buffer::BufferPool;
@@ -69,36 +69,27 @@ impl Mempool {
         cache: u32,
         data_room: u16,
     ) -> Result<Self, MempoolError> {
-        let c_name = CString::new(name)
-            .ok()
-            .filter(|_| (1..=LONGEST_NAME).contains(&name.len()));
+        let c_name = CString::new(name).ok().filter(|_| (1..=LONGEST_NAME).contains(&name.len()));
         let Some(c_name) = c_name else {
-            return Err(MempoolError::Name {
-                name: name.to_owned(),
-                longest: LONGEST_NAME,
-            });
+            return Err(MempoolError::Name { name: name.to_owned(), longest: LONGEST_NAME });
         };
         check_sizes(name, count, cache, data_room)?;
         let (pool, said) = Said::during(|| {
             // SAFETY: the EAL is initialised, `eal` proves it; the name is NUL-terminated and copied by DPDK.
             unsafe {
-                dpdk_sys::rte_pktmbuf_pool_create(
+                dpdk_sys::bl_pktmbuf_pool_create(
                     c_name.as_ptr(),
                     count,
                     cache,
-                    0,
                     data_room,
-                    dpdk_sys::BL_SOCKET_ID_ANY,
+                    i32::from(eal.memory() == Memory::Hugepages),
                 )
             }
         });
         match NonNull::new(pool) {
-            Some(pool) => Ok(Self(Arc::new(MempoolInner {
-                pool,
-                name: name.to_owned(),
-                data_room,
-                eal: eal.clone(),
-            }))),
+            Some(pool) => {
+                Ok(Self(Arc::new(MempoolInner { pool, name: name.to_owned(), data_room, eal: eal.clone() })))
+            }
             None => Err(explain(name, count, data_room, Errno::last(), said)),
         }
     }
@@ -171,21 +162,12 @@ impl Drop for MempoolInner {
 fn check_sizes(name: &str, count: u32, cache: u32, data_room: u16) -> Result<(), MempoolError> {
     let lowest = data_room_for_mtu(0);
     if data_room < lowest {
-        return Err(MempoolError::DataRoom {
-            name: name.to_owned(),
-            data_room,
-            lowest,
-        });
+        return Err(MempoolError::DataRoom { name: name.to_owned(), data_room, lowest });
     }
     // DPDK flushes a cache at one and a half times its size, and wants the pool to be larger than that.
     let largest = (count / 3 * 2).min(LARGEST_CACHE);
     if cache > largest {
-        return Err(MempoolError::Cache {
-            name: name.to_owned(),
-            cache,
-            count,
-            largest,
-        });
+        return Err(MempoolError::Cache { name: name.to_owned(), cache, count, largest });
     }
     Ok(())
 }
@@ -195,12 +177,7 @@ fn explain(name: &str, count: u32, data_room: u16, errno: Errno, said: Said) -> 
     let name = name.to_owned();
     if matches!(errno, Errno::ENOMEM | Errno::ENOBUFS) {
         let needed_mb = (u64::from(count) * (u64::from(data_room) + MBUF_AND_HEADER)).div_ceil(1 << 20);
-        MempoolError::NoMemory {
-            name,
-            count,
-            needed_mb,
-            said,
-        }
+        MempoolError::NoMemory { name, count, needed_mb, said }
     } else {
         MempoolError::Failed { name, errno, said }
     }
@@ -212,14 +189,9 @@ mod tests {
 
     #[test]
     fn data_rooms_hold_a_frame_and_end_on_a_kilobyte() {
-        for (mtu, data_room) in [
-            (0, 2176),
-            (1500, 2176),
-            (2022, 2176),
-            (2023, 3200),
-            (9000, 9344),
-            (u16::MAX, u16::MAX),
-        ] {
+        for (mtu, data_room) in
+            [(0, 2176), (1500, 2176), (2022, 2176), (2023, 3200), (9000, 9344), (u16::MAX, u16::MAX)]
+        {
             assert_eq!(data_room_for_mtu(mtu), data_room, "MTU {mtu}");
         }
     }

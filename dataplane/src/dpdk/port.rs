@@ -55,19 +55,13 @@ impl Port {
     /// See [`PortError`]. Whatever was set up until then is undone.
     pub fn open(eal: &Eal, device: &str, config: &PortConfig) -> Result<(Self, Vec<QueuePair>), PortError> {
         config.check(device)?;
-        let parsed = Device::parse(device).ok_or_else(|| PortError::Device {
-            device: device.to_owned(),
-        })?;
+        let parsed = Device::parse(device).ok_or_else(|| PortError::Device { device: device.to_owned() })?;
         let mut inner = PortInner::attach(eal, device, parsed, config.mempools.clone())?;
 
         let offered = inner.dev_info(device)?;
         let driver = text_of(offered.driver_name);
         let plan = plan(device, &driver, config, &offered)?;
-        let steps = Setup {
-            device,
-            driver: &driver,
-            port: inner.id,
-        };
+        let steps = Setup { device, driver: &driver, port: inner.id };
         let (rx_descriptors, tx_descriptors) = steps.configure(config, &plan)?;
         steps.start()?;
         inner.started = true;
@@ -92,21 +86,10 @@ impl Port {
         let inner = Arc::new(inner);
         let pair = |queue| QueuePair {
             rx: RxQueue::new(&inner, queue),
-            tx: TxQueue::new(
-                &inner,
-                queue,
-                plan.fast_free.then(|| config.mempool(queue).clone()),
-            ),
+            tx: TxQueue::new(&inner, queue, plan.fast_free.then(|| config.mempool(queue).clone())),
         };
         let queues = (0..config.queues).map(pair).collect();
-        Ok((
-            Self {
-                inner,
-                info,
-                _not_sync: PhantomData,
-            },
-            queues,
-        ))
+        Ok((Self { inner, info, _not_sync: PhantomData }, queues))
     }
 
     /// What the port is and was set up to do.
@@ -122,11 +105,7 @@ impl Port {
         // SAFETY: writes to `link` only; the port is open. A failure leaves it zero, which is a link that is
         // down.
         unsafe { dpdk_sys::bl_eth_link_get_nowait(self.inner.id, &raw mut link) };
-        Link {
-            up: link.up != 0,
-            speed_mbps: link.speed_mbps,
-            full_duplex: link.full_duplex != 0,
-        }
+        Link { up: link.up != 0, speed_mbps: link.speed_mbps, full_duplex: link.full_duplex != 0 }
     }
 
     /// The basic counters; zeros when the driver has none.
@@ -167,10 +146,7 @@ impl Port {
             return Vec::new();
         }
         let name = |id: u64| Some(text_of(names.get(usize::try_from(id).ok()?)?.name.as_ptr()));
-        values
-            .iter()
-            .filter_map(|counter| Some((name(counter.id)?, counter.value)))
-            .collect()
+        values.iter().filter_map(|counter| Some((name(counter.id)?, counter.value))).collect()
     }
 
     /// Switches the reception of frames for other stations on or off.
@@ -179,12 +155,7 @@ impl Port {
     /// [`PortError::Setup`] when the driver refuses.
     pub fn set_promiscuous(&mut self, on: bool) -> Result<(), PortError> {
         let (device, driver) = (&self.info.device, &self.info.driver);
-        Setup {
-            device,
-            driver,
-            port: self.inner.id,
-        }
-        .set_promiscuous(on)?;
+        Setup { device, driver, port: self.inner.id }.set_promiscuous(on)?;
         self.info.promiscuous = on;
         Ok(())
     }
@@ -194,16 +165,8 @@ impl Port {
     /// # Errors
     /// The port itself, still open, when one of its queues is still owned by somebody.
     pub fn close(self) -> Result<(), Self> {
-        let Self {
-            inner,
-            info,
-            _not_sync,
-        } = self;
-        Arc::try_unwrap(inner).map(drop).map_err(|inner| Self {
-            inner,
-            info,
-            _not_sync,
-        })
+        let Self { inner, info, _not_sync } = self;
+        Arc::try_unwrap(inner).map(drop).map_err(|inner| Self { inner, info, _not_sync })
     }
 }
 
@@ -225,16 +188,9 @@ impl PortInner {
             None => probe(device, parsed)?,
         };
         if !ports.insert(id) {
-            return Err(PortError::AlreadyOpen {
-                device: device.to_owned(),
-            });
+            return Err(PortError::AlreadyOpen { device: device.to_owned() });
         }
-        Ok(Self {
-            id,
-            started: false,
-            eal: eal.clone(),
-            _mempools: mempools,
-        })
+        Ok(Self { id, started: false, eal: eal.clone(), _mempools: mempools })
     }
 
     fn dev_info(&self, device: &str) -> Result<rte_eth_dev_info, PortError> {
@@ -306,18 +262,11 @@ mod tests {
     /// No virtual driver offers fast free, so the queue is told of it by hand.
     #[test]
     fn mbufs_of_another_pool_are_refused_when_the_nic_frees_blindly() {
-        let config = EalConfig {
-            memory: Memory::NoHuge,
-            memory_mb: 32,
-            ..EalConfig::default()
-        };
+        let config = EalConfig { memory: Memory::NoHuge, memory_mb: 32, ..EalConfig::default() };
         let eal = Eal::init(&config).expect("an EAL without hugepages starts anywhere");
         let pool = |name| Mempool::create(&eal, name, 63, 0, 2176).expect("32 MB hold two small pools");
         let (own, strange) = (pool("own"), pool("strange"));
-        let config = PortConfig {
-            mempools: vec![own.clone()],
-            ..PortConfig::default()
-        };
+        let config = PortConfig { mempools: vec![own.clone()], ..PortConfig::default() };
         let (port, _queues) = Port::open(&eal, "net_ring0", &config).expect("net_ring opens anywhere");
         let mut tx = TxQueue::new(&port.inner, 0, Some(own.clone()));
 

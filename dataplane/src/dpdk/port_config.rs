@@ -68,36 +68,20 @@ impl Default for PortConfig {
 impl PortConfig {
     /// The pool of queue `queue`. Call only after [`PortConfig::check`].
     pub(super) fn mempool(&self, queue: u16) -> &Mempool {
-        if self.mempools.len() == 1 {
-            &self.mempools[0]
-        } else {
-            &self.mempools[usize::from(queue)]
-        }
+        if self.mempools.len() == 1 { &self.mempools[0] } else { &self.mempools[usize::from(queue)] }
     }
 
     /// Everything that can be said without asking the driver.
     pub(super) fn check(&self, device: &str) -> Result<(), PortError> {
         let mempools = self.mempools.len();
         if self.queues == 0 || (mempools != 1 && mempools != usize::from(self.queues)) {
-            return Err(PortError::Mempools {
-                device: device.to_owned(),
-                queues: self.queues,
-                mempools,
-            });
+            return Err(PortError::Mempools { device: device.to_owned(), queues: self.queues, mempools });
         }
         let wanted = frame_size(self.mtu) + u32::from(DEFAULT_HEADROOM);
-        match self
-            .mempools
-            .iter()
-            .map(Mempool::data_room)
-            .find(|&data_room| u32::from(data_room) < wanted)
-        {
-            Some(data_room) => Err(PortError::DataRoom {
-                device: device.to_owned(),
-                mtu: self.mtu,
-                wanted,
-                data_room,
-            }),
+        match self.mempools.iter().map(Mempool::data_room).find(|&data_room| u32::from(data_room) < wanted) {
+            Some(data_room) => {
+                Err(PortError::DataRoom { device: device.to_owned(), mtu: self.mtu, wanted, data_room })
+            }
             None => Ok(()),
         }
     }
@@ -150,13 +134,7 @@ pub(super) fn plan(
         conf.rxmode.mq_mode = dpdk_sys::RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf = rss_types;
     }
-    Ok(Plan {
-        conf,
-        spread,
-        mtu,
-        fast_free,
-        ipv4_checksum,
-    })
+    Ok(Plan { conf, spread, mtu, fast_free, ipv4_checksum })
 }
 
 /// The MTU to tell the driver: a smaller one than asked for where DPDK thinks a driver more limited than it
@@ -173,13 +151,7 @@ fn fit_mtu(device: &str, driver: &str, mtu: u16, info: &rte_eth_dev_info) -> Res
         Ok(mtu.min(stated))
     } else {
         let hint = mtu_hint(driver);
-        Err(PortError::Mtu {
-            device: device.to_owned(),
-            mtu,
-            lowest: info.min_mtu,
-            highest,
-            hint,
-        })
+        Err(PortError::Mtu { device: device.to_owned(), mtu, lowest: info.min_mtu, highest, hint })
     }
 }
 
@@ -188,26 +160,18 @@ fn stated_limit(info: &rte_eth_dev_info) -> u16 {
     // DPDK's own rule for the bytes around an MTU, see eth_dev_get_overhead_len in rte_ethdev.c.
     let overhead = match info.max_mtu {
         u16::MAX => 18,
-        max_mtu => info
-            .max_rx_pktlen
-            .checked_sub(u32::from(max_mtu))
-            .filter(|&bytes| bytes > 0)
-            .unwrap_or(18),
+        max_mtu => {
+            info.max_rx_pktlen.checked_sub(u32::from(max_mtu)).filter(|&bytes| bytes > 0).unwrap_or(18)
+        }
     };
-    u16::try_from(info.max_rx_pktlen.saturating_sub(overhead))
-        .unwrap_or(u16::MAX)
-        .min(info.max_mtu)
+    u16::try_from(info.max_rx_pktlen.saturating_sub(overhead)).unwrap_or(u16::MAX).min(info.max_mtu)
 }
 
 /// The highest MTU by the size of the frame slots. Longer frames would be cut short.
 fn af_packet_limit(device: &str) -> u16 {
     let frame_size = Device::parse(device).and_then(|device| device.argument("framesz")?.parse().ok());
-    u16::try_from(
-        frame_size
-            .unwrap_or(AF_PACKET_FRAME_SIZE)
-            .saturating_sub(AF_PACKET_OVERHEAD),
-    )
-    .unwrap_or(u16::MAX)
+    u16::try_from(frame_size.unwrap_or(AF_PACKET_FRAME_SIZE).saturating_sub(AF_PACKET_OVERHEAD))
+        .unwrap_or(u16::MAX)
 }
 
 /// How to spread packets over `queues`, and the hash types that do it, given those the driver offers.
@@ -229,12 +193,7 @@ mod tests {
     use super::*;
 
     fn limits(min_mtu: u16, max_mtu: u16, max_rx_pktlen: u32) -> rte_eth_dev_info {
-        rte_eth_dev_info {
-            min_mtu,
-            max_mtu,
-            max_rx_pktlen,
-            ..rte_eth_dev_info::default()
-        }
+        rte_eth_dev_info { min_mtu, max_mtu, max_rx_pktlen, ..rte_eth_dev_info::default() }
     }
 
     #[test]
@@ -243,20 +202,11 @@ mod tests {
         assert_eq!(fit_mtu("net_null0", "net_null", 9000, &unlimited), Ok(9000));
         let by_mtu = limits(68, 9000, 9018);
         assert!(fit_mtu("x", "net_ixgbe", 9000, &by_mtu).is_ok());
-        let error = fit_mtu("x", "net_ixgbe", 9001, &by_mtu)
-            .expect_err("too large")
-            .to_string();
-        assert!(
-            error.contains("takes an MTU of 68 to 9000 bytes, 9001 is wanted"),
-            "{error}"
-        );
+        let error = fit_mtu("x", "net_ixgbe", 9001, &by_mtu).expect_err("too large").to_string();
+        assert!(error.contains("takes an MTU of 68 to 9000 bytes, 9001 is wanted"), "{error}");
         let by_frame = limits(68, u16::MAX, 1518);
         assert!(fit_mtu("x", "net_tap", 1501, &by_frame).is_err());
-        assert_eq!(
-            fit_mtu("x", "net_memif", 9000, &by_frame),
-            Ok(1500),
-            "a nominal limit does not bind"
-        );
+        assert_eq!(fit_mtu("x", "net_memif", 9000, &by_frame), Ok(1500), "a nominal limit does not bind");
     }
 
     #[test]

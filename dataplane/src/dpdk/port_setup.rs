@@ -25,10 +25,7 @@ pub(super) fn probe(device: &str, parsed: Device<'_>) -> Result<u16, PortError> 
         return Err(PortError::KernelOwned { device, driver });
     }
     if let Some(interface) = parsed.missing_interface() {
-        return Err(PortError::NoSuchInterface {
-            device,
-            interface: interface.to_owned(),
-        });
+        return Err(PortError::NoSuchInterface { device, interface: interface.to_owned() });
     }
     let Ok(arguments) = CString::new(device.as_str()) else {
         return Err(PortError::Device { device });
@@ -40,12 +37,7 @@ pub(super) fn probe(device: &str, parsed: Device<'_>) -> Result<u16, PortError> 
         (Ok(_), None) => Err(PortError::NotProbed { device, said }),
         (Err(errno), _) => {
             let hint = privilege_hint(&device);
-            Err(PortError::Probe {
-                device,
-                errno,
-                said,
-                hint,
-            })
+            Err(PortError::Probe { device, errno, said, hint })
         }
     }
 }
@@ -109,13 +101,7 @@ impl Setup<'_> {
             "" => mtu_hint(self.driver),
             lacking => lacking,
         };
-        Err(PortError::MtuRefused {
-            device: self.device.to_owned(),
-            mtu,
-            errno,
-            said,
-            hint,
-        })
+        Err(PortError::MtuRefused { device: self.device.to_owned(), mtu, errno, said, hint })
     }
 
     /// For an MTU DPDK does not let the driver set on its interface: somebody must have set it before.
@@ -123,12 +109,7 @@ impl Setup<'_> {
         match Device::parse(self.device).and_then(Device::interface_mtu) {
             Some((interface, actual)) if u32::from(mtu) > actual => {
                 let (device, interface) = (self.device.to_owned(), interface.to_owned());
-                Err(PortError::InterfaceMtu {
-                    device,
-                    interface,
-                    mtu,
-                    actual,
-                })
+                Err(PortError::InterfaceMtu { device, interface, mtu, actual })
             }
             _ => Ok(()),
         }
@@ -136,9 +117,7 @@ impl Setup<'_> {
 
     pub(super) fn start(&self) -> Result<(), PortError> {
         // SAFETY: the port is configured with all its queues.
-        self.step("starting it", || unsafe {
-            dpdk_sys::rte_eth_dev_start(self.port)
-        })
+        self.step("starting it", || unsafe { dpdk_sys::rte_eth_dev_start(self.port) })
     }
 
     /// Receives all multicast, or everything where there is a switch for that only. Returns (promiscuous, all
@@ -174,17 +153,7 @@ impl Setup<'_> {
             return Ok(());
         };
         let lacks_privileges = matches!(errno, Errno::EPERM | Errno::EACCES);
-        let hint = if lacks_privileges {
-            privilege_hint(self.device)
-        } else {
-            ""
-        };
-        Err(PortError::Setup {
-            device: self.device.to_owned(),
-            step,
-            errno,
-            said,
-            hint,
-        })
+        let hint = if lacks_privileges { privilege_hint(self.device) } else { "" };
+        Err(PortError::Setup { device: self.device.to_owned(), step, errno, said, hint })
     }
 }

@@ -30,13 +30,7 @@ pub struct RxQueue {
 impl RxQueue {
     /// The only receive queue `queue` of `port`, which is started.
     pub(super) fn new(port: &Arc<PortInner>, queue: u16) -> Self {
-        Self {
-            port: port.id(),
-            queue,
-            dropped_segmented: 0,
-            _port: Arc::clone(port),
-            _not_sync: PhantomData,
-        }
+        Self { port: port.id(), queue, dropped_segmented: 0, _port: Arc::clone(port), _not_sync: PhantomData }
     }
 
     /// Packets that came in several segments and did not fit one mbuf. They were freed.
@@ -65,10 +59,7 @@ impl ReceiveQueue for RxQueue {
 
     /// Vector drivers hand out frames by four or eight: give them an empty list.
     #[inline]
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the capacity is BURST, asserted above to fit"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "the capacity is BURST, asserted above to fit")]
     fn receive(&mut self, frames: &mut Frames<Mbuf>) -> usize {
         let first = frames.len();
         let room = frames.remaining_capacity() as u16;
@@ -80,9 +71,7 @@ impl ReceiveQueue for RxQueue {
             let received = dpdk_sys::bl_eth_rx_burst(self.port, self.queue, free, room);
             frames.set_len(first + usize::from(received));
         }
-        let chained = frames[first..]
-            .iter()
-            .fold(false, |any, frame| any | (frame.segments() != 1));
+        let chained = frames[first..].iter().fold(false, |any, frame| any | (frame.segments() != 1));
         if chained {
             self.join_chains(frames, first);
         }
@@ -129,9 +118,7 @@ impl TxQueue {
         let Some(pool) = self.fast_free.as_ref().map(Mempool::as_ptr) else {
             return 0;
         };
-        let strange = frames
-            .iter()
-            .fold(false, |any, frame| any | (frame.pool() != pool));
+        let strange = frames.iter().fold(false, |any, frame| any | (frame.pool() != pool));
         if !strange {
             return 0;
         }
@@ -145,10 +132,7 @@ impl TransmitQueue for TxQueue {
     type Buffer = Mbuf;
 
     #[inline]
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "the capacity is BURST, asserted above to fit"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "the capacity is BURST, asserted above to fit")]
     fn transmit(&mut self, frames: &mut Frames<Mbuf>) -> usize {
         let strangers = self.drop_strangers(frames);
         let count = frames.len() as u16;

@@ -119,29 +119,17 @@ fn mapped_destination(
     let by_eam = || translation.eams.lookup_ipv6(destination);
     if translation.settings.role == Role::EdgeRelay {
         let mapped = by_eam().filter(|mapped| mapped.default_eam || translation.is_er_ipv6(destination));
-        return Ok(mapped.map(|mapped| DestinationV4 {
-            mapped,
-            by: Mapping::Eam,
-        }));
+        return Ok(mapped.map(|mapped| DestinationV4 { mapped, by: Mapping::Eam }));
     }
     let Some((prefix, has_eams)) = translation.prefix_of(destination) else {
         let mapped = by_eam().filter(|mapped| mapped.default_eam);
-        return Ok(mapped.map(|mapped| DestinationV4 {
-            mapped,
-            by: Mapping::Eam,
-        }));
+        return Ok(mapped.map(|mapped| DestinationV4 { mapped, by: Mapping::Eam }));
     };
     if has_eams && let Some(mapped) = by_eam() {
-        return Ok(Some(DestinationV4 {
-            mapped,
-            by: Mapping::Eam,
-        }));
+        return Ok(Some(DestinationV4 { mapped, by: Mapping::Eam }));
     }
     let mapped = lookup::extract(translation, prefix, destination)?;
-    Ok(Some(DestinationV4 {
-        mapped,
-        by: Mapping::Prefix,
-    }))
+    Ok(Some(DestinationV4 { mapped, by: Mapping::Prefix }))
 }
 
 /// Addresses no packet on a link may have: net 0, loopback, class E with the limited broadcast

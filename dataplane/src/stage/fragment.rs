@@ -31,33 +31,17 @@ pub fn ipv6<P: BufferPool>(
     pool: &mut P,
 ) -> Result<Pieces<P::Buffer>, DropReason> {
     let data = packet.data();
-    let header: &[u8; FRAGMENT_HEADER] = data[ipv6::HEADER..]
-        .first_chunk()
-        .expect("the packet has a Fragment header");
+    let header: &[u8; FRAGMENT_HEADER] =
+        data[ipv6::HEADER..].first_chunk().expect("the packet has a Fragment header");
     let whole = FragmentHeader::parse(header);
     let patch = |piece: &mut [u8], position: Position| {
         let length = u16::try_from(piece.len() - ipv6::HEADER).expect("a piece is no longer than the limit");
         piece[4..6].copy_from_slice(&length.to_be_bytes());
-        let fragment = FragmentHeader {
-            offset: position.offset,
-            more: whole.more || !position.last,
-            ..whole
-        };
-        fragment.emit(
-            piece[ipv6::HEADER..]
-                .first_chunk_mut()
-                .expect("copied with the header"),
-        );
+        let fragment =
+            FragmentHeader { offset: position.offset, more: whole.more || !position.last, ..whole };
+        fragment.emit(piece[ipv6::HEADER..].first_chunk_mut().expect("copied with the header"));
     };
-    cut(
-        packet,
-        UNFRAGMENTABLE,
-        UNFRAGMENTABLE,
-        whole.offset,
-        limit,
-        pool,
-        patch,
-    )
+    cut(packet, UNFRAGMENTABLE, UNFRAGMENTABLE, whole.offset, limit, pool, patch)
 }
 
 /// Cuts an IPv4 packet, so that no piece exceeds `limit` bytes. The last piece keeps the packet's own MF flag;
@@ -73,10 +57,8 @@ pub fn ipv4<P: BufferPool>(
     let whole =
         ipv4::Ipv4Header::parse_quoted(packet.data()).expect("the packet was written or validated before");
     let header_length = usize::from(whole.header_length);
-    let first_options: ArrayVec<u8, 40> = packet.data()[ipv4::HEADER..header_length]
-        .iter()
-        .copied()
-        .collect();
+    let first_options: ArrayVec<u8, 40> =
+        packet.data()[ipv4::HEADER..header_length].iter().copied().collect();
     keep_copied_options(&mut packet.data_mut()[ipv4::HEADER..header_length]);
     let patch = |piece: &mut [u8], position: Position| {
         if position.first {
@@ -91,15 +73,7 @@ pub fn ipv4<P: BufferPool>(
         let checksum = Sum::of(&piece[..header_length]).checksum();
         piece[10..12].copy_from_slice(&checksum.to_be_bytes());
     };
-    cut(
-        packet,
-        header_length,
-        header_length,
-        whole.fragment_offset,
-        limit,
-        pool,
-        patch,
-    )
+    cut(packet, header_length, header_length, whole.fragment_offset, limit, pool, patch)
 }
 
 /// Where a piece stands in its packet.
@@ -138,9 +112,7 @@ fn cut<P: BufferPool>(
         let mut piece = pool.allocate().ok_or(DropReason::NoBuffer)?;
         let from = header + start;
         let to = (from + step).min(header + payload);
-        piece
-            .push_back(header + to - from)
-            .map_err(|_| DropReason::NoBuffer)?;
+        piece.push_back(header + to - from).map_err(|_| DropReason::NoBuffer)?;
         piece.data_mut()[..header].copy_from_slice(&packet.data()[..header]);
         piece.data_mut()[header..].copy_from_slice(&packet.data()[from..to]);
         patch(piece.data_mut(), position(start));
@@ -182,13 +154,7 @@ mod tests {
     fn with_fragment_header(payload: &[u8], offset: u16, more: bool) -> Vec<u8> {
         let mut packet = testing::ipv6("2001:db8::1", "2001:db8::2", 44, &[]);
         let mut header = [0; 8];
-        FragmentHeader {
-            next_header: 17,
-            offset,
-            more,
-            identification: 0xbeef,
-        }
-        .emit(&mut header);
+        FragmentHeader { next_header: 17, offset, more, identification: 0xbeef }.emit(&mut header);
         packet.extend_from_slice(&header);
         packet.extend_from_slice(payload);
         testing::fix_length_v6(&mut packet);
@@ -260,11 +226,7 @@ mod tests {
     fn refuses_what_cannot_be_cut() {
         let packet = with_fragment_header(&[0; 1400], 8100, false);
         let refused = ipv6(MemoryBuffer::new(&packet), 1280, &mut MemoryPool::unlimited()).err();
-        assert_eq!(
-            refused,
-            Some(DropReason::FragmentInvalid),
-            "past the end of a datagram"
-        );
+        assert_eq!(refused, Some(DropReason::FragmentInvalid), "past the end of a datagram");
         let packet = with_fragment_header(&[0; 1400], 0, false);
         let refused = ipv6(MemoryBuffer::new(&packet), 1280, &mut MemoryPool::limited(0)).err();
         assert_eq!(refused, Some(DropReason::NoBuffer));

@@ -139,12 +139,7 @@ impl TokenBucket {
     #[must_use]
     pub fn new(rate: u32, hertz: u64) -> Self {
         let rate = u64::from(rate.max(1));
-        Self {
-            cycles_per_token: (hertz / rate).max(1),
-            capacity: rate,
-            tokens: rate,
-            last: 0,
-        }
+        Self { cycles_per_token: (hertz / rate).max(1), capacity: rate, tokens: rate, last: 0 }
     }
 
     /// Adds what has accrued until `now`.
@@ -153,9 +148,7 @@ impl TokenBucket {
         let gained = now.wrapping_sub(self.last) / self.cycles_per_token;
         if gained > 0 {
             self.tokens = self.capacity.min(self.tokens.saturating_add(gained));
-            self.last = self
-                .last
-                .wrapping_add(gained.saturating_mul(self.cycles_per_token));
+            self.last = self.last.wrapping_add(gained.saturating_mul(self.cycles_per_token));
         }
     }
 
@@ -182,10 +175,6 @@ mod tests {
         bucket.refill(1_000_350);
         assert_eq!((0..50).filter(|_| bucket.take()).count(), 3);
         bucket.refill(1_000_400);
-        assert_eq!(
-            (0..50).filter(|_| bucket.take()).count(),
-            1,
-            "fractions are not lost"
-        );
+        assert_eq!((0..50).filter(|_| bucket.take()).count(), 1, "fractions are not lost");
     }
 }

@@ -32,10 +32,7 @@ impl Identifications {
     /// A generator with these secret keys.
     #[must_use]
     pub fn with_keys(keys: [u64; 2]) -> Self {
-        Self {
-            counters: Box::new([0; COUNTERS]),
-            keys,
-        }
+        Self { counters: Box::new([0; COUNTERS]), keys }
     }
 
     /// The next identification between two addresses, never 0.
@@ -90,18 +87,13 @@ mod tests {
     fn the_sequence_depends_on_key_and_flow_and_is_no_counter() {
         let sequence = |keys, destination| {
             let mut identifications = Identifications::with_keys(keys);
-            (0..100)
-                .map(|_| identifications.next(A, destination, 6))
-                .collect::<Vec<_>>()
+            (0..100).map(|_| identifications.next(A, destination, 6)).collect::<Vec<_>>()
         };
         let one = sequence([1, 2], B);
         assert_ne!(one, sequence([1, 3], B));
         assert_ne!(one, sequence([1, 2], A));
         let steps: std::collections::HashSet<u16> =
             one.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
-        assert!(
-            steps.len() > 90,
-            "differences between neighbours are as scattered as the values"
-        );
+        assert!(steps.len() > 90, "differences between neighbours are as scattered as the values");
     }
 }

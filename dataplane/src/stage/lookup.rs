@@ -145,11 +145,7 @@ pub fn extract(
 fn extract_unchecked(prefix: &TranslationPrefix, address: Ipv6Addr) -> MappedV4 {
     let extracted = prefix.extract(address);
     let delta = Delta::new(Sum::of_ipv6(address), Sum::of_ipv4(extracted));
-    MappedV4 {
-        address: extracted,
-        delta,
-        default_eam: false,
-    }
+    MappedV4 { address: extracted, delta, default_eam: false }
 }
 
 /// Maps the source of an IPv6 packet. `random` chooses from the pool of RFC 6791.
@@ -188,14 +184,7 @@ pub fn source_v6_to_v4(
         .pick(source, random)
         .ok_or(Refusal::silent(DropReason::IcmpSourcePoolEmpty))?;
     let delta = Delta::new(Sum::of_ipv6(source), Sum::of_ipv4(address));
-    Ok((
-        MappedV4 {
-            address,
-            delta,
-            default_eam: false,
-        },
-        Mapping::IcmpSourcePool,
-    ))
+    Ok((MappedV4 { address, delta, default_eam: false }, Mapping::IcmpSourcePool))
 }
 
 /// RFC 6052 5.1: an IPv6 host must not choose any IPv4 source it likes by using a prefix address.

@@ -68,16 +68,8 @@ pub fn link(frame: &[u8], port: PortId, fib: &Fib) -> Link {
     if !header.is_group() && header.destination != interface.mac.0 {
         return Link::Punt(PuntReason::ForeignMac);
     }
-    let ingress = Ingress {
-        interface: interface.id,
-        mtu: interface.mtu,
-        group: header.is_group(),
-    };
-    Link::Ip {
-        family,
-        offset: header.length,
-        ingress,
-    }
+    let ingress = Ingress { interface: interface.id, mtu: interface.mtu, group: header.is_group() };
+    Link::Ip { family, offset: header.length, ingress }
 }
 
 /// Validates the IPv4 packet in `buffer` (RFC 1812 5.2.2) and cuts link padding off.
@@ -129,40 +121,17 @@ mod tests {
     fn frames_go_to_the_right_place() {
         let fib = testing::fib(1500, 1500);
         let ours = testing::MAC_V4.0;
-        let ingress = |interface, group| Ingress {
-            interface: InterfaceId(interface),
-            mtu: 1500,
-            group,
-        };
-        let ip = |family, offset, ingress| Link::Ip {
-            family,
-            offset,
-            ingress,
-        };
+        let ingress = |interface, group| Ingress { interface: InterfaceId(interface), mtu: 1500, group };
+        let ip = |family, offset, ingress| Link::Ip { family, offset, ingress };
         for (frame, expected) in [
             (frame(ours, 0x0800, None), ip(Family::Ipv4, 14, ingress(0, false))),
-            (
-                frame(ours, 0x0800, Some(100)),
-                ip(Family::Ipv4, 18, ingress(2, false)),
-            ),
-            (
-                frame([0x33, 0x33, 0, 0, 0, 1], 0x86dd, None),
-                ip(Family::Ipv6, 14, ingress(0, true)),
-            ),
-            (
-                frame(ours, 0x0800, Some(101)),
-                Link::Punt(PuntReason::UnknownVlan),
-            ),
+            (frame(ours, 0x0800, Some(100)), ip(Family::Ipv4, 18, ingress(2, false))),
+            (frame([0x33, 0x33, 0, 0, 0, 1], 0x86dd, None), ip(Family::Ipv6, 14, ingress(0, true))),
+            (frame(ours, 0x0800, Some(101)), Link::Punt(PuntReason::UnknownVlan)),
             (frame([0xff; 6], 0x0806, None), Link::Punt(PuntReason::Arp)),
-            (
-                frame([1, 0x80, 0xc2, 0, 0, 0xe], 0x88cc, None),
-                Link::Punt(PuntReason::EtherType),
-            ),
+            (frame([1, 0x80, 0xc2, 0, 0, 0xe], 0x88cc, None), Link::Punt(PuntReason::EtherType)),
             (frame(ours, 0x88a8, None), Link::Punt(PuntReason::EtherType)),
-            (
-                frame([2, 9, 9, 9, 9, 9], 0x0800, None),
-                Link::Punt(PuntReason::ForeignMac),
-            ),
+            (frame([2, 9, 9, 9, 9, 9], 0x0800, None), Link::Punt(PuntReason::ForeignMac)),
             (vec![0; 13], Link::Drop(DropReason::FrameTooShort)),
             (frame(ours, 0x8100, None), Link::Drop(DropReason::FrameTooShort)),
         ] {

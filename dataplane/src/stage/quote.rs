@@ -86,12 +86,7 @@ impl QuoteV4 {
             }
             number => quoted_transport(number, header.fragment_offset, payload),
         };
-        Ok(Self {
-            header,
-            transport,
-            quote_length,
-            extension_length,
-        })
+        Ok(Self { header, transport, quote_length, extension_length })
     }
 }
 
@@ -133,13 +128,7 @@ impl QuoteV6 {
             protocol::ICMPV4 if settings.guard_protocols => return Err(UNTRANSLATABLE),
             number => quoted_transport(number, offset, payload),
         };
-        Ok(Self {
-            header,
-            chain,
-            transport,
-            quote_length,
-            extension_length,
-        })
+        Ok(Self { header, chain, transport, quote_length, extension_length })
     }
 
     /// Bytes of the quoted packet behind its extension headers, as its sender sent it.
@@ -153,19 +142,12 @@ impl QuoteV6 {
 /// so does one that points past the end (RFC 4884 5.4).
 fn split(message: &[u8], attribute: usize) -> (usize, usize) {
     let available = message.len() - ICMP_HEADER;
-    if attribute == 0 || attribute >= available {
-        (available, 0)
-    } else {
-        (attribute, available - attribute)
-    }
+    if attribute == 0 || attribute >= available { (available, 0) } else { (attribute, available - attribute) }
 }
 
 fn quoted_echo(payload: &[u8], translate: fn(u8) -> Option<u8>) -> Option<QuotedTransport> {
     let kind = translate(*payload.first()?)?;
-    Some(QuotedTransport::Echo {
-        kind,
-        checksum_present: payload.len() >= 4,
-    })
+    Some(QuotedTransport::Echo { kind, checksum_present: payload.len() >= 4 })
 }
 
 fn quoted_transport(number: u8, fragment_offset: u16, payload: &[u8]) -> QuotedTransport {

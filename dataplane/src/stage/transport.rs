@@ -82,9 +82,7 @@ pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<Tra
 #[inline]
 pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<TransportV6, Refusal> {
     let payload = &data[chain.offset..];
-    let (offset, more) = chain
-        .fragment
-        .map_or((0, false), |fragment| (fragment.offset, fragment.more));
+    let (offset, more) = chain.fragment.map_or((0, false), |fragment| (fragment.offset, fragment.more));
     if usize::from(offset) * 8 + payload.len() > usize::from(u16::MAX) {
         return Err(DropReason::FragmentInvalid.into());
     }
@@ -104,11 +102,7 @@ pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<Transport
 }
 
 fn too_short(more_fragments: bool) -> Refusal {
-    let reason = if more_fragments {
-        DropReason::TinyFragment
-    } else {
-        DropReason::TransportTruncated
-    };
+    let reason = if more_fragments { DropReason::TinyFragment } else { DropReason::TransportTruncated };
     reason.into()
 }
 

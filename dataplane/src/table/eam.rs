@@ -94,19 +94,13 @@ impl EamTable {
         }
         let entry = &self.entries[self.find_ipv4(bits)? as usize];
         if entry.ipv4_length == 32 {
-            return Some(MappedV6 {
-                address: Ipv6Addr::from_bits(entry.ipv6),
-                delta: entry.delta,
-            });
+            return Some(MappedV6 { address: Ipv6Addr::from_bits(entry.ipv6), delta: entry.delta });
         }
         let suffix_bits = 32 - u32::from(entry.ipv4_length);
         let suffix = u128::from(bits & !mask_ipv4(entry.ipv4_length));
         let mapped =
             Ipv6Addr::from_bits(entry.ipv6 | suffix << (128 - u32::from(entry.ipv6_length) - suffix_bits));
-        Some(MappedV6 {
-            address: mapped,
-            delta: Delta::new(Sum::of_ipv4(address), Sum::of_ipv6(mapped)),
-        })
+        Some(MappedV6 { address: mapped, delta: Delta::new(Sum::of_ipv4(address), Sum::of_ipv6(mapped)) })
     }
 
     /// RFC 7757 3.3.2: the IPv4 address for an IPv6 address, or none when no EAM covers it. Bits behind the
@@ -128,11 +122,7 @@ impl EamTable {
         } else {
             Delta::new(Sum::of_ipv6(address), Sum::of_ipv4(mapped))
         };
-        Some(MappedV4 {
-            address: mapped,
-            delta,
-            default_eam: entry.ipv4_length == 0,
-        })
+        Some(MappedV4 { address: mapped, delta, default_eam: entry.ipv4_length == 0 })
     }
 
     /// Whether `address` is covered by an EAM for fewer than all IPv4 addresses: one of ours, not the IVI-style
@@ -143,9 +133,7 @@ impl EamTable {
         let bits = address.to_bits();
         let top = (bits >> 16) as usize;
         self.ipv4_cover[top / 64] >> (top % 64) & 1 == 1
-            && self
-                .find_ipv4(bits)
-                .is_some_and(|at| self.entries[at as usize].ipv4_length != 0)
+            && self.find_ipv4(bits).is_some_and(|at| self.entries[at as usize].ipv4_length != 0)
     }
 
     /// Whether an EAM and the IPv6 prefix have an address in common.
@@ -172,11 +160,7 @@ impl EamTable {
     /// Bytes of memory the table takes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let indices = self
-            .ipv4_levels
-            .iter()
-            .chain(&self.ipv6_levels)
-            .map(|level| level.index.memory());
+        let indices = self.ipv4_levels.iter().chain(&self.ipv6_levels).map(|level| level.index.memory());
         size_of::<Self>() + 8192 + self.entries.capacity() * size_of::<Entry>() + indices.sum::<usize>()
     }
 
@@ -192,9 +176,7 @@ impl EamTable {
     fn find_ipv6(&self, bits: u128) -> Option<u32> {
         self.ipv6_levels.iter().find_map(|level| {
             let key = bits & mask_ipv6(level.length);
-            level.index.find(Hashed::of_ipv6(key), |position| {
-                self.entries[position as usize].ipv6 == key
-            })
+            level.index.find(Hashed::of_ipv6(key), |position| self.entries[position as usize].ipv6 == key)
         })
     }
 
@@ -219,9 +201,7 @@ impl EamTable {
         level.index.insert(key4, position);
         let entries = &self.entries;
         let level = level_of(&mut self.ipv6_levels, entry.ipv6_length);
-        if let Some(other) = level
-            .index
-            .find(key6, |position| entries[position as usize].ipv6 == entry.ipv6)
+        if let Some(other) = level.index.find(key6, |position| entries[position as usize].ipv6 == entry.ipv6)
         {
             return Err(EamError::DuplicateIpv6(*eam, self.eam(other)));
         }
@@ -253,36 +233,22 @@ fn levels(lengths: impl Iterator<Item = u8>) -> Vec<Level> {
     (0..=128_u8)
         .rev()
         .filter(|length| counts[usize::from(*length)] > 0)
-        .map(|length| Level {
-            length,
-            index: HashIndex::with_capacity(counts[usize::from(length)]),
-        })
+        .map(|length| Level { length, index: HashIndex::with_capacity(counts[usize::from(length)]) })
         .collect()
 }
 
 fn level_of(levels: &mut [Level], length: u8) -> &mut Level {
-    levels
-        .iter_mut()
-        .find(|level| level.length == length)
-        .expect("a level was made for every length present")
+    levels.iter_mut().find(|level| level.length == length).expect("a level was made for every length present")
 }
 
 #[inline]
 const fn mask_ipv4(length: u8) -> u32 {
-    if length == 0 {
-        0
-    } else {
-        u32::MAX << (32 - length as u32)
-    }
+    if length == 0 { 0 } else { u32::MAX << (32 - length as u32) }
 }
 
 #[inline]
 const fn mask_ipv6(length: u8) -> u128 {
-    if length == 0 {
-        0
-    } else {
-        u128::MAX << (128 - length as u32)
-    }
+    if length == 0 { 0 } else { u128::MAX << (128 - length as u32) }
 }
 
 #[cfg(test)]
@@ -291,10 +257,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn eam(ipv4: &str, ipv6: &str) -> Eam {
-        Eam {
-            ipv4: ipv4.parse().unwrap(),
-            ipv6: ipv6.parse().unwrap(),
-        }
+        Eam { ipv4: ipv4.parse().unwrap(), ipv6: ipv6.parse().unwrap() }
     }
 
     /// RFC 7757 figure 1.
@@ -334,33 +297,19 @@ mod tests {
         assert!(table.lookup_ipv4(Ipv4Addr::new(192, 0, 2, 3)).is_none());
         assert!(table.lookup_ipv4(Ipv4Addr::new(203, 0, 113, 50)).is_none());
         assert!(table.lookup_ipv6("2001:db8:aaaa::1".parse().unwrap()).is_none());
-        let trailing = table
-            .lookup_ipv6("2001:db8:dddd:0:63ff::1".parse().unwrap())
-            .unwrap();
-        assert_eq!(
-            trailing.address,
-            Ipv4Addr::new(192, 0, 2, 152),
-            "bits behind the suffix are discarded"
-        );
+        let trailing = table.lookup_ipv6("2001:db8:dddd:0:63ff::1".parse().unwrap()).unwrap();
+        assert_eq!(trailing.address, Ipv4Addr::new(192, 0, 2, 152), "bits behind the suffix are discarded");
     }
 
     #[test]
     fn refuses_long_suffixes_and_duplicates() {
         let row = eam("192.0.2.0/24", "2001:db8::/121");
         assert_eq!(EamTable::build(&[row]).err(), Some(EamError::SuffixTooLong(row)));
-        let (first, second) = (
-            eam("192.0.2.1/32", "2001:db8::1/128"),
-            eam("192.0.2.1/32", "2001:db8::2/128"),
-        );
-        assert_eq!(
-            EamTable::build(&[first, second]).err(),
-            Some(EamError::DuplicateIpv4(second, first))
-        );
+        let (first, second) =
+            (eam("192.0.2.1/32", "2001:db8::1/128"), eam("192.0.2.1/32", "2001:db8::2/128"));
+        assert_eq!(EamTable::build(&[first, second]).err(), Some(EamError::DuplicateIpv4(second, first)));
         let second = eam("192.0.2.2/32", "2001:db8::1/128");
-        assert_eq!(
-            EamTable::build(&[first, second]).err(),
-            Some(EamError::DuplicateIpv6(second, first))
-        );
+        assert_eq!(EamTable::build(&[first, second]).err(), Some(EamError::DuplicateIpv6(second, first)));
     }
 
     #[test]
@@ -371,10 +320,7 @@ mod tests {
         ])
         .unwrap();
         let mapped = table.lookup_ipv4(Ipv4Addr::new(203, 0, 113, 9)).unwrap();
-        assert_eq!(
-            mapped.address,
-            "2001:db8:ffcb:71:900::".parse::<Ipv6Addr>().unwrap()
-        );
+        assert_eq!(mapped.address, "2001:db8:ffcb:71:900::".parse::<Ipv6Addr>().unwrap());
         assert!(!table.covers_service(Ipv4Addr::new(203, 0, 113, 9)));
         assert!(table.covers_service(Ipv4Addr::new(198, 51, 100, 64)));
         assert!(table.lookup_ipv6(mapped.address).unwrap().default_eam);
@@ -382,10 +328,8 @@ mod tests {
 
     /// The table as RFC 7757 words it: look at every row.
     fn naive(eams: &[Eam], address: Ipv4Addr) -> Option<Ipv6Addr> {
-        let best = eams
-            .iter()
-            .filter(|eam| eam.ipv4.contains(&address))
-            .max_by_key(|eam| eam.ipv4.prefix_len())?;
+        let best =
+            eams.iter().filter(|eam| eam.ipv4.contains(&address)).max_by_key(|eam| eam.ipv4.prefix_len())?;
         let mut bits = best.ipv6.network().to_bits();
         for bit in u32::from(best.ipv4.prefix_len())..32 {
             if address.to_bits() >> (31 - bit) & 1 == 1 {
@@ -397,10 +341,8 @@ mod tests {
     }
 
     fn naive_back(eams: &[Eam], address: Ipv6Addr) -> Option<Ipv4Addr> {
-        let best = eams
-            .iter()
-            .filter(|eam| eam.ipv6.contains(&address))
-            .max_by_key(|eam| eam.ipv6.prefix_len())?;
+        let best =
+            eams.iter().filter(|eam| eam.ipv6.contains(&address)).max_by_key(|eam| eam.ipv6.prefix_len())?;
         let mut bits = best.ipv4.network().to_bits();
         for bit in 0..32 - u32::from(best.ipv4.prefix_len()) {
             if address.to_bits() >> (127 - u32::from(best.ipv6.prefix_len()) - bit) & 1 == 1 {

@@ -193,7 +193,9 @@ impl Fib {
         let port = self.ports.get(usize::from(port.0))?;
         let at = match vlan {
             None => port.untagged?,
-            Some(vlan) => port.tagged.binary_search_by_key(&vlan, |(vlan, _)| *vlan).ok().map(|at| port.tagged[at].1)?,
+            Some(vlan) => {
+                port.tagged.binary_search_by_key(&vlan, |(vlan, _)| *vlan).ok().map(|at| port.tagged[at].1)?
+            }
         };
         self.interfaces.get(at)
     }
@@ -262,14 +264,8 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     /// The paths without data have fixed places.
-    const FIXED: [Path; 6] = [
-        Path::NoRoute,
-        Path::Local,
-        Path::Kernel,
-        Path::Unreachable,
-        Path::Prohibited,
-        Path::Blackhole,
-    ];
+    const FIXED: [Path; 6] =
+        [Path::NoRoute, Path::Local, Path::Kernel, Path::Unreachable, Path::Prohibited, Path::Blackhole];
     const NO_ROUTE: u32 = 0;
     const LOCAL: u32 = 1;
     const KERNEL: u32 = 2;
@@ -280,11 +276,7 @@ impl<'a> Builder<'a> {
     fn new(routing: &'a Routing) -> Self {
         Self {
             routing,
-            interfaces: routing
-                .interfaces
-                .iter()
-                .map(|interface| (interface.id, interface))
-                .collect(),
+            interfaces: routing.interfaces.iter().map(|interface| (interface.id, interface)).collect(),
             neighbors: routing
                 .neighbors
                 .iter()
@@ -296,10 +288,7 @@ impl<'a> Builder<'a> {
     }
 
     fn build(mut self) -> Fib {
-        let mut local = LocalFilter {
-            bits: Box::new([0; 1024]),
-            wide: false,
-        };
+        let mut local = LocalFilter { bits: Box::new([0; 1024]), wide: false };
         let mut ipv4 = Vec::new();
         let mut ipv6 = Vec::new();
         for route in &self.routing.routes {
@@ -313,11 +302,7 @@ impl<'a> Builder<'a> {
                 }
             }
             let row = (lpm::key(destination), route.destination.prefix_len(), value);
-            if destination.is_ipv4() {
-                ipv4.push(row)
-            } else {
-                ipv6.push(row)
-            }
+            if destination.is_ipv4() { ipv4.push(row) } else { ipv6.push(row) }
         }
         let (ipv4, ipv6) = (self.with_neighbors(ipv4, true), self.with_neighbors(ipv6, false));
         Fib {
@@ -346,11 +331,7 @@ impl<'a> Builder<'a> {
     fn via(&mut self, hops: &[Hop], mtu: Option<u16>) -> u32 {
         let usable: Vec<(u32, usize)> = hops
             .iter()
-            .filter(|hop| {
-                self.interfaces
-                    .get(&hop.interface)
-                    .is_some_and(|interface| interface.up)
-            })
+            .filter(|hop| self.interfaces.get(&hop.interface).is_some_and(|interface| interface.up))
             .map(|hop| (hop.clone(), usize::from(hop.weight.max(1))))
             .collect::<Vec<_>>()
             .into_iter()
@@ -378,11 +359,7 @@ impl<'a> Builder<'a> {
     fn path(&mut self, interface: InterfaceId, gateway: Option<IpAddr>, mtu: Option<u16>) -> u32 {
         let egress = self.interfaces[&interface];
         let mtu = mtu.map_or(egress.mtu, |mtu| mtu.min(egress.mtu));
-        let key = PathKey {
-            interface,
-            gateway,
-            mtu,
-        };
+        let key = PathKey { interface, gateway, mtu };
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
@@ -390,11 +367,7 @@ impl<'a> Builder<'a> {
         let path = match state {
             Some(NeighborState::Resolved(mac)) => Path::Adjacent(Adjacency::new(egress, *mac, mtu)),
             Some(NeighborState::Failed) => Path::Failed,
-            None => Path::Unresolved {
-                interface,
-                gateway,
-                mtu,
-            },
+            None => Path::Unresolved { interface, gateway, mtu },
         };
         let at = self.push(path);
         self.known.insert(key, at);
@@ -403,23 +376,16 @@ impl<'a> Builder<'a> {
 
     /// The trie of one family: its routes, and a host route for each neighbour on a connected prefix.
     fn with_neighbors(&mut self, mut rows: Vec<(u128, u8, u32)>, ipv4: bool) -> Lpm {
-        let neighbors: Vec<&Neighbor> = self
-            .routing
-            .neighbors
-            .iter()
-            .filter(|neighbor| neighbor.address.is_ipv4() == ipv4)
-            .collect();
+        let neighbors: Vec<&Neighbor> =
+            self.routing.neighbors.iter().filter(|neighbor| neighbor.address.is_ipv4() == ipv4).collect();
         let routes = Lpm::build(rows.iter().copied(), Self::NO_ROUTE);
         if neighbors.is_empty() {
             return routes;
         }
         for neighbor in neighbors {
             let key = lpm::key(neighbor.address);
-            if let Path::Unresolved {
-                interface,
-                gateway: None,
-                mtu,
-            } = self.paths[routes.lookup(key) as usize]
+            if let Path::Unresolved { interface, gateway: None, mtu } =
+                self.paths[routes.lookup(key) as usize]
                 && interface == neighbor.interface
             {
                 let value = self.path(interface, Some(neighbor.address), Some(mtu));
@@ -474,46 +440,27 @@ mod tests {
     }
 
     fn hop(interface: u16, gateway: Option<&str>, weight: u16) -> Hop {
-        Hop {
-            interface: InterfaceId(interface),
-            gateway: gateway.map(|text| text.parse().unwrap()),
-            weight,
-        }
+        Hop { interface: InterfaceId(interface), gateway: gateway.map(|text| text.parse().unwrap()), weight }
     }
 
     fn route(destination: &str, action: RouteAction) -> Route {
-        Route {
-            destination: destination.parse().unwrap(),
-            action,
-            mtu: None,
-        }
+        Route { destination: destination.parse().unwrap(), action, mtu: None }
     }
 
     fn neighbor(interface: u16, address: &str, state: NeighborState) -> Neighbor {
-        Neighbor {
-            interface: InterfaceId(interface),
-            address: address.parse().unwrap(),
-            state,
-        }
+        Neighbor { interface: InterfaceId(interface), address: address.parse().unwrap(), state }
     }
 
     fn routing() -> Routing {
         Routing {
-            interfaces: vec![
-                interface(0, 0, None),
-                interface(1, 1, None),
-                interface(2, 1, Some(100)),
-            ],
+            interfaces: vec![interface(0, 0, None), interface(1, 1, None), interface(2, 1, Some(100))],
             neighbors: vec![
                 neighbor(0, "203.0.113.1", NeighborState::Resolved(GATEWAY)),
                 neighbor(2, "2001:db8:12:34::1", NeighborState::Resolved(GATEWAY)),
                 neighbor(2, "2001:db8:12:34::dead", NeighborState::Failed),
             ],
             routes: vec![
-                route(
-                    "0.0.0.0/0",
-                    RouteAction::Via(vec![hop(0, Some("203.0.113.1"), 1)]),
-                ),
+                route("0.0.0.0/0", RouteAction::Via(vec![hop(0, Some("203.0.113.1"), 1)])),
                 route("203.0.113.0/24", RouteAction::Via(vec![hop(0, None, 1)])),
                 route("203.0.113.254/32", RouteAction::Local),
                 route("10.0.0.0/8", RouteAction::Kernel),
@@ -545,11 +492,7 @@ mod tests {
         let header = [2, 0, 0, 0, 0, 0xaa, 2, 0, 0, 0, 0, 2, 0x81, 0, 0, 100, 0x86, 0xdd];
         assert_eq!(adjacency.link_header(6), LinkHeader::Tagged(&header));
         assert_eq!(*lookup(&fib, "2001:db8:12:34::dead"), Path::Failed);
-        let glean = Path::Unresolved {
-            interface: InterfaceId(2),
-            gateway: None,
-            mtu: 1500,
-        };
+        let glean = Path::Unresolved { interface: InterfaceId(2), gateway: None, mtu: 1500 };
         assert_eq!(*lookup(&fib, "2001:db8:12:34::2"), glean);
         assert_eq!(lookup(&fib, "fd00::1").mtu(), Some(1500));
         assert_eq!(*lookup(&fib, "10.1.1.1"), Path::Kernel);
@@ -565,10 +508,7 @@ mod tests {
         assert!(!fib.is_local("203.0.113.253".parse().unwrap()));
         routing.routes.push(route("198.51.100.0/24", RouteAction::Local));
         let fib = Fib::build(&routing);
-        assert!(
-            fib.is_local("198.51.100.77".parse().unwrap()),
-            "a local prefix (AnyIP)"
-        );
+        assert!(fib.is_local("198.51.100.77".parse().unwrap()), "a local prefix (AnyIP)");
         assert!(!fib.is_local("203.0.113.253".parse().unwrap()));
     }
 
@@ -576,10 +516,9 @@ mod tests {
     fn a_route_mtu_narrows_and_an_interface_that_is_down_carries_nothing() {
         let mut routing = routing();
         routing.routes[0].mtu = Some(1400);
-        routing.routes.push(Route {
-            mtu: Some(9000),
-            ..route("8.8.8.0/24", routing.routes[0].action.clone())
-        });
+        routing
+            .routes
+            .push(Route { mtu: Some(9000), ..route("8.8.8.0/24", routing.routes[0].action.clone()) });
         let fib = Fib::build(&routing);
         assert_eq!(lookup(&fib, "1.1.1.1").mtu(), Some(1400));
         assert_eq!(lookup(&fib, "8.8.8.8").mtu(), Some(1500));
@@ -590,9 +529,7 @@ mod tests {
     #[test]
     fn multipath_follows_the_weights_and_the_flow() {
         let mut routing = routing();
-        routing
-            .neighbors
-            .push(neighbor(1, "fe80::1", NeighborState::Resolved(GATEWAY)));
+        routing.neighbors.push(neighbor(1, "fe80::1", NeighborState::Resolved(GATEWAY)));
         let hops = vec![hop(0, Some("203.0.113.1"), 3), hop(1, Some("fe80::1"), 1)];
         routing.routes[0].action = RouteAction::Via(hops);
         let fib = Fib::build(&routing);
@@ -610,24 +547,12 @@ mod tests {
     #[test]
     fn interfaces_are_found_by_port_and_vlan() {
         let fib = Fib::build(&routing());
-        assert_eq!(
-            fib.ingress(PortId(1), Some(100)).map(|found| found.id),
-            Some(InterfaceId(2))
-        );
-        assert_eq!(
-            fib.ingress(PortId(1), None).map(|found| found.id),
-            Some(InterfaceId(1))
-        );
+        assert_eq!(fib.ingress(PortId(1), Some(100)).map(|found| found.id), Some(InterfaceId(2)));
+        assert_eq!(fib.ingress(PortId(1), None).map(|found| found.id), Some(InterfaceId(1)));
         assert_eq!(fib.ingress(PortId(1), Some(101)), None);
         assert_eq!(fib.ingress(PortId(7), None), None);
-        assert_eq!(
-            fib.icmpv4_source(InterfaceId(0)),
-            Some(Ipv4Addr::new(198, 51, 100, 254))
-        );
-        assert_eq!(
-            fib.icmpv6_source(InterfaceId(0)),
-            Some("2001:db8:ffff::1".parse().unwrap())
-        );
+        assert_eq!(fib.icmpv4_source(InterfaceId(0)), Some(Ipv4Addr::new(198, 51, 100, 254)));
+        assert_eq!(fib.icmpv6_source(InterfaceId(0)), Some("2001:db8:ffff::1".parse().unwrap()));
         assert_eq!(fib.icmpv4_source(InterfaceId(1)), None);
     }
 }

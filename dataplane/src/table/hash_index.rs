@@ -20,10 +20,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    const EMPTY: Self = Self {
-        tags: [0; PLACES],
-        positions: [FREE; PLACES],
-    };
+    const EMPTY: Self = Self { tags: [0; PLACES], positions: [FREE; PLACES] };
 }
 
 /// A hashed key: which bucket, and what to compare there.
@@ -38,10 +35,7 @@ impl Hashed {
     #[inline]
     pub(super) fn of_ipv4(key: u32) -> Self {
         let mixed = u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Self {
-            bucket: (mixed >> 32) as u32,
-            tag: key,
-        }
+        Self { bucket: (mixed >> 32) as u32, tag: key }
     }
 
     /// Hashes an IPv6 key.
@@ -51,10 +45,7 @@ impl Hashed {
         let low = key as u64 ^ 0x8bb8_4b93_962e_acc9;
         let product = u128::from(high) * u128::from(low);
         let mixed = ((product >> 64) as u64 ^ product as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Self {
-            bucket: (mixed >> 32) as u32,
-            tag: mixed as u32,
-        }
+        Self { bucket: (mixed >> 32) as u32, tag: mixed as u32 }
     }
 }
 
@@ -70,10 +61,7 @@ impl HashIndex {
     pub(super) fn with_capacity(entries: usize) -> Self {
         let buckets = (entries * 2).div_ceil(PLACES).next_power_of_two();
         let mask = u32::try_from(buckets - 1).expect("fewer than 2^32 buckets");
-        Self {
-            buckets: vec![Bucket::EMPTY; buckets],
-            mask,
-        }
+        Self { buckets: vec![Bucket::EMPTY; buckets], mask }
     }
 
     /// Adds an entry's position. Never refuses: the index was made for the number of entries.
@@ -127,15 +115,10 @@ mod tests {
             index.insert(Hashed::of_ipv6(*key), position as u32);
         }
         for (position, key) in keys.iter().enumerate() {
-            let found = index.find(Hashed::of_ipv6(*key), |candidate| {
-                keys[candidate as usize] == *key
-            });
+            let found = index.find(Hashed::of_ipv6(*key), |candidate| keys[candidate as usize] == *key);
             assert_eq!(found, Some(position as u32));
         }
-        assert_eq!(
-            index.find(Hashed::of_ipv6(1), |candidate| keys[candidate as usize] == 1),
-            None
-        );
+        assert_eq!(index.find(Hashed::of_ipv6(1), |candidate| keys[candidate as usize] == 1), None);
     }
 
     #[test]

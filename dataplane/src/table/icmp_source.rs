@@ -29,11 +29,7 @@ impl IcmpSourcePool {
     pub fn new(networks: &[Ipv4Net], choice: Choice) -> Self {
         let networks = Ipv4Net::aggregate(&networks.to_vec());
         let size = networks.iter().map(|net| 1_u64 << (32 - net.prefix_len())).sum();
-        Self {
-            networks,
-            size,
-            choice,
-        }
+        Self { networks, size, choice }
     }
 
     /// An address for an error from `source`; none when the pool is empty. `random` is a fresh random number.
@@ -75,41 +71,27 @@ mod tests {
     fn random_choice_reaches_every_address_about_equally() {
         let mut counts = std::collections::BTreeMap::new();
         for number in 0..10_000_u32 {
-            let picked = pool(Choice::Random)
-                .pick(Ipv6Addr::LOCALHOST, number.wrapping_mul(0x9e37_79b9))
-                .unwrap();
+            let picked =
+                pool(Choice::Random).pick(Ipv6Addr::LOCALHOST, number.wrapping_mul(0x9e37_79b9)).unwrap();
             *counts.entry(picked).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 5);
         // Chi-square with 4 degrees of freedom: 18.5 is the 0.1 % point.
-        let chi: f64 = counts
-            .values()
-            .map(|count| (f64::from(*count) - 2000.0).powi(2) / 2000.0)
-            .sum();
+        let chi: f64 = counts.values().map(|count| (f64::from(*count) - 2000.0).powi(2) / 2000.0).sum();
         assert!(chi < 18.5, "{counts:?}");
     }
 
     #[test]
     fn hash_choice_is_stable_and_spreads() {
-        let picks: Vec<_> = (0..64_u128)
-            .map(|host| pool(Choice::Hash).pick(Ipv6Addr::from_bits(host), 1).unwrap())
-            .collect();
-        assert_eq!(
-            picks[3],
-            pool(Choice::Hash).pick(Ipv6Addr::from_bits(3), 999).unwrap()
-        );
-        assert!(
-            picks.iter().collect::<std::collections::HashSet<_>>().len() == 5,
-            "{picks:?}"
-        );
+        let picks: Vec<_> =
+            (0..64_u128).map(|host| pool(Choice::Hash).pick(Ipv6Addr::from_bits(host), 1).unwrap()).collect();
+        assert_eq!(picks[3], pool(Choice::Hash).pick(Ipv6Addr::from_bits(3), 999).unwrap());
+        assert!(picks.iter().collect::<std::collections::HashSet<_>>().len() == 5, "{picks:?}");
     }
 
     #[test]
     fn an_empty_pool_has_nothing() {
-        assert_eq!(
-            IcmpSourcePool::new(&[], Choice::Hash).pick(Ipv6Addr::LOCALHOST, 0),
-            None
-        );
+        assert_eq!(IcmpSourcePool::new(&[], Choice::Hash).pick(Ipv6Addr::LOCALHOST, 0), None);
         let all = IcmpSourcePool::new(&["0.0.0.0/0".parse().unwrap()], Choice::Random);
         assert_eq!(all.pick(Ipv6Addr::LOCALHOST, u32::MAX), Some(Ipv4Addr::BROADCAST));
     }

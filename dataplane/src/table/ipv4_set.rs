@@ -16,10 +16,8 @@ impl Ipv4Set {
     #[must_use]
     pub fn new(networks: &[Ipv4Net]) -> Self {
         let aggregated = Ipv4Net::aggregate(&networks.to_vec());
-        let mut ranges: Vec<_> = aggregated
-            .iter()
-            .map(|net| (net.network().to_bits(), net.broadcast().to_bits()))
-            .collect();
+        let mut ranges: Vec<_> =
+            aggregated.iter().map(|net| (net.network().to_bits(), net.broadcast().to_bits())).collect();
         ranges.sort_unstable();
         Self { ranges }
     }

@@ -61,20 +61,12 @@ impl Lpm {
             .into_iter()
             .map(|(bits, length, value)| {
                 assert!(value < IS_NODE, "values are small indices");
-                Prefix {
-                    bits: bits & mask(u32::from(length)),
-                    length: u32::from(length),
-                    value,
-                }
+                Prefix { bits: bits & mask(u32::from(length)), length: u32::from(length), value }
             })
             .collect();
         // Stable, so that of equal prefixes the last given comes last and wins.
         sorted.sort_by_key(|prefix| (prefix.bits, prefix.length));
-        let mut trie = Self {
-            root: Vec::new(),
-            nodes: Vec::new(),
-            leaves: Vec::new(),
-        };
+        let mut trie = Self { root: Vec::new(), nodes: Vec::new(), leaves: Vec::new() };
         let (slots, longer) = spread(&sorted, 0, ROOT_BITS, 0, default);
         trie.root = slots;
         for (slot, range) in longer {
@@ -130,8 +122,7 @@ impl Lpm {
             }
         }
         // The children of a node stand side by side, so their places are taken before they are filled.
-        self.nodes
-            .resize(self.nodes.len() + longer.len(), Node::default());
+        self.nodes.resize(self.nodes.len() + longer.len(), Node::default());
         for (number, (slot, range)) in longer.into_iter().enumerate() {
             let child_base = base | (slot as u128) << (128 - STRIDE).saturating_sub(depth);
             let child = self.build_node(&prefixes[range], child_base, depth + STRIDE, slots[slot]);
@@ -175,11 +166,7 @@ fn slot_of(bits: u128, depth: u32, width: u32) -> usize {
 }
 
 const fn mask(length: u32) -> u128 {
-    if length == 0 {
-        0
-    } else {
-        u128::MAX << (128 - length)
-    }
+    if length == 0 { 0 } else { u128::MAX << (128 - length) }
 }
 
 #[cfg(test)]

@@ -51,12 +51,7 @@ impl TranslationPrefix {
         let network = network.addr().to_bits() & mask;
         let constant = matches!(length, 32 | 96);
         let delta = Delta::new(Sum::ZERO, Sum::of_ipv6(Ipv6Addr::from_bits(network)));
-        Ok(Self {
-            network,
-            mask,
-            length,
-            constant_delta: constant.then_some(delta),
-        })
+        Ok(Self { network, mask, length, constant_delta: constant.then_some(delta) })
     }
 
     /// Whether `address` is inside the prefix.
@@ -79,13 +74,9 @@ impl TranslationPrefix {
     pub fn embed(&self, address: Ipv4Addr) -> MappedV6 {
         let bits = u128::from(address.to_bits());
         let embedded = Ipv6Addr::from_bits(self.network | place(bits, self.length));
-        let delta = self
-            .constant_delta
-            .unwrap_or_else(|| Delta::new(Sum::of_ipv4(address), Sum::of_ipv6(embedded)));
-        MappedV6 {
-            address: embedded,
-            delta,
-        }
+        let delta =
+            self.constant_delta.unwrap_or_else(|| Delta::new(Sum::of_ipv4(address), Sum::of_ipv6(embedded)));
+        MappedV6 { address: embedded, delta }
     }
 
     /// The IPv4 address inside `address`, which must be in the prefix. The u byte and the suffix are not

@@ -25,18 +25,13 @@ impl Publisher {
     /// A publisher whose readers see `first`.
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
-        Self {
-            current: Arc::new(ArcSwap::from_pointee(first)),
-            retired: Vec::new(),
-        }
+        Self { current: Arc::new(ArcSwap::from_pointee(first)), retired: Vec::new() }
     }
 
     /// A reader for one more worker.
     #[must_use]
     pub fn reader(&self) -> SnapshotReader {
-        SnapshotReader {
-            cache: arc_swap::Cache::new(Arc::clone(&self.current)),
-        }
+        SnapshotReader { cache: arc_swap::Cache::new(Arc::clone(&self.current)) }
     }
 
     /// The snapshot readers pin next.
@@ -77,11 +72,7 @@ mod tests {
 
     #[test]
     fn readers_see_changes_between_pins_and_the_publisher_frees() {
-        let first = Snapshot {
-            generation: 1,
-            translation: Arc::new(translation(&[])),
-            fib: Arc::default(),
-        };
+        let first = Snapshot { generation: 1, translation: Arc::new(translation(&[])), fib: Arc::default() };
         let mut publisher = Publisher::new(first);
         let mut reader = publisher.reader();
         assert_eq!(reader.pin().generation, 1);

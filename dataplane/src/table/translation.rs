@@ -177,10 +177,7 @@ impl Translation {
     #[inline]
     #[must_use]
     pub fn prefix_of(&self, address: Ipv6Addr) -> Option<(&TranslationPrefix, bool)> {
-        let (prefix, has_eams) = self
-            .prefixes
-            .iter()
-            .find(|(prefix, _)| prefix.contains(address))?;
+        let (prefix, has_eams) = self.prefixes.iter().find(|(prefix, _)| prefix.contains(address))?;
         Some((prefix, *has_eams))
     }
 
@@ -195,8 +192,6 @@ impl Translation {
     #[inline]
     #[must_use]
     pub fn is_er_ipv4(&self, address: Ipv4Addr) -> bool {
-        self.eams
-            .lookup_ipv4(address)
-            .is_some_and(|mapped| self.is_er_ipv6(mapped.address))
+        self.eams.lookup_ipv4(address).is_some_and(|mapped| self.is_er_ipv6(mapped.address))
     }
 }

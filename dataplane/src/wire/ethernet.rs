@@ -51,12 +51,7 @@ impl Header {
         let destination = [fixed[0], fixed[1], fixed[2], fixed[3], fixed[4], fixed[5]];
         let ether_type = u16::from_be_bytes([fixed[12], fixed[13]]);
         if ether_type != TYPE_VLAN {
-            return Ok(Self {
-                destination,
-                vlan: None,
-                ether_type,
-                length: HEADER,
-            });
+            return Ok(Self { destination, vlan: None, ether_type, length: HEADER });
         }
         let tagged: &[u8; TAGGED_HEADER] = frame.first_chunk().ok_or(TooShort)?;
         let vlan = u16::from_be_bytes([tagged[14], tagged[15]]) & 0x0fff;
@@ -80,26 +75,19 @@ impl Header {
 mod tests {
     use super::*;
 
-    const TAGGED: [u8; 20] = [
-        0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 0x81, 0x00, 0xa0, 0x64, 0x86, 0xdd, 0x60, 0x00,
-    ];
+    const TAGGED: [u8; 20] =
+        [0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 0x81, 0x00, 0xa0, 0x64, 0x86, 0xdd, 0x60, 0x00];
 
     #[test]
     fn reads_a_tagged_and_an_untagged_header() {
         let header = Header::parse(&TAGGED).unwrap();
-        assert_eq!(
-            (header.vlan, header.ether_type, header.length),
-            (Some(100), TYPE_IPV6, 18)
-        );
+        assert_eq!((header.vlan, header.ether_type, header.length), (Some(100), TYPE_IPV6, 18));
         assert!(header.is_group());
         let mut plain = TAGGED;
         plain[0] = 0x02;
         plain[12..14].copy_from_slice(&[0x08, 0x00]);
         let header = Header::parse(&plain).unwrap();
-        assert_eq!(
-            (header.vlan, header.ether_type, header.length),
-            (None, TYPE_IPV4, 14)
-        );
+        assert_eq!((header.vlan, header.ether_type, header.length), (None, TYPE_IPV4, 14));
         assert!(!header.is_group());
     }
 

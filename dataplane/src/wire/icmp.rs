@@ -56,10 +56,7 @@ pub mod v4 {
     /// Whether a message reports an error, so that no error may be sent about it (RFC 1812 4.3.2.7).
     #[must_use]
     pub const fn is_error(kind: u8) -> bool {
-        matches!(
-            kind,
-            UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM
-        )
+        matches!(kind, UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM)
     }
 }
 
@@ -124,18 +121,9 @@ mod tests {
     #[test]
     fn interface_information_is_the_object_of_rfc_6791() {
         let bytes = interface_information("2001:db8::1".parse().unwrap());
-        assert_eq!(
-            Sum::of(&bytes).fold(),
-            0xffff,
-            "checksum covers the whole structure"
-        );
+        assert_eq!(Sum::of(&bytes).fold(), 0xffff, "checksum covers the whole structure");
         assert_eq!(bytes[0], 0x20);
-        assert_eq!(
-            bytes[4..16],
-            [
-                0x00, 0x18, 0x02, 0x04, 0x00, 0x02, 0x00, 0x00, 0x20, 0x01, 0x0d, 0xb8
-            ]
-        );
+        assert_eq!(bytes[4..16], [0x00, 0x18, 0x02, 0x04, 0x00, 0x02, 0x00, 0x00, 0x20, 0x01, 0x0d, 0xb8]);
         assert_eq!(bytes[27], 1);
     }
 }

@@ -257,11 +257,7 @@ mod tests {
         ] {
             let mut broken = packet;
             broken[offset] = value;
-            assert_eq!(
-                Ipv4Header::parse(&broken),
-                Err(error),
-                "byte {offset} = {value:#x}"
-            );
+            assert_eq!(Ipv4Header::parse(&broken), Err(error), "byte {offset} = {value:#x}");
         }
     }
 

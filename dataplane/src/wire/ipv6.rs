@@ -74,9 +74,7 @@ impl Ipv6Header {
             return Err(Ipv6Error::Header);
         }
         let address = |at: usize| {
-            let octets: [u8; 16] = fixed[at..at + 16]
-                .try_into()
-                .expect("16 bytes of a 40-byte array");
+            let octets: [u8; 16] = fixed[at..at + 16].try_into().expect("16 bytes of a 40-byte array");
             Ipv6Addr::from(octets)
         };
         Ok(Self {
@@ -184,12 +182,7 @@ pub enum ChainError {
 /// [`ChainError`].
 #[inline]
 pub fn walk_extensions(data: &[u8], next_header: u8) -> Result<Chain, ChainError> {
-    let mut chain = Chain {
-        protocol: next_header,
-        offset: HEADER,
-        fragment: None,
-        segments_left: None,
-    };
+    let mut chain = Chain { protocol: next_header, offset: HEADER, fragment: None, segments_left: None };
     for _ in 0..=MAX_EXTENSIONS {
         match chain.protocol {
             protocol::FRAGMENT if chain.fragment.is_none() => {
@@ -206,9 +199,7 @@ pub fn walk_extensions(data: &[u8], next_header: u8) -> Result<Chain, ChainError
                 return Err(ChainError::BehindFragment);
             }
             protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
-                let header = data
-                    .get(chain.offset..chain.offset + 8)
-                    .ok_or(ChainError::Overrun)?;
+                let header = data.get(chain.offset..chain.offset + 8).ok_or(ChainError::Overrun)?;
                 let length = 8 * (usize::from(header[1]) + 1);
                 if chain.offset + length > data.len() {
                     return Err(ChainError::Overrun);
@@ -256,10 +247,7 @@ mod tests {
     fn fragment_header_reads_back_without_reserved_bits() {
         let bytes = [17, 0xff, 0x00, 0x0f, 0xca, 0xfe, 0x12, 0x34];
         let fragment = FragmentHeader::parse(&bytes);
-        assert_eq!(
-            (fragment.offset, fragment.more, fragment.identification),
-            (1, true, 0xcafe_1234)
-        );
+        assert_eq!((fragment.offset, fragment.more, fragment.identification), (1, true, 0xcafe_1234));
         let mut out = [0xee; 8];
         fragment.emit(&mut out);
         assert_eq!(out, [17, 0, 0x00, 0x09, 0xca, 0xfe, 0x12, 0x34]);
@@ -275,10 +263,7 @@ mod tests {
     fn skips_what_rfc_7915_skips() {
         let hop_by_hop_then_routing = [43, 0, 1, 4, 0, 0, 0, 0, 17, 0, 2, 2, 0, 0, 0, 0];
         let chain = walk(0, &hop_by_hop_then_routing).unwrap();
-        assert_eq!(
-            (chain.protocol, chain.offset, chain.segments_left),
-            (17, 56, Some(51))
-        );
+        assert_eq!((chain.protocol, chain.offset, chain.segments_left), (17, 56, Some(51)));
         let fragment = [50, 0, 0, 0, 0, 0, 0, 1];
         assert_eq!(walk(44, &fragment).unwrap().protocol, 50);
         assert_eq!(walk(51, &[]).unwrap().protocol, 51, "AH is copied, not skipped");
@@ -288,21 +273,9 @@ mod tests {
     fn refuses_overruns_long_chains_and_headers_behind_a_fragment() {
         assert_eq!(walk(0, &[17, 1, 0, 0, 0, 0, 0, 0]), Err(ChainError::Overrun));
         assert_eq!(walk(44, &[17, 0, 0]), Err(ChainError::Overrun));
-        assert_eq!(
-            walk(60, &[60, 0, 0, 0, 0, 0, 0, 0].repeat(9)),
-            Err(ChainError::Overrun)
-        );
-        assert_eq!(
-            walk(44, &[60, 0, 0, 0, 0, 0, 0, 1]),
-            Err(ChainError::BehindFragment)
-        );
-        assert_eq!(
-            walk(44, &[51, 0, 0, 0, 0, 0, 0, 1]),
-            Err(ChainError::BehindFragment)
-        );
-        assert_eq!(
-            walk(44, &[44, 0, 0, 0, 0, 0, 0, 1]),
-            Err(ChainError::BehindFragment)
-        );
+        assert_eq!(walk(60, &[60, 0, 0, 0, 0, 0, 0, 0].repeat(9)), Err(ChainError::Overrun));
+        assert_eq!(walk(44, &[60, 0, 0, 0, 0, 0, 0, 1]), Err(ChainError::BehindFragment));
+        assert_eq!(walk(44, &[51, 0, 0, 0, 0, 0, 0, 1]), Err(ChainError::BehindFragment));
+        assert_eq!(walk(44, &[44, 0, 0, 0, 0, 0, 0, 1]), Err(ChainError::BehindFragment));
     }
 }

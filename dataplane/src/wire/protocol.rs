@@ -38,10 +38,7 @@ pub const UDP_HEADER: usize = 8;
 /// IPv4 protocol numbers that name an IPv6 extension header or ICMPv6 when copied into a Next Header field.
 #[must_use]
 pub const fn is_guarded_from_ipv4(protocol: u8) -> bool {
-    matches!(
-        protocol,
-        HOP_BY_HOP | ROUTING | FRAGMENT | ICMPV6 | DESTINATION_OPTIONS
-    )
+    matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | ICMPV6 | DESTINATION_OPTIONS)
 }
 
 /// Next header values that are IPv6 extension headers (IANA), ESP excepted: it looks like any payload.

@@ -30,11 +30,7 @@ impl<'a> Bytes<'a> {
     }
 
     pub fn below(&mut self, end: usize) -> usize {
-        let number = if end <= 256 {
-            usize::from(self.byte())
-        } else {
-            usize::from(self.word())
-        };
+        let number = if end <= 256 { usize::from(self.byte()) } else { usize::from(self.word()) };
         number % end.max(1)
     }
 

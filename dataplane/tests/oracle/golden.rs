@@ -46,18 +46,9 @@ fn world(config: &Value) -> World {
     World {
         settings: settings(config),
         prefixes: vec![text("pool6").parse().unwrap()],
-        eams: list(&config["eams"])
-            .map(|row| Eam {
-                ipv4: ipv4(&row[0]),
-                ipv6: ipv6(&row[1]),
-            })
-            .collect(),
+        eams: list(&config["eams"]).map(|row| Eam { ipv4: ipv4(&row[0]), ipv6: ipv6(&row[1]) }).collect(),
         service_pools: vec!["192.0.2.0/24".parse().unwrap()],
-        translatable_pools: if config["allow_pool6_dst"] == true {
-            every_ipv4
-        } else {
-            Vec::new()
-        },
+        translatable_pools: if config["allow_pool6_dst"] == true { every_ipv4 } else { Vec::new() },
         denylist: Vec::new(),
         er_addresses: list(&config["er_local6"]).map(ipv6).collect(),
         icmp_sources: list(&config["pool6791"]).map(ipv4).collect(),
@@ -72,11 +63,7 @@ fn world(config: &Value) -> World {
 fn settings(config: &Value) -> Settings {
     let octet = |key: &str| config[key].as_u64().map(|tos| u8::try_from(tos).unwrap());
     Settings {
-        role: if config["role"] == "er" {
-            Role::EdgeRelay
-        } else {
-            Role::BorderRelay
-        },
+        role: if config["role"] == "er" { Role::EdgeRelay } else { Role::BorderRelay },
         hairpin: match config["hairpin"].as_str().unwrap() {
             "simple" => Hairpin::Simple,
             "off" => Hairpin::Off,
@@ -90,11 +77,7 @@ fn settings(config: &Value) -> Settings {
         },
         traffic_class: (config["reset_tc"] == true).then_some(0),
         type_of_service: octet("new_tos"),
-        icmp_errors: if config["icmp_errors"] == "on" {
-            IcmpErrors::Send
-        } else {
-            IcmpErrors::Off
-        },
+        icmp_errors: if config["icmp_errors"] == "on" { IcmpErrors::Send } else { IcmpErrors::Off },
         icmp_source_extension: config["rfc5837_ext"] == true,
         wkp_strict: config["wkp_strict"] == true,
         guard_protocols: config["guard_protocols"] == true,
@@ -123,6 +106,5 @@ fn ipv6(value: &Value) -> Ipv6Net {
 
 fn network(value: &Value) -> IpNet {
     let text = value.as_str().unwrap();
-    text.parse()
-        .unwrap_or_else(|_| text.parse::<std::net::IpAddr>().unwrap().into())
+    text.parse().unwrap_or_else(|_| text.parse::<std::net::IpAddr>().unwrap().into())
 }

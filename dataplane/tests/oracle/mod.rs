@@ -69,7 +69,7 @@ pub fn frame(input: &[u8]) -> Judgement {
 
 fn explain(why: &str, world: &World, packets: &[Vec<u8>]) -> String {
     use std::fmt::Write as _;
-    let mut text = format!("{why}\n{world:#?}\n");
+    let mut text = format!("{why}\n{world:?}\n");
     for packet in packets {
         let hex: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
         writeln!(text, "packet, {} bytes: {hex}", packet.len()).unwrap();

@@ -103,11 +103,7 @@ impl Ip {
             source: IpAddr::V4(address4(bytes, 12)),
             destination: IpAddr::V4(address4(bytes, 16)),
             protocol: bytes[9],
-            fragment: (more || offset > 0).then_some(Fragment {
-                offset,
-                more,
-                id: u32::from(id),
-            }),
+            fragment: (more || offset > 0).then_some(Fragment { offset, more, id: u32::from(id) }),
             dont_fragment: flags & 0x4000 != 0,
             id,
             headers,
@@ -249,12 +245,7 @@ struct Chain {
 
 impl Chain {
     fn walk(bytes: &[u8]) -> Result<Self, String> {
-        let mut chain = Self {
-            protocol: bytes[6],
-            offset: 40,
-            fragment: None,
-            extras: false,
-        };
+        let mut chain = Self { protocol: bytes[6], offset: 40, fragment: None, extras: false };
         while matches!(chain.protocol, 0 | 43 | 44 | 60) {
             let at = chain.offset;
             ensure!(bytes.len() >= at + 8, "extension header beyond the packet");
@@ -274,21 +265,11 @@ impl Chain {
 
     fn at_most_a_fragment_header(bytes: &[u8], expected: bool) -> Result<Self, String> {
         if !expected {
-            return Ok(Self {
-                protocol: bytes[6],
-                offset: 40,
-                fragment: None,
-                extras: false,
-            });
+            return Ok(Self { protocol: bytes[6], offset: 40, fragment: None, extras: false });
         }
         ensure!(bytes[6] == 44 && bytes.len() >= 48, "no Fragment header where one is due");
         ensure!(bytes[41] == 0 && bytes[43] & 6 == 0, "reserved bits of the Fragment header");
-        Ok(Self {
-            protocol: bytes[40],
-            offset: 48,
-            fragment: Some(fragment6(bytes, 40)),
-            extras: false,
-        })
+        Ok(Self { protocol: bytes[40], offset: 48, fragment: Some(fragment6(bytes, 40)), extras: false })
     }
 }
 
@@ -339,27 +320,24 @@ pub fn reassemble(pieces: &[Ip], open: Option<Fragment>) -> Result<Ip, String> {
         next += piece.payload.len();
         payload.extend_from_slice(&piece.payload);
     }
-    whole.fragment = open.map(|fragment| Fragment {
-        id: whole.fragment.map_or(0, |fragment| fragment.id),
-        ..fragment
-    });
+    whole.fragment =
+        open.map(|fragment| Fragment { id: whole.fragment.map_or(0, |fragment| fragment.id), ..fragment });
     whole.length = whole.headers + payload.len();
     whole.payload = payload;
     Ok(whole)
 }
 
 fn same_head(a: &Ip, b: &Ip) -> Judgement {
-    let head = |ip: &Ip| (ip.source, ip.destination, ip.protocol, ip.tos, ip.ttl, ip.flow_label, ip.dont_fragment);
+    let head =
+        |ip: &Ip| (ip.source, ip.destination, ip.protocol, ip.tos, ip.ttl, ip.flow_label, ip.dont_fragment);
     ensure!(head(a) == head(b), "{:?} is not {:?}", head(b), head(a));
     Ok(())
 }
 
 /// RFC 7757 3.3.1, bit by bit.
 pub fn eam_to_v6(eams: &[Eam], address: Ipv4Addr) -> Option<Ipv6Addr> {
-    let eam = eams
-        .iter()
-        .filter(|eam| eam.ipv4.contains(&address))
-        .max_by_key(|eam| eam.ipv4.prefix_len())?;
+    let eam =
+        eams.iter().filter(|eam| eam.ipv4.contains(&address)).max_by_key(|eam| eam.ipv4.prefix_len())?;
     let mut bits = u128::from(eam.ipv6.network());
     let (from, to) = (eam.ipv4.prefix_len(), eam.ipv6.prefix_len());
     for number in 0..32 - from {
@@ -372,10 +350,8 @@ pub fn eam_to_v6(eams: &[Eam], address: Ipv4Addr) -> Option<Ipv6Addr> {
 
 /// RFC 7757 3.3.2, bit by bit.
 pub fn eam_to_v4(eams: &[Eam], address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let eam = eams
-        .iter()
-        .filter(|eam| eam.ipv6.contains(&address))
-        .max_by_key(|eam| eam.ipv6.prefix_len())?;
+    let eam =
+        eams.iter().filter(|eam| eam.ipv6.contains(&address)).max_by_key(|eam| eam.ipv6.prefix_len())?;
     let mut bits = u32::from(eam.ipv4.network());
     let (to, from) = (eam.ipv4.prefix_len(), eam.ipv6.prefix_len());
     for number in 0..32 - to {

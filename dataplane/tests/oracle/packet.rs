@@ -177,11 +177,7 @@ fn train(packet: &[u8], from: &mut Bytes<'_>) -> Option<Vec<Vec<u8>>> {
             _ => ip.payload.len().min(offset + step),
         };
         let piece = Ip {
-            fragment: Some(Fragment {
-                offset,
-                more: end < ip.payload.len(),
-                id,
-            }),
+            fragment: Some(Fragment { offset, more: end < ip.payload.len(), id }),
             dont_fragment: false,
             payload: ip.payload[offset..end].to_vec(),
             ..ip.clone()
@@ -195,11 +191,7 @@ fn train(packet: &[u8], from: &mut Bytes<'_>) -> Option<Vec<Vec<u8>>> {
 /// Writes a packet. `extras` are IPv4 options, or IPv6 extension headers each of which begins with its own number
 /// in the place of the next one's.
 pub fn emit(ip: &Ip, extras: &[Vec<u8>]) -> Vec<u8> {
-    let mut packet = if ip.family == 4 {
-        emit_v4(ip, &extras.concat())
-    } else {
-        emit_v6(ip, extras)
-    };
+    let mut packet = if ip.family == 4 { emit_v4(ip, &extras.concat()) } else { emit_v6(ip, extras) };
     packet.extend_from_slice(&ip.payload);
     packet.truncate(0xffff);
     let length = packet.len();
@@ -278,9 +270,8 @@ fn head(world: &World, from: &mut Bytes<'_>, family: u8) -> Ip {
     };
     let icmp = if family == 4 { 1 } else { 58 };
     let any = from.byte();
-    let protocols = [
-        17, 6, icmp, icmp, 17, 6, icmp, 17, 50, 132, 2, 0, 1, 58, 44, 43, 60, 51, 59, 41, 135, any,
-    ];
+    let protocols =
+        [17, 6, icmp, icmp, 17, 6, icmp, 17, 50, 132, 2, 0, 1, 58, 44, 43, 60, 51, 59, 41, 135, any];
     Ip {
         family,
         tos: from.pick(&[0, 0xb8, 0x01, 0xff]),
@@ -437,7 +428,8 @@ fn payload(world: &World, from: &mut Bytes<'_>, ip: &Ip, depth: u8) -> Vec<u8> {
     match (ip.family, ip.protocol) {
         (_, 17) => udp(from),
         (_, 6) => {
-            let mut segment = vec![0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 1, 0, 0];
+            let mut segment =
+                vec![0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 1, 0, 0];
             segment.extend(data(from));
             segment
         }
@@ -469,7 +461,8 @@ fn data(from: &mut Bytes<'_>) -> Vec<u8> {
         4 => from.below(1600),
         7 if from.once_in(8) => near(from, 65_500),
         _ => {
-            let edge = from.pick(&[548, 972, 1212, 1232, 1240, 1252, 1372, 1440, 1452, 1472, 1480, 2464, 8960]);
+            let edge =
+                from.pick(&[548, 972, 1212, 1232, 1240, 1252, 1372, 1440, 1452, 1472, 1480, 2464, 8960]);
             near(from, edge)
         }
     };
@@ -494,10 +487,24 @@ fn icmp(world: &World, from: &mut Bytes<'_>, ip: &Ip, depth: u8) -> Vec<u8> {
     }
     let (any_type, any_code) = (from.byte(), from.byte());
     let (kind, code) = if ip.family == 4 {
-        let codes = [(3, any_code % 18), (3, 4), (11, any_code % 3), (12, any_code % 4), (3, 4), (any_type, any_code)];
+        let codes = [
+            (3, any_code % 18),
+            (3, 4),
+            (11, any_code % 3),
+            (12, any_code % 4),
+            (3, 4),
+            (any_type, any_code),
+        ];
         from.pick(&codes)
     } else {
-        let codes = [(1, any_code % 9), (2, any_code % 2), (3, any_code % 3), (4, any_code % 4), (2, 0), (any_type, any_code)];
+        let codes = [
+            (1, any_code % 9),
+            (2, any_code % 2),
+            (3, any_code % 3),
+            (4, any_code % 4),
+            (2, 0),
+            (any_type, any_code),
+        ];
         from.pick(&codes)
     };
     let mut message = vec![kind, code, 0, 0];
@@ -548,7 +555,7 @@ fn quote(world: &World, from: &mut Bytes<'_>, outer: &Ip, depth: u8) -> Vec<u8> 
 fn extend(from: &mut Bytes<'_>, family: u8, message: &mut Vec<u8>, mut quote: Vec<u8>) {
     if from.once_in(3) {
         let (unit, at) = if family == 4 { (4, 5) } else { (8, 4) };
-        let padded = quote.len().max(usize::from(from.pick(&[128, 64, 8, 0]))).next_multiple_of(unit);
+        let padded = quote.len().max(from.pick(&[128_usize, 64, 8, 0])).next_multiple_of(unit);
         quote.resize(padded, 0);
         if message[at..].iter().take(1).eq(&[0]) {
             message[at] = u8::try_from(padded / unit).unwrap_or(0);

@@ -48,11 +48,7 @@ impl Relay {
             IcmpErrors::Limit(rate) => Some(TokenBucket::new(rate, 1000)),
             IcmpErrors::Send | IcmpErrors::Off => None,
         };
-        Self {
-            snapshot: snapshot(world),
-            lcore: LcoreState::new(limit),
-            mtus: [world.mtu4, world.mtu6],
-        }
+        Self { snapshot: snapshot(world), lcore: LcoreState::new(limit), mtus: [world.mtu4, world.mtu6] }
     }
 
     /// One packet, received on the port of its family.
@@ -76,14 +72,7 @@ impl Relay {
             Some(6) => walk.ipv6(buffer, ingress(1)),
             _ => walk.ipv4(buffer, ingress(0)),
         };
-        Run {
-            end,
-            out: output.0,
-            counts: Counted {
-                before,
-                after: self.lcore.counts.clone(),
-            },
-        }
+        Run { end, out: output.0, counts: Counted { before, after: self.lcore.counts.clone() } }
     }
 }
 
@@ -121,11 +110,7 @@ impl Output<MemoryBuffer> for Collected {
 
 /// The tables of a world.
 pub fn snapshot(world: &World) -> Snapshot {
-    Snapshot {
-        generation: 1,
-        translation: Arc::new(world.translation()),
-        fib: fib(world),
-    }
+    Snapshot { generation: 1, translation: Arc::new(world.translation()), fib: fib(world) }
 }
 
 /// Building a FIB takes longer than a packet; there are few of them.
@@ -158,18 +143,9 @@ pub fn routing(world: &World, further: &[Route]) -> Routing {
         address: gateway,
         state: NeighborState::Resolved(MAC_PEER),
     };
-    let route = |destination, action| Route {
-        destination,
-        action,
-        mtu: None,
-    };
-    let via = |id| {
-        RouteAction::Via(vec![Hop {
-            interface: InterfaceId(id),
-            gateway: Some(gateway),
-            weight: 1,
-        }])
-    };
+    let route = |destination, action| Route { destination, action, mtu: None };
+    let via =
+        |id| RouteAction::Via(vec![Hop { interface: InterfaceId(id), gateway: Some(gateway), weight: 1 }]);
     let mut routes = vec![
         route(ipnet::Ipv4Net::default().into(), via(0)),
         route(ipnet::Ipv6Net::default().into(), via(1)),

@@ -93,12 +93,8 @@ const POOLS: [&[&str]; 6] = [
     &["10.0.0.0/8", "10.2.0.0/16", "192.0.2.8/32"],
 ];
 
-const ICMP_SOURCES: [&[&str]; 4] = [
-    &["198.51.100.1/32"],
-    &[],
-    &["198.51.100.4/30", "198.51.100.9/32"],
-    &["0.0.0.0/0"],
-];
+const ICMP_SOURCES: [&[&str]; 4] =
+    [&["198.51.100.1/32"], &[], &["198.51.100.4/30", "198.51.100.9/32"], &["0.0.0.0/0"]];
 
 fn networks<N: std::str::FromStr<Err: std::fmt::Debug>>(texts: &[&str]) -> Vec<N> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -134,11 +130,7 @@ impl World {
 
     /// The tables of the relay.
     pub fn translation(&self) -> Translation {
-        let choice = if self.random_source {
-            Choice::Random
-        } else {
-            Choice::Hash
-        };
+        let choice = if self.random_source { Choice::Random } else { Choice::Hash };
         let prefixes = self.prefixes.iter().map(|prefix| TranslationPrefix::new(*prefix).unwrap());
         Translation::new(TranslationParts {
             settings: self.settings.clone(),
@@ -194,19 +186,17 @@ fn settings(from: &mut Bytes<'_>) -> Settings {
         ]),
         traffic_class: from.once_in(6).then_some(0xb8),
         type_of_service: from.once_in(6).then_some(0x10),
-        icmp_errors: from.pick(&[
-            IcmpErrors::Send,
-            IcmpErrors::Send,
-            IcmpErrors::Limit(10),
-            IcmpErrors::Off,
-        ]),
+        icmp_errors: from.pick(&[IcmpErrors::Send, IcmpErrors::Send, IcmpErrors::Limit(10), IcmpErrors::Off]),
         icmp_source_extension: from.byte() & 1 == 1,
         wkp_strict: from.byte() & 1 == 1,
         anti_spoof: from.once_in(4),
         guard_protocols: !from.once_in(4),
         respect_fragment_df: !from.once_in(4),
         mtu_plateaus: from
-            .pick::<&[u16]>(&[&[65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68], &[1492, 68]])
+            .pick::<&[u16]>(&[
+                &[65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68],
+                &[1492, 68],
+            ])
             .to_vec(),
         ..Settings::default()
     }
@@ -227,10 +217,8 @@ fn eams(from: &mut Bytes<'_>) -> Vec<Eam> {
     let mask = from.long() ^ 0x0000_001f;
     let mut rows: Vec<Eam> = Vec::new();
     let listed = (0..).zip(EAMS).filter(|(number, _)| mask >> number & 1 == 1);
-    let listed = listed.map(|(_, (ipv4, ipv6))| Eam {
-        ipv4: ipv4.parse().unwrap(),
-        ipv6: ipv6.parse().unwrap(),
-    });
+    let listed =
+        listed.map(|(_, (ipv4, ipv6))| Eam { ipv4: ipv4.parse().unwrap(), ipv6: ipv6.parse().unwrap() });
     for eam in listed.chain(own_eam(from)) {
         let fits = 32 - eam.ipv4.prefix_len() <= 128 - eam.ipv6.prefix_len();
         if fits && rows.iter().all(|row| row.ipv4 != eam.ipv4 && row.ipv6 != eam.ipv6) {
@@ -253,9 +241,5 @@ fn own_eam(from: &mut Bytes<'_>) -> Option<Eam> {
 /// Some of the mapped prefixes.
 fn er_addresses(from: &mut Bytes<'_>, eams: &[Eam]) -> Vec<Ipv6Net> {
     let mask = from.byte();
-    (0..8)
-        .zip(eams)
-        .filter(|(number, _)| mask >> number & 1 == 0)
-        .map(|(_, eam)| eam.ipv6)
-        .collect()
+    (0..8).zip(eams).filter(|(number, _)| mask >> number & 1 == 0).map(|(_, eam)| eam.ipv6).collect()
 }

@@ -52,11 +52,7 @@ impl Output {
 impl Cmd {
     /// A program without arguments.
     pub fn new(program: &str) -> Self {
-        Self {
-            argv: vec![program.into()],
-            timeout: DEFAULT_TIMEOUT,
-            input: None,
-        }
+        Self { argv: vec![program.into()], timeout: DEFAULT_TIMEOUT, input: None }
     }
 
     /// Adds one argument.
@@ -89,11 +85,7 @@ impl Cmd {
     /// When it cannot be started or is not done in time.
     pub fn run(&self) -> Result<Output, LabError> {
         let mut command = self.command();
-        command.stdin(if self.input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        });
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(LabError::io(self.line()))?;
         if let (Some(mut stdin), Some(text)) = (child.stdin.take(), self.input.clone()) {
@@ -109,11 +101,7 @@ impl Cmd {
         let stdout = stdout.join().unwrap_or_default();
         let stderr = stderr.join().unwrap_or_default();
         match ended {
-            Some(status) => Ok(Output {
-                status,
-                stdout,
-                stderr,
-            }),
+            Some(status) => Ok(Output { status, stdout, stderr }),
             None => Err(LabError::TooSlow {
                 what: format!("`{}`", self.line()),
                 after: self.timeout,
@@ -145,9 +133,7 @@ impl Cmd {
             .append(true)
             .open(log)
             .map_err(LabError::io(log.display().to_string()))?;
-        let copy = file
-            .try_clone()
-            .map_err(LabError::io(log.display().to_string()))?;
+        let copy = file.try_clone().map_err(LabError::io(log.display().to_string()))?;
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(file).stderr(copy);
         command.spawn().map_err(LabError::io(self.line()))
@@ -163,10 +149,7 @@ impl Cmd {
     /// this process be killed.
     fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "--"])
-            .args(&self.argv)
-            .process_group(0);
+        command.args(["--pdeathsig", "KILL", "--"]).args(&self.argv).process_group(0);
         command
     }
 }

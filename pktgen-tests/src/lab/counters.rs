@@ -46,15 +46,8 @@ impl Counters {
         let Some(at) = log.rfind(MARK) else {
             return Ok(None);
         };
-        let text = log[at..]
-            .trim_start_matches("counters ")
-            .lines()
-            .next()
-            .unwrap_or_default();
-        let unreadable = |_| LabError::Unreadable {
-            what: "the relay's counters".into(),
-            text: text.into(),
-        };
+        let text = log[at..].trim_start_matches("counters ").lines().next().unwrap_or_default();
+        let unreadable = |_| LabError::Unreadable { what: "the relay's counters".into(), text: text.into() };
         serde_json::from_str(text).map(Some).map_err(unreadable)
     }
 

@@ -28,12 +28,7 @@ impl Daemon {
     /// When it cannot be started.
     pub fn start(name: &str, command: &Cmd, directory: TempDir) -> Result<Self, LabError> {
         let child = command.start(&directory.path().join("log"))?;
-        Ok(Self {
-            name: name.into(),
-            child,
-            ended: None,
-            directory,
-        })
+        Ok(Self { name: name.into(), child, ended: None, directory })
     }
 
     /// Its directory.
@@ -101,18 +96,10 @@ impl Daemon {
         }
         if let Some(status) = self.ended() {
             let command = self.name.clone();
-            return Err(LabError::Failed {
-                command,
-                status: status.to_string(),
-                output: self.log(),
-            });
+            return Err(LabError::Failed { command, status: status.to_string(), output: self.log() });
         }
         let what = format!("{}: {what}", self.name);
-        Err(LabError::TooSlow {
-            what,
-            after: patience,
-            output: self.log(),
-        })
+        Err(LabError::TooSlow { what, after: patience, output: self.log() })
     }
 }
 
@@ -126,10 +113,7 @@ impl Drop for Daemon {
 
 /// A fresh directory.
 pub(crate) fn directory() -> Result<TempDir, LabError> {
-    tempfile::Builder::new()
-        .prefix("borderline-lab-")
-        .tempdir()
-        .map_err(LabError::io("temporary directory"))
+    tempfile::Builder::new().prefix("borderline-lab-").tempdir().map_err(LabError::io("temporary directory"))
 }
 
 pub(crate) fn write(path: PathBuf, text: &str) -> Result<PathBuf, LabError> {
@@ -159,12 +143,7 @@ pub fn nginx(namespace: &Namespace, address: &str) -> Result<Daemon, LabError> {
         www = www.display(),
     );
     let file = write(root.join("nginx.conf"), &text)?;
-    let command = namespace
-        .cmd("nginx")
-        .arg("-e")
-        .arg("stderr")
-        .arg("-c")
-        .arg(file.display().to_string());
+    let command = namespace.cmd("nginx").arg("-e").arg("stderr").arg("-c").arg(file.display().to_string());
     let mut daemon = Daemon::start("nginx", &command, directory)?;
     wait_for_listener(&mut daemon, namespace, "tcp", 80)?;
     Ok(daemon)
@@ -194,11 +173,8 @@ pub fn dnsmasq(namespace: &Namespace) -> Result<Daemon, LabError> {
         text.join(",")
     );
     let file = write(directory.path().join("dnsmasq.conf"), &conf)?;
-    let command = namespace
-        .cmd("dnsmasq")
-        .arg("--keep-in-foreground")
-        .arg("-C")
-        .arg(file.display().to_string());
+    let command =
+        namespace.cmd("dnsmasq").arg("--keep-in-foreground").arg("-C").arg(file.display().to_string());
     let mut daemon = Daemon::start("dnsmasq", &command, directory)?;
     wait_for_listener(&mut daemon, namespace, "udp", 53)?;
     Ok(daemon)
@@ -231,12 +207,7 @@ impl Daemon {
     /// When it does not answer.
     pub fn birdc(&self, question: &str) -> Result<String, LabError> {
         let socket = self.path().join("bird.ctl").display().to_string();
-        Ok(Cmd::new("birdc")
-            .arg("-s")
-            .arg(socket)
-            .args(question)
-            .ok()?
-            .stdout)
+        Ok(Cmd::new("birdc").arg("-s").arg(socket).args(question).ok()?.stdout)
     }
 }
 
@@ -246,11 +217,7 @@ fn wait_for_listener(
     transport: &str,
     port: u16,
 ) -> Result<(), LabError> {
-    let list = namespace
-        .cmd("ss")
-        .args(if transport == "tcp" { "-Hltn" } else { "-Hlun" });
+    let list = namespace.cmd("ss").args(if transport == "tcp" { "-Hltn" } else { "-Hlun" });
     let port = format!(":{port} ");
-    daemon.wait_for("listening", 10, |_| {
-        list.ok().is_ok_and(|output| output.stdout.contains(&port))
-    })
+    daemon.wait_for("listening", 10, |_| list.ok().is_ok_and(|output| output.stdout.contains(&port)))
 }

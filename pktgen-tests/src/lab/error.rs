@@ -69,9 +69,6 @@ impl LabError {
 
 impl From<io::Error> for LabError {
     fn from(source: io::Error) -> Self {
-        Self::Io {
-            what: "socket or file".into(),
-            source,
-        }
+        Self::Io { what: "socket or file".into(), source }
     }
 }

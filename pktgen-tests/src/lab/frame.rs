@@ -22,12 +22,8 @@ pub fn ethernet(destination: [u8; 6], source: [u8; 6], ether_type: u16, payload:
 /// An IPv4 packet without options, DF clear.
 #[must_use]
 pub fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, ttl: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(20 + payload.len())
-        .unwrap_or(u16::MAX)
-        .to_be_bytes();
-    let mut packet = vec![
-        0x45, 0, length[0], length[1], 0x12, 0x34, 0, 0, ttl, protocol, 0, 0,
-    ];
+    let length = u16::try_from(20 + payload.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let mut packet = vec![0x45, 0, length[0], length[1], 0x12, 0x34, 0, 0, ttl, protocol, 0, 0];
     packet.extend(source.octets());
     packet.extend(destination.octets());
     let sum = checksum(&[&packet]).to_be_bytes();
@@ -136,13 +132,7 @@ mod tests {
 
     #[test]
     fn the_checksum_of_a_checked_header_is_zero() {
-        let packet = ipv4(
-            Ipv4Addr::new(203, 0, 113, 50),
-            Ipv4Addr::new(192, 0, 2, 1),
-            17,
-            64,
-            b"odd",
-        );
+        let packet = ipv4(Ipv4Addr::new(203, 0, 113, 50), Ipv4Addr::new(192, 0, 2, 1), 17, 64, b"odd");
         assert_eq!(checksum(&[&packet[..20]]), 0);
         assert_eq!(u16::from_be_bytes([packet[2], packet[3]]), 23);
     }

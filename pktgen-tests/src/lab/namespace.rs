@@ -28,9 +28,7 @@ impl Namespace {
     pub fn new(role: &str) -> Result<Self, LabError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let namespace = Self {
-            name: format!("{PREFIX}{}-{number}-{role}", std::process::id()),
-        };
+        let namespace = Self { name: format!("{PREFIX}{}-{number}-{role}", std::process::id()) };
         Cmd::new("ip").args("netns add").arg(&namespace.name).ok()?;
         namespace.ip("link set lo up")?;
         namespace.sysctl("net.ipv6.conf.default.accept_dad=0")?;
@@ -111,14 +109,7 @@ impl Namespace {
             "table netdev deaf {{\n chain {interface} {{\n  type filter hook ingress device {interface} priority -500; \
              policy drop;\n }}\n}}\n"
         );
-        if self
-            .cmd("nft")
-            .arg("-f")
-            .arg("-")
-            .input(rules)
-            .run()
-            .is_ok_and(|output| output.success())
-        {
+        if self.cmd("nft").arg("-f").arg("-").input(rules).run().is_ok_and(|output| output.success()) {
             return Ok(());
         }
         let tc = format!(
@@ -145,9 +136,7 @@ impl Namespace {
 
     /// Runs something inside the namespace and waits for it; a panic in there becomes a panic here.
     pub fn enter<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> T {
-        self.spawn(body)
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        self.spawn(body).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -162,10 +151,7 @@ impl Drop for Namespace {
 /// # Errors
 /// When the names exist already.
 pub fn veth(at_a: &Namespace, a: &str, at_b: &Namespace, b: &str, mtu: u32) -> Result<(), LabError> {
-    at_a.ip(&format!(
-        "link add {a} mtu {mtu} type veth peer name {b} mtu {mtu} netns {}",
-        at_b.name
-    ))?;
+    at_a.ip(&format!("link add {a} mtu {mtu} type veth peer name {b} mtu {mtu} netns {}", at_b.name))?;
     at_a.ip(&format!("link set {a} up"))?;
     at_b.ip(&format!("link set {b} up"))?;
     Ok(())
@@ -173,12 +159,8 @@ pub fn veth(at_a: &Namespace, a: &str, at_b: &Namespace, b: &str, mtu: u32) -> R
 
 /// What still runs inside is ended first: a namespace lives as long as its last process, with or without a name.
 fn remove(name: &str) {
-    let pids = Cmd::new("ip")
-        .args("netns pids")
-        .arg(name)
-        .ok()
-        .map(|output| output.stdout)
-        .unwrap_or_default();
+    let pids =
+        Cmd::new("ip").args("netns pids").arg(name).ok().map(|output| output.stdout).unwrap_or_default();
     for pid in pids.split_whitespace().filter_map(|pid| pid.parse().ok()) {
         kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
     }
@@ -190,15 +172,8 @@ pub(crate) fn sweep() {
     let Ok(list) = Cmd::new("ip").args("netns list").ok() else {
         return;
     };
-    for name in list
-        .stdout
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-    {
-        let pid = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').next())
-            .map(str::parse::<u32>);
+    for name in list.stdout.lines().filter_map(|line| line.split_whitespace().next()) {
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).map(str::parse::<u32>);
         if let Some(Ok(pid)) = pid
             && !std::path::Path::new(&format!("/proc/{pid}")).exists()
         {

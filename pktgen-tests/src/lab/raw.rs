@@ -28,16 +28,9 @@ impl RawLink {
         });
         let (channel, found) = opened.map_err(LabError::io(format!("packet socket on {interface}")))?;
         let Channel::Ethernet(sender, receiver) = channel else {
-            return Err(LabError::Unreadable {
-                what: "packet socket".into(),
-                text: "not Ethernet".into(),
-            });
+            return Err(LabError::Unreadable { what: "packet socket".into(), text: "not Ethernet".into() });
         };
-        Ok(Self {
-            sender,
-            receiver,
-            mac: found.mac.map_or([0; 6], |mac| mac.octets()),
-        })
+        Ok(Self { sender, receiver, mac: found.mac.map_or([0; 6], |mac| mac.octets()) })
     }
 
     /// The interface's own address.

@@ -62,11 +62,7 @@ impl Config {
         );
         for (number, port) in self.ports.iter().enumerate() {
             let (name, mtu, device) = (&port.name, port.mtu, self.device(number, port));
-            write!(
-                text,
-                "[[port]]\nname = \"{name}\"\ndevice = \"{device}\"\nmtu = {mtu}\n\n"
-            )
-            .ok();
+            write!(text, "[[port]]\nname = \"{name}\"\ndevice = \"{device}\"\nmtu = {mtu}\n\n").ok();
         }
         write!(
             text,
@@ -99,10 +95,7 @@ pub(crate) fn binary() -> Option<PathBuf> {
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
-    ["release", "debug"]
-        .iter()
-        .map(|kind| target.join(kind).join("borderline"))
-        .find(|path| path.is_file())
+    ["release", "debug"].iter().map(|kind| target.join(kind).join("borderline")).find(|path| path.is_file())
 }
 
 /// A running relay; dropping it ends it.
@@ -117,22 +110,14 @@ impl Relay {
     /// # Errors
     /// When it ends, or is not ready within 25 seconds.
     pub fn start(namespace: &Namespace, config: &Config) -> Result<Self, LabError> {
-        let binary = binary().ok_or_else(|| LabError::Relay {
-            what: "is not built".into(),
-            log: String::new(),
-        })?;
+        let binary =
+            binary().ok_or_else(|| LabError::Relay { what: "is not built".into(), log: String::new() })?;
         let directory = directory()?;
         let file = write(directory.path().join("borderline.toml"), &config.to_toml())?;
-        let command = namespace
-            .cmd(&binary.display().to_string())
-            .args("run --config")
-            .arg(file.display().to_string());
+        let command =
+            namespace.cmd(&binary.display().to_string()).args("run --config").arg(file.display().to_string());
         let mut daemon = Daemon::start("borderline", &command, directory)?;
-        let twins: Vec<String> = config
-            .ports
-            .iter()
-            .map(|port| format!("bl-{}", port.name))
-            .collect();
+        let twins: Vec<String> = config.ports.iter().map(|port| format!("bl-{}", port.name)).collect();
         daemon.wait_for("twins", 20, |_| twins.iter().all(|twin| namespace.has_link(twin)))?;
         daemon.wait_for(READY, 5, |daemon| daemon.log().contains(READY))?;
         Ok(Self { daemon })
@@ -207,10 +192,7 @@ impl Relay {
     #[must_use]
     pub fn error(&self, what: &str) -> LabError {
         let log = self.end_of_log();
-        LabError::Relay {
-            what: what.into(),
-            log,
-        }
+        LabError::Relay { what: what.into(), log }
     }
 
     fn end_of_log(&self) -> String {

@@ -25,11 +25,7 @@ impl Need {
             }
             Self::Relay => None,
             Self::Program(name) => {
-                let found = Cmd::new("sh")
-                    .arg("-c")
-                    .arg(format!("command -v {name}"))
-                    .ok()
-                    .is_ok();
+                let found = Cmd::new("sh").arg("-c").arg(format!("command -v {name}")).ok().is_ok();
                 (!found).then(|| format!("{name} is not installed"))
             }
         }
@@ -51,10 +47,7 @@ pub fn skip_unless(needs: &[Need]) -> bool {
 
 /// Says that a test cannot run here.
 fn skip(reason: &str) {
-    assert!(
-        !is_set("BORDERLINE_REQUIRE_E2E"),
-        "may not be skipped here: {reason}"
-    );
+    assert!(!is_set("BORDERLINE_REQUIRE_E2E"), "may not be skipped here: {reason}");
     say(reason);
 }
 

@@ -25,16 +25,7 @@ pub const SERVER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x12, 0x34, 0, 0, 0, 1
 #[must_use]
 pub fn embedded(address: Ipv4Addr) -> Ipv6Addr {
     let [a, b, c, d] = address.octets();
-    Ipv6Addr::new(
-        0x2001,
-        0xdb8,
-        0x46,
-        0,
-        0,
-        0,
-        u16::from_be_bytes([a, b]),
-        u16::from_be_bytes([c, d]),
-    )
+    Ipv6Addr::new(0x2001, 0xdb8, 0x46, 0, 0, 0, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
 }
 
 /// MTUs of the links between the two routers of each side.
@@ -77,21 +68,13 @@ impl Shape {
     /// Client and server behind two routers each, with a default route in the relay.
     #[must_use]
     pub fn routed(v4_mtu: u32, v6_mtu: u32) -> Self {
-        Self {
-            v6_mtu: 1500,
-            middle: Some(Middle { v4_mtu, v6_mtu }),
-            ..Self::default()
-        }
+        Self { v6_mtu: 1500, middle: Some(Middle { v4_mtu, v6_mtu }), ..Self::default() }
     }
 
     /// Two workers, two queues on every port.
     #[must_use]
     pub fn two_workers() -> Self {
-        Self {
-            driver: Driver::AfPacket { queues: 2 },
-            workers: vec![0, 1],
-            ..Self::default()
-        }
+        Self { driver: Driver::AfPacket { queues: 2 }, workers: vec![0, 1], ..Self::default() }
     }
 }
 
@@ -166,9 +149,7 @@ impl Lab {
     }
 
     fn configure_twins(&self) -> TestResult {
-        self.twins
-            .iter()
-            .try_for_each(|line| self.relay_ns.ip(line).map(drop))
+        self.twins.iter().try_for_each(|line| self.relay_ns.ip(line).map(drop))
     }
 
     /// The running relay.
@@ -191,9 +172,7 @@ impl Lab {
     #[must_use]
     pub fn pings(&self, from: &Namespace, to: &str, seconds: u64) -> bool {
         let ping = from.cmd("ping").args("-n -c1 -W1").arg(to);
-        super::wait_until(Duration::from_secs(seconds), || {
-            ping.run().is_ok_and(|output| output.success())
-        })
+        super::wait_until(Duration::from_secs(seconds), || ping.run().is_ok_and(|output| output.success()))
     }
 
     /// Sets the relay's check at the end of a test: still running, and every packet accounted for.
@@ -209,10 +188,7 @@ impl Lab {
             return Err(relay.error("has ended during the test"));
         }
         let counters = relay.settled_counters()?;
-        assert!(
-            counters.balance(),
-            "received + originated != sent + punted + dropped: {counters:#?}"
-        );
+        assert!(counters.balance(), "received + originated != sent + punted + dropped: {counters:#?}");
         Ok(())
     }
 
@@ -245,14 +221,10 @@ impl Lab {
         veth(near6, "mid", far6, "mid", middle.v6_mtu)?;
         veth(&self.server, "s6", near6, "host", 1500)?;
         for (router, interfaces) in [(near4, ["host", "mid"]), (far4, ["mid", "out"])] {
-            interfaces
-                .iter()
-                .try_for_each(|interface| router.plain_frames(interface))?;
+            interfaces.iter().try_for_each(|interface| router.plain_frames(interface))?;
         }
         for (router, interfaces) in [(near6, ["host", "mid"]), (far6, ["mid", "out"])] {
-            interfaces
-                .iter()
-                .try_for_each(|interface| router.plain_frames(interface))?;
+            interfaces.iter().try_for_each(|interface| router.plain_frames(interface))?;
         }
         near4.ip("addr add 203.0.113.1/24 dev host")?;
         near4.ip("addr add 100.64.0.1/30 dev mid")?;
@@ -272,8 +244,7 @@ impl Lab {
         self.twin("v4", &["100.64.1.2/30"]);
         self.twin("v6", &["2001:db8:fe:1::2/64"]);
         self.twins.push("route add default via 100.64.1.1".into());
-        self.twins
-            .push("-6 route add default via 2001:db8:fe:1::1".into());
+        self.twins.push("-6 route add default via 2001:db8:fe:1::1".into());
         Ok(())
     }
 
@@ -284,8 +255,7 @@ impl Lab {
         self.client.ip("route add default via 203.0.113.1")?;
         self.server.plain_frames("s6")?;
         self.server.ip(&format!("addr add {SERVER}/64 dev s6 nodad"))?;
-        self.server
-            .ip(&format!("route add 2001:db8:46::/96 via {router6}"))?;
+        self.server.ip(&format!("route add 2001:db8:46::/96 via {router6}"))?;
         // The server answers every ping and unreachable port, however fast the test asks.
         self.server.sysctl("net.ipv6.icmp.ratelimit=0")?;
         self.client.sysctl("net.ipv4.icmp_ratelimit=0")
@@ -294,19 +264,14 @@ impl Lab {
     fn twin(&mut self, port: &str, addresses: &[&str]) {
         for address in addresses {
             let nodad = if address.contains(':') { " nodad" } else { "" };
-            self.twins
-                .push(format!("addr add {address} dev bl-{port}{nodad}"));
+            self.twins.push(format!("addr add {address} dev bl-{port}{nodad}"));
         }
         self.twins.push(format!("link set bl-{port} up"));
     }
 }
 
 fn config(shape: &Shape) -> Config {
-    let port = |name: &str, mtu| Port {
-        name: name.into(),
-        interface: name.replace('v', "r"),
-        mtu,
-    };
+    let port = |name: &str, mtu| Port { name: name.into(), interface: name.replace('v', "r"), mtu };
     Config {
         driver: shape.driver,
         workers: shape.workers.clone(),
@@ -321,17 +286,7 @@ fn config(shape: &Shape) -> Config {
 /// # Errors
 /// When traceroute fails.
 pub fn traceroute(from: &Namespace, how: &str, to: &str) -> Result<Vec<String>, LabError> {
-    let command: Cmd = from
-        .cmd("traceroute")
-        .args("-n -q1 -w2 -m12")
-        .args(how)
-        .arg(to)
-        .timeout(40);
+    let command: Cmd = from.cmd("traceroute").args("-n -q1 -w2 -m12").args(how).arg(to).timeout(40);
     let text = command.ok()?.stdout;
-    Ok(text
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .map(String::from)
-        .collect())
+    Ok(text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).map(String::from).collect())
 }

@@ -14,11 +14,7 @@ fn eams(rows: &[(&str, &str)]) -> Vec<Eam> {
         ipv4: ipv4.parse().unwrap(),
         ipv6: ipv6.parse().unwrap(),
         comment: None,
-        place: Place {
-            file: file.clone(),
-            line: to_u32(index + 1),
-            column: 1,
-        },
+        place: Place { file: file.clone(), line: to_u32(index + 1), column: 1 },
     };
     rows.iter().enumerate().map(eam).collect()
 }
@@ -28,9 +24,7 @@ fn lint(rows: &[(&str, &str)], prefixes: &[&str]) -> Vec<(usize, String)> {
     let eams = eams(rows);
     let prefixes: Vec<Ipv6Net> = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
     let mut found = Vec::new();
-    Table::new(&eams).lint(&eams, &prefixes, &mut |row, lint| {
-        found.push((row, lint.to_string()))
-    });
+    Table::new(&eams).lint(&eams, &prefixes, &mut |row, lint| found.push((row, lint.to_string())));
     found
 }
 
@@ -50,23 +44,13 @@ fn figure_1_is_clean_but_for_the_row_inside_the_prefix() {
     let found = lint(FIGURE_1, &["64:ff9b::/96"]);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].0, 5);
-    assert!(
-        found[0].1.contains("translation prefix 64:ff9b::/96"),
-        "{}",
-        found[0].1
-    );
+    assert!(found[0].1.contains("translation prefix 64:ff9b::/96"), "{}", found[0].1);
 }
 
 /// RFC 7757 figure 2: legal, overlapping, asymmetric.
 #[test]
 fn figure_2_overlaps_and_does_not_mirror() {
-    let found = lint(
-        &[
-            ("0.0.0.0/0", "2001:db8:ff00::/40"),
-            ("198.51.100.64/32", "2001:db8::abcd/128"),
-        ],
-        &[],
-    );
+    let found = lint(&[("0.0.0.0/0", "2001:db8:ff00::/40"), ("198.51.100.64/32", "2001:db8::abcd/128")], &[]);
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!((found[0].0, found[1].0), (0, 1));
     let asymmetric = "it translates 2001:db8:ffc6:3364:4000:: to 198.51.100.64, but 198.51.100.64 is translated back \
@@ -79,49 +63,24 @@ fn figure_2_overlaps_and_does_not_mirror() {
 /// RFC 7757 figure 3: identical IPv6 prefixes.
 #[test]
 fn figure_3_is_a_duplicate() {
-    let table = Table::new(&eams(&[
-        ("198.51.100.8/32", "2001:db8::1/128"),
-        ("198.51.100.9/32", "2001:db8::1/128"),
-    ]));
-    assert_eq!(
-        table.duplicates,
-        [Duplicate {
-            row: 1,
-            first: 0,
-            which: Nested::Ipv6
-        }]
-    );
+    let table =
+        Table::new(&eams(&[("198.51.100.8/32", "2001:db8::1/128"), ("198.51.100.9/32", "2001:db8::1/128")]));
+    assert_eq!(table.duplicates, [Duplicate { row: 1, first: 0, which: Nested::Ipv6 }]);
 }
 
 #[test]
 fn the_same_pair_twice_is_one_duplicate() {
     let row = ("192.0.2.1/32", "2001:db8::1/128");
     let table = Table::new(&eams(&[row, ("192.0.2.2/32", "2001:db8::2/128"), row, row]));
-    let duplicate = |row| Duplicate {
-        row,
-        first: 0,
-        which: Nested::Both,
-    };
+    let duplicate = |row| Duplicate { row, first: 0, which: Nested::Both };
     assert_eq!(table.duplicates, [duplicate(2), duplicate(3)]);
 }
 
 #[test]
 fn a_row_that_says_the_same_as_the_one_around_it_only_overlaps() {
-    let found = lint(
-        &[
-            ("192.0.2.0/24", "2001:db8::/120"),
-            ("192.0.2.16/28", "2001:db8::10/124"),
-        ],
-        &[],
-    );
+    let found = lint(&[("192.0.2.0/24", "2001:db8::/120"), ("192.0.2.16/28", "2001:db8::10/124")], &[]);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(
-        found[0]
-            .1
-            .starts_with("its pair of prefixes lies inside EAM 192.0.2.0/24"),
-        "{}",
-        found[0].1
-    );
+    assert!(found[0].1.starts_with("its pair of prefixes lies inside EAM 192.0.2.0/24"), "{}", found[0].1);
 }
 
 #[test]
@@ -134,45 +93,28 @@ fn a_row_without_an_address_left_is_shadowed() {
         ],
         &[],
     );
-    let shadowed = found
-        .iter()
-        .filter(|(row, text)| *row == 0 && text.contains("address is left to it"));
+    let shadowed = found.iter().filter(|(row, text)| *row == 0 && text.contains("address is left to it"));
     assert_eq!(shadowed.count(), 2, "{found:?}");
 }
 
 #[test]
 fn half_of_everything_twice_shadows_everything() {
     let found = lint(
-        &[
-            ("0.0.0.0/0", "::/0"),
-            ("0.0.0.0/1", "::/1"),
-            ("128.0.0.0/1", "8000::/1"),
-        ],
+        &[("0.0.0.0/0", "::/0"), ("0.0.0.0/1", "::/1"), ("128.0.0.0/1", "8000::/1")],
         &["2001:db8:46::/96"],
     );
     assert!(
-        found
-            .iter()
-            .any(|(row, text)| *row == 0 && text.starts_with("no IPv6 address is left")),
+        found.iter().any(|(row, text)| *row == 0 && text.starts_with("no IPv6 address is left")),
         "{found:?}"
     );
-    assert!(
-        found
-            .iter()
-            .any(|(row, text)| *row == 1 && text.contains("2001:db8:46::/96")),
-        "{found:?}"
-    );
+    assert!(found.iter().any(|(row, text)| *row == 1 && text.contains("2001:db8:46::/96")), "{found:?}");
 }
 
 /// A million rows must not cost their square; here a chain and a fan of a size that would show.
 #[test]
 fn large_tables_are_linted_in_reasonable_time() {
     let file: std::sync::Arc<Path> = Path::new("eams.csv").into();
-    let place = Place {
-        file,
-        line: 1,
-        column: 1,
-    };
+    let place = Place { file, line: 1, column: 1 };
     let mut table = vec![Eam {
         ipv4: "0.0.0.0/0".parse().unwrap(),
         ipv6: "2001:db8::/32".parse().unwrap(),
@@ -224,30 +166,16 @@ impl Small {
     }
 
     fn eam(self, row: usize) -> Eam {
-        let place = Place {
-            file: Path::new("naive").into(),
-            line: to_u32(row + 1),
-            column: 1,
-        };
+        let place = Place { file: Path::new("naive").into(), line: to_u32(row + 1), column: 1 };
         let ipv4 = Ipv4Net::new(Ipv4Addr::new(192, 0, 2, self.ipv4.0), 28 + self.ipv4.1).unwrap();
         let ipv6 = Ipv6Addr::from((0x2001_0db8_u128 << 96) + u128::from(self.ipv6.0));
-        Eam {
-            ipv4,
-            ipv6: Ipv6Net::new(ipv6, 120 + self.ipv6.1).unwrap(),
-            comment: None,
-            place,
-        }
+        Eam { ipv4, ipv6: Ipv6Net::new(ipv6, 120 + self.ipv6.1).unwrap(), comment: None, place }
     }
 }
 
 fn longest(rows: &[Small], side: impl Fn(&Small) -> (u8, u8), address: u8, width: u8) -> Option<usize> {
-    let matching = rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| Small::matches(side(row), address, width));
-    matching
-        .max_by_key(|(_, row)| side(row).1)
-        .map(|(index, _)| index)
+    let matching = rows.iter().enumerate().filter(|(_, row)| Small::matches(side(row), address, width));
+    matching.max_by_key(|(_, row)| side(row).1).map(|(index, _)| index)
 }
 
 type Found = BTreeSet<(usize, &'static str)>;
@@ -292,12 +220,8 @@ fn real(eams: &[Eam], table: &Table) -> Found {
                 found.insert((row, "overlap6"));
             }
         }
-        Lint::Shadowed {
-            family: Family::Ipv4, ..
-        } => drop(found.insert((row, "shadowed4"))),
-        Lint::Shadowed {
-            family: Family::Ipv6, ..
-        } => drop(found.insert((row, "shadowed6"))),
+        Lint::Shadowed { family: Family::Ipv4, .. } => drop(found.insert((row, "shadowed4"))),
+        Lint::Shadowed { family: Family::Ipv6, .. } => drop(found.insert((row, "shadowed6"))),
         Lint::Asymmetric { .. } => drop(found.insert((row, "asymmetric"))),
         Lint::InsidePrefix { .. } => unreachable!("no prefixes were given"),
     });
@@ -310,10 +234,7 @@ fn small() -> impl Strategy<Value = Small> {
     (ipv4, any::<u8>(), 0u8..=8).prop_map(|(ipv4, address, length)| {
         let length = length.min(8 - (4 - ipv4.1));
         let address = u8::try_from(u16::from(address) >> (8 - length) << (8 - length)).unwrap();
-        Small {
-            ipv4,
-            ipv6: (address, length),
-        }
+        Small { ipv4, ipv6: (address, length) }
     })
 }
 

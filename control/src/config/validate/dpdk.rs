@@ -28,11 +28,8 @@ const RESERVED: &[(&str, &str)] = &[
 
 pub(in crate::config) fn dpdk(table: &DpdkTable, report: &mut Report) -> Dpdk {
     let workers = workers(table, report);
-    let memory = report.choice(
-        &table.memory,
-        &["hugepages", "no-huge"],
-        &[Memory::Hugepages, Memory::NoHuge],
-    );
+    let memory =
+        report.choice(&table.memory, &["hugepages", "no-huge"], &[Memory::Hugepages, Memory::NoHuge]);
     Dpdk {
         memory,
         memory_mb: report.ranged(&table.memory_mb, 64, 1_048_576, 512),
@@ -53,29 +50,16 @@ fn workers(table: &DpdkTable, report: &mut Report) -> Vec<At<u16>> {
     report.not_empty(list);
     let count = list.value.items.len();
     if count > WORKERS_MAX {
-        report
-            .problems
-            .push(list.key_finding(ProblemKind::TooManyWorkers {
-                count,
-                max: WORKERS_MAX,
-            }));
+        report.problems.push(list.key_finding(ProblemKind::TooManyWorkers { count, max: WORKERS_MAX }));
     }
-    let cpus = list
-        .value
-        .items
-        .iter()
-        .filter_map(|at| cpu(at, report).map(|cpu| (at, cpu)))
-        .collect();
+    let cpus = list.value.items.iter().filter_map(|at| cpu(at, report).map(|cpu| (at, cpu))).collect();
     report.distinct(cpus)
 }
 
 fn cpu(at: &At<i64>, report: &mut Report) -> Option<u16> {
     let cpu = u16::try_from(at.value).ok().filter(|cpu| *cpu <= CPU_MAX);
     if cpu.is_none() {
-        report.problems.push(at.finding(ProblemKind::OutOfRange {
-            min: 0,
-            max: CPU_MAX.into(),
-        }));
+        report.problems.push(at.finding(ProblemKind::OutOfRange { min: 0, max: CPU_MAX.into() }));
     }
     cpu
 }
@@ -91,9 +75,7 @@ fn extra_args(field: &Field<List<String>>, report: &mut Report) -> Vec<String> {
         }
         match reserved(&at.value) {
             Some((argument, instead)) => {
-                report
-                    .problems
-                    .push(at.finding(ProblemKind::ReservedArgument { argument, instead }));
+                report.problems.push(at.finding(ProblemKind::ReservedArgument { argument, instead }));
             }
             None => arguments.push(at.value.clone()),
         }
@@ -123,27 +105,14 @@ mod tests {
 
     #[test]
     fn reserved_arguments_are_recognised_in_every_form() {
-        for argument in [
-            "-l",
-            "-l1,2",
-            "--lcores=0@1",
-            "--lcores",
-            "--vdev=net_null0",
-            "-a",
-            "-m512",
-            "--allow=x",
-        ] {
+        for argument in
+            ["-l", "-l1,2", "--lcores=0@1", "--lcores", "--vdev=net_null0", "-a", "-m512", "--allow=x"]
+        {
             assert!(reserved(argument).is_some(), "{argument}");
         }
-        for argument in [
-            "--log-level=8",
-            "--iova-mode=va",
-            "-v",
-            "--no-hpet",
-            "--in-memoryx",
-            "0000:00:01.0",
-            "-n4",
-        ] {
+        for argument in
+            ["--log-level=8", "--iova-mode=va", "-v", "--no-hpet", "--in-memoryx", "0000:00:01.0", "-n4"]
+        {
             assert_eq!(reserved(argument), None, "{argument}");
         }
     }

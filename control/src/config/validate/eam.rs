@@ -44,12 +44,7 @@ impl EamSink {
             Err(kind) => self.report.problems.push(about(&place, ipv4, ipv6, kind)),
             Ok(()) => {
                 let comment = comment.filter(|comment| !comment.is_empty()).map(Box::from);
-                self.eams.push(Eam {
-                    ipv4,
-                    ipv6,
-                    comment,
-                    place,
-                });
+                self.eams.push(Eam { ipv4, ipv6, comment, place });
             }
         }
     }
@@ -60,13 +55,7 @@ impl EamSink {
         let ipv6 = self.report.required(&table.ipv6, &table.place, "eam.ipv6");
         if let (Some(ipv4), Some(ipv6)) = (ipv4, ipv6) {
             let comment = table.comment.given().map(|at| at.value.as_str());
-            self.row(
-                ipv4.place.clone(),
-                ["eam.ipv4", "eam.ipv6"],
-                &ipv4.value,
-                &ipv6.value,
-                comment,
-            );
+            self.row(ipv4.place.clone(), ["eam.ipv4", "eam.ipv6"], &ipv4.value, &ipv6.value, comment);
         }
     }
 
@@ -80,12 +69,7 @@ impl EamSink {
         parse(text)
             .map_err(|kind| {
                 let value = Some(text.literal());
-                self.report.problems.push(Problem {
-                    place: place.clone(),
-                    key: key.to_owned(),
-                    value,
-                    kind,
-                });
+                self.report.problems.push(Problem { place: place.clone(), key: key.to_owned(), value, kind });
             })
             .ok()
     }
@@ -98,11 +82,7 @@ fn suffixes(ipv4: Ipv4Net, ipv6: Ipv6Net) -> Result<(), ProblemKind> {
     if ipv4_bits <= ipv6_bits {
         return Ok(());
     }
-    Err(ProblemKind::SuffixTooLong {
-        ipv4_bits,
-        ipv6_bits,
-        longest: 128 - ipv4_bits,
-    })
+    Err(ProblemKind::SuffixTooLong { ipv4_bits, ipv6_bits, longest: 128 - ipv4_bits })
 }
 
 /// What the rows of a table are held against.
@@ -129,9 +109,7 @@ pub(in crate::config) fn table(eams: &[Eam], rules: &TableRules<'_>, report: &mu
         report.problems.push(duplicate_problem(eams, *duplicate));
     }
     if rules.eam_overlap != EamOverlap::Allow {
-        table.lint(eams, rules.prefixes, &mut |row, lint| {
-            overlap(&eams[row], lint, rules, report)
-        });
+        table.lint(eams, rules.prefixes, &mut |row, lint| overlap(&eams[row], lint, rules, report));
     }
     outside_service_pools(eams, rules, report);
     table
@@ -140,11 +118,7 @@ pub(in crate::config) fn table(eams: &[Eam], rules: &TableRules<'_>, report: &mu
 fn duplicate_problem(eams: &[Eam], duplicate: Duplicate) -> Problem {
     let Duplicate { row, first, which } = duplicate;
     let (eam, first) = (&eams[row], &eams[first]);
-    let first = EamRef {
-        ipv4: first.ipv4,
-        ipv6: first.ipv6,
-        place: first.place.clone(),
-    };
+    let first = EamRef { ipv4: first.ipv4, ipv6: first.ipv6, place: first.place.clone() };
     let kind = match which {
         Nested::Ipv4 => ProblemKind::DuplicateIpv4 { first },
         Nested::Ipv6 => ProblemKind::DuplicateIpv6 { first },
@@ -156,14 +130,10 @@ fn duplicate_problem(eams: &[Eam], duplicate: Duplicate) -> Problem {
 fn overlap(eam: &Eam, lint: Lint, rules: &TableRules<'_>, report: &mut Report) {
     match rules.eam_overlap {
         EamOverlap::Reject => {
-            report
-                .problems
-                .push(about(&eam.place, eam.ipv4, eam.ipv6, ProblemKind::Lint(lint)));
+            report.problems.push(about(&eam.place, eam.ipv4, eam.ipv6, ProblemKind::Lint(lint)));
         }
         EamOverlap::Warn => {
-            report
-                .warnings
-                .push(about(&eam.place, eam.ipv4, eam.ipv6, WarningKind::Lint(lint)));
+            report.warnings.push(about(&eam.place, eam.ipv4, eam.ipv6, WarningKind::Lint(lint)));
         }
         EamOverlap::Allow => {}
     }
@@ -187,10 +157,5 @@ fn outside_service_pools(eams: &[Eam], rules: &TableRules<'_>, report: &mut Repo
 }
 
 fn about<K>(place: &Place, ipv4: Ipv4Net, ipv6: Ipv6Net, kind: K) -> Finding<K> {
-    Finding {
-        place: place.clone(),
-        key: "eam".to_owned(),
-        value: Some(format!("{ipv4} {ipv6}")),
-        kind,
-    }
+    Finding { place: place.clone(), key: "eam".to_owned(), value: Some(format!("{ipv4} {ipv6}")), kind }
 }

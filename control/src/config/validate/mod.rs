@@ -54,12 +54,7 @@ impl Report {
             Section::Wrong => None,
             Section::Absent => {
                 let kind = ProblemKind::MissingTable { example };
-                self.problems.push(Problem {
-                    place: file.clone(),
-                    key: name.to_owned(),
-                    value: None,
-                    kind,
-                });
+                self.problems.push(Problem { place: file.clone(), key: name.to_owned(), value: None, kind });
                 None
             }
         }
@@ -73,8 +68,7 @@ impl Report {
             return values[index];
         }
         let hint = Near(keys::nearest(&at.value, words.iter().copied()));
-        self.problems
-            .push(at.finding(ProblemKind::NotAChoice { choices: words, hint }));
+        self.problems.push(at.finding(ProblemKind::NotAChoice { choices: words, hint }));
         values[0]
     }
 
@@ -91,8 +85,7 @@ impl Report {
         match N::try_from(at.value) {
             Ok(number) if (low..=high).contains(&at.value) => number,
             _ => {
-                self.problems
-                    .push(at.finding(ProblemKind::OutOfRange { min: low, max: high }));
+                self.problems.push(at.finding(ProblemKind::OutOfRange { min: low, max: high }));
                 default
             }
         }
@@ -101,9 +94,7 @@ impl Report {
     /// A list that must have at least one entry.
     fn not_empty<T>(&mut self, list: &At<List<T>>) {
         if list.value.whole && list.value.items.is_empty() {
-            let kind = ProblemKind::EmptyList {
-                example: example(list.key),
-            };
+            let kind = ProblemKind::EmptyList { example: example(list.key) };
             self.problems.push(list.key_finding(kind));
         }
     }
@@ -113,23 +104,16 @@ impl Report {
         let empty = at.value.is_empty();
         let usable = !empty && !at.value.chars().any(char::is_control);
         if !usable {
-            self.problems
-                .push(at.finding(ProblemKind::UnusableText { empty }));
+            self.problems.push(at.finding(ProblemKind::UnusableText { empty }));
         }
         usable
     }
 
     /// The usable texts of a list, each once.
     pub(super) fn distinct_texts(&mut self, items: &[At<String>]) -> Vec<At<String>> {
-        let usable = items
-            .iter()
-            .filter(|at| self.usable_text(at))
-            .map(|at| (at, at.value.as_str()))
-            .collect();
-        self.distinct(usable)
-            .into_iter()
-            .map(|at| at.map(at.value.to_owned()))
-            .collect()
+        let usable =
+            items.iter().filter(|at| self.usable_text(at)).map(|at| (at, at.value.as_str())).collect();
+        self.distinct(usable).into_iter().map(|at| at.map(at.value.to_owned())).collect()
     }
 
     /// Keeps the first of equal entries and reports the others.
@@ -139,9 +123,7 @@ impl Report {
         for (at, value) in items {
             match first.entry(value) {
                 Entry::Occupied(other) => {
-                    self.problems.push(at.finding(ProblemKind::Repeated {
-                        first: other.get().clone(),
-                    }));
+                    self.problems.push(at.finding(ProblemKind::Repeated { first: other.get().clone() }));
                 }
                 Entry::Vacant(free) => {
                     free.insert(at.place.clone());
@@ -154,20 +136,10 @@ impl Report {
 }
 
 fn missing_key(table: &Place, path: &'static str) -> Problem {
-    let kind = ProblemKind::MissingKey {
-        example: example(path),
-    };
-    Problem {
-        place: table.clone(),
-        key: path.to_owned(),
-        value: None,
-        kind,
-    }
+    let kind = ProblemKind::MissingKey { example: example(path) };
+    Problem { place: table.clone(), key: path.to_owned(), value: None, kind }
 }
 
 fn example(path: &'static str) -> &'static str {
-    keys::KEYS
-        .iter()
-        .find(|key| key.path == path)
-        .map_or("", |key| key.example)
+    keys::KEYS.iter().find(|key| key.path == path).map_or("", |key| key.example)
 }

@@ -24,29 +24,16 @@ pub(in crate::config) fn ports(file: &File, is_needed: bool, report: &mut Report
         Section::Absent => &[],
     };
     let place = tables.first().map_or(&file.place, |table| &table.place);
-    let finding = |kind| Problem {
-        place: place.clone(),
-        key: "port".to_owned(),
-        value: None,
-        kind,
-    };
+    let finding = |kind| Problem { place: place.clone(), key: "port".to_owned(), value: None, kind };
     if is_needed && tables.is_empty() {
         let example = "a [[port]] with name and device";
-        report
-            .problems
-            .push(finding(ProblemKind::MissingTable { example }));
+        report.problems.push(finding(ProblemKind::MissingTable { example }));
     }
     if tables.len() > PORTS_MAX {
-        report.problems.push(finding(ProblemKind::TooManyPorts {
-            count: tables.len(),
-            max: PORTS_MAX,
-        }));
+        report.problems.push(finding(ProblemKind::TooManyPorts { count: tables.len(), max: PORTS_MAX }));
     }
     let mut taken = Taken::default();
-    tables
-        .iter()
-        .filter_map(|table| port(table, &mut taken, report))
-        .collect()
+    tables.iter().filter_map(|table| port(table, &mut taken, report)).collect()
 }
 
 /// Names and devices in use so far.
@@ -57,17 +44,11 @@ struct Taken {
 }
 
 fn port(table: &PortTable, taken: &mut Taken, report: &mut Report) -> Option<Port> {
-    let name = report
-        .required(&table.name, &table.place, "port.name")
-        .and_then(|at| name(at, taken, report));
+    let name = report.required(&table.name, &table.place, "port.name").and_then(|at| name(at, taken, report));
     let device = report.required(&table.device, &table.place, "port.device");
     let device = device.and_then(|at| device_of(at, taken, report));
     let mtu = mtu(&table.mtu, 1500, "RFC 8200 section 5", report);
-    Some(Port {
-        name: name?,
-        device: device?,
-        mtu,
-    })
+    Some(Port { name: name?, device: device?, mtu })
 }
 
 fn name(at: &At<String>, taken: &mut Taken, report: &mut Report) -> Option<String> {
@@ -77,18 +58,11 @@ fn name(at: &At<String>, taken: &mut Taken, report: &mut Report) -> Option<Strin
     let length = at.value.chars().count();
     let allowed = |character: &char| character.is_ascii_alphanumeric() || "-_.".contains(*character);
     if let Some(character) = at.value.chars().find(|character| !allowed(character)) {
-        report
-            .problems
-            .push(at.finding(ProblemKind::PortNameCharacter { character }));
+        report.problems.push(at.finding(ProblemKind::PortNameCharacter { character }));
     } else if length > Port::NAME_MAX {
-        report.problems.push(at.finding(ProblemKind::PortNameTooLong {
-            length,
-            max: Port::NAME_MAX,
-        }));
+        report.problems.push(at.finding(ProblemKind::PortNameTooLong { length, max: Port::NAME_MAX }));
     } else if let Some(first) = taken.names.insert(at.value.clone(), at.place.clone()) {
-        report
-            .problems
-            .push(at.finding(ProblemKind::DuplicatePortName { first: first.clone() }));
+        report.problems.push(at.finding(ProblemKind::DuplicatePortName { first: first.clone() }));
         taken.names.insert(at.value.clone(), first);
     } else {
         return Some(at.value.clone());
@@ -106,16 +80,11 @@ fn device_of(at: &At<String>, taken: &mut Taken, report: &mut Report) -> Option<
     };
     let length = device.name().len();
     if length > DEVICE_NAME_MAX {
-        report.problems.push(at.finding(ProblemKind::DeviceNameTooLong {
-            length,
-            max: DEVICE_NAME_MAX,
-        }));
+        report.problems.push(at.finding(ProblemKind::DeviceNameTooLong { length, max: DEVICE_NAME_MAX }));
         return None;
     }
     if let Some(first) = taken.devices.get(device.name()) {
-        report
-            .problems
-            .push(at.finding(ProblemKind::DuplicateDevice { first: first.clone() }));
+        report.problems.push(at.finding(ProblemKind::DuplicateDevice { first: first.clone() }));
         return None;
     }
     taken.devices.insert(device.name().to_owned(), at.place.clone());
@@ -151,10 +120,8 @@ fn pci(text: &str) -> Option<Device> {
 fn vdev(text: &str) -> Option<Device> {
     let name = text.split(',').next()?;
     let driver = name.strip_prefix("net_").or_else(|| name.strip_prefix("eth_"))?;
-    let is_name = !driver.is_empty()
-        && driver
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_name =
+        !driver.is_empty() && driver.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     is_name.then(|| Device::Vdev(text.to_owned()))
 }
 
@@ -180,21 +147,10 @@ mod tests {
     fn pci_addresses_take_one_form() {
         assert_eq!(pci("0000:3B:00.0"), Some(Device::Pci("0000:3b:00.0".to_owned())));
         assert_eq!(pci("3b:00.1"), Some(Device::Pci("0000:3b:00.1".to_owned())));
-        assert_eq!(
-            pci("3b:00.1,txq=2").as_ref().map(Device::name),
-            Some("0000:3b:00.1")
-        );
-        for text in [
-            "",
-            "3b:00",
-            "3b:00.8",
-            "0:3b:00.0",
-            "1:0000:3b:00.0",
-            "3b:0.0",
-            ".0",
-            "3b:00.00",
-            "é3b:00.0",
-        ] {
+        assert_eq!(pci("3b:00.1,txq=2").as_ref().map(Device::name), Some("0000:3b:00.1"));
+        for text in
+            ["", "3b:00", "3b:00.8", "0:3b:00.0", "1:0000:3b:00.0", "3b:0.0", ".0", "3b:00.00", "é3b:00.0"]
+        {
             assert_eq!(pci(text), None, "{text}");
         }
     }
@@ -202,10 +158,7 @@ mod tests {
     #[test]
     fn virtual_devices_are_known_by_their_prefix() {
         let device = vdev("net_af_xdp0,iface=veth0").unwrap();
-        assert_eq!(
-            (device.name(), device.argument()),
-            ("net_af_xdp0", "net_af_xdp0,iface=veth0")
-        );
+        assert_eq!((device.name(), device.argument()), ("net_af_xdp0", "net_af_xdp0,iface=veth0"));
         for text in ["net_", "net", "veth0", "net_a b", "crypto_null0", "net_é"] {
             assert_eq!(vdev(text), None, "{text}");
         }

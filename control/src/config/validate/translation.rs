@@ -44,11 +44,7 @@ pub(in crate::config) fn translation(table: &TranslationTable, report: &mut Repo
         udp_zero_checksum: report.choice(
             &table.udp_zero_checksum,
             &["drop", "compute", "forward"],
-            &[
-                UdpZeroChecksum::Drop,
-                UdpZeroChecksum::Compute,
-                UdpZeroChecksum::Forward,
-            ],
+            &[UdpZeroChecksum::Drop, UdpZeroChecksum::Compute, UdpZeroChecksum::Forward],
         ),
         traffic_class: copy_or(&table.traffic_class, report),
         type_of_service: copy_or(&table.type_of_service, report),
@@ -132,9 +128,7 @@ fn translation_prefix(text: &str) -> Result<Ipv6Net, ProblemKind> {
     let mut octets = net.addr().octets();
     if octets[8] != 0 {
         octets[8] = 0;
-        return Err(ProblemKind::ReservedOctet {
-            suggestion: Ipv6Net::new_assert(octets.into(), length),
-        });
+        return Err(ProblemKind::ReservedOctet { suggestion: Ipv6Net::new_assert(octets.into(), length) });
     }
     not_unicast6(net).map_or(Ok(net), |what| Err(ProblemKind::NotUnicast { what }))
 }
@@ -147,10 +141,7 @@ fn disjoint<N: Copy + Ord + Into<IpNet>>(nets: &[At<N>], report: &mut Report) {
     for entry in &sorted {
         match outer {
             Some((other, place)) if other.contains(&entry.0) => {
-                let kind = ProblemKind::PrefixOverlap {
-                    other: *other,
-                    place: place.place.clone(),
-                };
+                let kind = ProblemKind::PrefixOverlap { other: *other, place: place.place.clone() };
                 report.problems.push(about(entry.1, entry.0, kind));
             }
             _ => outer = Some(entry),
@@ -160,12 +151,7 @@ fn disjoint<N: Copy + Ord + Into<IpNet>>(nets: &[At<N>], report: &mut Report) {
 
 fn about<N, K>(at: &At<N>, net: impl Into<IpNet>, kind: K) -> crate::config::error::Finding<K> {
     let value = Some(format!("\"{}\"", net.into()));
-    crate::config::error::Finding {
-        place: at.place.clone(),
-        key: at.key.to_owned(),
-        value,
-        kind,
-    }
+    crate::config::error::Finding { place: at.place.clone(), key: at.key.to_owned(), value, kind }
 }
 
 fn values<N>(nets: Vec<At<N>>) -> Vec<N> {
@@ -178,21 +164,15 @@ fn warn_well_known_prefix(prefixes: &[At<Ipv6Net>], translatable: &[At<Ipv4Net>]
     let Some(prefix) = prefixes.iter().find(|at| at.value == WELL_KNOWN_PREFIX) else {
         return;
     };
-    report
-        .warnings
-        .push(about(prefix, prefix.value, WarningKind::WellKnownPrefix));
+    report.warnings.push(about(prefix, prefix.value, WarningKind::WellKnownPrefix));
     if let Some(pool) = translatable.first() {
-        report
-            .warnings
-            .push(about(pool, pool.value, WarningKind::WellKnownPrefixTranslatable));
+        report.warnings.push(about(pool, pool.value, WarningKind::WellKnownPrefixTranslatable));
     }
 }
 
 fn warn_translatable(role: Role, pools: &[At<Ipv4Net>], service_pools: &[At<Ipv4Net>], report: &mut Report) {
     for pool in pools {
-        let looped = service_pools
-            .iter()
-            .find(|service| overlap4(service.value, pool.value));
+        let looped = service_pools.iter().find(|service| overlap4(service.value, pool.value));
         let kind = match (role, looped) {
             (Role::EdgeRelay, _) => WarningKind::TranslatableOnEdgeRelay,
             (Role::BorderRelay, Some(service)) => WarningKind::TranslatableLoop { pool: service.value },
@@ -208,34 +188,18 @@ fn warn_icmp_source(
     service_pools: &[At<Ipv4Net>],
     report: &mut Report,
 ) {
-    let is_empty = table
-        .icmp_source_pool
-        .given()
-        .is_none_or(|list| list.value.items.is_empty() && list.value.whole);
+    let is_empty =
+        table.icmp_source_pool.given().is_none_or(|list| list.value.items.is_empty() && list.value.whole);
     if is_empty && !matches!(table.icmp_source_pool, Field::Wrong) {
-        let place = table
-            .icmp_source_pool
-            .given()
-            .map_or(&table.place, |list| &list.place)
-            .clone();
+        let place = table.icmp_source_pool.given().map_or(&table.place, |list| &list.place).clone();
         let key = "translation.icmp_source_pool".to_owned();
-        report.warnings.push(Warning {
-            place,
-            key,
-            value: None,
-            kind: WarningKind::NoIcmpSource,
-        });
+        report.warnings.push(Warning { place, key, value: None, kind: WarningKind::NoIcmpSource });
     }
     for pool in pools {
         if touches_private(pool.value) {
-            report
-                .warnings
-                .push(about(pool, pool.value, WarningKind::PrivateIcmpSource));
+            report.warnings.push(about(pool, pool.value, WarningKind::PrivateIcmpSource));
         }
-        if let Some(service) = service_pools
-            .iter()
-            .find(|service| overlap4(service.value, pool.value))
-        {
+        if let Some(service) = service_pools.iter().find(|service| overlap4(service.value, pool.value)) {
             let kind = WarningKind::IcmpSourceInServicePool { pool: service.value };
             report.warnings.push(about(pool, pool.value, kind));
         }
@@ -246,15 +210,9 @@ fn warn_icmp_source(
 
 fn hairpin(table: &TranslationTable, role: Role, report: &mut Report) -> Hairpin {
     let words = &["intrinsic", "simple", "off"];
-    let hairpin = report.choice(
-        &table.hairpin,
-        words,
-        &[Hairpin::Intrinsic, Hairpin::Simple, Hairpin::Off],
-    );
+    let hairpin = report.choice(&table.hairpin, words, &[Hairpin::Intrinsic, Hairpin::Simple, Hairpin::Off]);
     if let (Role::EdgeRelay, Hairpin::Simple, Some(at)) = (role, hairpin, table.hairpin.given()) {
-        report
-            .problems
-            .push(at.finding(ProblemKind::SimpleHairpinOnEdgeRelay));
+        report.problems.push(at.finding(ProblemKind::SimpleHairpinOnEdgeRelay));
     }
     hairpin
 }
@@ -266,17 +224,10 @@ fn er_addresses(table: &TranslationTable, role: Role, report: &mut Report) -> Ve
         (Role::EdgeRelay, _) if is_empty && !matches!(table.er_addresses, Field::Wrong) => {
             let place = list.map_or(&table.place, |list| &list.place).clone();
             let key = "translation.er_addresses".to_owned();
-            report.problems.push(Problem {
-                place,
-                key,
-                value: None,
-                kind: ProblemKind::NoErAddresses,
-            });
+            report.problems.push(Problem { place, key, value: None, kind: ProblemKind::NoErAddresses });
         }
         (Role::BorderRelay, Some(list)) if !is_empty => {
-            report
-                .problems
-                .push(list.key_finding(ProblemKind::ErAddressesOnBorderRelay));
+            report.problems.push(list.key_finding(ProblemKind::ErAddressesOnBorderRelay));
         }
         _ => {}
     }
@@ -314,15 +265,10 @@ fn mtu_plateaus(field: &Field<List<i64>>, report: &mut Report) -> Vec<u16> {
         match u16::try_from(at.value) {
             Ok(plateau) if plateau >= PLATEAU_MIN && at.value < previous => plateaus.push(plateau),
             Ok(plateau) if plateau >= PLATEAU_MIN => {
-                report
-                    .problems
-                    .push(at.finding(ProblemKind::PlateauOrder { previous }));
+                report.problems.push(at.finding(ProblemKind::PlateauOrder { previous }));
             }
             _ => {
-                let kind = ProblemKind::OutOfRange {
-                    min: PLATEAU_MIN.into(),
-                    max: u16::MAX.into(),
-                };
+                let kind = ProblemKind::OutOfRange { min: PLATEAU_MIN.into(), max: u16::MAX.into() };
                 report.problems.push(at.finding(kind));
             }
         }
@@ -341,12 +287,8 @@ pub(in crate::config) fn check_with_eams(
     index: &Table,
     report: &mut Report,
 ) {
-    let texts = |field: &Field<List<String>>| {
-        field
-            .given()
-            .map(|list| list.value.items.clone())
-            .unwrap_or_default()
-    };
+    let texts =
+        |field: &Field<List<String>>| field.given().map(|list| list.value.items.clone()).unwrap_or_default();
     if translation.role == Role::EdgeRelay {
         for at in texts(&file.er_addresses) {
             if ipv6_prefix(&at.value).is_ok_and(|net| index.covering_ipv6(net).is_none()) {
@@ -355,44 +297,26 @@ pub(in crate::config) fn check_with_eams(
         }
     }
     for at in texts(&file.icmp_source_pool) {
-        if let Some(row) = ipv4_prefix(&at.value)
-            .ok()
-            .and_then(|net| index.touching_ipv4(net))
-        {
-            let eam = EamRef {
-                ipv4: eams[row].ipv4,
-                ipv6: eams[row].ipv6,
-                place: eams[row].place.clone(),
-            };
-            report
-                .warnings
-                .push(at.finding(WarningKind::IcmpSourceMapped { eam }));
+        if let Some(row) = ipv4_prefix(&at.value).ok().and_then(|net| index.touching_ipv4(net)) {
+            let eam = EamRef { ipv4: eams[row].ipv4, ipv6: eams[row].ipv6, place: eams[row].place.clone() };
+            report.warnings.push(at.finding(WarningKind::IcmpSourceMapped { eam }));
         }
     }
     let is_idle = eams.is_empty() && translation.translatable_pools.is_empty();
     if is_idle && translation.role == Role::BorderRelay && report.problems.is_empty() {
         let key = "translation".to_owned();
         let kind = WarningKind::NothingToTranslate;
-        report.warnings.push(Warning {
-            place: file.place.clone(),
-            key,
-            value: None,
-            kind,
-        });
+        report.warnings.push(Warning { place: file.place.clone(), key, value: None, kind });
     }
 }
 
 /// What the ports decide: `lowest_ipv6_mtu` above every port's MTU never applies.
 pub(in crate::config) fn check_with_ports(table: &TranslationTable, ports: &[Port], report: &mut Report) {
-    let (Some(at), Some(greatest)) = (
-        table.lowest_ipv6_mtu.given(),
-        ports.iter().map(|port| port.mtu).max(),
-    ) else {
+    let (Some(at), Some(greatest)) = (table.lowest_ipv6_mtu.given(), ports.iter().map(|port| port.mtu).max())
+    else {
         return;
     };
     if at.value > greatest.into() {
-        report
-            .warnings
-            .push(at.finding(WarningKind::LowestMtuUnreachable { greatest }));
+        report.warnings.push(at.finding(WarningKind::LowestMtuUnreachable { greatest }));
     }
 }

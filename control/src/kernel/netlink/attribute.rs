@@ -83,9 +83,7 @@ pub(in crate::kernel) fn address_of(value: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(value) {
         return Some(IpAddr::V4(Ipv4Addr::from(octets)));
     }
-    <[u8; 16]>::try_from(value)
-        .ok()
-        .map(|octets| IpAddr::V6(Ipv6Addr::from(octets)))
+    <[u8; 16]>::try_from(value).ok().map(|octets| IpAddr::V6(Ipv6Addr::from(octets)))
 }
 
 #[cfg(test)]

@@ -41,10 +41,9 @@ pub(in crate::kernel) fn event(message: Message<'_>) -> Result<Option<Event>, Ma
         RTM_NEWADDR => address(body)?.map(Event::Address),
         RTM_DELADDR => address(body)?.map(Event::AddressRemoved),
         RTM_NEWNEIGH => neighbor(body)?.map(Event::Neighbor),
-        RTM_DELNEIGH => neighbor(body)?.map(|gone| Event::NeighborRemoved {
-            index: gone.index,
-            address: gone.address,
-        }),
+        RTM_DELNEIGH => {
+            neighbor(body)?.map(|gone| Event::NeighborRemoved { index: gone.index, address: gone.address })
+        }
         RTM_NEWROUTE => {
             let placement = placement(message.flags, body);
             route(body)?.map(|route| Event::Route { route, placement })
@@ -391,9 +390,7 @@ fn unspecified(family: u8) -> Option<IpNet> {
 /// nhmsg is 8 bytes; NHA_ID is attribute 1.
 fn next_hop_object(body: &[u8]) -> Result<Option<Event>, Malformed> {
     let mut attributes = Attributes(body.get(8..).ok_or(Malformed)?);
-    let id = attributes
-        .find(|(kind, _)| *kind == 1)
-        .and_then(|(_, value)| u32_of(value));
+    let id = attributes.find(|(kind, _)| *kind == 1).and_then(|(_, value)| u32_of(value));
     Ok(id.map(|id| Event::NextHopObject { id }))
 }
 
@@ -418,9 +415,7 @@ mod tests {
 
     fn bytes(hex: &str) -> Vec<u8> {
         let hex: String = hex.split_whitespace().collect();
-        (0..hex.len() / 2)
-            .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
-            .collect()
+        (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
     }
 
     fn route_of(hex: &str) -> (KernelRoute, Placement) {
@@ -432,13 +427,7 @@ mod tests {
 
     fn hop(index: u32, gateway: &str, weight: u16) -> KernelHop {
         let gateway = Some(gateway.parse().unwrap());
-        KernelHop {
-            index,
-            gateway,
-            weight,
-            dead: false,
-            encapsulated: false,
-        }
+        KernelHop { index, gateway, weight, dead: false, encapsulated: false }
     }
 
     // ip route add 10.0.0.0/8 metric 7 mtu 1400 proto 186 src 192.0.2.1
@@ -505,10 +494,7 @@ mod tests {
             ),
         ] {
             let (route, _) = route_of(hex);
-            assert_eq!(
-                (route.destination, route.kind),
-                (destination.parse().unwrap(), RouteKind::Local)
-            );
+            assert_eq!((route.destination, route.kind), (destination.parse().unwrap(), RouteKind::Local));
             assert_eq!(route.table, Table::Local);
         }
     }
@@ -535,11 +521,7 @@ mod tests {
         // ip route append 10.1.0.0/16 via 192.0.2.3, on a link without carrier (0x10); then with RTNH_F_DEAD set.
         let hex = "3c000000180000062dde026b9613000002100000fe0300011000000008000f00fe000000080001000a010000
                    08000500c00002030800040002000000";
-        assert_eq!(
-            *route_of(hex).0.hops,
-            [hop(2, "192.0.2.3", 1)],
-            "the link tells of its carrier"
-        );
+        assert_eq!(*route_of(hex).0.hops, [hop(2, "192.0.2.3", 1)], "the link tells of its carrier");
         let dead = hex.replace("fe03000110000000", "fe03000111000000");
         assert!(route_of(&dead).0.hops[0].dead);
         let cloned = hex.replace("fe03000110000000", "fe03000110020000");
@@ -562,16 +544,9 @@ mod tests {
         };
         assert_eq!(decoded(ipv4), Ok(Some(Event::Address(expected.clone()))));
         // The same with IFA_F_SECONDARY, IFA_F_TENTATIVE and IFA_F_DEPRECATED in IFA_FLAGS, and link scope.
-        let flagged = ipv4
-            .replace("0800080080000000", "08000800e1000000")
-            .replace("021880000", "021880fd0");
-        let expected = Address {
-            global: false,
-            secondary: true,
-            tentative: true,
-            deprecated: true,
-            ..expected
-        };
+        let flagged = ipv4.replace("0800080080000000", "08000800e1000000").replace("021880000", "021880fd0");
+        let expected =
+            Address { global: false, secondary: true, tentative: true, deprecated: true, ..expected };
         assert_eq!(decoded(&flagged), Ok(Some(Event::Address(expected))));
     }
 
@@ -625,21 +600,12 @@ mod tests {
 
     #[test]
     fn vlans_name_their_parent_and_identifier() {
-        let (id, index, mtu) = (
-            100_u16.to_ne_bytes(),
-            10_u32.to_ne_bytes(),
-            1500_u32.to_ne_bytes(),
-        );
+        let (id, index, mtu) = (100_u16.to_ne_bytes(), 10_u32.to_ne_bytes(), 1500_u32.to_ne_bytes());
         let info =
             |protocol: &[u8], kind: &[u8]| nested(&[(1, kind), (2, &nested(&[(1, &id), (5, protocol)]))]);
         let message = |info: &[u8], more: &[(u16, &[u8])]| {
-            let mut attributes = vec![
-                (3, &b"v100\0"[..]),
-                (1, &[2, 0, 0, 0, 0, 9]),
-                (4, &mtu),
-                (5, &index),
-                (18, info),
-            ];
+            let mut attributes =
+                vec![(3, &b"v100\0"[..]), (1, &[2, 0, 0, 0, 0, 9]), (4, &mtu), (5, &index), (18, info)];
             attributes.extend_from_slice(more);
             link_message(RTM_NEWLINK, AF_UNSPEC, &attributes)
         };
@@ -655,27 +621,12 @@ mod tests {
             loopback: false,
         };
         let dot1q = info(&[0x81, 0x00], b"vlan\0");
-        assert_eq!(
-            link_of(&message(&dot1q, &[])),
-            Some(Event::Link(expected.clone()))
-        );
-        let elsewhere = Link {
-            parent: None,
-            ..expected.clone()
-        };
-        assert_eq!(
-            link_of(&message(&dot1q, &[(37, &[0; 4])])),
-            Some(Event::Link(elsewhere))
-        );
-        let not_ours = Link {
-            vlan: None,
-            ..expected
-        };
+        assert_eq!(link_of(&message(&dot1q, &[])), Some(Event::Link(expected.clone())));
+        let elsewhere = Link { parent: None, ..expected.clone() };
+        assert_eq!(link_of(&message(&dot1q, &[(37, &[0; 4])])), Some(Event::Link(elsewhere)));
+        let not_ours = Link { vlan: None, ..expected };
         for other in [info(&[0x88, 0xa8], b"vlan\0"), info(&[0x81, 0x00], b"vxlan\0")] {
-            assert_eq!(
-                link_of(&message(&other, &[])),
-                Some(Event::Link(not_ours.clone()))
-            );
+            assert_eq!(link_of(&message(&other, &[])), Some(Event::Link(not_ours.clone())));
         }
     }
 
@@ -683,15 +634,8 @@ mod tests {
     fn bridge_ports_and_wireless_events_are_no_links() {
         let mtu = 1500_u32.to_ne_bytes();
         assert_eq!(link_of(&link_message(RTM_NEWLINK, 7, &[(4, &mtu)])), None);
-        assert_eq!(
-            link_of(&link_message(RTM_DELLINK, 7, &[(4, &mtu)])),
-            None,
-            "left a bridge, still there"
-        );
-        assert_eq!(
-            link_of(&link_message(RTM_NEWLINK, AF_UNSPEC, &[(11, &[0; 8])])),
-            None
-        );
+        assert_eq!(link_of(&link_message(RTM_DELLINK, 7, &[(4, &mtu)])), None, "left a bridge, still there");
+        assert_eq!(link_of(&link_message(RTM_NEWLINK, AF_UNSPEC, &[(11, &[0; 8])])), None);
         let removed = link_of(&link_message(RTM_DELLINK, AF_UNSPEC, &[]));
         assert_eq!(removed, Some(Event::LinkRemoved { index: 20 }));
     }

@@ -82,11 +82,7 @@ impl Dumper {
             self.asked += 1;
             if self.asked == QUESTIONS.len() {
                 let dump = std::mem::take(&mut self.collected);
-                return Ok(Some(Dumped {
-                    dump,
-                    doubtful: self.doubtful,
-                    unreadable: self.unreadable,
-                }));
+                return Ok(Some(Dumped { dump, doubtful: self.doubtful, unreadable: self.unreadable }));
             }
             self.ask()?;
         }
@@ -95,8 +91,7 @@ impl Dumper {
 
     fn ask(&self) -> io::Result<()> {
         let (kind, family) = QUESTIONS[self.asked];
-        self.socket
-            .send(Request::dump(kind, family, sequence(self.asked)))
+        self.socket.send(Request::dump(kind, family, sequence(self.asked)))
     }
 }
 

@@ -63,10 +63,7 @@ impl Socket {
         reason = "its replacement is unsafe, which this crate forbids; what it asks for holds: an OwnedFd, never replaced"
     )]
     fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            fd: AsyncFd::new(fd)?,
-            buffer: vec![0; DATAGRAM],
-        })
+        Ok(Self { fd: AsyncFd::new(fd)?, buffer: vec![0; DATAGRAM] })
     }
 
     /// Sends a request whose answer is received with [`Self::receive`].
@@ -108,9 +105,7 @@ pub(in crate::kernel) struct Caller {
 impl Caller {
     /// Opens it.
     pub(in crate::kernel) fn new() -> io::Result<Self> {
-        Ok(Self {
-            fd: open(SocketFlags::empty())?,
-        })
+        Ok(Self { fd: open(SocketFlags::empty())? })
     }
 
     /// See [`call`].
@@ -142,12 +137,7 @@ pub(in crate::kernel) fn error_of(payload: &[u8]) -> io::Result<()> {
 fn open(extra: SocketFlags) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | extra;
     // No protocol number is NETLINK_ROUTE: zero.
-    Ok(net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        flags,
-        None,
-    )?)
+    Ok(net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?)
 }
 
 /// Other processes may send to a netlink port: only the kernel's own messages count.
@@ -161,11 +151,7 @@ fn receive_now(fd: &OwnedFd, buffer: &mut [u8]) -> Result<Option<usize>, Receive
     loop {
         match net::recvfrom(fd, &mut *buffer, RecvFlags::TRUNC) {
             Ok((_, length, sender)) if from_kernel(sender.as_ref()) => {
-                return if length > buffer.len() {
-                    Err(ReceiveError::Overrun)
-                } else {
-                    Ok(Some(length))
-                };
+                return if length > buffer.len() { Err(ReceiveError::Overrun) } else { Ok(Some(length)) };
             }
             Ok(_) | Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),

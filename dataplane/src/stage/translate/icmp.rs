@@ -54,11 +54,7 @@ pub fn error_v4_to_v6(header: &[u8; HEADER]) -> Option<Message> {
     match (header[0], header[1]) {
         (v4::UNREACHABLE, v4::PROTOCOL) => {
             // The Next Header field of the IPv6 header.
-            message(
-                v6::PARAMETER_PROBLEM,
-                v6::UNRECOGNIZED_NEXT_HEADER,
-                Rest::Pointer(6),
-            )
+            message(v6::PARAMETER_PROBLEM, v6::UNRECOGNIZED_NEXT_HEADER, Rest::Pointer(6))
         }
         (v4::UNREACHABLE, v4::PORT) => message(v6::UNREACHABLE, v6::PORT, Rest::Unused),
         (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED) => {
@@ -141,17 +137,13 @@ pub struct Mtus {
 pub fn mtu_v4_to_v6(reported: u32, quoted_total_length: u16, mtus: Mtus, plateaus: &[u16]) -> u32 {
     const MIN: u32 = crate::wire::ipv6::MIN_MTU as u32;
     let path = if reported == 0 {
-        let plateau = plateaus
-            .iter()
-            .find(|plateau| **plateau < quoted_total_length && u32::from(**plateau) >= MIN);
+        let plateau =
+            plateaus.iter().find(|plateau| **plateau < quoted_total_length && u32::from(**plateau) >= MIN);
         plateau.map_or(0, |plateau| u32::from(*plateau))
     } else {
         reported
     };
-    (path + 20)
-        .min(u32::from(mtus.ipv6))
-        .min(u32::from(mtus.ipv4) + 20)
-        .max(MIN)
+    (path + 20).min(u32::from(mtus.ipv6)).min(u32::from(mtus.ipv4) + 20).max(MIN)
 }
 
 /// The MTU of a fragmentation needed message made of packet too big (RFC 7915 5.2). Packets that become IPv6
@@ -162,20 +154,14 @@ pub fn mtu_v6_to_v4(reported: u32, quoted_fragment: bool, mtus: Mtus) -> u16 {
     const MIN: u16 = 68;
     let growth = if quoted_fragment { 28 } else { 20 };
     let path = reported.min(u32::from(mtus.ipv6)).saturating_sub(growth);
-    u16::try_from(path)
-        .unwrap_or(u16::MAX)
-        .min(mtus.ipv4)
-        .max(MIN)
+    u16::try_from(path).unwrap_or(u16::MAX).min(mtus.ipv4).max(MIN)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MTUS: Mtus = Mtus {
-        ipv6: 1500,
-        ipv4: 1500,
-    };
+    const MTUS: Mtus = Mtus { ipv6: 1500, ipv4: 1500 };
 
     #[test]
     fn packet_too_big_from_fragmentation_needed() {
@@ -183,28 +169,12 @@ mod tests {
         for (reported, total_length, mtus, expected) in [
             (1400, 1500, MTUS, 1420),
             (1500, 1600, MTUS, 1500),
-            (
-                8000,
-                8528,
-                Mtus {
-                    ipv6: 9000,
-                    ipv4: 1500,
-                },
-                1520,
-            ),
+            (8000, 8528, Mtus { ipv6: 9000, ipv4: 1500 }, 1520),
             (1260, 1500, MTUS, 1280),
             (68, 1500, MTUS, 1280),
             (0, 1400, MTUS, 1280),
             (0, 1492, MTUS, 1280),
-            (
-                0,
-                1493,
-                Mtus {
-                    ipv6: 1520,
-                    ipv4: 1500,
-                },
-                1512,
-            ),
+            (0, 1493, Mtus { ipv6: 1520, ipv4: 1500 }, 1512),
         ] {
             assert_eq!(
                 mtu_v4_to_v6(reported, total_length, mtus, &plateaus),
@@ -220,24 +190,8 @@ mod tests {
             (1400, false, MTUS, 1380),
             (1400, true, MTUS, 1372),
             (9000, false, MTUS, 1480),
-            (
-                9000,
-                false,
-                Mtus {
-                    ipv6: 1500,
-                    ipv4: 1400,
-                },
-                1400,
-            ),
-            (
-                u32::MAX,
-                false,
-                Mtus {
-                    ipv6: 9000,
-                    ipv4: 9000,
-                },
-                8980,
-            ),
+            (9000, false, Mtus { ipv6: 1500, ipv4: 1400 }, 1400),
+            (u32::MAX, false, Mtus { ipv6: 9000, ipv4: 9000 }, 8980),
             (0, false, MTUS, 68),
         ] {
             assert_eq!(mtu_v6_to_v4(reported, fragment, mtus), expected, "{reported}");

@@ -82,25 +82,16 @@ fn write_header(data: &mut [u8], plan: &Plan<'_>) {
         traffic_class: plan.settings.traffic_class.unwrap_or(plan.header.tos),
         payload_length: u16::try_from(data.len() - ipv6::HEADER)
             .expect("at most 65,515 bytes of payload and 8 more"),
-        next_header: if plan.fragment_header {
-            protocol::FRAGMENT
-        } else {
-            next_header
-        },
+        next_header: if plan.fragment_header { protocol::FRAGMENT } else { next_header },
         hop_limit: plan.hop_limit,
         source: plan.addresses.source.address,
         destination: plan.addresses.destination.address,
     };
-    let (fixed, rest) = data
-        .split_first_chunk_mut()
-        .expect("the front was made for the header");
+    let (fixed, rest) = data.split_first_chunk_mut().expect("the front was made for the header");
     header.emit(fixed);
     if plan.fragment_header {
         let fragment = fragment_header(plan.header, next_header);
-        fragment.emit(
-            rest.first_chunk_mut()
-                .expect("the front was made for the Fragment header"),
-        );
+        fragment.emit(rest.first_chunk_mut().expect("the front was made for the Fragment header"));
     }
 }
 
@@ -139,10 +130,7 @@ fn echo_delta(old: u8, new: u8, addresses: &Addresses, length: u32) -> Delta {
         length,
         protocol::ICMPV6,
     );
-    Delta::new(
-        Sum::of_u16(u16::from(old) << 8),
-        Sum::of_u16(u16::from(new) << 8) + pseudo,
-    )
+    Delta::new(Sum::of_u16(u16::from(old) << 8), Sum::of_u16(u16::from(new) << 8) + pseudo)
 }
 
 fn compute_udp_checksum(payload: &mut [u8], addresses: &Addresses) {
@@ -170,12 +158,7 @@ fn translate_error(
 ) -> Result<(), DropReason> {
     let start = usize::from(plan.header.header_length);
     let inner_old = usize::from(quote.header.header_length);
-    let inner_new = ipv6::HEADER
-        + if quote.header.is_fragment() {
-            FRAGMENT_HEADER
-        } else {
-            0
-        };
+    let inner_new = ipv6::HEADER + if quote.header.is_fragment() { FRAGMENT_HEADER } else { 0 };
     let layout = Layout::new(message, quote, inner_old, inner_new);
 
     let icmp = &mut buffer.data_mut()[start..];
@@ -191,11 +174,7 @@ fn translate_error(
     let mut new = after;
 
     resize_tail(buffer, start + ICMP_HEADER, quote, &layout)?;
-    resize_front(
-        buffer,
-        start + ICMP_HEADER + inner_old,
-        ipv6::HEADER + ICMP_HEADER + inner_new,
-    )?;
+    resize_front(buffer, start + ICMP_HEADER + inner_old, ipv6::HEADER + ICMP_HEADER + inner_new)?;
     let data = buffer.data_mut();
     write_header(data, plan);
     let icmp = &mut data[ipv6::HEADER..];
@@ -277,9 +256,7 @@ fn resize_tail(
     }
     let extension = quote_start + quote.quote_length;
     let end = buffer.data().len();
-    buffer
-        .push_back(layout.padding)
-        .map_err(|_| DropReason::NoBuffer)?;
+    buffer.push_back(layout.padding).map_err(|_| DropReason::NoBuffer)?;
     let data = buffer.data_mut();
     data.copy_within(extension..end, extension + layout.padding);
     data[extension..extension + layout.padding].fill(0);
@@ -292,10 +269,7 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV4, quoted: &Addresses
     let changed = match quote.transport {
         QuotedTransport::Tcp => protocol::TCP_CHECKSUM..protocol::TCP_CHECKSUM + 2,
         QuotedTransport::Udp => protocol::UDP_CHECKSUM..protocol::UDP_CHECKSUM + 2,
-        QuotedTransport::Echo {
-            checksum_present: true,
-            ..
-        } => 0..4,
+        QuotedTransport::Echo { checksum_present: true, .. } => 0..4,
         QuotedTransport::Echo { .. } => 0..1,
         QuotedTransport::Opaque => 0..0,
     };
@@ -303,16 +277,8 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV4, quoted: &Addresses
     match quote.transport {
         QuotedTransport::Tcp => adjust_at(transport, protocol::TCP_CHECKSUM, quoted.delta()),
         QuotedTransport::Udp => adjust_udp_at(transport, protocol::UDP_CHECKSUM, quoted.delta()),
-        QuotedTransport::Echo {
-            kind,
-            checksum_present,
-        } => {
-            let delta = echo_delta(
-                transport[0],
-                kind,
-                quoted,
-                u32::from(quote.header.payload_length()),
-            );
+        QuotedTransport::Echo { kind, checksum_present } => {
+            let delta = echo_delta(transport[0], kind, quoted, u32::from(quote.header.payload_length()));
             transport[0] = kind;
             if checksum_present {
                 adjust_at(transport, 2, delta);
@@ -339,15 +305,10 @@ fn write_quoted_header(out: &mut [u8], quote: &QuoteV4, quoted: &Addresses, sett
         source: quoted.source.address,
         destination: quoted.destination.address,
     };
-    let (fixed, rest) = out
-        .split_first_chunk_mut()
-        .expect("the front was made for the quoted header");
+    let (fixed, rest) = out.split_first_chunk_mut().expect("the front was made for the quoted header");
     header.emit(fixed);
     if fragment {
         let fragment = fragment_header(&quote.header, next_header);
-        fragment.emit(
-            rest.first_chunk_mut()
-                .expect("the front was made for the quoted Fragment header"),
-        );
+        fragment.emit(rest.first_chunk_mut().expect("the front was made for the quoted Fragment header"));
     }
 }

@@ -112,14 +112,8 @@ fn with_fragmentation(header: Ipv4Header, chain: &Chain, identification: u16) ->
             fragment_offset: fragment.offset,
             ..header
         },
-        None if header.total_length <= SMALL => Ipv4Header {
-            identification,
-            ..header
-        },
-        None => Ipv4Header {
-            dont_fragment: true,
-            ..header
-        },
+        None if header.total_length <= SMALL => Ipv4Header { identification, ..header },
+        None => Ipv4Header { dont_fragment: true, ..header },
     }
 }
 
@@ -149,10 +143,7 @@ fn fix_checksum(payload: &mut [u8], transport: &TransportV6, plan: &Plan<'_>) {
 /// ICMPv6 covers a pseudo-header (RFC 4443 2.3), ICMPv4 does not; and the type changes.
 fn echo_delta(old: u8, new: u8, header: &Ipv6Header, length: u32) -> Delta {
     let pseudo = Sum::of_pseudo_header(header.source, header.destination, length, protocol::ICMPV6);
-    Delta::new(
-        Sum::of_u16(u16::from(old) << 8) + pseudo,
-        Sum::of_u16(u16::from(new) << 8),
-    )
+    Delta::new(Sum::of_u16(u16::from(old) << 8) + pseudo, Sum::of_u16(u16::from(new) << 8))
 }
 
 /// RFC 7915 5.2 and 5.3: an ICMP error with the packet it quotes. The checksum follows every change
@@ -172,12 +163,7 @@ fn translate_error(
     let checksum = u16::from_be_bytes([icmp[2], icmp[3]]);
     let length = u32::try_from(icmp.len()).expect("a packet's length");
     let mut old = Sum::of(&icmp[0..2]) + Sum::of(&icmp[4..ICMP_HEADER + inner_old]);
-    old += Sum::of_pseudo_header(
-        plan.header.source,
-        plan.header.destination,
-        length,
-        protocol::ICMPV6,
-    );
+    old += Sum::of_pseudo_header(plan.header.source, plan.header.destination, length, protocol::ICMPV6);
     old += Sum::of(&icmp[ICMP_HEADER + layout.keep_quote..ICMP_HEADER + quote.quote_length]);
     if !layout.keep_extension {
         old += Sum::of(&icmp[ICMP_HEADER + quote.quote_length..]);
@@ -190,11 +176,7 @@ fn translate_error(
     }
 
     resize_tail(buffer, start + ICMP_HEADER, quote, &layout)?;
-    resize_front(
-        buffer,
-        start + ICMP_HEADER + inner_old,
-        ipv4::HEADER + ICMP_HEADER + ipv4::HEADER,
-    )?;
+    resize_front(buffer, start + ICMP_HEADER + inner_old, ipv4::HEADER + ICMP_HEADER + ipv4::HEADER)?;
     let data = buffer.data_mut();
     write_header(data, plan);
     let icmp = &mut data[ipv4::HEADER..];
@@ -283,18 +265,14 @@ fn resize_tail(
     let kept = quote_start + layout.keep_quote;
     if let Some(source) = layout.append {
         buffer.truncate(kept);
-        buffer
-            .push_back(layout.padding + INTERFACE_INFORMATION)
-            .map_err(|_| DropReason::NoBuffer)?;
+        buffer.push_back(layout.padding + INTERFACE_INFORMATION).map_err(|_| DropReason::NoBuffer)?;
         let data = buffer.data_mut();
         data[kept..kept + layout.padding].fill(0);
         data[kept + layout.padding..].copy_from_slice(&interface_information(source));
     } else if layout.keep_extension {
         let extension = quote_start + quote.quote_length;
         let end = buffer.data().len();
-        buffer
-            .push_back(layout.padding)
-            .map_err(|_| DropReason::NoBuffer)?;
+        buffer.push_back(layout.padding).map_err(|_| DropReason::NoBuffer)?;
         let data = buffer.data_mut();
         data.copy_within(extension..end, extension + layout.padding);
         data[extension..extension + layout.padding].fill(0);
@@ -310,10 +288,7 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV6, quoted: &Addresses
     let changed = match quote.transport {
         QuotedTransport::Tcp => protocol::TCP_CHECKSUM..protocol::TCP_CHECKSUM + 2,
         QuotedTransport::Udp => protocol::UDP_CHECKSUM..protocol::UDP_CHECKSUM + 2,
-        QuotedTransport::Echo {
-            checksum_present: true,
-            ..
-        } => 0..4,
+        QuotedTransport::Echo { checksum_present: true, .. } => 0..4,
         QuotedTransport::Echo { .. } => 0..1,
         QuotedTransport::Opaque => 0..0,
     };
@@ -321,10 +296,7 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV6, quoted: &Addresses
     match quote.transport {
         QuotedTransport::Tcp => adjust_at(transport, protocol::TCP_CHECKSUM, quoted.delta()),
         QuotedTransport::Udp => adjust_udp_at(transport, protocol::UDP_CHECKSUM, quoted.delta()),
-        QuotedTransport::Echo {
-            kind,
-            checksum_present,
-        } => {
+        QuotedTransport::Echo { kind, checksum_present } => {
             let length = u32::try_from(quote.payload_length()).expect("a packet's length");
             let delta = echo_delta(transport[0], kind, &quote.header, length);
             transport[0] = kind;
@@ -340,7 +312,8 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV6, quoted: &Addresses
 /// RFC 7915 5.3: like an outer header, but the TTL is not touched and lengths are the original's. The
 /// identification of a packet that had none is 0.
 fn write_quoted_header(out: &mut [u8], quote: &QuoteV6, quoted: &Addresses, settings: &Settings) {
-    let total_length = u16::try_from(ipv4::HEADER + quote.payload_length()).expect("parse refused what is longer");
+    let total_length =
+        u16::try_from(ipv4::HEADER + quote.payload_length()).expect("parse refused what is longer");
     let header = Ipv4Header {
         header_length: ipv4::HEADER_LENGTH,
         tos: settings.type_of_service.unwrap_or(quote.header.traffic_class),
@@ -355,8 +328,5 @@ fn write_quoted_header(out: &mut [u8], quote: &QuoteV6, quoted: &Addresses, sett
         destination: quoted.destination.address,
     };
     let header = with_fragmentation(header, &quote.chain, 0);
-    header.emit(
-        out.first_chunk_mut()
-            .expect("the front was made for the quoted header"),
-    );
+    header.emit(out.first_chunk_mut().expect("the front was made for the quoted header"));
 }
