@@ -4,17 +4,17 @@ use std::ffi::OsStr;
 use std::process::{Command, Output};
 
 /// The program under test.
-pub const BORDERLINE: &str = env!("CARGO_BIN_EXE_borderline");
+pub(crate) const BORDERLINE: &str = env!("CARGO_BIN_EXE_borderline");
 
 /// What a finished program left: its exit status and what it said.
 #[derive(Debug)]
-pub struct Run {
+pub(crate) struct Run {
     /// Exit status; none when a signal ended it.
-    pub status: Option<i32>,
+    pub(crate) status: Option<i32>,
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Run {
@@ -29,19 +29,19 @@ impl From<Output> for Run {
 
 impl Run {
     /// Runs `borderline` with these arguments.
-    pub fn borderline<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+    pub(crate) fn borderline<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
         Self::command(Command::new(BORDERLINE).args(arguments))
     }
 
     /// Runs a command.
-    pub fn command(command: &mut Command) -> Self {
+    pub(crate) fn command(command: &mut Command) -> Self {
         let output = command.output();
         output.unwrap_or_else(|error| panic!("{command:?}: {error}")).into()
     }
 
     /// Refuses this run unless it ended with `status` and said each of `words` on standard error.
     #[track_caller]
-    pub fn failed_with(&self, status: i32, words: &[&str]) {
+    pub(crate) fn failed_with(&self, status: i32, words: &[&str]) {
         assert_eq!(self.status, Some(status), "{self:#?}");
         for word in words {
             assert!(self.stderr.contains(word), "{word:?} is missing\n{}", self.stderr);

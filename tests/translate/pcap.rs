@@ -1,13 +1,13 @@
 //! Capture files, written and read byte by byte: nothing here is shared with the program under test.
 
 /// Link type of IP packets without anything before them.
-pub const RAW: u32 = 101;
+pub(crate) const RAW: u32 = 101;
 /// Link type of Ethernet.
-pub const ETHERNET: u32 = 1;
+pub(crate) const ETHERNET: u32 = 1;
 
 /// How the numbers of a file are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// Least significant byte first.
     Little,
     /// Most significant byte first.
@@ -32,41 +32,41 @@ impl Order {
 
 /// One packet of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub(crate) struct Record {
     /// Seconds since the epoch.
-    pub seconds: u32,
+    pub(crate) seconds: u32,
     /// Micro- or nanoseconds.
-    pub fraction: u32,
+    pub(crate) fraction: u32,
     /// Bytes on the wire.
-    pub original: usize,
+    pub(crate) original: usize,
     /// Bytes captured.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Record {
     /// A packet captured whole.
-    pub fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         Self { seconds: 1_700_000_000, fraction: 123_456, original: bytes.len(), bytes: bytes.to_vec() }
     }
 }
 
 /// A pcap file.
-pub struct Pcap {
+pub(crate) struct Pcap {
     /// Byte order.
-    pub order: Order,
+    pub(crate) order: Order,
     /// Timestamps count nanoseconds.
-    pub nanoseconds: bool,
+    pub(crate) nanoseconds: bool,
     /// Snapshot length.
-    pub snapshot: u32,
+    pub(crate) snapshot: u32,
     /// Link type.
-    pub link: u32,
+    pub(crate) link: u32,
     /// The packets.
-    pub records: Vec<Record>,
+    pub(crate) records: Vec<Record>,
 }
 
 impl Pcap {
     /// A little-endian file with microseconds and whole packets.
-    pub fn new<B: AsRef<[u8]>>(link: u32, packets: &[B]) -> Self {
+    pub(crate) fn new<B: AsRef<[u8]>>(link: u32, packets: &[B]) -> Self {
         Self {
             order: Order::Little,
             nanoseconds: false,
@@ -77,7 +77,7 @@ impl Pcap {
     }
 
     /// The bytes of the file.
-    pub fn file(&self) -> Vec<u8> {
+    pub(crate) fn file(&self) -> Vec<u8> {
         let magic = if self.nanoseconds { 0xa1b2_3c4d } else { 0xa1b2_c3d4 };
         let mut file = self.order.u32(magic).to_vec();
         file.extend([2, 4].map(|version| self.order.u16(version)).concat());
@@ -94,7 +94,7 @@ impl Pcap {
 }
 
 /// Reads a file that the program wrote: little- or big-endian, microseconds, raw IP, nothing behind the last packet.
-pub fn read(file: &[u8]) -> Vec<Record> {
+pub(crate) fn read(file: &[u8]) -> Vec<Record> {
     let order = match file.first_chunk() {
         Some([0xd4, 0xc3, 0xb2, 0xa1]) => Order::Little,
         Some([0xa1, 0xb2, 0xc3, 0xd4]) => Order::Big,
@@ -124,14 +124,14 @@ pub fn read(file: &[u8]) -> Vec<Record> {
 }
 
 /// A pcapng file under construction.
-pub struct Pcapng {
+pub(crate) struct Pcapng {
     order: Order,
     file: Vec<u8>,
 }
 
 impl Pcapng {
     /// A file with one empty section.
-    pub fn new(order: Order) -> Self {
+    pub(crate) fn new(order: Order) -> Self {
         let mut pcapng = Self { order, file: Vec::new() };
         let mut body = order.u32(0x1a2b_3c4d).to_vec();
         body.extend([1, 0].map(|version| order.u16(version)).concat());
@@ -151,7 +151,7 @@ impl Pcapng {
     }
 
     /// An interface; `resolution` is the value of its `if_tsresol` option.
-    pub fn interface(mut self, link: u16, resolution: Option<u8>) -> Self {
+    pub(crate) fn interface(mut self, link: u16, resolution: Option<u8>) -> Self {
         let mut body = self.order.u16(link).to_vec();
         body.extend([0; 6]);
         if let Some(resolution) = resolution {
@@ -165,7 +165,7 @@ impl Pcapng {
     }
 
     /// A packet with a timestamp in the interface's units.
-    pub fn packet(mut self, interface: u32, timestamp: u64, bytes: &[u8]) -> Self {
+    pub(crate) fn packet(mut self, interface: u32, timestamp: u64, bytes: &[u8]) -> Self {
         let length = u32::try_from(bytes.len()).unwrap();
         let (high, low) = (timestamp >> 32, timestamp & 0xffff_ffff);
         let words = [interface, u32::try_from(high).unwrap(), u32::try_from(low).unwrap(), length, length];
@@ -176,7 +176,7 @@ impl Pcapng {
     }
 
     /// A packet of the first interface without a timestamp.
-    pub fn simple_packet(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn simple_packet(mut self, bytes: &[u8]) -> Self {
         let mut body = self.order.u32(u32::try_from(bytes.len()).unwrap()).to_vec();
         body.extend(bytes);
         self.block(3, &body);
@@ -184,13 +184,13 @@ impl Pcapng {
     }
 
     /// A block nobody needs: a name resolution without names.
-    pub fn names(mut self) -> Self {
+    pub(crate) fn names(mut self) -> Self {
         self.block(4, &[0; 4]);
         self
     }
 
     /// The bytes of the file.
-    pub fn file(self) -> Vec<u8> {
+    pub(crate) fn file(self) -> Vec<u8> {
         self.file
     }
 }

@@ -10,7 +10,7 @@ use dataplane::exception::InjectSender;
 use dataplane::table::routing::{Interface, InterfaceId, MacAddress, PortId};
 
 use super::counters::KernelCounters;
-use super::event::Event;
+use super::event::{Dump, Event};
 use super::interfaces::ethernet_header;
 use super::resolver::{Queued, Resolver};
 use super::state::{Changes, KernelState, NeighborChange, News};
@@ -71,6 +71,14 @@ impl Exchange {
     pub(super) fn apply(&mut self, event: Event, now: Instant) -> Changes {
         let mut changes = Changes::default();
         self.state.apply(event, now, &mut changes);
+        self.neighbors(&changes.neighbors);
+        changes
+    }
+
+    /// A finished dump, and the news since it began: see [`KernelState::catch_up`].
+    pub(super) fn catch_up(&mut self, dump: Dump, meanwhile: Vec<Event>, now: Instant) -> Changes {
+        let mut changes = Changes::default();
+        self.state.catch_up(dump, meanwhile, now, &mut changes);
         self.neighbors(&changes.neighbors);
         changes
     }

@@ -185,12 +185,11 @@ impl<'a> Follower<'a> {
         if dumped.unreadable > 0 {
             self.unreadable(dumped.unreadable);
         }
-        self.apply(Event::Dump(Box::new(dumped.dump)));
-        for event in running.meanwhile {
-            self.apply(event);
-        }
+        let (dump, meanwhile) = (dumped.dump, running.meanwhile);
+        let changes = self.kernel.with(|exchange| exchange.catch_up(dump, meanwhile, Instant::now()));
         let took = running.started.elapsed();
         self.no_dump_before = Instant::now() + took * DUMP_SHARE;
+        self.note(&changes);
         if dumped.doubtful {
             self.doubt();
         }

@@ -121,6 +121,11 @@ impl RouteTable {
         });
     }
 
+    /// The routes to one destination, best first.
+    pub(super) fn to(&self, destination: &IpNet) -> &[KernelRoute] {
+        self.routes.get(destination).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether any route uses the nexthop object.
     pub(super) fn uses_object(&self, id: u32) -> bool {
         self.objects.contains_key(&id)
@@ -167,6 +172,11 @@ impl RouteTable {
     }
 }
 
+/// Whether two lists hold the same routes in the same order, whatever the health of their hops.
+pub(super) fn same_routes(one: &[KernelRoute], two: &[KernelRoute]) -> bool {
+    one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.same(two))
+}
+
 /// Enters routes into the counts, or takes them out.
 fn count(
     objects: &mut HashMap<u32, usize>,
@@ -198,15 +208,15 @@ fn tally<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: K, more: 
 }
 
 fn insert_ipv4(routes: &mut Vec<KernelRoute>, route: KernelRoute, placement: Placement) -> Trust {
+    let first = routes.partition_point(|known| known.rank() < route.rank());
     if let Some(known) = routes.iter().position(|known| known.same(&route)) {
-        if placement == Placement::Replace {
+        if placement == Placement::Replace && known == first {
             routes[known] = route;
             return Trust::Sure;
         }
         // A notification of what a dump has shown already.
         routes.remove(known);
     }
-    let first = routes.partition_point(|known| known.rank() < route.rank());
     let behind = routes.partition_point(|known| known.rank() <= route.rank());
     match placement {
         Placement::Replace if first < behind => routes[first] = route,

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+
 use dataplane::table::routing::{Interface, InterfaceId, MacAddress, Neighbor, NeighborState, Routing};
 
-use super::event::{Address, Dump, Event, NeighborEntry, Reachability};
+use super::event::{Address, Dump, Event, KernelRoute, NeighborEntry, Reachability};
 use super::interfaces::{Interfaces, LinkChange, TwinSettings};
-use super::routes::{RouteTable, Trust};
+use super::routes::{RouteTable, Trust, same_routes};
 
 /// How long a silent neighbour that is no route's gateway counts as failed. Afterwards it is unknown again, and the next
 /// packet for it has it resolved anew, as in the kernel. Gateways stay failed until they answer: they are probed in
@@ -104,6 +106,26 @@ impl KernelState {
             failed: VecDeque::new(),
             routes: RouteTable::default(),
         }
+    }
+
+    /// Takes in a finished dump and, once more, what was notified while it was made. The dump may be newer than a
+    /// notification; where a destination has several routes, that leaves it in doubt.
+    pub fn catch_up(&mut self, dump: Dump, meanwhile: Vec<Event>, now: Instant, changes: &mut Changes) {
+        let touched: HashMap<IpNet, Vec<KernelRoute>> = meanwhile
+            .iter()
+            .filter_map(|event| match event {
+                Event::Route { route, .. } | Event::RouteRemoved(route) => Some(route.destination),
+                _ => None,
+            })
+            .map(|destination| (destination, self.routes.to(&destination).to_vec()))
+            .collect();
+        self.apply(Event::Dump(dump.into()), now, changes);
+        for event in meanwhile {
+            self.apply(event, now, changes);
+        }
+        // Followed by notifications alone and by dump and notifications: both ways must end the same.
+        changes.doubt |=
+            touched.iter().any(|(destination, live)| !same_routes(live, self.routes.to(destination)));
     }
 
     /// Takes in what the kernel said.

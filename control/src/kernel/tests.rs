@@ -390,6 +390,8 @@ mod neighbors {
 
 mod routes {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
     #[test]
     fn each_kind_has_its_action() {
@@ -620,6 +622,106 @@ mod routes {
             (None, Some(via(&[(0, None, 1)])))
         );
         assert_eq!(kernel.tell(Event::Dump(dump.into())), Changes::default());
+    }
+
+    /// The kernel's list of routes for one IPv4 prefix and metric (fib_table_insert), by the last byte of the gateway.
+    #[derive(Default)]
+    struct Aliases(Vec<u8>);
+
+    impl Aliases {
+        /// What the kernel notifies of a command, if anything.
+        fn command(&mut self, verb: u8, gateway: u8) -> Option<Event> {
+            let place = self.0.iter().position(|known| *known == gateway);
+            let notified = |placement| Some(Event::Route { route: to(gateway), placement });
+            match (verb, place) {
+                // add
+                (0, _) if self.0.is_empty() => {
+                    self.0.push(gateway);
+                    notified(Placement::First)
+                }
+                // replace
+                (1, None) => {
+                    let placement = if self.0.is_empty() { Placement::First } else { Placement::Replace };
+                    self.0.drain(..self.0.len().min(1));
+                    self.0.insert(0, gateway);
+                    notified(placement)
+                }
+                // delete
+                (2, Some(place)) => {
+                    self.0.remove(place);
+                    Some(Event::RouteRemoved(to(gateway)))
+                }
+                // prepend
+                (3, None) => {
+                    self.0.insert(0, gateway);
+                    notified(Placement::First)
+                }
+                // append
+                (4, None) => {
+                    let placement = if self.0.is_empty() { Placement::First } else { Placement::Last };
+                    self.0.push(gateway);
+                    notified(placement)
+                }
+                _ => None,
+            }
+        }
+
+        fn dump(&self) -> Dump {
+            let links = [LO, MANAGEMENT, BL_V4, BL_V6].map(link).into();
+            Dump { links, routes: self.0.iter().map(|gateway| to(*gateway)).collect(), ..Dump::default() }
+        }
+
+        fn best(&self) -> Option<RouteAction> {
+            let gateway = format!("192.0.2.{}", self.0.first()?);
+            Some(via(&[(0, Some(&gateway), 1)]))
+        }
+    }
+
+    fn to(last: u8) -> KernelRoute {
+        unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some(&format!("192.0.2.{last}")))])
+    }
+
+    proptest! {
+        // The cases that tell doubt from certainty are rare.
+        #![proptest_config(ProptestConfig::with_cases(8000))]
+
+        #[test]
+        fn notifications_alone_keep_in_step(commands in vec((0..5_u8, 1..5_u8), 0..40)) {
+            let (mut kernel, mut aliases) = (Relay::new(), Aliases::default());
+            for (verb, gateway) in commands {
+                if let Some(event) = aliases.command(verb, gateway) {
+                    prop_assert!(!kernel.tell(event).doubt);
+                }
+                prop_assert_eq!(kernel.action("10.0.0.0/8"), aliases.best());
+            }
+        }
+
+        /// Subscribed at the start, dumped somewhere in between: right, or known not to be. With one route for each
+        /// metric, as routing daemons install them, always right.
+        #[test]
+        fn a_dump_newer_than_its_notifications_is_caught_up_with(
+            several in any::<bool>(),
+            commands in vec((0..5_u8, 1..5_u8), 0..20),
+            when in any::<proptest::sample::Index>(),
+        ) {
+            let (mut kernel, mut aliases) = (Relay::new(), Aliases::default());
+            let (mut dump, mut meanwhile) = (aliases.dump(), Vec::new());
+            let when = when.index(commands.len() + 1);
+            for (position, (verb, gateway)) in commands.iter().enumerate() {
+                let verb = if several { *verb } else { verb % 3 };
+                meanwhile.extend(aliases.command(verb, *gateway));
+                if position + 1 == when {
+                    dump = aliases.dump();
+                }
+            }
+            for event in &meanwhile {
+                kernel.tell(event.clone());
+            }
+            let mut changes = Changes::default();
+            kernel.state.catch_up(dump, meanwhile, kernel.now, &mut changes);
+            let right = kernel.action("10.0.0.0/8") == aliases.best();
+            prop_assert!(right || several && changes.doubt);
+        }
     }
 
     #[test]

@@ -4,12 +4,10 @@
 //! checksum to adjust and how an ICMP message reads in the other family, or a refusal. Later stages trust that
 //! every field they write lies inside the packet.
 
-use super::Refusal;
-use super::quote::{QuoteV4, QuoteV6};
-use super::translate::icmp::{self, Message};
+use super::translate::icmp;
 use crate::table::translation::{Settings, UdpZeroChecksum};
 use crate::verdict::DropReason;
-use crate::wire::icmp::HEADER as ICMP_HEADER;
+use crate::wire::icmp::{HEADER as ICMP_HEADER, v4, v6};
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::{Chain, Ipv6Header};
 use crate::wire::protocol;
@@ -25,8 +23,8 @@ pub enum TransportV4 {
     UdpComputed,
     /// Echo request or reply; the ICMPv6 type it becomes.
     Echo(u8),
-    /// An ICMP error.
-    Error(Message, QuoteV4),
+    /// An ICMP error: its quote is looked at apart, off the common path.
+    Error,
     /// Anything else, later fragments included: not a byte is read or changed.
     Opaque,
 }
@@ -40,8 +38,8 @@ pub enum TransportV6 {
     Udp,
     /// Echo request or reply; the ICMPv4 type it becomes.
     Echo(u8),
-    /// An ICMP error.
-    Error(Message, QuoteV6),
+    /// An ICMP error, likewise.
+    Error,
     /// Anything else, later fragments included.
     Opaque,
 }
@@ -51,17 +49,17 @@ pub enum TransportV6 {
 /// # Errors
 /// What RFC 7915 section 4 does not translate.
 #[inline]
-pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<TransportV4, Refusal> {
+pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<TransportV4, DropReason> {
     let payload = &data[usize::from(header.header_length)..];
     if usize::from(header.fragment_offset) * 8 + payload.len() > usize::from(u16::MAX) {
-        return Err(DropReason::FragmentInvalid.into());
+        return Err(DropReason::FragmentInvalid);
     }
     match header.protocol {
-        protocol::ICMPV4 if header.is_fragment() => Err(DropReason::FragmentedIcmp.into()),
-        protocol::ICMPV4 => icmpv4(payload, settings),
-        protocol::IGMP => Err(DropReason::IcmpUntranslatable.into()),
+        protocol::ICMPV4 if header.is_fragment() => Err(DropReason::FragmentedIcmp),
+        protocol::ICMPV4 => icmpv4(payload),
+        protocol::IGMP => Err(DropReason::IcmpUntranslatable),
         number if settings.guard_protocols && protocol::is_guarded_from_ipv4(number) => {
-            Err(DropReason::GuardedProtocol.into())
+            Err(DropReason::GuardedProtocol)
         }
         _ if header.fragment_offset != 0 => Ok(TransportV4::Opaque),
         protocol::TCP if payload.len() < protocol::TCP_CHECKSUM + 2 => Err(too_short(header.more_fragments)),
@@ -80,16 +78,16 @@ pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<Tra
 /// # Errors
 /// What RFC 7915 section 5 does not translate.
 #[inline]
-pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<TransportV6, Refusal> {
+pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<TransportV6, DropReason> {
     let payload = &data[chain.offset..];
     let (offset, more) = chain.fragment.map_or((0, false), |fragment| (fragment.offset, fragment.more));
     if usize::from(offset) * 8 + payload.len() > usize::from(u16::MAX) {
-        return Err(DropReason::FragmentInvalid.into());
+        return Err(DropReason::FragmentInvalid);
     }
     match chain.protocol {
-        protocol::ICMPV6 if offset != 0 || more => Err(DropReason::FragmentedIcmp.into()),
-        protocol::ICMPV6 => icmpv6(payload, settings),
-        protocol::ICMPV4 if settings.guard_protocols => Err(DropReason::GuardedProtocol.into()),
+        protocol::ICMPV6 if offset != 0 || more => Err(DropReason::FragmentedIcmp),
+        protocol::ICMPV6 => icmpv6(payload),
+        protocol::ICMPV4 if settings.guard_protocols => Err(DropReason::GuardedProtocol),
         _ if offset != 0 => Ok(TransportV6::Opaque),
         protocol::TCP if payload.len() < protocol::TCP_CHECKSUM + 2 => Err(too_short(more)),
         protocol::TCP => Ok(TransportV6::Tcp),
@@ -101,9 +99,8 @@ pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<Transport
     }
 }
 
-fn too_short(more_fragments: bool) -> Refusal {
-    let reason = if more_fragments { DropReason::TinyFragment } else { DropReason::TransportTruncated };
-    reason.into()
+fn too_short(more_fragments: bool) -> DropReason {
+    if more_fragments { DropReason::TinyFragment } else { DropReason::TransportTruncated }
 }
 
 /// RFC 7915 4.5: a first fragment cannot be given a checksum, whatever the policy.
@@ -111,43 +108,43 @@ fn udp_without_checksum(
     payload: &[u8],
     header: &Ipv4Header,
     settings: &Settings,
-) -> Result<TransportV4, Refusal> {
+) -> Result<TransportV4, DropReason> {
     match settings.udp_zero_checksum {
         UdpZeroChecksum::Forward => Ok(TransportV4::Opaque),
         UdpZeroChecksum::Compute if !header.is_fragment() => {
             let length = usize::from(u16::from_be_bytes([payload[4], payload[5]]));
             if length < protocol::UDP_HEADER || length > payload.len() {
-                return Err(DropReason::TransportTruncated.into());
+                return Err(DropReason::TransportTruncated);
             }
             Ok(TransportV4::UdpComputed)
         }
-        UdpZeroChecksum::Compute | UdpZeroChecksum::Drop => Err(DropReason::UdpZeroChecksum.into()),
+        UdpZeroChecksum::Compute | UdpZeroChecksum::Drop => Err(DropReason::UdpZeroChecksum),
     }
 }
 
-fn icmpv4(payload: &[u8], settings: &Settings) -> Result<TransportV4, Refusal> {
+fn icmpv4(payload: &[u8]) -> Result<TransportV4, DropReason> {
     let header: &[u8; ICMP_HEADER] = payload.first_chunk().ok_or(DropReason::TransportTruncated)?;
-    if let Some(kind) = icmp::echo_v4_to_v6(header[0]) {
-        return Ok(TransportV4::Echo(kind));
+    match icmp::echo_v4_to_v6(header[0]) {
+        Some(kind) => Ok(TransportV4::Echo(kind)),
+        None if v4::is_error(header[0]) => Ok(TransportV4::Error),
+        None => Err(DropReason::IcmpUntranslatable),
     }
-    let message = icmp::error_v4_to_v6(header).ok_or(DropReason::IcmpUntranslatable)?;
-    Ok(TransportV4::Error(message, QuoteV4::parse(payload, settings)?))
 }
 
-fn icmpv6(payload: &[u8], settings: &Settings) -> Result<TransportV6, Refusal> {
+fn icmpv6(payload: &[u8]) -> Result<TransportV6, DropReason> {
     let header: &[u8; ICMP_HEADER] = payload.first_chunk().ok_or(DropReason::TransportTruncated)?;
-    if let Some(kind) = icmp::echo_v6_to_v4(header[0]) {
-        return Ok(TransportV6::Echo(kind));
+    match icmp::echo_v6_to_v4(header[0]) {
+        Some(kind) => Ok(TransportV6::Echo(kind)),
+        None if v6::is_error(header[0]) => Ok(TransportV6::Error),
+        None => Err(DropReason::IcmpUntranslatable),
     }
-    let message = icmp::error_v6_to_v4(header).ok_or(DropReason::IcmpUntranslatable)?;
-    Ok(TransportV6::Error(message, QuoteV6::parse(payload, settings)?))
 }
 
 /// Whether an IPv4 packet is, or may be, an ICMP error, so that none is sent about it. `data` is the packet.
 #[must_use]
 pub fn is_icmpv4_error(data: &[u8], header: &Ipv4Header) -> bool {
     let kind = data.get(usize::from(header.header_length));
-    header.protocol == protocol::ICMPV4 && kind.is_none_or(|kind| crate::wire::icmp::v4::is_error(*kind))
+    header.protocol == protocol::ICMPV4 && kind.is_none_or(|kind| v4::is_error(*kind))
 }
 
 /// What an IPv6 packet is to the rules about sending ICMPv6 errors.
@@ -173,7 +170,7 @@ pub fn icmpv6_standing(data: &[u8], header: &Ipv6Header) -> Icmpv6Standing {
     let later_fragment = chain.fragment.is_some_and(|fragment| fragment.offset != 0);
     match data.get(chain.offset) {
         Some(kind) if !later_fragment => {
-            if crate::wire::icmp::v6::is_error(*kind) || *kind == crate::wire::icmp::v6::REDIRECT {
+            if v6::is_error(*kind) || *kind == v6::REDIRECT {
                 Icmpv6Standing::Error
             } else {
                 Icmpv6Standing::Informational

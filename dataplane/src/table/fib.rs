@@ -17,7 +17,7 @@ use super::routing::{
     Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, RouteAction, Routing,
 };
 use crate::hash::{high32, high64, low64, mix};
-use crate::wire::ethernet;
+use crate::wire::{ethernet, ipv6};
 
 /// Slots a multipath route's weights are spread over.
 const MULTIPATH_SLOTS: usize = 64;
@@ -246,6 +246,14 @@ impl LocalFilter {
     }
 }
 
+/// What every link carries (RFC 791 3.2, RFC 8200 5). The kernel takes routes with less, which no sender can obey.
+const fn least_mtu(destination: IpAddr) -> u16 {
+    match destination {
+        IpAddr::V4(_) => 68,
+        IpAddr::V6(_) => ipv6::MIN_MTU,
+    }
+}
+
 /// What makes two paths the same.
 #[derive(PartialEq, Eq, Hash)]
 struct PathKey {
@@ -292,8 +300,9 @@ impl<'a> Builder<'a> {
         let mut ipv4 = Vec::new();
         let mut ipv6 = Vec::new();
         for route in &self.routing.routes {
-            let value = self.action(&route.action, route.mtu);
             let destination = route.destination.addr();
+            let mtu = route.mtu.map(|mtu| mtu.max(least_mtu(destination)));
+            let value = self.action(&route.action, mtu);
             if value == Self::LOCAL {
                 if route.destination.prefix_len() == route.destination.max_prefix_len() {
                     local.insert(destination);

@@ -22,7 +22,9 @@ fn one(world: &World, packet: &[u8]) -> Judgement {
         return Ok(());
     };
     let input = Ip::read(packet, Reading::Received)?;
-    let odd = !world.settings.guard_protocols && matches!(input.protocol, 0 | 1 | 43 | 44 | 58 | 60);
+    // RFC 7915 4.2 refuses IGMP, 5.2 does not know it.
+    let igmp = input.family == 6 && input.protocol == 2;
+    let odd = igmp || !world.settings.guard_protocols && matches!(input.protocol, 0 | 1 | 43 | 44 | 58 | 60);
     // What was cut on the way cannot come back if it is ICMP (RFC 7915 1.2).
     let cut_icmp = is_icmp(&input) && run.out.len() > 1;
     if input.ttl <= 2 || is_icmp_error(&input) || odd || cut_icmp {
@@ -33,6 +35,10 @@ fn one(world: &World, packet: &[u8]) -> Judgement {
     let Some((back, source, destination)) = mirror(world, &there) else {
         return Ok(());
     };
+    // RFC 7915 5.1.1 refuses these behind a Fragment header, 4.1 does not refuse to put them there.
+    if there.is_piece() && matches!(there.protocol, 51 | 135 | 139 | 140) {
+        return Ok(());
+    }
     let mut relay = Relay::new(&back);
     let mut pieces = Vec::new();
     for packet in &run.out {

@@ -78,7 +78,7 @@ fn further_routes(from: &mut Bytes<'_>) -> Vec<Route> {
         Some(RouteAction::Blackhole),
         Some(RouteAction::Local),
     ];
-    let mtu = from.pick(&[None, None, Some(1280), Some(1400)]);
+    let mtu = from.pick(&[None, None, Some(1280), Some(1400), Some(68), Some(20)]);
     let networks: [ipnet::IpNet; 2] = [
         ipnet::Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 0), 25).into(),
         ipnet::Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0x12, 0, 0, 0, 0, 0), 48).into(),
@@ -198,7 +198,7 @@ fn conserved(counts: &Counts, received: u64, injected: u64) -> Judgement {
 }
 
 fn outgoing(world: &World, port: usize, frame: &[u8]) -> Judgement {
-    ensure!(frame.len() > 34, "a frame of {} bytes", frame.len());
+    ensure!(frame.len() >= 34, "a frame of {} bytes", frame.len());
     ensure!(frame[..6] == MAC_PEER.0 && frame[6..12] == MACS[port].0, "the frame is for somebody else");
     let start = if word(frame, 12) == 0x8100 { 18 } else { 14 };
     let packet = &frame[start..];
@@ -207,7 +207,12 @@ fn outgoing(world: &World, port: usize, frame: &[u8]) -> Judgement {
         0x86dd => 6,
         other => return Err(format!("EtherType {other:04x}")),
     };
-    let ip = Ip::read(packet, Reading::Received)?;
+    // Native packets may have anything behind their IPv6 header.
+    let reading = match family {
+        4 => Reading::Received,
+        _ => Reading::Sent { fragment: false },
+    };
+    let ip = Ip::read(packet, reading)?;
     ensure!(ip.family == family, "EtherType and version differ");
     ensure!(ip.length == packet.len(), "{} bytes in a frame for {}", ip.length, packet.len());
     ensure!(ip.ttl > 0, "TTL 0 was sent");

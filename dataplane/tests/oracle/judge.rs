@@ -327,6 +327,10 @@ fn error(world: &World, input: &Ip, whole: &Ip, way: Way) -> Judgement {
     ensure!(message[..2] == [kind, code], "type and code are {:?}, not {kind} {code}", &message[..2]);
     let before =
         Quote::of(input, &input.payload).map_err(|why| format!("translated although the quote: {why}"))?;
+    if !world.settings.guard_protocols && matches!(before.ip.protocol, 0 | 1 | 43 | 44 | 58 | 60) {
+        // It means something else in the other family, so the quote reads as something else.
+        return Ok(());
+    }
     let after = Quote::of(whole, message).map_err(|why| format!("the quote: {why}"))?;
     second_word(world, input, &before, message, way, pointer)?;
     quote(world, &before, &after, message, way)?;
@@ -364,10 +368,6 @@ fn second_word(
 /// RFC 7915 4.3 and 5.3: the quoted packet is translated like any other, but its TTL stays.
 fn quote(world: &World, before: &Quote<'_>, after: &Quote<'_>, message: &[u8], way: Way) -> Judgement {
     let (old, new) = (&before.ip, &after.ip);
-    let settings = &world.settings;
-    if !settings.guard_protocols && matches!(old.protocol, 0 | 1 | 43 | 44 | 58 | 60) {
-        return Ok(());
-    }
     ensure!(new.family == way.family(), "IPv{} is quoted", new.family);
     ensure!(new.ttl == old.ttl, "quoted TTL {} became {}", old.ttl, new.ttl);
     ensure!(new.tos == expect::tos(world, way, old.tos), "quoted TOS {}", new.tos);
@@ -470,10 +470,10 @@ fn answer(world: &World, packet: &[u8], out: &[Vec<u8>]) -> Judgement {
     ensure!(error.ttl == 64, "the answer has TTL {}", error.ttl);
     ensure!(error.transport() == Transport::Good, "the answer's checksum is wrong");
     let (largest, head) = if input.family == 4 { (576, 28) } else { (1280, 48) };
-    let quote = &packet[..input.length.min(largest - head)];
+    let link = usize::from(if input.family == 4 { world.mtu4 } else { world.mtu6 });
+    let quote = &packet[..input.length.min(largest.min(link) - head)];
     ensure!(&error.payload[8..] == quote, "the answer does not quote the packet as received");
-    let link = if input.family == 4 { world.mtu4 } else { world.mtu6 };
-    ensure!(error.length <= usize::from(link), "an answer of {} bytes on a link of {link}", error.length);
+    ensure!(error.length <= link, "an answer of {} bytes on a link of {link}", error.length);
     deserved(&input, &error)?;
     reported_mtu(&input, &error.payload)
 }

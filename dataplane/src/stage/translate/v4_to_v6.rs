@@ -38,31 +38,37 @@ pub struct Plan<'a> {
     pub header: &'a Ipv4Header,
     /// Its addresses in IPv6.
     pub addresses: Addresses,
-    /// The addresses of the packet an ICMP error quotes.
-    pub quoted: Option<Addresses>,
     /// Put a Fragment header in: the packet is a fragment, or is about to be cut into some.
     pub fragment_header: bool,
     /// Hop limit of the result.
     pub hop_limit: u8,
-    /// MTUs a translated packet too big message is bounded by.
-    pub mtus: Mtus,
     /// Traffic class, MTU plateaus.
     pub settings: &'a Settings,
 }
 
-/// Translates the packet in `buffer`.
+/// What an ICMP error says, and about which packet.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorPlan<'a> {
+    /// Type and code in ICMPv6.
+    pub message: Message,
+    /// The quoted packet.
+    pub quote: &'a QuoteV4,
+    /// Its addresses in IPv6.
+    pub quoted: Addresses,
+    /// MTUs a packet too big message is bounded by.
+    pub mtus: Mtus,
+}
+
+/// Translates the packet in `buffer`, which is no ICMP error.
 ///
 /// # Errors
 /// The buffer has no room.
 #[inline]
 pub fn translate(
     buffer: &mut impl Buffer,
-    transport: &TransportV4,
+    transport: TransportV4,
     plan: &Plan<'_>,
 ) -> Result<(), DropReason> {
-    if let (TransportV4::Error(message, quote), Some(quoted)) = (transport, &plan.quoted) {
-        return translate_error(buffer, message, quote, quoted, plan);
-    }
     let start = usize::from(plan.header.header_length);
     fix_checksum(&mut buffer.data_mut()[start..], transport, &plan.addresses);
     let front = ipv6::HEADER + if plan.fragment_header { FRAGMENT_HEADER } else { 0 };
@@ -107,18 +113,18 @@ fn fragment_header(header: &Ipv4Header, next_header: u8) -> FragmentHeader {
 
 /// RFC 7915 4.5: transport checksums, and the type of an echo message.
 #[inline]
-fn fix_checksum(payload: &mut [u8], transport: &TransportV4, addresses: &Addresses) {
+fn fix_checksum(payload: &mut [u8], transport: TransportV4, addresses: &Addresses) {
     match transport {
         TransportV4::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, addresses.delta()),
         TransportV4::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, addresses.delta()),
         TransportV4::UdpComputed => compute_udp_checksum(payload, addresses),
         TransportV4::Echo(kind) => {
             let length = u32::try_from(payload.len()).expect("a packet's length");
-            let delta = echo_delta(payload[0], *kind, addresses, length);
-            payload[0] = *kind;
+            let delta = echo_delta(payload[0], kind, addresses, length);
+            payload[0] = kind;
             adjust_at(payload, 2, delta);
         }
-        TransportV4::Error(..) | TransportV4::Opaque => {}
+        TransportV4::Error | TransportV4::Opaque => {}
     }
 }
 
@@ -149,17 +155,19 @@ fn compute_udp_checksum(payload: &mut [u8], addresses: &Addresses) {
 /// The checksum follows every change incrementally: message header, quoted headers, what is cut off and the new
 /// pseudo-header. Everything replaced or cut begins at an even distance from the start of the message, so the
 /// words in between keep their alignment.
-fn translate_error(
+///
+/// # Errors
+/// The buffer has no room.
+pub fn translate_error(
     buffer: &mut impl Buffer,
-    message: &Message,
-    quote: &QuoteV4,
-    quoted: &Addresses,
+    error: &ErrorPlan<'_>,
     plan: &Plan<'_>,
 ) -> Result<(), DropReason> {
+    let ErrorPlan { message, quote, quoted, mtus } = *error;
     let start = usize::from(plan.header.header_length);
     let inner_old = usize::from(quote.header.header_length);
     let inner_new = ipv6::HEADER + if quote.header.is_fragment() { FRAGMENT_HEADER } else { 0 };
-    let layout = Layout::new(message, quote, inner_old, inner_new);
+    let layout = Layout::new(&message, quote, inner_old, inner_new);
 
     let icmp = &mut buffer.data_mut()[start..];
     let checksum = u16::from_be_bytes([icmp[2], icmp[3]]);
@@ -169,7 +177,7 @@ fn translate_error(
         old += Sum::of(&icmp[ICMP_HEADER + quote.quote_length..]);
     }
     let transport = &mut icmp[ICMP_HEADER + inner_old..];
-    let (before, after) = fix_quoted_checksum(transport, quote, quoted);
+    let (before, after) = fix_quoted_checksum(transport, quote, &quoted);
     old += before;
     let mut new = after;
 
@@ -186,11 +194,11 @@ fn translate_error(
         Rest::Pointer(pointer) => icmp[7] = pointer,
         Rest::Mtu(reported) => {
             let plateaus = &plan.settings.mtu_plateaus;
-            let mtu = mtu_v4_to_v6(reported, quote.header.total_length, plan.mtus, plateaus);
+            let mtu = mtu_v4_to_v6(reported, quote.header.total_length, mtus, plateaus);
             icmp[4..8].copy_from_slice(&mtu.to_be_bytes());
         }
     }
-    write_quoted_header(&mut icmp[ICMP_HEADER..], quote, quoted, plan.settings);
+    write_quoted_header(&mut icmp[ICMP_HEADER..], quote, &quoted, plan.settings);
     new += Sum::of(&icmp[..ICMP_HEADER + inner_new]);
     let length = u32::try_from(icmp.len()).expect("an error is cut to 1280 bytes");
     new += Sum::of_pseudo_header(

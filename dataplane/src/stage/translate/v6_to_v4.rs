@@ -47,33 +47,39 @@ pub struct Plan<'a> {
     pub chain: &'a Chain,
     /// Its addresses in IPv4.
     pub addresses: Addresses,
-    /// The addresses of the packet an ICMP error quotes.
-    pub quoted: Option<Addresses>,
-    /// Append the IPv6 source to an ICMP error (RFC 6791 4).
-    pub name_source: Option<Ipv6Addr>,
     /// Time to live of the result.
     pub ttl: u8,
     /// Identification of a packet without a Fragment header and with DF 0.
     pub identification: u16,
-    /// MTUs a translated fragmentation needed message is bounded by.
-    pub mtus: Mtus,
     /// Type of service.
     pub settings: &'a Settings,
 }
 
-/// Translates the packet in `buffer`. Its IPv4 form must not exceed 65,535 bytes.
+/// What an ICMP error says, and about which packet.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorPlan<'a> {
+    /// Type and code in ICMPv4.
+    pub message: Message,
+    /// The quoted packet.
+    pub quote: &'a QuoteV6,
+    /// Its addresses in IPv4.
+    pub quoted: Addresses,
+    /// Append the IPv6 source to the message (RFC 6791 4).
+    pub name_source: Option<Ipv6Addr>,
+    /// MTUs a fragmentation needed message is bounded by.
+    pub mtus: Mtus,
+}
+
+/// Translates the packet in `buffer`, which is no ICMP error. Its IPv4 form must not exceed 65,535 bytes.
 ///
 /// # Errors
 /// The buffer has no room.
 #[inline]
 pub fn translate(
     buffer: &mut impl Buffer,
-    transport: &TransportV6,
+    transport: TransportV6,
     plan: &Plan<'_>,
 ) -> Result<(), DropReason> {
-    if let (TransportV6::Error(message, quote), Some(quoted)) = (transport, &plan.quoted) {
-        return translate_error(buffer, message, quote, quoted, plan);
-    }
     let start = plan.chain.offset;
     fix_checksum(&mut buffer.data_mut()[start..], transport, plan);
     resize_front(buffer, start, ipv4::HEADER)?;
@@ -126,17 +132,17 @@ const fn protocol_of(chain: &Chain) -> u8 {
 
 /// RFC 7915 5.5: transport checksums, and the type of an echo message.
 #[inline]
-fn fix_checksum(payload: &mut [u8], transport: &TransportV6, plan: &Plan<'_>) {
+fn fix_checksum(payload: &mut [u8], transport: TransportV6, plan: &Plan<'_>) {
     match transport {
         TransportV6::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, plan.addresses.delta()),
         TransportV6::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, plan.addresses.delta()),
         TransportV6::Echo(kind) => {
             let length = u32::try_from(payload.len()).expect("a packet's length");
-            let delta = echo_delta(payload[0], *kind, plan.header, length);
-            payload[0] = *kind;
+            let delta = echo_delta(payload[0], kind, plan.header, length);
+            payload[0] = kind;
             adjust_at(payload, 2, delta);
         }
-        TransportV6::Error(..) | TransportV6::Opaque => {}
+        TransportV6::Error | TransportV6::Opaque => {}
     }
 }
 
@@ -148,16 +154,18 @@ fn echo_delta(old: u8, new: u8, header: &Ipv6Header, length: u32) -> Delta {
 
 /// RFC 7915 5.2 and 5.3: an ICMP error with the packet it quotes. The checksum follows every change
 /// incrementally, as in the other direction.
-fn translate_error(
+///
+/// # Errors
+/// The buffer has no room.
+pub fn translate_error(
     buffer: &mut impl Buffer,
-    message: &Message,
-    quote: &QuoteV6,
-    quoted: &Addresses,
+    error: &ErrorPlan<'_>,
     plan: &Plan<'_>,
 ) -> Result<(), DropReason> {
+    let ErrorPlan { message, quote, quoted, name_source, mtus } = *error;
     let start = plan.chain.offset;
     let inner_old = quote.chain.offset;
-    let layout = Layout::new(quote, plan.name_source);
+    let layout = Layout::new(quote, name_source);
 
     let icmp = &mut buffer.data_mut()[start..];
     let checksum = u16::from_be_bytes([icmp[2], icmp[3]]);
@@ -168,7 +176,7 @@ fn translate_error(
     if !layout.keep_extension {
         old += Sum::of(&icmp[ICMP_HEADER + quote.quote_length..]);
     }
-    let (before, after) = fix_quoted_checksum(&mut icmp[ICMP_HEADER + inner_old..], quote, quoted);
+    let (before, after) = fix_quoted_checksum(&mut icmp[ICMP_HEADER + inner_old..], quote, &quoted);
     old += before;
     let mut new = after;
     if let Some(source) = layout.append {
@@ -188,11 +196,11 @@ fn translate_error(
         Rest::Unused => {}
         Rest::Pointer(pointer) => icmp[4] = pointer,
         Rest::Mtu(reported) => {
-            let mtu = mtu_v6_to_v4(reported, quote.chain.fragment.is_some(), plan.mtus);
+            let mtu = mtu_v6_to_v4(reported, quote.chain.fragment.is_some(), mtus);
             icmp[6..8].copy_from_slice(&mtu.to_be_bytes());
         }
     }
-    write_quoted_header(&mut icmp[ICMP_HEADER..], quote, quoted, plan.settings);
+    write_quoted_header(&mut icmp[ICMP_HEADER..], quote, &quoted, plan.settings);
     new += Sum::of(&icmp[..ICMP_HEADER + ipv4::HEADER]);
     let checksum = checksum::adjust(checksum, Delta::new(old, new));
     icmp[2..4].copy_from_slice(&checksum.to_be_bytes());

@@ -1,0 +1,168 @@
+//! Packets that go no further: counted, and answered where an answer is due.
+
+use std::net::IpAddr;
+
+use super::{End, Output, Walk};
+use crate::buffer::{Buffer, BufferPool};
+use crate::counters::Event;
+use crate::stage::icmp_error::{self, TokenBucket};
+use crate::stage::parse::Ingress;
+use crate::stage::{Answer, Refusal};
+use crate::table::fib::Path;
+use crate::table::routing::InterfaceId;
+use crate::table::translation::IcmpErrors;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::icmp::{HEADER as ICMP_HEADER, v4, v6};
+use crate::wire::ipv4::{self, Ipv4Header};
+use crate::wire::ipv6::{self, Ipv6Header};
+
+impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
+    pub(super) fn refuse_ipv4(
+        &mut self,
+        packet: &P::Buffer,
+        header: &Ipv4Header,
+        ingress: Ingress,
+        refusal: Refusal,
+    ) -> End<P::Buffer> {
+        self.lcore.counts.end(Verdict::Dropped(refusal.reason));
+        if refusal.reason == DropReason::UdpZeroChecksum {
+            self.lcore.sample_zero_checksum(packet.data(), header);
+        }
+        let answered = refusal.answer.is_some_and(|answer| {
+            let permitted = icmp_error::permitted_ipv4(packet.data(), header, ingress.group);
+            self.may_answer(permitted) && self.answer_ipv4(packet.data(), header, &answer)
+        });
+        End::Dropped { reason: refusal.reason, answered }
+    }
+
+    pub(super) fn refuse_ipv6(
+        &mut self,
+        packet: &P::Buffer,
+        header: &Ipv6Header,
+        ingress: Ingress,
+        refusal: Refusal,
+    ) -> End<P::Buffer> {
+        self.lcore.counts.end(Verdict::Dropped(refusal.reason));
+        let answered = refusal.answer.is_some_and(|answer| {
+            let permitted = icmp_error::permitted_ipv6(packet.data(), header, ingress.group, &answer);
+            self.may_answer(permitted) && self.answer_ipv6(packet.data(), header, &answer)
+        });
+        End::Dropped { reason: refusal.reason, answered }
+    }
+
+    /// Whether an error goes out, by the rules, the setting and the rate limit.
+    fn may_answer(&mut self, permitted: bool) -> bool {
+        let counts = &mut self.lcore.counts;
+        if !permitted {
+            counts.count(Event::IcmpErrorsForbidden);
+            return false;
+        }
+        match self.snapshot.translation.settings.icmp_errors {
+            IcmpErrors::Off => {
+                counts.count(Event::IcmpErrorsOff);
+                false
+            }
+            IcmpErrors::Send => true,
+            IcmpErrors::Limit(_) => {
+                let granted = self.lcore.icmp_errors.as_mut().is_none_or(TokenBucket::take);
+                if !granted {
+                    counts.count(Event::IcmpErrorsRateLimited);
+                }
+                granted
+            }
+        }
+    }
+
+    fn answer_ipv4(&mut self, packet: &[u8], header: &Ipv4Header, answer: &Answer) -> bool {
+        let snapshot = self.snapshot;
+        let path = snapshot.fib.lookup(IpAddr::V4(header.source), 0);
+        // An IPv4 link may be smaller than the largest error.
+        let room = path.mtu().map_or(0, |mtu| usize::from(mtu).saturating_sub(ipv4::HEADER + ICMP_HEADER));
+        let packet = &packet[..packet.len().min(room)];
+        let error =
+            egress(path).and_then(|interface| snapshot.fib.icmpv4_source(interface)).and_then(|source| {
+                let identification = self.lcore.identifications.next(source, header.source, 1);
+                icmp_error::ipv4(packet, header.source, source, identification, answer, self.pool)
+            });
+        self.originate(error, path, IpAddr::V4(header.source))
+    }
+
+    fn answer_ipv6(&mut self, packet: &[u8], header: &Ipv6Header, answer: &Answer) -> bool {
+        let snapshot = self.snapshot;
+        let path = snapshot.fib.lookup(IpAddr::V6(header.source), 0);
+        let error = egress(path)
+            .and_then(|interface| snapshot.fib.icmpv6_source(interface))
+            .and_then(|source| icmp_error::ipv6(packet, header.source, source, answer, self.pool));
+        self.originate(error, path, IpAddr::V6(header.source))
+    }
+
+    fn originate(&mut self, error: Option<P::Buffer>, path: &Path, destination: IpAddr) -> bool {
+        let Some(error) = error else {
+            self.lcore.counts.count(Event::IcmpErrorsUnsendable);
+            return false;
+        };
+        self.lcore.counts.count(Event::OriginatedIcmpErrors);
+        self.send(error, path, destination);
+        true
+    }
+}
+
+/// The interface a path leaves by.
+const fn egress(path: &Path) -> Option<InterfaceId> {
+    match path {
+        Path::Adjacent(adjacency) => Some(adjacency.interface),
+        Path::Unresolved { interface, .. } => Some(*interface),
+        _ => None,
+    }
+}
+
+/// The IPv4 sender of a packet whose IPv6 form has no path is told host unreachable (RFC 1812 4.3.3.1).
+pub(super) fn unreachable_ipv4(reason: DropReason) -> Refusal {
+    match reason {
+        DropReason::RouteBlackhole => Refusal::silent(reason),
+        DropReason::RouteProhibited => Refusal::prohibited_v4(reason),
+        _ => Refusal::answered(reason, v4::UNREACHABLE, v4::HOST, [0; 4]),
+    }
+}
+
+/// As [`unreachable_ipv4`], for a packet that stays IPv4: without a route the network is unreachable.
+pub(super) fn native_unreachable_ipv4(reason: DropReason) -> Refusal {
+    match reason {
+        DropReason::NoRoute => Refusal::answered(reason, v4::UNREACHABLE, v4::NETWORK, [0; 4]),
+        _ => unreachable_ipv4(reason),
+    }
+}
+
+/// The same towards IPv6: no route, or address unreachable (RFC 4443 3.1).
+pub(super) fn unreachable_ipv6(reason: DropReason) -> Refusal {
+    match reason {
+        DropReason::RouteBlackhole => Refusal::silent(reason),
+        DropReason::RouteProhibited => Refusal::prohibited_v6(reason),
+        DropReason::NoRoute | DropReason::DestinationIsLocal => {
+            Refusal::answered(reason, v6::UNREACHABLE, v6::NO_ROUTE, [0; 4])
+        }
+        _ => Refusal::answered(reason, v6::UNREACHABLE, v6::ADDRESS, [0; 4]),
+    }
+}
+
+/// RFC 4443 3.2; never below the IPv6 minimum (RFC 8201 4).
+pub(super) fn too_big_ipv6(mtu: u16) -> Refusal {
+    let mtu = u32::from(mtu.max(ipv6::MIN_MTU)).to_be_bytes();
+    Refusal::answered(DropReason::PacketTooBig, v6::PACKET_TOO_BIG, 0, mtu)
+}
+
+#[inline]
+pub(super) fn expired_ipv4(header: &Ipv4Header) -> Result<(), Refusal> {
+    if header.ttl > 1 {
+        return Ok(());
+    }
+    Err(Refusal::answered(DropReason::HopLimitExceeded, v4::TIME_EXCEEDED, 0, [0; 4]))
+}
+
+#[inline]
+pub(super) fn expired_ipv6(header: &Ipv6Header) -> Result<(), Refusal> {
+    if header.hop_limit > 1 {
+        return Ok(());
+    }
+    Err(Refusal::answered(DropReason::HopLimitExceeded, v6::TIME_EXCEEDED, 0, [0; 4]))
+}
