@@ -139,7 +139,7 @@ async fn relay(config: &Config) -> Result<(), AppError> {
         loop {
             tokio::select! {
                 wish = signals.next() => match wish {
-                    Wish::Counters => print_counters(&workers, &kernel, &mempool),
+                    Wish::Counters => print_counters(config, &ports, &workers, &kernel, &mempool),
                     Wish::Stop => break,
                 },
                 () = tokio::time::sleep(LINK_POLL) => links.follow(),
@@ -155,7 +155,7 @@ async fn relay(config: &Config) -> Result<(), AppError> {
 
     tracing::info!("stopping");
     workers.stop();
-    print_counters(&workers, &kernel, &mempool);
+    print_counters(config, &ports, &workers, &kernel, &mempool);
     drop(kernel);
     drop(twins);
     if mempool.in_use() > idle_mbufs {
@@ -380,7 +380,9 @@ impl<'a> Links<'a> {
     }
 }
 
-fn print_counters(workers: &Workers, kernel: &Kernel, mempool: &Mempool) {
-    let counters = report::json(&workers.counts(), &kernel.counters(), mempool.in_use());
+fn print_counters(config: &Config, ports: &[Port], workers: &Workers, kernel: &Kernel, mempool: &Mempool) {
+    let stats: Vec<_> =
+        config.ports.iter().zip(ports).map(|(port, open)| (port.name.as_str(), open.stats())).collect();
+    let counters = report::json(&workers.counts(), &kernel.counters(), &stats, mempool.in_use());
     eprintln!("counters {counters}");
 }

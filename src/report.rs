@@ -2,11 +2,17 @@
 
 use control::kernel::KernelCounters;
 use dataplane::counters::{Counts, Event};
+use dataplane::dpdk::PortStats;
 use dataplane::verdict::{DropReason, PuntReason};
 use serde_json::{Map, Value, json};
 
 /// All workers' counts added up, the exception path's, and the mbufs in use.
-pub(crate) fn json(workers: &[Counts], kernel: &KernelCounters, mbufs_in_use: usize) -> Value {
+pub(crate) fn json(
+    workers: &[Counts],
+    kernel: &KernelCounters,
+    ports: &[(&str, PortStats)],
+    mbufs_in_use: usize,
+) -> Value {
     let mut sum = Counts::default();
     for counts in workers {
         sum.merge(counts);
@@ -20,6 +26,7 @@ pub(crate) fn json(workers: &[Counts], kernel: &KernelCounters, mbufs_in_use: us
         "events": nonzero(Event::ALL.iter().map(|event| (event.name(), sum.event(*event)))),
         "workers": workers.iter().map(worker).collect::<Vec<_>>(),
         "kernel": exception_path(kernel),
+        "ports": ports.iter().map(|(name, stats)| port(name, stats)).collect::<Vec<_>>(),
         "mbufs_in_use": mbufs_in_use,
     })
 }
@@ -30,6 +37,18 @@ fn worker(counts: &Counts) -> Value {
         "sent": counts.event(Event::Sent),
         "busy_cycles": counts.event(Event::BusyCycles),
         "idle_cycles": counts.event(Event::IdleCycles),
+    })
+}
+
+/// The driver's own counts. `missed` frames were lost before a worker could fetch them.
+fn port(name: &str, stats: &PortStats) -> Value {
+    json!({
+        "name": name,
+        "received": stats.ipackets,
+        "sent": stats.opackets,
+        "missed": stats.imissed,
+        "errors": stats.ierrors + stats.oerrors,
+        "no_mbuf": stats.rx_nombuf,
     })
 }
 
