@@ -83,10 +83,34 @@ pub(crate) struct TranslateArgs {
 
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
+    if let Some(missing) = missing_cpu_feature() {
+        eprintln!(
+            "borderline: this CPU has no {missing}, which this build uses: build with \
+             RUSTFLAGS=\"-C target-cpu=x86-64-v2\" for older CPUs"
+        );
+        return ExitCode::from(FAILED);
+    }
     let code = match Args::parse().command {
         Command::Run { config } => app::run(&config),
         Command::Check { config } => check::run(&config),
         Command::Translate(args) => translate::run(&args),
     };
     ExitCode::from(code)
+}
+
+/// What .cargo/config.toml lets the compiler use and this CPU lacks.
+#[cfg(target_arch = "x86_64")]
+fn missing_cpu_feature() -> Option<&'static str> {
+    let features = [
+        (cfg!(target_feature = "avx2"), std::is_x86_feature_detected!("avx2"), "AVX2"),
+        (cfg!(target_feature = "bmi2"), std::is_x86_feature_detected!("bmi2"), "BMI2"),
+        (cfg!(target_feature = "popcnt"), std::is_x86_feature_detected!("popcnt"), "POPCNT"),
+    ];
+    features.into_iter().find(|(used, present, _)| *used && !*present).map(|(_, _, name)| name)
+}
+
+/// Other architectures are built for their baseline.
+#[cfg(not(target_arch = "x86_64"))]
+fn missing_cpu_feature() -> Option<&'static str> {
+    None
 }

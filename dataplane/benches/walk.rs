@@ -332,7 +332,7 @@ fn udp_v6_to_v4(eams: u32) -> impl FnMut(u32, &mut SlabBuffer) -> usize {
 /// A random mapping for the n-th packet.
 fn pick(number: u32, eams: u32) -> u32 {
     let mixed = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((mixed >> 32) * u64::from(eams) >> 32) as u32
+    (((mixed >> 32) * u64::from(eams)) >> 32) as u32
 }
 
 fn fragment_v4_to_v6(

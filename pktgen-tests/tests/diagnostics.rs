@@ -1,6 +1,11 @@
-//! What a network operator types: ping and traceroute, in both directions.
+//! What a network operator types, ping and traceroute in both directions, and what the log tells him.
 
-use pktgen_tests::lab::{CLIENT, Lab, Need, SERVICE, Shape, TestResult, embedded, skip_unless, traceroute};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use pktgen_tests::lab::{
+    CLIENT, Lab, Need, RawLink, SERVICE, Shape, TestResult, embedded, frame, skip_unless, traceroute,
+};
 
 #[test]
 #[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
@@ -78,5 +83,78 @@ fn traceroute_shows_every_router_once_through_the_relay() -> TestResult {
         ];
         assert_eq!(traceroute(&lab.server, &format!("-6 {how}"), &client)?, back, "{how}");
     }
+    lab.assert_healthy()
+}
+
+/// A line of the log about a dropped datagram without checksum.
+#[derive(Debug)]
+struct Event {
+    /// Seconds of the day.
+    at: f64,
+    /// How many more it stands for.
+    more: u64,
+}
+
+fn events(log: &str, flow: &str) -> Vec<Event> {
+    let line_to_event = |line: &str| {
+        assert!(line.contains(flow), "{line}");
+        let time = line.split_once('T')?.1.split_once('Z')?.0;
+        let at = time.split(':').try_fold(0.0, |sum, part| Some(sum * 60.0 + part.parse::<f64>().ok()?));
+        let more = line.split_once("more=")?.1.split_whitespace().next()?.parse().ok();
+        Some(Event { at: at?, more: more? })
+    };
+    let lines = log.lines().filter(|line| line.contains("dropped UDP without checksum"));
+    lines.map(|line| line_to_event(line).unwrap_or_else(|| unreadable(line))).collect()
+}
+
+fn unreadable(line: &str) -> Event {
+    unreachable!("a time and a number: {line}")
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn datagrams_without_checksum_are_dropped_and_told_of_once_a_second() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let mut lab = Lab::up(&Shape::default())?;
+    let relay = RawLink::open(&lab.relay_ns, "bl-v4")?.mac();
+    let (mut wire, mut server) = (RawLink::open(&lab.client, "c4")?, RawLink::open(&lab.server, "s6")?);
+    let mut datagram = frame::udp4(CLIENT, SERVICE, 4700, b"unchecked");
+    datagram[6..8].fill(0);
+    let packet = frame::ipv4(CLIENT, SERVICE, 17, 64, &datagram);
+    let bad = frame::ethernet(relay, wire.mac(), frame::IPV4, &packet);
+
+    let (start, mut sent) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_millis(3500) {
+        assert!(wire.send(&bad));
+        sent += 1;
+        sleep(Duration::from_millis(5));
+    }
+    let flow = "source=203.0.113.50 source_port=12345 destination=192.0.2.1 destination_port=4700";
+    let told = |log: &str| events(log, flow).iter().map(|event| 1 + event.more).sum::<u64>();
+    // The number of those not told of comes with the next event.
+    for _ in 0..4 {
+        sleep(Duration::from_millis(1300));
+        if told(&lab.relay().log()) == sent {
+            break;
+        }
+        assert!(wire.send(&bad));
+        sent += 1;
+    }
+    let counters = lab.relay().settled_counters()?;
+    let log = lab.relay().log();
+    let events = events(&log, flow);
+    assert_eq!(counters.dropped_for("udp_zero_checksum"), sent, "{counters:#?}");
+    assert_eq!(told(&log), sent, "each is told of or counted: {events:?}");
+    assert!((2..=8).contains(&events.len()), "{events:?}");
+    for pair in events.windows(2) {
+        assert!(
+            (pair[1].at - pair[0].at).rem_euclid(86400.0) > 0.99,
+            "more than one line a second: {events:?}"
+        );
+    }
+    let passed = server.listen(Duration::from_millis(100), |frame| frame.ends_with(b"unchecked"));
+    assert!(!passed, "none of them reaches the server");
     lab.assert_healthy()
 }

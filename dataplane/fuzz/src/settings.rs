@@ -86,7 +86,8 @@ pub fn mappings(input: &[u8]) -> Judgement {
 
 fn load(contents: &[u8], overlap: &str) -> Result<Option<TranslateConfig>, String> {
     let path = directory().join("relay.toml");
-    fs::write(directory().join("eams"), contents).map_err(|error| format!("the harness cannot write: {error}"))?;
+    fs::write(directory().join("eams"), contents)
+        .map_err(|error| format!("the harness cannot write: {error}"))?;
     let text = format!(
         "eam_files = [\"eams\"]\n[translation]\nprefixes = [\"2001:db8:46::/96\"]\neam_overlap = \"{overlap}\"\n"
     );
@@ -146,9 +147,9 @@ fn usable(config: &TranslateConfig) -> Judgement {
     let nested = || {
         let pairs = config.eams.iter().enumerate();
         pairs.clone().any(|(at, eam)| {
-            config.eams[at + 1..].iter().any(|other| {
-                eam.ipv4.contains(&other.ipv4) || other.ipv4.contains(&eam.ipv4)
-            })
+            config.eams[at + 1..]
+                .iter()
+                .any(|other| eam.ipv4.contains(&other.ipv4) || other.ipv4.contains(&eam.ipv4))
         })
     };
     if strict && config.eams.len() < 50 && nested() {
@@ -164,7 +165,11 @@ fn written(from: &mut Bytes<'_>) -> String {
     for key in KEYS {
         if key.table != table {
             table = key.table;
-            let header = if matches!(table, "port" | "eam") { format!("[[{table}]]\n") } else { format!("[{table}]\n") };
+            let header = if matches!(table, "port" | "eam") {
+                format!("[[{table}]]\n")
+            } else {
+                format!("[{table}]\n")
+            };
             text.push_str(&header);
         }
         match from.byte() % 8 {
@@ -180,12 +185,46 @@ fn written(from: &mut Bytes<'_>) -> String {
 
 fn value(from: &mut Bytes<'_>) -> String {
     const VALUES: [&str; 40] = [
-        "0", "1", "-1", "1279", "1280", "9000", "9001", "65535", "65536", "1000000", "9223372036854775807", "true",
-        "false", "1.5", "\"\"", "\"er\"", "\"br\"", "\"off\"", "\"simple\"", "\"intrinsic\"", "\"copy\"", "\"allow\"",
-        "\"reject\"", "\"send\"", "\"random\"", "\"compute\"", "[]", "[1, 1]", "[\"192.0.2.0/24\", \"192.0.2.0/25\"]",
-        "[\"64:ff9b::/96\"]", "[\"2001:db8::/32\", \"2001:db8:1::/48\"]", "[\"2001:db8:0:0:ff00::/96\"]",
-        "\"0.0.0.0/0\"", "\"2001:db8:ff00::/40\"", "\"192.0.2.0/24\"", "[\"0.0.0.0/0\"]", "[\"::/0\"]", "{ a = 1 }",
-        "1979-05-27", "[65535, 68, 68]",
+        "0",
+        "1",
+        "-1",
+        "1279",
+        "1280",
+        "9000",
+        "9001",
+        "65535",
+        "65536",
+        "1000000",
+        "9223372036854775807",
+        "true",
+        "false",
+        "1.5",
+        "\"\"",
+        "\"er\"",
+        "\"br\"",
+        "\"off\"",
+        "\"simple\"",
+        "\"intrinsic\"",
+        "\"copy\"",
+        "\"allow\"",
+        "\"reject\"",
+        "\"send\"",
+        "\"random\"",
+        "\"compute\"",
+        "[]",
+        "[1, 1]",
+        "[\"192.0.2.0/24\", \"192.0.2.0/25\"]",
+        "[\"64:ff9b::/96\"]",
+        "[\"2001:db8::/32\", \"2001:db8:1::/48\"]",
+        "[\"2001:db8:0:0:ff00::/96\"]",
+        "\"0.0.0.0/0\"",
+        "\"2001:db8:ff00::/40\"",
+        "\"192.0.2.0/24\"",
+        "[\"0.0.0.0/0\"]",
+        "[\"::/0\"]",
+        "{ a = 1 }",
+        "1979-05-27",
+        "[65535, 68, 68]",
     ];
     from.pick(&VALUES).to_owned()
 }

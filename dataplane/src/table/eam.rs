@@ -18,6 +18,9 @@ use super::hash_index::{HashIndex, Hashed};
 use super::{MappedV4, MappedV6};
 use crate::wire::checksum::{Delta, Sum};
 
+/// Entries from which a table does not fit into a core's own cache.
+const LARGE: usize = 32_768;
+
 /// One mapping between an IPv4 and an IPv6 prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Eam {
@@ -88,8 +91,7 @@ impl EamTable {
     #[must_use]
     pub fn lookup_ipv4(&self, address: Ipv4Addr) -> Option<MappedV6> {
         let bits = address.to_bits();
-        let top = (bits >> 16) as usize;
-        if self.ipv4_cover[top / 64] >> (top % 64) & 1 == 0 {
+        if !self.may_cover(bits) {
             return None;
         }
         let entry = &self.entries[self.find_ipv4(bits)? as usize];
@@ -125,14 +127,54 @@ impl EamTable {
         Some(MappedV4 { address: mapped, delta, default_eam: entry.ipv4_length == 0 })
     }
 
+    /// Whether lookups are likely to wait for memory, so that [`Self::warm_up`] pays.
+    #[inline]
+    #[must_use]
+    pub const fn is_large(&self) -> bool {
+        self.entries.len() >= LARGE
+    }
+
+    /// Brings what lookups of these addresses will read into cache. The waits for memory of a whole burst overlap
+    /// here, where each lookup alone would wait in turn.
+    #[inline]
+    pub fn warm_up(&self, ipv4: &[Ipv4Addr], ipv6: &[Ipv6Addr]) {
+        let mut seen = 0;
+        if let Some(level) = self.ipv4_levels.first() {
+            let keys = || ipv4.iter().map(|address| address.to_bits()).filter(|bits| self.may_cover(*bits));
+            let key = |bits: u32| Hashed::of_ipv4(bits & mask_ipv4(level.length));
+            for bits in keys() {
+                seen ^= level.index.touch(key(bits));
+            }
+            for bits in keys() {
+                seen ^= level
+                    .index
+                    .find(key(bits), |_| true)
+                    .map_or(0, |at| u32::from(self.entries[at as usize].ipv4_length));
+            }
+        }
+        if let Some(level) = self.ipv6_levels.first() {
+            let keys =
+                || ipv6.iter().map(|address| Hashed::of_ipv6(address.to_bits() & mask_ipv6(level.length)));
+            for key in keys() {
+                seen ^= level.index.touch(key);
+            }
+            for key in keys() {
+                seen ^= level
+                    .index
+                    .find(key, |_| true)
+                    .map_or(0, |at| u32::from(self.entries[at as usize].ipv4_length));
+            }
+        }
+        std::hint::black_box(seen);
+    }
+
     /// Whether `address` is covered by an EAM for fewer than all IPv4 addresses: one of ours, not the IVI-style
     /// 0.0.0.0/0 (RFC 7757 A.2) that stands for the whole IPv4 Internet.
     #[inline]
     #[must_use]
     pub fn covers_service(&self, address: Ipv4Addr) -> bool {
         let bits = address.to_bits();
-        let top = (bits >> 16) as usize;
-        self.ipv4_cover[top / 64] >> (top % 64) & 1 == 1
+        self.may_cover(bits)
             && self.find_ipv4(bits).is_some_and(|at| self.entries[at as usize].ipv4_length != 0)
     }
 
@@ -162,6 +204,13 @@ impl EamTable {
     pub fn memory(&self) -> usize {
         let indices = self.ipv4_levels.iter().chain(&self.ipv6_levels).map(|level| level.index.memory());
         size_of::<Self>() + 8192 + self.entries.capacity() * size_of::<Entry>() + indices.sum::<usize>()
+    }
+
+    /// What the bitmap says.
+    #[inline]
+    fn may_cover(&self, bits: u32) -> bool {
+        let top = (bits >> 16) as usize;
+        self.ipv4_cover[top / 64] >> (top % 64) & 1 == 1
     }
 
     #[inline]

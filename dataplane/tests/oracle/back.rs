@@ -12,12 +12,12 @@ use super::naive::{self, Fragment, Ip, Reading, Transport, reassemble, same_sum}
 use super::relay::Relay;
 use super::world::World;
 
-pub fn packets(world: &World, packets: &[Vec<u8>]) -> Judgement {
-    packets.iter().try_for_each(|packet| one(world, packet))
+pub fn packets(world: &World, mut relay: Relay, packets: &[Vec<u8>]) -> Judgement {
+    packets.iter().try_for_each(|packet| one(world, &mut relay, packet))
 }
 
-fn one(world: &World, packet: &[u8]) -> Judgement {
-    let run = Relay::new(world).run(packet);
+fn one(world: &World, relay: &mut Relay, packet: &[u8]) -> Judgement {
+    let run = relay.run(packet);
     let End::Forwarded(walk::Way::Translated) = run.end else {
         return Ok(());
     };

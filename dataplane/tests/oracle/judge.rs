@@ -12,13 +12,12 @@ use super::relay::{Relay, Run};
 use super::world::World;
 
 /// Several packets are the fragments of one, in order.
-pub fn packets(world: &World, packets: &[Vec<u8>]) -> Judgement {
-    let mut relay = Relay::new(world);
+pub fn packets(world: &World, mut relay: Relay, packets: &[Vec<u8>]) -> Judgement {
     let mut translated = Vec::new();
     for packet in packets {
         let run = relay.run(packet);
         let out = one(world, packet, &run)?;
-        same_again(world, packet, &run)?;
+        same_again(world, relay.twin(world), packet, &run)?;
         translated.extend(out);
     }
     if packets.len() > 1 && translated.len() == packets.len() {
@@ -83,11 +82,11 @@ fn conserved(run: &Run) -> Judgement {
 }
 
 /// A second relay does the same but for what is random.
-fn same_again(world: &World, packet: &[u8], run: &Run) -> Judgement {
+fn same_again(world: &World, mut twin: Relay, packet: &[u8], run: &Run) -> Judgement {
     if world.random_source {
         return Ok(());
     }
-    let again = Relay::new(world).run(packet);
+    let again = twin.run(packet);
     let limited = matches!(world.settings.icmp_errors, IcmpErrors::Limit(_)) && run.out != again.out;
     let fixed = |out: &Vec<Vec<u8>>| out.iter().map(|packet| without_id(packet)).collect::<Vec<_>>();
     ensure!(limited || fixed(&run.out) == fixed(&again.out), "another relay makes something else of it");
@@ -109,6 +108,9 @@ fn datagram(packets: &[Vec<u8>], translated: &[Ip]) -> Judgement {
         packets.iter().map(|packet| Ip::read(packet, Reading::Received)).collect();
     let inputs = inputs?;
     let before = reassemble(&inputs, None)?;
+    if !matches!(before.protocol, 6 | 17) {
+        return Ok(());
+    }
     let after =
         reassemble(translated, None).map_err(|why| format!("the fragments do not fit together: {why}"))?;
     let (was, is) = (before.transport(), after.transport());
@@ -266,6 +268,10 @@ fn identification(input: &Ip, first: &Ip, way: Way) -> Judgement {
 fn content(world: &World, input: &Ip, whole: &Ip, way: Way) -> Judgement {
     if is_icmp(input) {
         return echo(input, whole, way);
+    }
+    if way == Way::Turned && input.protocol == 1 {
+        // Without the guard it is taken for ICMPv4 half way.
+        return Ok(());
     }
     let at = input.checksum_at().filter(|_| matches!(input.protocol, 6 | 17));
     let blank = |ip: &Ip| {

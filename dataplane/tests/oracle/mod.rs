@@ -36,6 +36,7 @@ pub mod relay;
 pub mod world;
 
 use bytes::Bytes;
+use relay::Relay;
 use world::World;
 
 /// What is wrong, in words.
@@ -56,8 +57,10 @@ pub fn packet(input: &[u8], family: u8) -> Judgement {
 
 /// These packets, all of them fragments of one if there are several.
 pub fn check(world: &World, packets: &[Vec<u8>]) -> Judgement {
-    judge::packets(world, packets)
-        .and_then(|()| back::packets(world, packets))
+    let relay = Relay::new(world);
+    let another = relay.twin(world);
+    judge::packets(world, relay, packets)
+        .and_then(|()| back::packets(world, another, packets))
         .map_err(|why| explain(&why, world, packets))
 }
 
@@ -73,7 +76,7 @@ fn explain(why: &str, world: &World, packets: &[Vec<u8>]) -> String {
     for packet in packets {
         let hex: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
         writeln!(text, "packet, {} bytes: {hex}", packet.len()).unwrap();
-        for out in relay::Relay::new(world).run(packet).out {
+        for out in Relay::new(world).run(packet).out {
             let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
             writeln!(text, "   out, {} bytes: {hex}", out.len()).unwrap();
         }

@@ -44,11 +44,16 @@ pub struct Run {
 
 impl Relay {
     pub fn new(world: &World) -> Self {
-        let limit = match world.settings.icmp_errors {
-            IcmpErrors::Limit(rate) => Some(TokenBucket::new(rate, 1000)),
-            IcmpErrors::Send | IcmpErrors::Off => None,
-        };
-        Self { snapshot: snapshot(world), lcore: LcoreState::new(limit), mtus: [world.mtu4, world.mtu6] }
+        Self {
+            snapshot: snapshot(world),
+            lcore: LcoreState::new(limit(world)),
+            mtus: [world.mtu4, world.mtu6],
+        }
+    }
+
+    /// Another relay with the same tables.
+    pub fn twin(&self, world: &World) -> Self {
+        Self { snapshot: self.snapshot.clone(), lcore: LcoreState::new(limit(world)), mtus: self.mtus }
     }
 
     /// One packet, received on the port of its family.
@@ -73,6 +78,13 @@ impl Relay {
             _ => walk.ipv4(buffer, ingress(0)),
         };
         Run { end, out: output.0, counts: Counted { before, after: self.lcore.counts.clone() } }
+    }
+}
+
+fn limit(world: &World) -> Option<TokenBucket> {
+    match world.settings.icmp_errors {
+        IcmpErrors::Limit(rate) => Some(TokenBucket::new(rate, 1000)),
+        IcmpErrors::Send | IcmpErrors::Off => None,
     }
 }
 

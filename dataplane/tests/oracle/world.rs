@@ -1,6 +1,7 @@
 //! Configurations: everything the translation tables take, and the MTUs and addresses of the box.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
 
 use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
@@ -14,7 +15,7 @@ use super::bytes::Bytes;
 use super::naive;
 
 /// How many bytes of an input choose the configuration.
-pub const BYTES: usize = 40;
+pub const BYTES: usize = 44;
 
 /// A configuration.
 #[derive(Debug, Clone)]
@@ -215,11 +216,12 @@ fn prefixes(from: &mut Bytes<'_>) -> Vec<Ipv6Net> {
 /// Any of the rows above and one of the fuzzer's own, as far as RFC 7757 allows them side by side.
 fn eams(from: &mut Bytes<'_>) -> Vec<Eam> {
     let mask = from.long() ^ 0x0000_001f;
+    // Tables take long to build with these.
+    let has_wide = from.once_in(8);
     let mut rows: Vec<Eam> = Vec::new();
-    let listed = (0..).zip(EAMS).filter(|(number, _)| mask >> number & 1 == 1);
-    let listed =
-        listed.map(|(_, (ipv4, ipv6))| Eam { ipv4: ipv4.parse().unwrap(), ipv6: ipv6.parse().unwrap() });
-    for eam in listed.chain(own_eam(from)) {
+    let chosen = (0..).zip(listed()).filter(|(number, _)| mask >> number & 1 == 1);
+    let chosen = chosen.map(|(_, eam)| *eam).filter(|eam| has_wide || eam.ipv4.prefix_len() >= 10);
+    for eam in chosen.chain(own_eam(from)) {
         let fits = 32 - eam.ipv4.prefix_len() <= 128 - eam.ipv6.prefix_len();
         if fits && rows.iter().all(|row| row.ipv4 != eam.ipv4 && row.ipv6 != eam.ipv6) {
             rows.push(eam);
@@ -228,12 +230,21 @@ fn eams(from: &mut Bytes<'_>) -> Vec<Eam> {
     rows
 }
 
+fn listed() -> &'static [Eam] {
+    static LISTED: OnceLock<Vec<Eam>> = OnceLock::new();
+    LISTED.get_or_init(|| {
+        let row =
+            |(ipv4, ipv6): &(&str, &str)| Eam { ipv4: ipv4.parse().unwrap(), ipv6: ipv6.parse().unwrap() };
+        EAMS.iter().map(row).collect()
+    })
+}
+
 fn own_eam(from: &mut Bytes<'_>) -> Option<Eam> {
     let (length4, length6) = (from.byte(), from.byte());
     let bits4 = 0xc000_0200 ^ u32::from(from.word());
     let bits6 = 0x2001_0db8_0000_0000_0000_0000_0000_0000 ^ u128::from(from.long()) << 48;
     (length4 != 0).then(|| Eam {
-        ipv4: Ipv4Net::new(bits4.into(), length4 % 33).unwrap().trunc(),
+        ipv4: Ipv4Net::new(bits4.into(), 10 + length4 % 23).unwrap().trunc(),
         ipv6: Ipv6Net::new(bits6.into(), length6 % 129).unwrap().trunc(),
     })
 }

@@ -25,6 +25,8 @@ pub struct Counters {
     pub dropped: BTreeMap<String, u64>,
     /// The kernel's side of the twins.
     pub kernel: Kernel,
+    /// What the drivers count themselves.
+    pub ports: Vec<PortCounters>,
     /// Buffers out of the pool: held by the drivers, or leaked.
     pub mbufs_in_use: Option<u64>,
 }
@@ -35,6 +37,20 @@ pub struct Counters {
 pub struct Kernel {
     /// Packets the kernel sent through a twin.
     pub injected: u64,
+    /// Punted packets a twin did not take.
+    pub twin_refused: u64,
+}
+
+/// One port as its driver counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PortCounters {
+    /// Its name.
+    pub name: String,
+    /// Frames handed to the workers.
+    pub received: u64,
+    /// Frames lost before a worker could fetch them.
+    pub missed: u64,
 }
 
 impl Counters {
@@ -54,6 +70,18 @@ impl Counters {
     /// How many reports a log holds.
     pub(crate) fn reports_in(log: &str) -> usize {
         log.matches(MARK).count()
+    }
+
+    /// What the driver of a port counts; zeros for a port it does not know.
+    #[must_use]
+    pub fn port(&self, name: &str) -> PortCounters {
+        self.ports.iter().find(|port| port.name == name).cloned().unwrap_or_default()
+    }
+
+    /// Packets dropped for one reason.
+    #[must_use]
+    pub fn dropped_for(&self, reason: &str) -> u64 {
+        self.dropped.get(reason).copied().unwrap_or(0)
     }
 
     /// All packets dropped.
@@ -82,10 +110,12 @@ mod tests {
     #[test]
     fn the_last_report_counts() {
         let log = "x\ncounters {\"received\":1}\nINFO counters {\"received\":5,\"originated\":1,\"sent\":3,\
-                   \"punted\":{\"arp\":1},\"dropped\":{\"a\":1,\"b\":1},\"kernel\":{\"injected\":9,\"more\":1},\"other\":{}}\ny";
+                   \"punted\":{\"arp\":1},\"dropped\":{\"a\":1,\"b\":1},\"kernel\":{\"injected\":9,\"more\":1},\"ports\":[{\"name\":\"v4\",\"received\":5,\"missed\":2,\"errors\":0}],\"other\":{}}\ny";
         let counters = Counters::last_in(log).unwrap().unwrap();
         assert_eq!((counters.received, counters.kernel.injected), (5, 9));
         assert_eq!((counters.punted_total(), counters.dropped_total()), (1, 2));
+        assert_eq!((counters.port("v4").missed, counters.port("v6").missed), (2, 0));
+        assert_eq!((counters.dropped_for("a"), counters.dropped_for("c")), (1, 0));
         assert!(counters.balance());
         assert_eq!(Counters::reports_in(log), 2);
     }

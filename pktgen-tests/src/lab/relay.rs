@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::daemon::{directory, write};
-use super::{Counters, Daemon, LabError, Namespace};
+use super::{Cmd, Counters, Daemon, LabError, Namespace, TestResult};
 
 /// Which DPDK driver sits on the veth ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Config {
     pub workers: Vec<u32>,
     /// Ports.
     pub ports: Vec<Port>,
+    /// Translation prefix.
+    pub prefix: String,
     /// Further lines of the section `[translation]`.
     pub translation: String,
     /// Mappings, IPv4 and IPv6.
@@ -66,9 +68,9 @@ impl Config {
         }
         write!(
             text,
-            "[translation]\nprefixes = [\"2001:db8:46::/96\"]\nservice_pools = [\"192.0.2.0/24\"]\n\
+            "[translation]\nprefixes = [\"{}\"]\nservice_pools = [\"192.0.2.0/24\"]\n\
              icmp_source_pool = [\"198.51.100.1/32\"]\n{}\n",
-            self.translation
+            self.prefix, self.translation
         )
         .ok();
         for (ipv4, ipv6) in &self.eams {
@@ -127,6 +129,16 @@ impl Relay {
     #[must_use]
     pub fn log(&self) -> String {
         self.daemon.log()
+    }
+
+    /// Gives it the processors before others, for tests that measure under load: workers have a processor of their
+    /// own on a real box, but not here.
+    ///
+    /// # Errors
+    /// When that is not allowed.
+    pub fn prefer(&self) -> TestResult {
+        let threads = format!("renice -n -15 -p $(ls /proc/{}/task)", self.daemon.pid());
+        Cmd::new("sh").arg("-c").arg(threads).ok().map(drop)
     }
 
     /// Whether it still runs.

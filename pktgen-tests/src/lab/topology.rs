@@ -92,7 +92,8 @@ pub struct Lab {
     pub routers: Vec<Namespace>,
     /// The relay's configuration, to be changed before it is started.
     pub config: Config,
-    twins: Vec<String>,
+    /// What `ip` is told once the twins are there: addresses and routes. To be changed before the relay is started.
+    pub twins: Vec<String>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -276,6 +277,7 @@ fn config(shape: &Shape) -> Config {
         driver: shape.driver,
         workers: shape.workers.clone(),
         ports: vec![port("v4", 1500), port("v6", shape.v6_mtu)],
+        prefix: "2001:db8:46::/96".into(),
         translation: shape.translation.clone(),
         eams: vec![(format!("{SERVICE}/32"), format!("{SERVER}/128"))],
     }
