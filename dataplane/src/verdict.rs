@@ -79,6 +79,8 @@ reasons! {
     DropReason {
         /// Frame shorter than its link-layer header.
         FrameTooShort = "frame_too_short",
+        /// The twin of the port, or its VLAN interface, is down: bring it up with ip link set.
+        InterfaceDown = "interface_down",
         /// IPv4 header shorter than 20 bytes, version not 4, or longer than the frame (RFC 1812 5.2.2).
         Ipv4HeaderInvalid = "ipv4_header_invalid",
         /// IPv4 header checksum wrong (RFC 1812 5.2.2).

@@ -15,8 +15,16 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     (world, packet).prop_map(|(world, packet)| [world, packet].concat())
 }
 
+/// More cases than usual, for each is cheap; `PROPTEST_CASES` overrules. What fails once goes to `fuzz_regression.rs`.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let is_set = std::env::var_os("PROPTEST_CASES").is_some();
+    let cases = if is_set { default.cases } else { 4000 };
+    ProptestConfig { cases, failure_persistence: None, ..default }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn packets_from_ipv4(input in input()) {

@@ -256,12 +256,11 @@ fn rows(from: &mut Bytes<'_>, format: Format) -> Vec<u8> {
     }
 }
 
-/// A directory of this process, in memory where the system has such a place.
+/// A directory of this process.
 fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
-        let shared = Path::new("/dev/shm");
-        let base = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
+        let base = std::env::var_os("BORDERLINE_FUZZ_SCRATCH").map_or_else(std::env::temp_dir, PathBuf::from);
         let directory = base.join(format!("borderline-fuzz-{}", std::process::id()));
         fs::create_dir_all(&directory).expect("the harness needs a directory to write to");
         directory

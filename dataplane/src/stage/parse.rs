@@ -65,6 +65,9 @@ pub fn link(frame: &[u8], port: PortId, fib: &Fib) -> Link {
     let Some(interface) = fib.ingress(port, header.vlan) else {
         return Link::Punt(PuntReason::UnknownVlan);
     };
+    if !interface.up {
+        return Link::Drop(DropReason::InterfaceDown);
+    }
     if !header.is_group() && header.destination != interface.mac.0 {
         return Link::Punt(PuntReason::ForeignMac);
     }
@@ -137,6 +140,17 @@ mod tests {
         ] {
             assert_eq!(link(&frame, PortId(0), &fib), expected, "{frame:02x?}");
         }
+    }
+
+    #[test]
+    fn an_interface_that_is_down_takes_no_packets() {
+        let mut routing = testing::routing(1500, 1500);
+        routing.interfaces[0].up = false;
+        let fib = Fib::build(&routing);
+        let packet = frame(testing::MAC_V4.0, 0x0800, None);
+        assert_eq!(link(&packet, PortId(0), &fib), Link::Drop(DropReason::InterfaceDown));
+        let arp = frame([0xff; 6], 0x0806, None);
+        assert_eq!(link(&arp, PortId(0), &fib), Link::Punt(PuntReason::Arp), "the kernel decides for itself");
     }
 
     #[test]
