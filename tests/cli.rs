@@ -200,6 +200,17 @@ fn check_sums_up_a_good_file() {
 }
 
 #[test]
+fn addresses_may_end_in_dotted_decimal() {
+    let relay = Relay::good();
+    let path = relay.config();
+    let mut toml = fs::read_to_string(&path).unwrap();
+    toml.push_str("[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"2001:db8:12:34::192.0.2.1\"\n");
+    fs::write(&path, toml).unwrap();
+    let run = Run::borderline([OsStr::new("check"), OsStr::new("--config"), path.as_os_str()]);
+    assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:#?}");
+}
+
+#[test]
 fn check_does_not_hold_this_machine_against_the_file() {
     let mut relay = Relay::good();
     relay.workers = "1000".to_owned();

@@ -12,49 +12,65 @@ use crate::verdict::{DropReason, PuntReason, Verdict, reasons};
 reasons! {
     /// Counts that are not the end of a packet.
     Event {
-        /// Frames received.
+        /// Frames received. Compare with the peer's sent frames; what is missing is the port's "missed".
         Received = "received",
-        /// Bytes received, link-layer header included.
+        /// Bytes received, link-layer header included. The offered load, with `received` the mean size.
         ReceivedBytes = "received_bytes",
-        /// Frames handed to a port.
+        /// Frames handed to a port. Compare with `received`; the difference is in the drops and punts
+        /// below.
         Sent = "sent",
-        /// Bytes handed to a port, link-layer header included.
+        /// Bytes handed to a port, link-layer header included. The delivered load.
         SentBytes = "sent_bytes",
-        /// ICMP errors originated by the relay.
+        /// ICMP errors originated by the relay. The drop reasons with an answer tell why; a sudden rise is
+        /// a loop, a scan or a dead server.
         OriginatedIcmpErrors = "originated_icmp_errors",
-        /// Second and later fragments made by the relay.
+        /// Second and later fragments made by the relay. See `fragmented_packets`.
         OriginatedFragments = "originated_fragments",
-        /// Frames of the kernel sent through a twin (ARP, ND, routing protocols, resolved first packets).
+        /// Frames of the kernel sent through a twin: ARP, ND, routing protocols, resolved first packets.
+        /// Zero means that nothing leaves the twins: are they up?
         OriginatedKernel = "originated_kernel",
-        /// Packets translated from IPv4 to IPv6.
+        /// Packets translated from IPv4 to IPv6. The relay's work; if it stands still, is the service pool
+        /// still routed to the relay?
         TranslatedV4ToV6 = "translated_v4_to_v6",
-        /// Packets translated from IPv6 to IPv4.
+        /// Packets translated from IPv6 to IPv4. The relay's work; if it stands still, is the translation
+        /// prefix still routed to the relay?
         TranslatedV6ToV4 = "translated_v6_to_v4",
-        /// Packets turned round between two mapped hosts (RFC 7757 4.2.2).
+        /// Packets turned round between two mapped hosts (RFC 7757 4.2.2). Hosts that use each other's
+        /// service addresses; native IPv6 would spare them the way.
         Hairpinned = "hairpinned",
-        /// Packets forwarded without translation.
+        /// Packets forwarded without translation. Traffic that only passes by: route it around the relay if
+        /// it is much.
         Native = "native",
-        /// Translated packets that were ICMP errors.
+        /// Translated packets that were ICMP errors. A sudden rise comes with an outage behind or before
+        /// the relay.
         TranslatedIcmpErrors = "translated_icmp_errors",
-        /// Translated packet too big and fragmentation needed messages among them: path MTU discovery at work.
+        /// Translated packet too big and fragmentation needed messages among them. Path MTU discovery at
+        /// work; zero for long while connections hang means that somebody filters ICMP.
         TranslatedPacketTooBig = "translated_packet_too_big",
-        /// Translated packets that were fragments.
+        /// Translated packets that were fragments. If it is much, some sender ignores the path MTU: raise
+        /// the MTU between relay and servers to 1520.
         TranslatedFragments = "translated_fragments",
-        /// Packets the relay had to fragment.
+        /// Packets the relay had to fragment. IPv4 packets without DF: raise lowest_ipv6_mtu (and the MTU
+        /// of the IPv6 side) to 1520 to avoid it.
         FragmentedPackets = "fragmented_packets",
-        /// ICMP errors not sent because of the rate limit: raise icmp_error_rate if this grows in peace time.
+        /// ICMP errors not sent because of the rate limit. Raise icmp_error_rate if this grows in peace
+        /// time.
         IcmpErrorsRateLimited = "icmp_errors_rate_limited",
-        /// ICMP errors not sent because icmp_errors is off.
+        /// ICMP errors not sent because icmp_errors is off. Path MTU discovery suffers: use "limit".
         IcmpErrorsOff = "icmp_errors_off",
-        /// ICMP errors not sent because the rules forbid one (about an ICMP error, a later fragment, ...).
+        /// ICMP errors not sent because the rules forbid one: about an ICMP error, a later fragment, a
+        /// multicast. Nothing to do.
         IcmpErrorsForbidden = "icmp_errors_forbidden",
-        /// ICMP errors not sent for lack of a route, a source address or a buffer.
+        /// ICMP errors not sent for lack of a route, a source address or a buffer. Has the twin an address
+        /// of that family, and is there a route back to the sender?
         IcmpErrorsUnsendable = "icmp_errors_unsendable",
-        /// Bursts with at least one frame.
+        /// Bursts with at least one frame. `received` divided by this is the mean burst: near 64 the worker
+        /// is at its limit.
         Bursts = "bursts",
-        /// TSC cycles spent on bursts with frames.
+        /// TSC cycles spent on bursts with frames. Their share of busy and idle cycles is the load of a
+        /// worker; top shows 100 % either way.
         BusyCycles = "busy_cycles",
-        /// TSC cycles spent finding nothing to do, sleeping included.
+        /// TSC cycles spent finding nothing to do, sleeping included. What is left of the worker.
         IdleCycles = "idle_cycles",
     }
 }

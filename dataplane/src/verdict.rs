@@ -51,25 +51,34 @@ pub(crate) use reasons;
 reasons! {
     /// Why a packet left the fast path for the kernel.
     PuntReason {
-        /// ARP.
+        /// ARP, which the kernel speaks. `ip neigh` on the twin; a flood of it is a loop or a scan.
         Arp = "arp",
-        /// BGP, OSPF, BFD, PIM and VRRP for the box.
+        /// BGP, OSPF, BFD, PIM or VRRP for the box. Nothing to do; if sessions flap, see `punt_policed` and
+        /// the routing daemon.
         RoutingProtocol = "routing_protocol",
-        /// IPv6 neighbour discovery, router discovery and multicast listener messages.
+        /// IPv6 neighbour discovery, router discovery or multicast listener messages. `ip -6 neigh` on the
+        /// twin; a flood of it is a loop or a scan.
         NeighborDiscovery = "neighbor_discovery",
-        /// The destination is one of the box's own addresses.
+        /// The destination is one of the box's own addresses. SSH, ping and management; if it grows
+        /// unasked, somebody probes the box: filter on the twin.
         LocalAddress = "local_address",
-        /// The IP destination is multicast, link-local or the limited broadcast: routing protocols live there.
+        /// The IP destination is multicast, link-local or the limited broadcast, where routing protocols
+        /// live. `tcpdump -i bl-PORT` shows which.
         LocalScope = "local_scope",
-        /// An EtherType the relay does not translate (LLDP, LACP, ...), or an unknown VLAN stack.
+        /// An EtherType the relay does not translate (LLDP, LACP, ...), or an unknown VLAN stack. If IP
+        /// traffic is missing, look for double tags.
         EtherType = "ether_type",
-        /// A VLAN without a forwarding interface on this port.
+        /// A VLAN without a forwarding interface on this port. Create it (`ip link add link bl-PORT name
+        /// bl-PORT.N type vlan id N`), or prune it on the switch.
         UnknownVlan = "unknown_vlan",
-        /// A unicast frame for another link-layer address (a VRRP or macvlan address of the kernel, or flooding).
+        /// A unicast frame for another link-layer address: a VRRP or macvlan address of the kernel, or
+        /// flooding. If it is neither, look at the switch's address table.
         ForeignMac = "foreign_mac",
-        /// The route leaves by an interface that is not one of the relay's ports.
+        /// The route leaves by an interface that is not one of the relay's ports. Slow: if this is much,
+        /// `ip route get DESTINATION` and route it over a port.
         KernelRoute = "kernel_route",
-        /// The next hop's link-layer address is not known yet: the packet waits while the kernel resolves it.
+        /// The next hop's link-layer address is not known yet, and the packet waits while the kernel
+        /// resolves it. If it keeps growing, `ip neigh` shows the next hop as FAILED or INCOMPLETE.
         UnresolvedNextHop = "unresolved_next_hop",
     }
 }
@@ -77,89 +86,124 @@ reasons! {
 reasons! {
     /// Why a packet was dropped.
     DropReason {
-        /// Frame shorter than its link-layer header.
+        /// Frame shorter than its link-layer header. A broken sender or driver: capture on the peer.
         FrameTooShort = "frame_too_short",
-        /// The twin of the port, or its VLAN interface, is down: bring it up with ip link set.
+        /// The twin of the port, or its VLAN interface, is down. Bring it up: `ip link set bl-PORT up`.
         InterfaceDown = "interface_down",
-        /// IPv4 header shorter than 20 bytes, version not 4, or longer than the frame (RFC 1812 5.2.2).
+        /// IPv4 header shorter than 20 bytes, version not 4, or longer than the frame (RFC 1812 5.2.2). A
+        /// broken sender or a fuzzer: capture, and look at the source.
         Ipv4HeaderInvalid = "ipv4_header_invalid",
-        /// IPv4 header checksum wrong (RFC 1812 5.2.2).
+        /// IPv4 header checksum wrong (RFC 1812 5.2.2). A faulty link or memory on the way, or a sender
+        /// that left the checksum to hardware that did not do it (`ethtool -K`).
         Ipv4HeaderChecksum = "ipv4_header_checksum",
-        /// IPv4 Total Length longer than the frame or shorter than the header.
+        /// IPv4 Total Length longer than the frame or shorter than the header. A faulty sender, or a link
+        /// that cuts frames: compare MTUs.
         Ipv4Truncated = "ipv4_truncated",
-        /// IPv4 options that cannot be walked.
+        /// IPv4 options that cannot be walked. A broken sender or a fuzzer: capture, and look at the
+        /// source.
         Ipv4OptionsInvalid = "ipv4_options_invalid",
-        /// IPv6 header shorter than 40 bytes or version not 6.
+        /// IPv6 header shorter than 40 bytes or version not 6. A broken sender or a fuzzer: capture, and
+        /// look at the source.
         Ipv6HeaderInvalid = "ipv6_header_invalid",
-        /// IPv6 Payload Length longer than the frame, or a jumbogram.
+        /// IPv6 Payload Length longer than the frame, or a jumbogram. A faulty sender, or a link that cuts
+        /// frames: compare MTUs.
         Ipv6Truncated = "ipv6_truncated",
-        /// IPv6 extension header chain runs past the packet or is longer than the relay walks (RFC 8200 4).
+        /// IPv6 extension header chain that runs past the packet or is longer than the relay walks (RFC
+        /// 8200 4). A broken sender or an attack on routers: look at the source.
         Ipv6ExtensionInvalid = "ipv6_extension_invalid",
-        /// A transport header that does not fit into the packet.
+        /// A transport header that does not fit into the packet. A broken sender or a fuzzer: capture, and
+        /// look at the source.
         TransportTruncated = "transport_truncated",
-        /// Source that no packet may have: loopback, multicast, class E, net 0, unspecified, link-local (RFC 7915 4.1, 5.1).
+        /// Source that no packet may have: loopback, multicast, class E, net 0, unspecified, link-local
+        /// (RFC 7915 4.1, 5.1). Spoofing or a misconfigured host: the next router towards it should filter.
         IllegalSource = "illegal_source",
         /// Destination that cannot be forwarded to: loopback, class E, net 0, or an address embedding one.
+        /// A misconfigured host, or a default route where a narrower one belongs.
         IllegalDestination = "illegal_destination",
-        /// Unicast IP packet received as a link-layer broadcast or multicast (RFC 1812 5.3.4).
+        /// Unicast IP packet received as a link-layer broadcast or multicast (RFC 1812 5.3.4). A
+        /// misconfigured neighbour: look at its ARP or ND entries for the relay.
         LinkBroadcast = "link_broadcast",
-        /// TTL or Hop Limit expired; time exceeded was due.
+        /// TTL or Hop Limit expired, for which time exceeded is due. Traceroute, in small numbers; in large
+        /// ones a routing loop: follow the destination.
         HopLimitExceeded = "hop_limit_exceeded",
-        /// An unexpired IPv4 source route option (RFC 7915 4.1).
+        /// An unexpired IPv4 source route option (RFC 7915 4.1). Nobody needs these today: look at the
+        /// source.
         SourceRoute = "source_route",
-        /// An IPv6 Routing header with Segments Left not 0 (RFC 7915 5.1).
+        /// An IPv6 Routing header with Segments Left not 0 (RFC 7915 5.1). Segment routing must end before
+        /// the relay; anything else is suspicious.
         RoutingHeader = "routing_header",
-        /// Fragmented ICMP cannot be translated (RFC 7915 1.2).
+        /// Fragmented ICMP, which cannot be translated (RFC 7915 1.2). Pings larger than the path: use
+        /// smaller ones.
         FragmentedIcmp = "fragmented_icmp",
-        /// First fragment too short to hold the transport checksum (RFC 7915 4.5).
+        /// First fragment too short to hold the transport checksum (RFC 7915 4.5). No honest stack makes
+        /// these: look at the source.
         TinyFragment = "tiny_fragment",
-        /// Fragment that ends past the largest datagram, or not on an 8-byte boundary.
+        /// Fragment that ends past the largest datagram, or not on an 8-byte boundary. No honest stack
+        /// makes these: look at the source.
         FragmentInvalid = "fragment_invalid",
-        /// Extension header behind a Fragment Header (RFC 7915 5.1.1).
+        /// Extension header behind a Fragment header (RFC 7915 5.1.1). IPsec AH or an odd stack that
+        /// fragments behind its headers: it needs another way to IPv4.
         FragmentedExtension = "fragmented_extension",
-        /// Protocol number that means something else in the other family (guard_protocols).
+        /// Protocol number that means something else in the other family (guard_protocols). An attack, or a
+        /// test; the numbers are 0, 43, 44, 58, 60 from IPv4 and 1 from IPv6.
         GuardedProtocol = "guarded_protocol",
-        /// IGMP, MLD, ND and other single-hop or unknown ICMP messages end here silently (RFC 7915 4.2, 5.2).
+        /// IGMP, MLD, ND and other single-hop or unknown ICMP messages, which end here silently (RFC 7915
+        /// 4.2, 5.2). Harmless; if it is much, somebody scans with odd ICMP types.
         IcmpUntranslatable = "icmp_untranslatable",
-        /// An ICMP error about an ICMP error, or about a packet that cannot be translated (RFC 7915 4.3, 5.3).
+        /// An ICMP error about an ICMP error, or about a packet that cannot be translated (RFC 7915 4.3,
+        /// 5.3). Forged errors, or EAMs that were removed while traffic ran.
         IcmpInnerUntranslatable = "icmp_inner_untranslatable",
-        /// An IPv4 UDP packet without checksum (RFC 7915 4.5, udp_zero_checksum).
+        /// An IPv4 UDP packet without checksum (RFC 7915 4.5, udp_zero_checksum). The log names sender and
+        /// service once a second; turn checksums on there, or set udp_zero_checksum = "compute".
         UdpZeroChecksum = "udp_zero_checksum",
-        /// IPv6 source without an EAM outside the translation prefixes (RFC 7755 4.3): give the host a service address.
+        /// IPv6 source without an EAM outside the translation prefixes (RFC 7755 4.3). Give the host a
+        /// service address, or make it choose the one it has.
         SourceNotMapped = "source_not_mapped",
-        /// The translated destination is the box itself: reach the box by its address of the other family.
+        /// The translated destination is the box itself. Reach the box by its address of the other family,
+        /// and remove the EAM that points at it.
         DestinationIsLocal = "destination_is_local",
-        /// IPv4 service address without an EAM (host unreachable is answered, never a loop).
+        /// IPv4 service address without an EAM: host unreachable is answered, never a loop. Scans, mostly;
+        /// for an address in use add its EAM.
         UnassignedServiceAddress = "unassigned_service_address",
-        /// Address refused by `denylist`.
+        /// Address refused by `denylist`. As configured; the source is told "administratively prohibited".
         Denylisted = "denylisted",
-        /// Non-global IPv4 address with the Well-Known Prefix (RFC 6052 3.1, wkp_strict).
+        /// Non-global IPv4 address with the Well-Known Prefix (RFC 6052 3.1, wkp_strict). Use a prefix of
+        /// your own for private addresses.
         WellKnownPrefixNonGlobal = "well_known_prefix_non_global",
-        /// Source that only an inside host may have (anti_spoof).
+        /// Source that only an inside host may have (anti_spoof). Somebody outside pretends to be inside,
+        /// or traffic enters by the wrong side: look at the source, then at routing.
         SpoofedSource = "spoofed_source",
-        /// The ICMPv6 error's source has no IPv4 form and icmp_source_pool is empty (RFC 6791).
+        /// The ICMPv6 error's source has no IPv4 form and icmp_source_pool is empty (RFC 6791). Configure
+        /// one address: without it traceroute and path MTU discovery suffer.
         IcmpSourcePoolEmpty = "icmp_source_pool_empty",
-        /// Translated packet larger than IP can express.
+        /// Translated packet larger than IP can express. No honest stack makes these: look at the source.
         TooLong = "too_long",
-        /// Larger than the next hop's MTU with DF set; fragmentation needed or packet too big was due.
+        /// Larger than the next hop's MTU with DF set, for which fragmentation needed or packet too big is
+        /// due. Path MTU discovery at work; if connections hang all the same, errors are filtered on the
+        /// way back.
         PacketTooBig = "packet_too_big",
-        /// No route to the destination.
+        /// No route to the destination. `ip route get DESTINATION` (or `ip -6`): is the routing daemon up,
+        /// is the default route there?
         NoRoute = "no_route",
-        /// The next hop does not answer ARP or ND.
+        /// The next hop does not answer ARP or ND. `ip neigh` shows it FAILED: is the host up, is it in
+        /// this VLAN?
         NextHopUnreachable = "next_hop_unreachable",
-        /// The route says unreachable.
+        /// The route says unreachable. `ip route get DESTINATION`: some daemon or operator put it there.
         RouteUnreachable = "route_unreachable",
-        /// The route says prohibit.
+        /// The route says prohibit. `ip route get DESTINATION`: some daemon or operator put it there.
         RouteProhibited = "route_prohibited",
-        /// The route says blackhole.
+        /// The route says blackhole. `ip route get DESTINATION`: some daemon or operator put it there.
         RouteBlackhole = "route_blackhole",
-        /// The port's transmit queue is full: offered load exceeds the link or the peer.
+        /// The port's transmit queue is full. The offered load exceeds the link or the peer, or the link is
+        /// down: look at the port's link and rate.
         TransmitQueueFull = "transmit_queue_full",
-        /// The mempool is exhausted: raise memory_mb.
+        /// The mempool is exhausted. Raise memory_mb.
         NoBuffer = "no_buffer",
-        /// More punted packets of one class than the policer admits.
+        /// More punted packets of one class than the policer admits. A flood of ARP, ND, broadcasts or
+        /// packets for the box: `tcpdump -i bl-PORT` shows which.
         PuntPoliced = "punt_policed",
-        /// The ring to the control thread is full.
+        /// The ring to the control thread is full. The control thread gets too little CPU time: keep its
+        /// CPUs free of workers and other load.
         PuntRingFull = "punt_ring_full",
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use pktgen_tests::lab::frame::{self, Random};
 use pktgen_tests::lab::probe::{echo_once, udp_echo, udp_socket};
 use pktgen_tests::lab::{
-    CLIENT, Lab, LabError, Need, RawLink, SERVER, SERVICE, Shape, TestResult, embedded, nginx, skip_unless,
+    CLIENT, Driver, Lab, LabError, Need, RawLink, SERVER, SERVICE, Shape, TestResult, embedded, nginx,
+    skip_unless,
 };
 
 const NEEDS: &[Need] = &[Need::Root, Need::Relay, Need::Program("nginx"), Need::Program("curl")];
@@ -154,5 +155,35 @@ fn the_relay_itself_reports_what_does_not_fit() -> TestResult {
     assert!(ping.text().contains(wanted), "{}", ping.text());
     let ping = lab.client.cmd("ping").args("-n -M do -c1 -W1 -s1452 192.0.2.1").run()?;
     assert!(ping.success(), "{}", ping.text());
+    lab.assert_healthy()
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn jumbo_frames_cross_in_one_piece() -> TestResult {
+    if skip_unless(NEEDS) {
+        return Ok(());
+    }
+    let mut lab = Lab::wire(&Shape {
+        driver: Driver::AfPacketJumbo,
+        v6_mtu: 9000,
+        translation: "lowest_ipv6_mtu = 9000".into(),
+        ..Shape::default()
+    })?;
+    lab.config.ports[0].mtu = 8980;
+    lab.client.ip("link set c4 mtu 8980")?;
+    lab.relay_ns.ip("link set r4 mtu 8980")?;
+    lab.start_relay()?;
+    let largest = [
+        (&lab.client, SERVICE.to_string(), 8980 - 28),
+        (&lab.server, embedded(CLIENT).to_string(), 9000 - 48),
+    ];
+    for (from, to, size) in largest {
+        let ping = from.cmd("ping").args("-n -c3 -i0.2 -W2 -M do -s").arg(size.to_string()).arg(to).run()?;
+        assert!(ping.stdout.contains(" 0% packet loss"), "{}", ping.text());
+    }
+    let mut ear = RawLink::open(&lab.server, "s6")?;
+    transfer_with_df(&lab, First::Download)?;
+    assert!(ear.listen(Duration::from_millis(300), |frame| frame.len() == 14 + 9000), "TCP fills its frames");
     lab.assert_healthy()
 }

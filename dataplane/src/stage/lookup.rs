@@ -217,19 +217,22 @@ fn embedded_source(
 /// It has no IPv4 form.
 #[inline]
 pub fn quoted_v6_to_v4(translation: &Translation, address: Ipv6Addr) -> Result<(MappedV4, Mapping), Refusal> {
-    if let Some(mapped) = translation.eams.lookup_ipv6(address) {
-        return Ok((mapped, Mapping::Eam));
-    }
-    match translation.prefix_of(address) {
-        Some((prefix, _)) => {
+    const UNTRANSLATABLE: Refusal = Refusal::silent(DropReason::IcmpInnerUntranslatable);
+    let (mapped, by) = match (translation.eams.lookup_ipv6(address), translation.prefix_of(address)) {
+        (Some(mapped), _) => (mapped, Mapping::Eam),
+        (None, Some((prefix, _))) => {
             let mapped = extract_unchecked(prefix, address);
             if never_through_prefix(translation, prefix, mapped.address) {
-                return Err(DropReason::IcmpInnerUntranslatable.into());
+                return Err(UNTRANSLATABLE);
             }
-            Ok((mapped, Mapping::Prefix))
+            (mapped, Mapping::Prefix)
         }
-        None => Err(DropReason::IcmpInnerUntranslatable.into()),
+        (None, None) => return Err(UNTRANSLATABLE),
+    };
+    if is_illegal_source_ipv4(mapped.address) {
+        return Err(UNTRANSLATABLE);
     }
+    Ok((mapped, by))
 }
 
 /// Whether no packet with this address can have come through the prefix, so that quoting one is nonsense.

@@ -8,6 +8,8 @@
 #![allow(
     dead_code,
     clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_update,
     clippy::cast_possible_truncation,
     clippy::missing_errors_doc,
     unreachable_pub,

@@ -478,8 +478,8 @@ fn data(from: &mut Bytes<'_>) -> Vec<u8> {
 }
 
 fn icmp(world: &World, from: &mut Bytes<'_>, ip: &Ip, depth: u8) -> Vec<u8> {
-    let is_error = from.byte() % 4 != 0;
-    if depth == 0 && from.byte() % 8 != 0 || !is_error {
+    let is_error = !from.once_in(4);
+    if depth == 0 && !from.once_in(8) || !is_error {
         let echo: &[u8] = if ip.family == 4 { &[8, 0, 8, 13, 10] } else { &[128, 129, 128, 135, 143] };
         let mut message = vec![from.pick(echo), 0, 0, 0, 0x12, 0x34, 0, 1];
         message.extend(data(from));

@@ -263,3 +263,16 @@ fn what_passes_a_border_and_an_edge_relay_arrives_as_it_left() {
     );
     assert_eq!(super::lab::icmp(&back)[8 + 12..], sent[12..]);
 }
+
+#[test]
+fn service_addresses_may_be_private() {
+    let mut lab = edge();
+    lab.eams = vec![("10.1.2.3/32", "2001:db8:12:34::1/128"), ("192.0.0.1/32", "2001:db8:12:34::2/128")];
+    lab.er_addresses = vec!["2001:db8:12:34::1/128", "2001:db8:12:34::2/128"];
+    for (ipv4, ipv6) in [("10.1.2.3", HOST), ("192.0.0.1", HOST_B)] {
+        let out = lab.run(&udp_v4(ipv4, CLIENT, &[1])).translated();
+        assert_eq!(source_v6(&out).to_string(), ipv6);
+        let out = lab.run(&udp_v6(CLIENT_V6, ipv6, &[1])).translated();
+        assert_eq!(destination_v4(&out).to_string(), ipv4);
+    }
+}

@@ -21,6 +21,8 @@ pub enum Driver {
         /// Queue pairs, one for each worker.
         queues: u32,
     },
+    /// The same with one queue, and room for frames of 9,000 bytes.
+    AfPacketJumbo,
 }
 
 /// What the relay logs once its workers have their first snapshot.
@@ -85,6 +87,10 @@ impl Config {
             Driver::AfXdp => format!("net_af_xdp{number},iface={interface}"),
             Driver::AfPacket { queues } => {
                 format!("net_af_packet{number},iface={interface},qpairs={queues}")
+            }
+            // A frame has to fit into a buffer made for the MTU, and a block has to be whole pages.
+            Driver::AfPacketJumbo => {
+                format!("net_af_packet{number},iface={interface},blocksz=36864,framesz=9216,framecnt=512")
             }
         }
     }
