@@ -77,7 +77,12 @@ fn find_libdpdk() -> Vec<String> {
 
 fn compile_shim(c_flags: &[String]) {
     let mut build = cc::Build::new();
-    build.file("shim.c").flag("-std=gnu11").flag("-Werror=implicit").flag("-Werror=int-conversion").opt_level(3);
+    build
+        .file("shim.c")
+        .flag("-std=gnu11")
+        .flag("-Werror=implicit")
+        .flag("-Werror=int-conversion")
+        .opt_level(3);
     for flag in c_flags {
         build.flag(flag);
     }

@@ -236,7 +236,7 @@ class Comparison:
             yield frozenset([name]), name
         if len(known) > 1:
             yield known, "several of the above"
-        for name in model.READINGS:
+        for name in sorted(set(model.READINGS) - model.DECIDED):
             if name not in known:
                 yield frozenset([name]), name
 

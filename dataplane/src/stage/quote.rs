@@ -138,11 +138,16 @@ impl QuoteV6 {
     }
 }
 
-/// Lengths of the original datagram and of the extension behind it. An attribute of 0 means no extension, and
-/// so does one that points past the end (RFC 4884 5.4).
+/// Lengths of the original datagram and of the extension behind it. An attribute of 0 means no extension, and so does
+/// one that points past the end or leaves no room for an extension header (RFC 4884 5.4, 7).
 fn split(message: &[u8], attribute: usize) -> (usize, usize) {
     let available = message.len() - ICMP_HEADER;
-    if attribute == 0 || attribute >= available { (available, 0) } else { (attribute, available - attribute) }
+    const EXTENSION_HEADER: usize = 4;
+    if attribute == 0 || attribute + EXTENSION_HEADER > available {
+        (available, 0)
+    } else {
+        (attribute, available - attribute)
+    }
 }
 
 fn quoted_echo(payload: &[u8], translate: fn(u8) -> Option<u8>) -> Option<QuotedTransport> {

@@ -415,6 +415,14 @@ fn quoted_addresses(world: &World, old: &Ip, new: &Ip, way: Way) -> Judgement {
 
 /// As much of the payload as is quoted, the same but for its checksum and an echo's type.
 fn quoted_payload(old: &Ip, new: &Ip) -> Judgement {
+    let first = old.fragment.is_none_or(|fragment| fragment.offset == 0);
+    if first
+        && old.payload_length() < [18, 8][usize::from(old.protocol == 17)]
+        && matches!(old.protocol, 6 | 17)
+    {
+        // Its checksum is beyond its own end, so nobody can have sent it.
+        return Ok(());
+    }
     let common = old.payload.len().min(new.payload.len());
     let (mut was, mut is) = (old.without_checksum(), new.without_checksum());
     was.truncate(common);

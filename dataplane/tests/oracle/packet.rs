@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use dataplane::table::translation::Role;
+
 use super::bytes::Bytes;
 use super::golden;
 use super::naive::{self, Fragment, Ip, Reading, octets, word};
@@ -63,9 +65,9 @@ pub fn from_bytes(world: World, from: &mut Bytes<'_>, family: u8) -> (World, Vec
     (world, vec![packet])
 }
 
-/// Up to seven bytes change, and sometimes the length.
+/// Up to five bytes change, and sometimes the length.
 fn edit(packet: &mut Vec<u8>, from: &mut Bytes<'_>) {
-    for _ in 0..from.byte() % 8 {
+    for _ in 0..from.pick(&[0, 0, 0, 0, 0, 1, 2, 5]) {
         let (at, value) = (from.below(packet.len().clamp(1, 0xffff)), from.byte());
         match (packet.get_mut(at), value) {
             (_, 0xee) => packet.truncate(at),
@@ -271,13 +273,13 @@ fn head(world: &World, from: &mut Bytes<'_>, family: u8) -> Ip {
     let icmp = if family == 4 { 1 } else { 58 };
     let any = from.byte();
     let protocols =
-        [17, 6, icmp, icmp, 17, 6, icmp, 17, 50, 132, 2, 0, 1, 58, 44, 43, 60, 51, 59, 41, 135, any];
+        [17, 6, icmp, icmp, icmp, 17, 6, icmp, icmp, 17, 6, 50, 132, 2, 0, 1, 58, 44, 43, 60, 51, any];
     Ip {
         family,
         tos: from.pick(&[0, 0xb8, 0x01, 0xff]),
         flow_label: if family == 6 { from.long() & 0xfffff } else { 0 },
         length: 0,
-        ttl: from.pick(&[64, 64, 64, 255, 3, 2, 1, 0]),
+        ttl: from.pick(&[64, 64, 64, 64, 64, 64, 64, 255, 3, 2, 1, 0]),
         source,
         destination,
         protocol: from.pick(&protocols),
@@ -337,8 +339,9 @@ fn source6(world: &World, from: &mut Bytes<'_>) -> Ipv6Addr {
 
 fn destination6(world: &World, from: &mut Bytes<'_>) -> Ipv6Addr {
     match from.byte() % 12 {
-        0..7 => embedded(world, from),
-        7..10 => mapped6(world, from),
+        0..9 if world.settings.role == Role::BorderRelay => embedded(world, from),
+        0..9 => mapped6(world, from),
+        9 => embedded(world, from),
         10 => special6(world, from),
         _ => any6(from),
     }
@@ -442,7 +445,7 @@ fn udp(from: &mut Bytes<'_>) -> Vec<u8> {
     let data = data(from);
     let length = match from.byte() {
         0xff => from.word(),
-        0xfe => data.len() as u16,
+        0xe0..0xff => data.len() as u16,
         _ => (data.len() + 8) as u16,
     };
     let checksum: u16 = if from.once_in(8) { 0 } else { 0xbeef };
@@ -536,14 +539,21 @@ fn quote(world: &World, from: &mut Bytes<'_>, outer: &Ip, depth: u8) -> Vec<u8> 
     if swap % 4 != 3 {
         quote[at[0]..at[0] + size].copy_from_slice(&octets(outer.destination));
     }
-    if swap % 8 < 3 {
-        quote[at[1]..at[1] + size].copy_from_slice(&octets(outer.source));
+    let other: IpAddr = match (swap / 4 % 8, outer.family) {
+        (0..4, _) => outer.source,
+        (4..7, 4) => client(from).into(),
+        (4..7, _) => mapped6(world, from).into(),
+        _ => special4(world, from).into(),
+    };
+    if other.is_ipv4() == outer.source.is_ipv4() {
+        quote[at[1]..at[1] + size].copy_from_slice(&octets(other));
     }
     fix_header_checksum(&mut quote);
     fix_transport_checksum(&mut quote);
     let headers = Ip::read(&quote, Reading::Quoted).map_or(0, |ip| ip.headers);
-    match from.byte() % 4 {
+    match from.byte() % 6 {
         0 => quote.truncate(headers + 8),
+        4 => quote.resize(1150 + from.below(350), 0x5a),
         1 => quote.truncate(from.below(quote.len() + 1)),
         2 => quote.truncate(1232 - from.below(700)),
         _ => {}
