@@ -31,7 +31,7 @@ macro_rules! reasons {
                 match self { $( Self::$variant => $text, )+ }
             }
 
-            /// What it means and what an operator should look at.
+            /// What it means (the first sentence), and what an operator should look at (the rest).
             #[must_use]
             pub const fn description(self) -> &'static str {
                 match self { $( Self::$variant => concat!($($doc),+).trim_ascii(), )+ }
@@ -138,8 +138,7 @@ reasons! {
         /// First fragment too short to hold the transport checksum (RFC 7915 4.5). No honest stack makes
         /// these: look at the source.
         TinyFragment = "tiny_fragment",
-        /// Fragment that ends past the largest datagram, or not on an 8-byte boundary. No honest stack
-        /// makes these: look at the source.
+        /// Fragment that ends past the largest datagram. No honest stack makes these: look at the source.
         FragmentInvalid = "fragment_invalid",
         /// Extension header behind a Fragment header (RFC 7915 5.1.1). IPsec AH or an odd stack that
         /// fragments behind its headers: it needs another way to IPv4.

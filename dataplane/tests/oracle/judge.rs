@@ -489,7 +489,7 @@ fn answer(world: &World, packet: &[u8], out: &[Vec<u8>]) -> Judgement {
     ensure!(&error.payload[8..] == quote, "the answer does not quote the packet as received");
     ensure!(error.length <= link, "an answer of {} bytes on a link of {link}", error.length);
     deserved(&input, &error)?;
-    reported_mtu(&input, &error.payload)
+    reported_mtu(world, &input, &error.payload)
 }
 
 /// RFC 1812 4.3.2.7, RFC 4443 2.4(e), RFC 7915 4.4 and 5.4.
@@ -507,14 +507,17 @@ fn deserved(input: &Ip, error: &Ip) -> Judgement {
     Ok(())
 }
 
-/// What is too big must shrink, and need not shrink below what every link carries.
-fn reported_mtu(input: &Ip, message: &[u8]) -> Judgement {
-    let (least, mtu) = match (input.family, message[0], message[1]) {
-        (4, 3, 4) => (68, word(message, 6)),
-        (6, 2, 0) => (1280, word(message, 4) << 16 | word(message, 6)),
+/// The MTU of the other side in this side's bytes (RFC 7915 4 and 5.1), so that the sender gets through with its
+/// next packet; and what was too big must shrink.
+fn reported_mtu(world: &World, input: &Ip, message: &[u8]) -> Judgement {
+    let (mtu4, mtu6) = (usize::from(world.mtu4), usize::from(world.mtu6));
+    let (mtu, expected) = match (input.family, message[0], message[1]) {
+        (4, 3, 4) => (word(message, 6), [mtu6 - if input.is_piece() { 28 } else { 20 }; 2]),
+        // Towards IPv4, or turned round.
+        (6, 2, 0) => (word(message, 4) << 16 | word(message, 6), [(mtu4 + 20).max(1280), mtu6]),
         _ => return Ok(()),
     };
-    ensure!(mtu >= least, "MTU {mtu} is reported");
+    ensure!(expected.contains(&mtu), "MTU {mtu} is reported, not {expected:?}");
     ensure!(mtu < input.length, "MTU {mtu} is reported about {} bytes", input.length);
     Ok(())
 }

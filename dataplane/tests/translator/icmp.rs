@@ -302,6 +302,25 @@ fn checked(packet: &[u8]) -> u16 {
     sum(&bytes)
 }
 
+#[test]
+fn an_error_about_a_packet_that_cannot_have_been_is_dropped() {
+    for address in ["127.0.0.1", "0.0.0.0", "224.0.0.1", "240.0.0.1"] {
+        let embedded = format!("2001:db8:46::{address}");
+        let quoted = udp_v6(&embedded, HOST, &[1; 8]);
+        let error = icmp_v6(UNMAPPED, CLIENT_V6, 1, 0, [0; 4], &quoted);
+        Lab::default().run(&error).silent("icmp_inner_untranslatable");
+    }
+    // Nor one of addresses without a mapping, nor half a header.
+    let quoted = udp_v6(CLIENT_V6, UNMAPPED, &[1; 8]);
+    Lab::default()
+        .run(&icmp_v6(UNMAPPED, CLIENT_V6, 1, 0, [0; 4], &quoted))
+        .silent("icmp_inner_untranslatable");
+    let error = icmp_v6(UNMAPPED, CLIENT_V6, 1, 0, [0; 4], &about_v6()[..39]);
+    Lab::default().run(&error).silent("icmp_inner_untranslatable");
+    let error = icmp_v4(ROUTER_V4, SERVICE, 3, 1, [0; 4], &about_v4()[..19]);
+    Lab::default().run(&error).silent("icmp_inner_untranslatable");
+}
+
 // Extensions.
 
 /// A multi-part structure that nobody here understands: version 2, one object of class 9.
@@ -379,6 +398,11 @@ fn a_length_of_zero_or_past_the_end_means_no_extension() {
         let out = Lab::default().run(&error).translated();
         assert_eq!((icmp(&out)[4], out.len()), (0, plain.len()), "{words}");
     }
+    // Three bytes are too few for a structure.
+    let mut body = about_v4();
+    body.extend([0x20, 0, 0]);
+    let error = icmp_v4(ROUTER_V4, SERVICE, 11, 0, [0, 17, 0, 0], &body);
+    assert_eq!(icmp(&Lab::default().run(&error).translated())[4], 0);
     let plain = Lab::default().run(&error_about_v6(UNMAPPED, 3, 0, [0; 4], &about_v6())).translated();
     for words in [11, 12, 255] {
         let out =
