@@ -3,6 +3,7 @@
 //!
 //! Those who run as root get a network namespace of their own for every relay. `BORDERLINE_REQUIRE_E2E=1` turns what
 //! would be skipped into a failure.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod common;
 

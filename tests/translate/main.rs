@@ -1,4 +1,5 @@
 //! `borderline translate` as its users run it: capture files in, capture files and reports out.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -265,7 +265,7 @@ fn document() -> String {
     for (title, requirements) in &chapters {
         let count =
             |status: &&str| requirements.iter().filter(|row| row.status == **status).count().to_string();
-        let counts: Vec<String> = STATUSES.iter().map(|status| count(status)).collect();
+        let counts: Vec<String> = STATUSES.iter().map(count).collect();
         writeln!(text, "| {title} | {} | {} |", requirements.len(), counts.join(" | ")).unwrap();
     }
     text.push_str(&later(&chapters));
