@@ -46,7 +46,7 @@ enum Command {
     },
     /// Translate a capture file: the same code as the workers, without DPDK, root or network
     ///
-    /// Uses [translation], [[eam]] and eam_files of the configuration. What would leave the box is written in order.
+    /// Uses `[translation]`, `[[eam]]` and `eam_files` of the configuration. What would leave the box is written in order.
     /// Packets the box would route natively or hand to its kernel are not in the output. No rate limit applies to
     /// ICMP errors.
     Translate(TranslateArgs),

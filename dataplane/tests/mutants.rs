@@ -19,6 +19,7 @@ use dataplane::offline::Outcome;
 use dataplane::stage::identification::Identifications;
 use dataplane::stage::parse::Ingress;
 use dataplane::stage::{Answer, fragment, icmp_error};
+use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::fib::{Adjacency, Fib, Path};
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::publish::Publisher;
@@ -159,6 +160,18 @@ fn a_neighbour_of_another_link_is_none_of_this_one() {
     assert!(matches!(Fib::build(&routing).lookup(address, 0), Path::Adjacent(_)));
 }
 
+#[test]
+fn sources_no_packet_can_have_are_not_forwarded_natively() {
+    let mut router = Lab::default().router(|_| ());
+    for source in ["224.0.0.5", "239.255.255.255", "240.0.0.1", "0.1.2.3", "127.1.2.3"] {
+        router.run(&udp_v4(source, "198.18.0.1", &[1])).silent("illegal_source");
+    }
+    for source in ["ff02::5", "fe80::9", "::", "::1", "::ffff:203.0.113.50"] {
+        router.run(&udp_v6(source, "2001:db8:e15e::1", &[1])).silent("illegal_source");
+    }
+    assert_eq!(router.lcore.counts.dropped(DropReason::IllegalSource), 10);
+}
+
 // Sizes.
 
 #[test]
@@ -284,6 +297,27 @@ fn a_loopback_address_in_the_well_known_prefix_is_dropped_without_a_word() {
     error.answered("well_known_prefix_non_global", 1, 1);
 }
 
+#[test]
+fn an_eam_around_a_prefix_is_asked_first() {
+    let mut lab = Lab::with(|settings| settings.hairpin = Hairpin::Off);
+    lab.eams.push(("10.0.0.0/8", "2001:db8:46::/64"));
+    let out = lab.run(&udp_v6(HOST, CLIENT_V6, &[1])).translated();
+    assert_eq!(destination_v4(&out), Ipv4Addr::new(10, 0, 0, 0), "the EAM's first 24 bits behind its /64");
+    let eams = [Eam { ipv4: "10.0.0.0/8".parse().unwrap(), ipv6: "2001:db8:46::/64".parse().unwrap() }];
+    let table = EamTable::build(&eams).unwrap();
+    for (network, overlaps) in [
+        ("2001:db8:46::/96", true),
+        ("2001:db8:46:0:ffff::/96", true),
+        ("2001:db8:46::/64", true),
+        ("2001:db8::/32", true),
+        ("::/0", true),
+        ("2001:db8:46:1::/96", false),
+        ("2001:db8:47::/48", false),
+    ] {
+        assert_eq!(table.overlaps_ipv6(network.parse().unwrap()), overlaps, "{network}");
+    }
+}
+
 fn edge() -> Lab {
     let mut lab = Lab::with(|settings| {
         settings.role = Role::EdgeRelay;
@@ -364,6 +398,17 @@ fn a_quoted_echo_reads_the_same_however_much_of_it_is_quoted() {
     let whole = quoted(about.len());
     for length in 4..24 {
         assert_eq!(quoted(40 + length), whole[..length], "IPv6, {length} bytes");
+    }
+}
+
+#[test]
+fn a_quoted_fragment_is_as_long_as_it_was_in_ipv6() {
+    let first = with_fragment(udp_v4(SERVICE, CLIENT, &payload(52)), false, true, 0);
+    let whole = udp_v4(SERVICE, CLIENT, &payload(52));
+    for (about, next_header, length) in [(whole, 17, 60), (first, 44, 68)] {
+        let out = Lab::default().run(&error_about_v4(CLIENT, 11, 1, [0; 4], &about)).translated();
+        let quoted = &icmp(&out)[8..];
+        assert_eq!((quoted[6], &quoted[4..6]), (next_header, &[0, length][..]));
     }
 }
 

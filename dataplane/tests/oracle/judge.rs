@@ -392,7 +392,9 @@ fn quote(world: &World, before: &Quote<'_>, after: &Quote<'_>, message: &[u8], w
         new.payload_length()
     );
     quoted_addresses(world, old, new, way)?;
-    quoted_payload(old, new)
+    // Cut to make room for an extension on the way, then padded for it.
+    let padding = if way == Way::Turned && !after.extension.is_empty() { 8 } else { 0 };
+    quoted_payload(old, new, padding)
 }
 
 fn quoted_addresses(world: &World, old: &Ip, new: &Ip, way: Way) -> Judgement {
@@ -414,16 +416,19 @@ fn quoted_addresses(world: &World, old: &Ip, new: &Ip, way: Way) -> Judgement {
 }
 
 /// As much of the payload as is quoted, the same but for its checksum and an echo's type.
-fn quoted_payload(old: &Ip, new: &Ip) -> Judgement {
+fn quoted_payload(old: &Ip, new: &Ip, padding: usize) -> Judgement {
+    let needed = match old.protocol {
+        6 => 18,
+        17 => 8,
+        1 | 58 => 4,
+        _ => 0,
+    };
     let first = old.fragment.is_none_or(|fragment| fragment.offset == 0);
-    if first
-        && old.payload_length() < [18, 8][usize::from(old.protocol == 17)]
-        && matches!(old.protocol, 6 | 17)
-    {
+    if first && old.payload_length() < needed {
         // Its checksum is beyond its own end, so nobody can have sent it.
         return Ok(());
     }
-    let common = old.payload.len().min(new.payload.len());
+    let common = old.payload.len().min(new.payload.len()).saturating_sub(padding);
     let (mut was, mut is) = (old.without_checksum(), new.without_checksum());
     was.truncate(common);
     is.truncate(common);
