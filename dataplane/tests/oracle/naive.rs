@@ -188,6 +188,9 @@ impl Ip {
             _ if self.protocol == 17 && self.checksum() == Some(0) && !self.is_piece() => Transport::Zero,
             None => Transport::None,
             Some(0xffff) => Transport::Good,
+            // One's complement has two zeros. A message of zero bytes alone, checksum included, sums up to the other
+            // one: an incremental update cannot tell them apart (RFC 1624 section 3).
+            Some(0) => Transport::Good,
             Some(_) => Transport::Bad,
         }
     }
