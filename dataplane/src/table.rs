@@ -7,11 +7,13 @@ use crate::wire::checksum::Delta;
 
 pub mod eam;
 pub mod fib;
-mod hash_index;
+mod host_table;
 pub mod icmp_source;
 pub mod ipv4_set;
 pub mod lpm;
+mod pages;
 pub mod prefix;
+mod prefix_eams;
 pub mod publish;
 pub mod routing;
 pub mod snapshot;

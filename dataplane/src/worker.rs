@@ -4,12 +4,9 @@
 //! each port through the walk and hands the results over. Between turns nothing of a packet is left in the
 //! worker, so stopping is simply not taking another turn.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use arrayvec::ArrayVec;
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::{CounterCells, Counts, Event};
@@ -18,7 +15,6 @@ use crate::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
 use crate::punt::{self, Policer};
 use crate::stage::icmp_error::TokenBucket;
 use crate::stage::parse::{self, Family, Link};
-use crate::table::eam::EamTable;
 use crate::table::publish::SnapshotReader;
 use crate::table::routing::PortId;
 use crate::table::snapshot::Snapshot;
@@ -26,7 +22,6 @@ use crate::table::translation::IcmpErrors;
 use crate::transmit::Transmit;
 use crate::verdict::{DropReason, PuntReason, Verdict};
 use crate::walk::{End, LcoreState, Native, Walk};
-use crate::wire::ethernet;
 
 /// A cycle counter: how to read it, and how many cycles are one second.
 #[derive(Debug, Clone, Copy)]
@@ -234,27 +229,6 @@ fn report(sample: &mut Option<ZeroChecksum>, events: &mut TokenBucket, punt: &mu
     }
 }
 
-/// Has the mappings of a whole burst fetched at once: destinations of IPv4, sources of IPv6. Looks only at untagged
-/// frames, and trusts nothing it reads.
-fn warm_up<B: Buffer>(eams: &EamTable, frames: &Frames<B>) {
-    let mut ipv4 = ArrayVec::<Ipv4Addr, BURST>::new();
-    let mut ipv6 = ArrayVec::<Ipv6Addr, BURST>::new();
-    for frame in frames {
-        let Some(start) = frame.data().first_chunk::<38>() else { continue };
-        match u16::from_be_bytes([start[12], start[13]]) {
-            ethernet::TYPE_IPV4 => {
-                ipv4.push(Ipv4Addr::new(start[30], start[31], start[32], start[33]));
-            }
-            ethernet::TYPE_IPV6 => {
-                let octets: [u8; 16] = start[22..38].try_into().expect("16 bytes");
-                ipv6.push(Ipv6Addr::from(octets));
-            }
-            _ => {}
-        }
-    }
-    eams.warm_up(&ipv4, &ipv6);
-}
-
 /// What the frames of one burst meet.
 struct Burst<'a, T: TransmitQueue, P> {
     port: PortId,
@@ -272,9 +246,6 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
         counts.count(Event::Bursts);
         counts.add(Event::Received, frames.len() as u64);
         counts.add(Event::ReceivedBytes, bytes);
-        if self.snapshot.translation.eams.is_large() {
-            warm_up(&self.snapshot.translation.eams, frames);
-        }
         for frame in frames.drain(..) {
             self.frame(frame);
         }
