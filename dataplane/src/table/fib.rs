@@ -16,7 +16,7 @@ use super::lpm::{self, Lpm};
 use super::routing::{
     Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, RouteAction, Routing,
 };
-use crate::hash::{high32, high64, low64, mix};
+use crate::hash::{high32, high64, low64};
 use crate::wire::{ethernet, ipv6};
 
 /// Slots a multipath route's weights are spread over.
@@ -240,9 +240,10 @@ impl LocalFilter {
 
     #[inline]
     fn place(address: IpAddr) -> (usize, u32) {
+        // One multiplication: whoever finds addresses that collide makes the relay look at the routes, no more.
         let key = lpm::key(address);
-        let mixed = high32(mix(high64(key) ^ low64(key))) >> 16;
-        ((mixed >> 6) as usize, mixed & 63)
+        let mixed = (high64(key) ^ low64(key).rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        ((mixed >> 6) as usize, high32(mixed << 32) & 63)
     }
 }
 
