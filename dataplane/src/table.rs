@@ -21,7 +21,6 @@ pub mod translation;
 
 /// The IPv6 form of an IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(align(16))] // Moved in whole vector registers.
 pub struct MappedV6 {
     /// The address.
     pub address: Ipv6Addr,
@@ -31,7 +30,6 @@ pub struct MappedV6 {
 
 /// The IPv4 form of an IPv6 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(align(8))] // Moved in one register.
 pub struct MappedV4 {
     /// The address.
     pub address: Ipv4Addr,

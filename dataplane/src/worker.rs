@@ -16,12 +16,14 @@ use crate::punt::{self, Policer};
 use crate::stage::icmp_error::TokenBucket;
 use crate::stage::parse::{self, Family, Link};
 use crate::table::publish::SnapshotReader;
-use crate::table::routing::PortId;
+use crate::table::routing::{MacAddress, PortId};
 use crate::table::snapshot::Snapshot;
 use crate::table::translation::IcmpErrors;
 use crate::transmit::Transmit;
 use crate::verdict::{DropReason, PuntReason, Verdict};
+use crate::walk::express::{Lane, Lanes};
 use crate::walk::{End, LcoreState, Native, Walk};
+use crate::wire::ethernet;
 
 /// A cycle counter: how to read it, and how many cycles are one second.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +71,7 @@ pub struct WorkerParts<R, T, P> {
 pub struct Worker<R: ReceiveQueue, T: TransmitQueue, P> {
     receive: Vec<R>,
     frames: Frames<R::Buffer>,
+    lanes: Box<Lanes>,
     transmit: Transmit<T>,
     pool: P,
     reader: SnapshotReader,
@@ -100,6 +103,7 @@ where
         Self {
             receive: parts.receive,
             frames: Frames::new(),
+            lanes: Box::new([Lane::EMPTY; BURST]),
             transmit: Transmit::new(parts.transmit, parts.punt),
             pool: parts.pool,
             reader: parts.reader,
@@ -158,7 +162,7 @@ where
                 pool: &mut self.pool,
                 transmit: &mut self.transmit,
             };
-            burst.walk(&mut self.frames);
+            burst.walk(&mut self.frames, &mut self.lanes);
         }
         self.transmit.flush();
         report(&mut self.lcore.zero_checksum, &mut self.events, &mut self.transmit.punt, now);
@@ -229,6 +233,30 @@ fn report(sample: &mut Option<ZeroChecksum>, events: &mut TokenBucket, punt: &mu
     }
 }
 
+/// How a plain frame begins on a port that is up: for the port itself, without a tag.
+struct PlainLink(Option<MacAddress>);
+
+impl PlainLink {
+    fn of(snapshot: &Snapshot, port: PortId) -> Self {
+        let interface = snapshot.fib.ingress(port, None).filter(|interface| interface.up);
+        Self(interface.map(|interface| interface.mac))
+    }
+
+    #[inline(always)]
+    fn inspect(&self, lane: &mut Lane, frame: &[u8], snapshot: &Snapshot) {
+        match (self.0, frame.split_first_chunk::<{ ethernet::HEADER }>()) {
+            (Some(mac), Some((link, packet))) if link[..6] == mac.0 => {
+                match u16::from_be_bytes([link[12], link[13]]) {
+                    ethernet::TYPE_IPV4 => lane.inspect_ipv4(packet, snapshot),
+                    ethernet::TYPE_IPV6 => lane.inspect_ipv6(packet, snapshot),
+                    _ => lane.leave(),
+                }
+            }
+            _ => lane.leave(),
+        }
+    }
+}
+
 /// What the frames of one burst meet.
 struct Burst<'a, T: TransmitQueue, P> {
     port: PortId,
@@ -240,14 +268,37 @@ struct Burst<'a, T: TransmitQueue, P> {
 }
 
 impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'_, T, P> {
-    fn walk(&mut self, frames: &mut Frames<B>) {
+    fn walk(&mut self, frames: &mut Frames<B>, lanes: &mut Lanes) {
         let bytes = frames.iter().map(|frame| frame.data().len() as u64).sum();
         let counts = &mut self.lcore.counts;
         counts.count(Event::Bursts);
         counts.add(Event::Received, frames.len() as u64);
         counts.add(Event::ReceivedBytes, bytes);
-        for frame in frames.drain(..) {
-            self.frame(frame);
+        let snapshot = self.snapshot;
+        let plain = PlainLink::of(snapshot, self.port);
+        for (lane, frame) in lanes.iter_mut().zip(frames.iter()) {
+            plain.inspect(lane, frame.data(), snapshot);
+        }
+        for lane in &mut lanes[..frames.len()] {
+            lane.resolve(snapshot);
+        }
+        for (lane, frame) in lanes.iter().zip(frames.drain(..)) {
+            if lane.is_left() {
+                self.frame(frame);
+            } else {
+                self.walker().send_lane(frame, ethernet::HEADER, lane);
+            }
+        }
+    }
+
+    #[inline]
+    fn walker(&mut self) -> Walk<'_, P, Transmit<T>> {
+        Walk {
+            snapshot: self.snapshot,
+            lcore: self.lcore,
+            pool: self.pool,
+            output: self.transmit,
+            native: Native::Forward,
         }
     }
 
@@ -257,16 +308,10 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
             Link::Ip { family, offset, ingress } => {
                 let length = frame.data().len();
                 frame.pull_front(offset);
-                let mut walk = Walk {
-                    snapshot: self.snapshot,
-                    lcore: self.lcore,
-                    pool: self.pool,
-                    output: self.transmit,
-                    native: Native::Forward,
-                };
+                let mut walk = self.walker();
                 let end = match family {
-                    Family::Ipv4 => walk.ipv4(frame, ingress),
-                    Family::Ipv6 => walk.ipv6(frame, ingress),
+                    Family::Ipv4 => walk.walk_ipv4(frame, ingress),
+                    Family::Ipv6 => walk.walk_ipv6(frame, ingress),
                 };
                 if let End::Punted(packet, reason) = end {
                     self.punt_packet(packet, family, reason, offset, length);
@@ -309,6 +354,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
 mod tests {
     use super::*;
     use crate::exception::{InjectSender, PuntReceiver, Punted, inject_ring, punt_ring};
+    use crate::io::Refused;
     use crate::memory::{MemoryBuffer, MemoryPool};
     use crate::table::publish::Publisher;
     use crate::testing::{self, MAC_PEER, MAC_V4, MAC_V6};
@@ -347,8 +393,8 @@ mod tests {
     impl TransmitQueue for Tx {
         type Buffer = MemoryBuffer;
 
-        fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> usize {
-            let refused = frames.len().saturating_sub(self.1);
+        fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> Refused {
+            let refused = Refused::of(frames.iter().skip(self.1));
             for frame in frames.drain(..).take(self.1) {
                 self.0.put(frame.data());
             }

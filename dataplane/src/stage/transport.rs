@@ -21,8 +21,8 @@ pub enum TransportV4 {
     Udp,
     /// UDP without a checksum that is to be given one.
     UdpComputed,
-    /// Echo request or reply; the ICMPv6 type it becomes.
-    Echo(u8),
+    /// Echo request or reply.
+    Echo,
     /// An ICMP error: its quote is looked at apart, off the common path.
     Error,
     /// Anything else, later fragments included: not a byte is read or changed.
@@ -36,8 +36,8 @@ pub enum TransportV6 {
     Tcp,
     /// UDP with a checksum.
     Udp,
-    /// Echo request or reply; the ICMPv4 type it becomes.
-    Echo(u8),
+    /// Echo request or reply.
+    Echo,
     /// An ICMP error, likewise.
     Error,
     /// Anything else, later fragments included.
@@ -125,7 +125,7 @@ fn udp_without_checksum(
 fn icmpv4(payload: &[u8]) -> Result<TransportV4, DropReason> {
     let header: &[u8; ICMP_HEADER] = payload.first_chunk().ok_or(DropReason::TransportTruncated)?;
     match icmp::echo_v4_to_v6(header[0]) {
-        Some(kind) => Ok(TransportV4::Echo(kind)),
+        Some(_) => Ok(TransportV4::Echo),
         None if v4::is_error(header[0]) => Ok(TransportV4::Error),
         None => Err(DropReason::IcmpUntranslatable),
     }
@@ -134,7 +134,7 @@ fn icmpv4(payload: &[u8]) -> Result<TransportV4, DropReason> {
 fn icmpv6(payload: &[u8]) -> Result<TransportV6, DropReason> {
     let header: &[u8; ICMP_HEADER] = payload.first_chunk().ok_or(DropReason::TransportTruncated)?;
     match icmp::echo_v6_to_v4(header[0]) {
-        Some(kind) => Ok(TransportV6::Echo(kind)),
+        Some(_) => Ok(TransportV6::Echo),
         None if v6::is_error(header[0]) => Ok(TransportV6::Error),
         None => Err(DropReason::IcmpUntranslatable),
     }

@@ -131,6 +131,13 @@ impl EamTable {
         self.prefixes.lookup_ipv4(address).map(|ipv6| mapped_v6(address, ipv6))
     }
 
+    /// As [`Self::lookup_ipv4`], for an address that has a mapping of its own: what nearly all traffic is for.
+    #[inline(always)]
+    #[must_use]
+    pub fn lookup_host_ipv4(&self, address: Ipv4Addr) -> Option<MappedV6> {
+        self.by_ipv4.find(address).map(|pair| mapped_v6(address, pair.ipv6))
+    }
+
     /// RFC 7757 3.3.2: the IPv4 address for an IPv6 address, or none when no EAM covers it. Bits behind the
     /// IPv4 suffix are discarded.
     #[inline]
@@ -149,6 +156,11 @@ impl EamTable {
     #[must_use]
     pub fn may_cover(&self, address: Ipv4Addr) -> bool {
         self.cover.may_contain(address)
+    }
+
+    /// What [`Self::may_cover`] looks at, for all addresses: one bit for each value of their top 16 bits.
+    pub(super) fn cover(&self) -> &[u64; 1024] {
+        &self.cover.bits
     }
 
     /// Whether `address` is covered by an EAM for fewer than all IPv4 addresses: one of ours, not the IVI-style
@@ -313,7 +325,7 @@ impl Cover {
 }
 
 /// The top 16 bits of all addresses of a network.
-fn tops(network: Ipv4Net) -> std::ops::RangeInclusive<usize> {
+pub(super) fn tops(network: Ipv4Net) -> std::ops::RangeInclusive<usize> {
     (network.network().to_bits() >> 16) as usize..=(network.broadcast().to_bits() >> 16) as usize
 }
 

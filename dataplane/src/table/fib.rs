@@ -39,10 +39,36 @@ pub struct Adjacency {
 /// A finished link-layer header. Two fixed lengths, so that it is written without a loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkHeader<'a> {
+    /// None: packets leave as they are.
+    None,
     /// Without a tag.
     Untagged(&'a [u8; ethernet::HEADER]),
     /// With an 802.1Q tag.
     Tagged(&'a [u8; ethernet::TAGGED_HEADER]),
+}
+
+impl LinkHeader<'_> {
+    /// Bytes of it.
+    #[inline]
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Untagged(_) => ethernet::HEADER,
+            Self::Tagged(_) => ethernet::TAGGED_HEADER,
+        }
+    }
+
+    /// Writes it to the start of a frame that has room for it.
+    #[inline]
+    pub fn write(&self, frame: &mut [u8]) {
+        const ROOM: &str = "the front was made for the link-layer header";
+        match self {
+            Self::None => {}
+            Self::Untagged(header) => *frame.first_chunk_mut().expect(ROOM) = **header,
+            Self::Tagged(header) => *frame.first_chunk_mut().expect(ROOM) = **header,
+        }
+    }
 }
 
 impl Adjacency {
@@ -167,23 +193,44 @@ impl Fib {
     /// fragments included, should have the same. Never returns [`Path::Multipath`].
     #[inline]
     #[must_use]
-    pub fn lookup(&self, destination: IpAddr, flow_hash: u32) -> &Path {
+    pub fn lookup(&self, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
+        self.path(self.path_number(destination, flow_hash))
+    }
+
+    /// As [`Self::lookup`]: the number by which [`Self::path`] knows the path.
+    #[inline(always)]
+    #[must_use]
+    pub fn path_number(&self, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> u32 {
         let key = lpm::key(destination);
-        let value = match destination {
+        let number = match destination {
             IpAddr::V4(_) => self.ipv4.lookup(key),
             IpAddr::V6(_) => self.ipv6.lookup(key),
         };
-        match &self.paths[value as usize] {
-            Path::Multipath(slots) => &self.paths[slots[flow_hash as usize % MULTIPATH_SLOTS] as usize],
-            path => path,
+        match self.path(number) {
+            Path::Multipath(slots) => slots[flow_hash() as usize % MULTIPATH_SLOTS],
+            _ => number,
         }
+    }
+
+    /// The path with a number that [`Self::path_number`] gave.
+    #[inline(always)]
+    #[must_use]
+    pub fn path(&self, number: u32) -> &Path {
+        &self.paths[number as usize]
+    }
+
+    /// Whether `address` may be local; a no is certain, and costs one load.
+    #[inline]
+    #[must_use]
+    pub fn may_be_local(&self, address: IpAddr) -> bool {
+        self.local.may_contain(address)
     }
 
     /// Whether `address` is one of the box's own, a broadcast or an anycast address of the kernel.
     #[inline]
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
-        self.local.may_contain(address) && matches!(self.lookup(address, 0), Path::Local)
+        self.local.may_contain(address) && matches!(self.lookup(address, || 0), Path::Local)
     }
 
     /// The interface frames with this tag are received on.
@@ -484,7 +531,7 @@ mod tests {
     }
 
     fn lookup<'a>(fib: &'a Fib, address: &str) -> &'a Path {
-        fib.lookup(address.parse().unwrap(), 0)
+        fib.lookup(address.parse().unwrap(), || 0)
     }
 
     #[test]
@@ -545,13 +592,13 @@ mod tests {
         let fib = Fib::build(&routing);
         let address = "8.8.8.8".parse().unwrap();
         let ports: Vec<PortId> = (0..64)
-            .map(|hash| match fib.lookup(address, hash) {
+            .map(|hash| match fib.lookup(address, || hash) {
                 Path::Adjacent(adjacency) => adjacency.port,
                 other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(ports.iter().filter(|port| **port == PortId(0)).count(), 48);
-        assert_eq!(fib.lookup(address, 5), fib.lookup(address, 5 + 64));
+        assert_eq!(fib.lookup(address, || 5), fib.lookup(address, || 5 + 64));
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub(super) struct Pair {
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Bucket {
+    /// The octets, as they stand in a packet.
     ipv6: [u128; PLACES],
     ipv4: [u32; PLACES],
     marks: u32,
@@ -54,7 +55,10 @@ impl Bucket {
     fn pair(&self, bit: u32) -> Pair {
         // Of three bits one is set: shifted right by one they are the place's number.
         let place = (bit >> 1) as usize;
-        Pair { ipv4: Ipv4Addr::from_bits(self.ipv4[place]), ipv6: Ipv6Addr::from_bits(self.ipv6[place]) }
+        Pair {
+            ipv4: Ipv4Addr::from_bits(self.ipv4[place]),
+            ipv6: Ipv6Addr::from(self.ipv6[place].to_ne_bytes()),
+        }
     }
 }
 
@@ -93,8 +97,9 @@ impl Key for Ipv4Addr {
 impl Key for Ipv6Addr {
     #[inline]
     fn hash(self) -> u64 {
-        let high = high64(self.to_bits()) ^ 0x2d35_8dcc_aa6c_78a5;
-        let low = low64(self.to_bits()) ^ 0x8bb8_4b93_962e_acc9;
+        let bits = octets(self);
+        let high = high64(bits) ^ 0x2d35_8dcc_aa6c_78a5;
+        let low = low64(bits) ^ 0x8bb8_4b93_962e_acc9;
         let product = u128::from(high) * u128::from(low);
         (high64(product) ^ low64(product)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
@@ -105,10 +110,16 @@ impl Key for Ipv6Addr {
 
     #[inline]
     fn places(self, bucket: &BucketView<'_>) -> u32 {
-        let key = self.to_bits();
+        let key = octets(self);
         let [a, b, c] = bucket.0.ipv6.map(|ipv6| u32::from(ipv6 == key));
         a | b << 1 | c << 2
     }
+}
+
+/// The octets of an address as one number, in whatever order the machine keeps numbers: only ever compared and hashed.
+#[inline]
+const fn octets(address: Ipv6Addr) -> u128 {
+    u128::from_ne_bytes(address.octets())
 }
 
 /// The table; see the module's drawing. Clones share their chunks until one of them is changed.
@@ -178,7 +189,7 @@ impl<K: Key> HostTable<K> {
             }
             let place = free.trailing_zeros();
             bucket.ipv4[place as usize] = pair.ipv4.to_bits();
-            bucket.ipv6[place as usize] = pair.ipv6.to_bits();
+            bucket.ipv6[place as usize] = octets(pair.ipv6);
             bucket.marks |= 1 << place;
             return;
         }
@@ -253,7 +264,10 @@ impl<K: Key> HostTable<K> {
     }
 
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the shift leaves no more bits than there are buckets")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the shift leaves no more bits than there are buckets"
+    )]
     fn first(&self, key: K) -> usize {
         (key.hash() >> self.shift) as usize
     }

@@ -15,6 +15,8 @@ use super::protocol;
 
 /// Length of the fixed header.
 pub const HEADER: usize = 40;
+/// Where source and destination are in it.
+pub const ADDRESSES: std::ops::Range<usize> = 8..40;
 /// Length of a Fragment header.
 pub const FRAGMENT_HEADER: usize = 8;
 /// Smallest MTU of an IPv6 link (RFC 8200 5).
