@@ -71,7 +71,6 @@ pub struct WorkerParts<R, T, P> {
 pub struct Worker<R: ReceiveQueue, T: TransmitQueue, P> {
     receive: Vec<R>,
     frames: Frames<R::Buffer>,
-    lanes: Box<Lanes>,
     transmit: Transmit<T>,
     pool: P,
     reader: SnapshotReader,
@@ -103,7 +102,6 @@ where
         Self {
             receive: parts.receive,
             frames: Frames::new(),
-            lanes: Box::new([Lane::EMPTY; BURST]),
             transmit: Transmit::new(parts.transmit, parts.punt),
             pool: parts.pool,
             reader: parts.reader,
@@ -147,7 +145,6 @@ where
         if let Some(limit) = &mut self.lcore.icmp_errors {
             limit.refill(now);
         }
-        self.policer.refill(now);
         let mut worked = inject(&mut self.inject, &mut self.pool, &mut self.transmit);
         for (number, queue) in (0..).zip(&mut self.receive) {
             if queue.receive(&mut self.frames) == 0 {
@@ -159,10 +156,11 @@ where
                 snapshot,
                 lcore: &mut self.lcore,
                 policer: &mut self.policer,
+                now,
                 pool: &mut self.pool,
                 transmit: &mut self.transmit,
             };
-            burst.walk(&mut self.frames, &mut self.lanes);
+            burst.walk(&mut self.frames);
         }
         self.transmit.flush();
         report(&mut self.lcore.zero_checksum, &mut self.events, &mut self.transmit.punt, now);
@@ -243,7 +241,7 @@ impl PlainLink {
     }
 
     #[inline(always)]
-    fn inspect(&self, lane: &mut Lane, frame: &[u8], snapshot: &Snapshot) {
+    fn inspect<'a>(&self, lane: &mut Lane<'a>, frame: &[u8], snapshot: &'a Snapshot) {
         match (self.0, frame.split_first_chunk::<{ ethernet::HEADER }>()) {
             (Some(mac), Some((link, packet))) if link[..6] == mac.0 => {
                 match u16::from_be_bytes([link[12], link[13]]) {
@@ -263,12 +261,14 @@ struct Burst<'a, T: TransmitQueue, P> {
     snapshot: &'a Snapshot,
     lcore: &'a mut LcoreState,
     policer: &'a mut Policer,
+    /// When the turn began.
+    now: u64,
     pool: &'a mut P,
     transmit: &'a mut Transmit<T>,
 }
 
 impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'_, T, P> {
-    fn walk(&mut self, frames: &mut Frames<B>, lanes: &mut Lanes) {
+    fn walk(&mut self, frames: &mut Frames<B>) {
         let bytes = frames.iter().map(|frame| frame.data().len() as u64).sum();
         let counts = &mut self.lcore.counts;
         counts.count(Event::Bursts);
@@ -276,6 +276,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
         counts.add(Event::ReceivedBytes, bytes);
         let snapshot = self.snapshot;
         let plain = PlainLink::of(snapshot, self.port);
+        let mut lanes: Lanes<'_> = [Lane::EMPTY; BURST];
         for (lane, frame) in lanes.iter_mut().zip(frames.iter()) {
             plain.inspect(lane, frame.data(), snapshot);
         }
@@ -339,7 +340,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     }
 
     fn punt(&mut self, frame: &[u8], class: PuntReason) {
-        let verdict = if !self.policer.admit(class) {
+        let verdict = if !self.policer.admit(class, self.now) {
             Verdict::Dropped(DropReason::PuntPoliced)
         } else if self.transmit.punt.send_frame(self.port, class, frame).is_err() {
             Verdict::Dropped(DropReason::PuntRingFull)

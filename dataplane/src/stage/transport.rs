@@ -48,7 +48,7 @@ pub enum TransportV6 {
 ///
 /// # Errors
 /// What RFC 7915 section 4 does not translate.
-#[inline]
+#[inline(always)]
 pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<TransportV4, DropReason> {
     let payload = &data[usize::from(header.header_length)..];
     if usize::from(header.fragment_offset) * 8 + payload.len() > usize::from(u16::MAX) {
@@ -77,7 +77,7 @@ pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<Tra
 ///
 /// # Errors
 /// What RFC 7915 section 5 does not translate.
-#[inline]
+#[inline(always)]
 pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<TransportV6, DropReason> {
     let payload = &data[chain.offset..];
     let (offset, more) = chain.fragment.map_or((0, false), |fragment| (fragment.offset, fragment.more));

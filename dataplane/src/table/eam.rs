@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::host_table::{HostTable, Pair};
+use super::host_table::{Bucket, HostTable, Pair};
 use super::prefix_eams::PrefixEams;
 use super::{MappedV4, MappedV6};
 use crate::wire::checksum::{Delta, Sum};
@@ -70,6 +70,10 @@ pub struct EamTable {
     mappings: usize,
 }
 
+/// The cache line in which the mapping of one host is looked for first.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetched<'a>(&'a Bucket);
+
 impl EamTable {
     /// Builds the table. Host bits of prefixes are ignored: the configuration has refused them.
     ///
@@ -106,16 +110,33 @@ impl EamTable {
         Ok(next)
     }
 
-    /// Has what a lookup of `address` reads first fetched.
-    #[inline]
-    pub fn prefetch_ipv4(&self, address: Ipv4Addr) {
-        self.by_ipv4.prefetch(address);
+    /// Has the mapping of an IPv4 host fetched, for [`Self::host_ipv4`] soon after.
+    #[inline(always)]
+    #[must_use]
+    pub fn fetch_ipv4(&self, address: Ipv4Addr) -> Fetched<'_> {
+        Fetched(self.by_ipv4.fetch(address))
     }
 
-    /// Has what a lookup of `address` reads first fetched.
-    #[inline]
-    pub fn prefetch_ipv6(&self, address: Ipv6Addr) {
-        self.by_ipv6.prefetch(address);
+    /// Has the mapping of an IPv6 host fetched, for [`Self::host_ipv6`] soon after.
+    #[inline(always)]
+    #[must_use]
+    pub fn fetch_ipv6(&self, address: Ipv6Addr) -> Fetched<'_> {
+        Fetched(self.by_ipv6.fetch(address))
+    }
+
+    /// The IPv6 address of the host `address`, if it has a mapping of its own, as nearly all do. `fetched` is the
+    /// address's.
+    #[inline(always)]
+    #[must_use]
+    pub fn host_ipv4(&self, fetched: Fetched<'_>, address: Ipv4Addr) -> Option<MappedV6> {
+        self.by_ipv4.find_in(fetched.0, address).map(|pair| mapped_v6(address, pair.ipv6))
+    }
+
+    /// The IPv4 address of the host `address`, if it has a mapping of its own. `fetched` is the address's.
+    #[inline(always)]
+    #[must_use]
+    pub fn host_ipv6(&self, fetched: Fetched<'_>, address: Ipv6Addr) -> Option<MappedV4> {
+        self.by_ipv6.find_in(fetched.0, address).map(|pair| mapped_v4(address, pair.ipv4, false))
     }
 
     /// RFC 7757 3.3.1: the IPv6 address for an IPv4 address, or none when no EAM covers it.
@@ -131,13 +152,6 @@ impl EamTable {
         self.prefixes.lookup_ipv4(address).map(|ipv6| mapped_v6(address, ipv6))
     }
 
-    /// As [`Self::lookup_ipv4`], for an address that has a mapping of its own: what nearly all traffic is for.
-    #[inline(always)]
-    #[must_use]
-    pub fn lookup_host_ipv4(&self, address: Ipv4Addr) -> Option<MappedV6> {
-        self.by_ipv4.find(address).map(|pair| mapped_v6(address, pair.ipv6))
-    }
-
     /// RFC 7757 3.3.2: the IPv4 address for an IPv6 address, or none when no EAM covers it. Bits behind the
     /// IPv4 suffix are discarded.
     #[inline]
@@ -147,8 +161,7 @@ impl EamTable {
             Some(pair) => (pair.ipv4, false),
             None => self.prefixes.lookup_ipv6(address)?,
         };
-        let delta = Delta::new(Sum::of_ipv6(address), Sum::of_ipv4(ipv4));
-        Some(MappedV4 { address: ipv4, delta, default_eam })
+        Some(mapped_v4(address, ipv4, default_eam))
     }
 
     /// Whether `address` may be covered by an EAM; a no is certain, and costs one load.
@@ -278,6 +291,11 @@ impl Eam {
 #[inline]
 fn mapped_v6(from: Ipv4Addr, to: Ipv6Addr) -> MappedV6 {
     MappedV6 { address: to, delta: Delta::new(Sum::of_ipv4(from), Sum::of_ipv6(to)) }
+}
+
+#[inline]
+fn mapped_v4(from: Ipv6Addr, to: Ipv4Addr, default_eam: bool) -> MappedV4 {
+    MappedV4 { address: to, delta: Delta::new(Sum::of_ipv6(from), Sum::of_ipv4(to)), default_eam }
 }
 
 fn host_eam(pair: Pair) -> Eam {

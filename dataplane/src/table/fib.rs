@@ -191,32 +191,18 @@ impl Fib {
 
     /// The path for packets to `destination`. `flow_hash` chooses among several; all packets of a flow,
     /// fragments included, should have the same. Never returns [`Path::Multipath`].
-    #[inline]
-    #[must_use]
-    pub fn lookup(&self, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
-        self.path(self.path_number(destination, flow_hash))
-    }
-
-    /// As [`Self::lookup`]: the number by which [`Self::path`] knows the path.
     #[inline(always)]
     #[must_use]
-    pub fn path_number(&self, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> u32 {
+    pub fn lookup(&self, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
         let key = lpm::key(destination);
         let number = match destination {
             IpAddr::V4(_) => self.ipv4.lookup(key),
             IpAddr::V6(_) => self.ipv6.lookup(key),
         };
-        match self.path(number) {
-            Path::Multipath(slots) => slots[flow_hash() as usize % MULTIPATH_SLOTS],
-            _ => number,
+        match &self.paths[number as usize] {
+            Path::Multipath(slots) => &self.paths[slots[flow_hash() as usize % MULTIPATH_SLOTS] as usize],
+            path => path,
         }
-    }
-
-    /// The path with a number that [`Self::path_number`] gave.
-    #[inline(always)]
-    #[must_use]
-    pub fn path(&self, number: u32) -> &Path {
-        &self.paths[number as usize]
     }
 
     /// Whether `address` may be local; a no is certain, and costs one load.

@@ -40,9 +40,9 @@ pub(super) struct Pair {
     pub(super) ipv6: Ipv6Addr,
 }
 
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
-struct Bucket {
+pub(super) struct Bucket {
     /// The octets, as they stand in a packet.
     ipv6: [u128; PLACES],
     ipv4: [u32; PLACES],
@@ -51,7 +51,7 @@ struct Bucket {
 
 impl Bucket {
     /// The pair at the place whose bit is set.
-    #[inline]
+    #[inline(always)]
     fn pair(&self, bit: u32) -> Pair {
         // Of three bits one is set: shifted right by one they are the place's number.
         let place = (bit >> 1) as usize;
@@ -76,7 +76,7 @@ pub(super) trait Key: Copy {
 pub(super) struct BucketView<'a>(&'a Bucket);
 
 impl Key for Ipv4Addr {
-    #[inline]
+    #[inline(always)]
     fn hash(self) -> u64 {
         // Fibonacci hashing: neighbouring addresses, which pools are made of, are spread evenly.
         u64::from(self.to_bits()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -86,7 +86,7 @@ impl Key for Ipv4Addr {
         pair.ipv4
     }
 
-    #[inline]
+    #[inline(always)]
     fn places(self, bucket: &BucketView<'_>) -> u32 {
         let key = self.to_bits();
         let [a, b, c] = bucket.0.ipv4.map(|ipv4| u32::from(ipv4 == key));
@@ -95,7 +95,7 @@ impl Key for Ipv4Addr {
 }
 
 impl Key for Ipv6Addr {
-    #[inline]
+    #[inline(always)]
     fn hash(self) -> u64 {
         let bits = octets(self);
         let high = high64(bits) ^ 0x2d35_8dcc_aa6c_78a5;
@@ -108,7 +108,7 @@ impl Key for Ipv6Addr {
         pair.ipv6
     }
 
-    #[inline]
+    #[inline(always)]
     fn places(self, bucket: &BucketView<'_>) -> u32 {
         let key = octets(self);
         let [a, b, c] = bucket.0.ipv6.map(|ipv6| u32::from(ipv6 == key));
@@ -148,14 +148,25 @@ impl<K: Key> HostTable<K> {
         }
     }
 
-    /// Has the line of `key` fetched. A lookup some hundred cycles later does not wait.
-    #[inline]
-    pub(super) fn prefetch(&self, key: K) {
-        prefetch(self.bucket(self.first(key)));
+    /// Has the line of `key` fetched: [`Self::find_in`] some hundred cycles later does not wait.
+    #[inline(always)]
+    pub(super) fn fetch(&self, key: K) -> &Bucket {
+        let bucket = self.bucket(self.first(key));
+        prefetch(bucket);
+        bucket
+    }
+
+    /// The pair with this key, whose line was fetched.
+    #[inline(always)]
+    pub(super) fn find_in(&self, bucket: &Bucket, key: K) -> Option<Pair> {
+        let found = key.places(&BucketView(bucket)) & bucket.marks & TAKEN;
+        if found != 0 {
+            return Some(bucket.pair(found));
+        }
+        if bucket.marks & WENT_ON == 0 { None } else { self.find(key) }
     }
 
     /// The pair with this key.
-    #[inline]
     pub(super) fn find(&self, key: K) -> Option<Pair> {
         let mut at = self.first(key);
         loop {
@@ -263,7 +274,7 @@ impl<K: Key> HostTable<K> {
         *self = larger;
     }
 
-    #[inline]
+    #[inline(always)]
     #[allow(
         clippy::cast_possible_truncation,
         reason = "the shift leaves no more bits than there are buckets"
@@ -272,7 +283,7 @@ impl<K: Key> HostTable<K> {
         (key.hash() >> self.shift) as usize
     }
 
-    #[inline]
+    #[inline(always)]
     fn bucket(&self, at: usize) -> &Bucket {
         let chunk = &self.chunks[at >> CHUNK_BITS];
         &chunk[at & ((1 << CHUNK_BITS) - 1)]

@@ -36,6 +36,8 @@ struct Node {
 struct Skip {
     /// The bits all prefixes further down share, of the whole key.
     bits: u128,
+    /// Which bits these are.
+    mask: u128,
     /// How many there are.
     depth: u32,
     /// The value of keys that have others.
@@ -97,7 +99,7 @@ impl Lpm {
     }
 
     /// The value of the longest prefix that covers `key`.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn lookup(&self, key: u128) -> Value {
         let word = self.root[(key >> (128 - ROOT_BITS)) as usize];
@@ -112,7 +114,7 @@ impl Lpm {
             if node.children & bit == 0 {
                 if node.leaf_starts == 0 {
                     let skip = &self.skips[node.first_leaf as usize];
-                    if (key ^ skip.bits) & mask(skip.depth) != 0 {
+                    if (key ^ skip.bits) & skip.mask != 0 {
                         return skip.otherwise;
                     }
                     node = &self.nodes[node.first_child as usize];
@@ -141,7 +143,7 @@ impl Lpm {
         let depth = depth + levels * STRIDE;
         let bits = first.bits & mask(depth);
         let first_leaf = u32::try_from(self.skips.len()).expect("fewer than 2^32 skips");
-        self.skips.push(Skip { bits, depth, otherwise: inherited });
+        self.skips.push(Skip { bits, mask: mask(depth), depth, otherwise: inherited });
         let first_child = u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes");
         self.nodes.push(Node::default());
         self.nodes[first_child as usize] = self.build_node(prefixes, bits, depth, inherited);

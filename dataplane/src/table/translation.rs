@@ -147,6 +147,8 @@ pub struct Translation {
     er_addresses: Vec<Ipv6Net>,
     /// See [`Self::is_plain`].
     plain: Box<Halves>,
+    /// See [`Self::may_be_service`].
+    service: Box<Halves>,
     /// Where a setting or a pool has a say about addresses, whatever the mappings.
     special: Arc<Halves>,
 }
@@ -170,6 +172,7 @@ impl Translation {
         let eams = parts.eams;
         Ok(Self {
             plain: plain(&special, &eams),
+            service: service(parts.settings.role, &eams),
             special,
             settings: parts.settings,
             prefix,
@@ -202,8 +205,8 @@ impl Translation {
         };
         let prefixes = self.prefixes.iter();
         let prefixes = prefixes.map(|(prefix, has_eams)| (*prefix, *has_eams || added(prefix.network())));
-        let plain = plain(&self.special, &eams);
-        Ok(Self { prefixes: prefixes.collect(), plain, eams, ..self.clone() })
+        let (plain, service) = (plain(&self.special, &eams), service(self.settings.role, &eams));
+        Ok(Self { prefixes: prefixes.collect(), plain, service, eams, ..self.clone() })
     }
 
     /// The prefix `address` is in, and whether EAMs must be asked first because one lies inside the prefix.
@@ -216,11 +219,18 @@ impl Translation {
 
     /// Whether nothing but the translation prefix and the routes have a say about `address`: it is a client's, as most
     /// are. One load; a no only means that others must be asked.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn is_plain(&self, address: Ipv4Addr) -> bool {
-        let top = (address.to_bits() >> 16) as usize;
-        self.plain[top / 64] >> (top % 64) & 1 == 1
+        is_set(&self.plain, address)
+    }
+
+    /// Whether a mapping may cover `address` and every address near it is one a host can have. Never on an Edge Relay,
+    /// which looks at every address. One load; a no only means that others must be asked.
+    #[inline(always)]
+    #[must_use]
+    pub fn may_be_service(&self, address: Ipv4Addr) -> bool {
+        is_set(&self.service, address)
     }
 
     /// The IPv4 address embedded in `address`, if that is all there is to know about it: it is in a prefix without EAMs
@@ -278,6 +288,26 @@ fn plain(special: &Halves, eams: &EamTable) -> Box<Halves> {
     }
     plain
 }
+
+/// Everything under a mapping that is not special whatever the mappings.
+fn service(role: Role, eams: &EamTable) -> Box<Halves> {
+    let mut service = Box::new(*eams.cover());
+    if role == Role::EdgeRelay {
+        service.fill(0);
+    }
+    for top in NEVER_A_SOURCE.iter().chain(&[LINK_LOCAL]).flat_map(|network| tops(*network)) {
+        service[top / 64] &= !(1 << (top % 64));
+    }
+    service
+}
+
+#[inline(always)]
+fn is_set(halves: &Halves, address: Ipv4Addr) -> bool {
+    let top = (address.to_bits() >> 16) as usize;
+    halves[top / 64] >> (top % 64) & 1 == 1
+}
+
+const LINK_LOCAL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
 
 /// Net 0, loopback, multicast, class E (RFC 1812 5.3.7).
 const NEVER_A_SOURCE: [Ipv4Net; 3] = [

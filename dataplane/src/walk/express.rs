@@ -18,12 +18,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{End, GROWTH, Output, Walk, Way, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
+use crate::hash::high64;
 use crate::io::BURST;
 use crate::stage::Pass;
 use crate::stage::classify::{self, Class, is_illegal_source_ipv4};
 use crate::stage::lookup::{self, Mapping};
 use crate::stage::translate::{v4_to_v6, v6_to_v4};
 use crate::stage::transport::{self, TransportV4, TransportV6};
+use crate::table::eam::Fetched;
 use crate::table::fib::{Adjacency, Fib, Path};
 use crate::table::snapshot::Snapshot;
 use crate::table::translation::{Hairpin, Translation};
@@ -48,25 +50,26 @@ enum Heading {
 /// What the lane knows of one packet: a cache line, filled field by field. What the packet's own header says is read
 /// there again when it is written: it is in the nearest cache by then.
 #[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-pub(crate) struct Lane {
+pub(crate) struct Lane<'a> {
     source_ipv6: Ipv6Addr,
     destination_ipv6: Ipv6Addr,
     source_ipv4: Ipv4Addr,
     destination_ipv4: Ipv4Addr,
     /// The change of the sum of both addresses.
     delta: Delta,
-    /// Which path it takes.
-    path: u32,
+    /// Where the mapping is looked for.
+    fetched: Option<Fetched<'a>>,
+    /// Where it goes.
+    adjacency: Option<&'a Adjacency>,
     /// Bytes of the IP packet.
     length: u16,
     heading: Heading,
 }
 
 /// One lane for each packet of a burst.
-pub(crate) type Lanes = [Lane; BURST];
+pub(crate) type Lanes<'a> = [Lane<'a>; BURST];
 
-impl Lane {
+impl<'a> Lane<'a> {
     /// A lane that leads nowhere yet.
     pub(crate) const EMPTY: Self = Self {
         source_ipv6: Ipv6Addr::UNSPECIFIED,
@@ -74,7 +77,8 @@ impl Lane {
         source_ipv4: Ipv4Addr::UNSPECIFIED,
         destination_ipv4: Ipv4Addr::UNSPECIFIED,
         delta: Delta::NONE,
-        path: 0,
+        fetched: None,
+        adjacency: None,
         length: 0,
         heading: Heading::Walk,
     };
@@ -93,19 +97,19 @@ impl Lane {
 
     /// First step, for an IPv4 packet; `data` begins with its header and may be followed by link padding.
     #[inline(always)]
-    pub(crate) fn inspect_ipv4(&mut self, data: &[u8], snapshot: &Snapshot) {
+    pub(crate) fn inspect_ipv4(&mut self, data: &[u8], snapshot: &'a Snapshot) {
         self.heading = self.plain_ipv4(data, snapshot).map_or(Heading::Walk, Heading::ToV6);
     }
 
     /// First step, for an IPv6 packet; `data` begins with its header and may be followed by link padding.
     #[inline(always)]
-    pub(crate) fn inspect_ipv6(&mut self, data: &[u8], snapshot: &Snapshot) {
+    pub(crate) fn inspect_ipv6(&mut self, data: &[u8], snapshot: &'a Snapshot) {
         self.heading = self.plain_ipv6(data, snapshot).map_or(Heading::Walk, Heading::ToV4);
     }
 
     /// Second step.
     #[inline(always)]
-    pub(crate) fn resolve(&mut self, snapshot: &Snapshot) {
+    pub(crate) fn resolve(&mut self, snapshot: &'a Snapshot) {
         let resolved = match self.heading {
             Heading::Walk => return,
             Heading::ToV6(_) => self.resolve_ipv4(snapshot),
@@ -120,21 +124,21 @@ impl Lane {
     fn plain_ipv4(
         &mut self,
         data: &[u8],
-        Snapshot { translation, fib, .. }: &Snapshot,
+        Snapshot { translation, fib, .. }: &'a Snapshot,
     ) -> Option<TransportV4> {
         let header = Ipv4Header::parse(data).ok()?;
         let (source, destination) = (header.source, header.destination);
         if header.header_length != ipv4::HEADER_LENGTH
             || header.is_fragment()
             || header.ttl <= 1
-            || is_illegal_source_ipv4(source)
-            || is_illegal_source_ipv4(destination)
-            || destination.is_link_local()
             || fib.may_be_local(IpAddr::V4(destination))
         {
             return None;
         }
-        translation.eams.prefetch_ipv4(destination);
+        self.fetched = match translation.may_be_service(destination) {
+            true => Some(translation.eams.fetch_ipv4(destination)),
+            false => None,
+        };
         let data = data.get(..usize::from(header.total_length))?;
         let transport = transport::ipv4(data, &header, &translation.settings).ok()?;
         // What must not be cut has the whole next hop to fit into; what may be is cut to the lowest MTU already.
@@ -149,8 +153,9 @@ impl Lane {
     }
 
     #[inline(always)]
-    fn resolve_ipv4(&mut self, Snapshot { translation, fib, .. }: &Snapshot) -> Option<()> {
-        let destination = match translation.eams.lookup_host_ipv4(self.destination_ipv4) {
+    fn resolve_ipv4(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
+        let host = self.fetched.and_then(|line| translation.eams.host_ipv4(line, self.destination_ipv4));
+        let destination = match host {
             Some(mapped) => mapped,
             None => other_destination_ipv4(self.destination_ipv4, translation, fib)?,
         };
@@ -169,7 +174,7 @@ impl Lane {
     fn plain_ipv6(
         &mut self,
         data: &[u8],
-        Snapshot { translation, fib, .. }: &Snapshot,
+        Snapshot { translation, fib, .. }: &'a Snapshot,
     ) -> Option<TransportV6> {
         let header = Ipv6Header::parse(data).ok()?;
         let destination = header.destination;
@@ -179,7 +184,7 @@ impl Lane {
         {
             return None;
         }
-        translation.eams.prefetch_ipv6(header.source);
+        self.fetched = Some(translation.eams.fetch_ipv6(header.source));
         let length = ipv6::HEADER + usize::from(header.payload_length);
         let transport =
             transport::ipv6(data.get(..length)?, &plain_chain(&header), &translation.settings).ok()?;
@@ -198,22 +203,30 @@ impl Lane {
     }
 
     #[inline(always)]
-    fn resolve_ipv6(&mut self, Snapshot { translation, fib, .. }: &Snapshot) -> Option<()> {
-        let (source, _) = lookup::source_v6_to_v4(translation, self.source_ipv6, false, 0).ok()?;
+    fn resolve_ipv6(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
+        let host = self.fetched.and_then(|line| translation.eams.host_ipv6(line, self.source_ipv6));
+        let source = match host {
+            Some(mapped)
+                if translation.may_be_service(mapped.address) && is_global_unicast(self.source_ipv6) =>
+            {
+                mapped
+            }
+            _ => other_source_ipv6(self.source_ipv6, translation)?,
+        };
         self.source_ipv4 = source.address;
         self.delta = self.delta.and(source.delta);
         let flow = (u64::from(source.address.to_bits()), u64::from(self.destination_ipv4.to_bits()));
         self.take(fib, IpAddr::V4(self.destination_ipv4), flow, self.length - GROWTH)
     }
 
-    /// Notes the path to `destination`, if it is ready and carries `size` bytes.
+    /// Notes the next hop to `destination`, if it is ready and carries `size` bytes.
     #[inline(always)]
-    fn take(&mut self, fib: &Fib, destination: IpAddr, (from, to): (u64, u64), size: u16) -> Option<()> {
-        self.path = fib.path_number(destination, || flow_hash(from, to));
-        match fib.path(self.path) {
-            Path::Adjacent(adjacency) if size <= adjacency.mtu => Some(()),
-            _ => None,
-        }
+    fn take(&mut self, fib: &'a Fib, destination: IpAddr, (from, to): (u64, u64), size: u16) -> Option<()> {
+        let Path::Adjacent(adjacency) = fib.lookup(destination, || flow_hash(from, to)) else {
+            return None;
+        };
+        self.adjacency = Some(adjacency);
+        (size <= adjacency.mtu).then_some(())
     }
 }
 
@@ -229,7 +242,23 @@ fn other_destination_ipv4(address: Ipv4Addr, translation: &Translation, fib: &Fi
 /// The rarer kinds of source.
 #[inline(never)]
 fn other_source_ipv4(address: Ipv4Addr, translation: &Translation) -> Option<MappedV6> {
+    if is_illegal_source_ipv4(address) {
+        return None;
+    }
     lookup::source_v4_to_v6(translation, address, Pass::First, None).ok()
+}
+
+/// The rarer kinds of source.
+#[inline(never)]
+fn other_source_ipv6(address: Ipv6Addr, translation: &Translation) -> Option<MappedV4> {
+    lookup::source_v6_to_v4(translation, address, false, 0).ok().map(|(mapped, _)| mapped)
+}
+
+/// Neither one of the special addresses that begin with 64 zero bits nor of less than global scope. A no may be wrong.
+#[inline(always)]
+const fn is_global_unicast(address: Ipv6Addr) -> bool {
+    let high = high64(address.to_bits());
+    high != 0 && high < 0xfe80 << 48
 }
 
 /// The rarer kinds of destination; none for those that turn round here.
@@ -253,10 +282,13 @@ const fn plain_chain(header: &Ipv6Header) -> Chain {
 impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
     /// Third step, for a packet that has not left the lane and begins `offset` bytes behind the start of `frame`.
     #[inline(always)]
-    pub(crate) fn send_lane(&mut self, mut frame: P::Buffer, offset: usize, lane: &Lane) -> End<P::Buffer> {
-        let Path::Adjacent(adjacency) = self.snapshot.fib.path(lane.path) else {
-            unreachable!("packets without an adjacency have left the lane")
-        };
+    pub(crate) fn send_lane(
+        &mut self,
+        mut frame: P::Buffer,
+        offset: usize,
+        lane: &Lane<'_>,
+    ) -> End<P::Buffer> {
+        let adjacency = lane.adjacency.expect("packets without an adjacency have left the lane");
         frame.truncate(offset + usize::from(lane.length));
         let written = match lane.heading {
             Heading::ToV6(transport) => self.write_ipv6(&mut frame, offset, lane, transport, adjacency),
@@ -277,7 +309,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         &mut self,
         frame: &mut P::Buffer,
         offset: usize,
-        lane: &Lane,
+        lane: &Lane<'_>,
         transport: TransportV4,
         adjacency: &Adjacency,
     ) -> Result<(), DropReason> {
@@ -298,7 +330,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         &mut self,
         frame: &mut P::Buffer,
         offset: usize,
-        lane: &Lane,
+        lane: &Lane<'_>,
         transport: TransportV6,
         adjacency: &Adjacency,
     ) -> Result<(), DropReason> {

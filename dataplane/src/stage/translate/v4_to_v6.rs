@@ -49,7 +49,7 @@ pub struct Plan {
 
 impl Plan {
     /// RFC 7915 4.1. `delta` is the change of the sum of both addresses; `fragment_header` puts one in; `hop_limit` is the result's.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn new(
         header: &Ipv4Header,
@@ -98,7 +98,7 @@ pub struct ErrorPlan<'a> {
 ///
 /// # Errors
 /// The buffer has no room.
-#[inline]
+#[inline(always)]
 pub fn translate(
     buffer: &mut impl Buffer,
     transport: TransportV4,
@@ -122,7 +122,7 @@ impl Plan {
 }
 
 /// RFC 7915 4.1: the IPv6 header, and the Fragment header where one is due.
-#[inline]
+#[inline(always)]
 fn write_header(data: &mut [u8], plan: &Plan) {
     let payload_length =
         u16::try_from(data.len() - ipv6::HEADER).expect("at most 65,515 bytes of payload and 8 more");
@@ -144,7 +144,7 @@ fn fragment_header_of(header: &Ipv4Header, next_header: u8) -> FragmentHeader {
 }
 
 /// RFC 7915 4.5: transport checksums, and the type of an echo message.
-#[inline]
+#[inline(always)]
 fn fix_checksum(payload: &mut [u8], transport: TransportV4, plan: &Plan) {
     match transport {
         TransportV4::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, plan.delta),

@@ -54,7 +54,7 @@ pub struct Plan {
 
 impl Plan {
     /// RFC 7915 5.1 and 5.1.1. `delta` is the change of the sum of both addresses; `identification` is for a packet without a Fragment header that is sent with DF 0.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn new(
         header: &Ipv6Header,
@@ -75,14 +75,14 @@ impl Plan {
     }
 
     /// The header of a packet of this length (RFC 7915 5.1): DF and no identification, or an identification and no DF.
-    #[inline]
+    #[inline(always)]
     fn header(&self, total_length: u16) -> Ipv4Header {
         of_length(self.header, total_length, self.by_length)
     }
 }
 
 /// A header without length; with the fragmentation fields of the Fragment header, if there is one.
-#[inline]
+#[inline(always)]
 fn ipv4_header(
     tos: u8,
     ttl: u8,
@@ -110,7 +110,7 @@ fn ipv4_header(
     }
 }
 
-#[inline]
+#[inline(always)]
 fn of_length(header: Ipv4Header, total_length: u16, by_length: bool) -> Ipv4Header {
     if by_length && total_length > SMALL {
         return Ipv4Header { total_length, identification: 0, dont_fragment: true, ..header };
@@ -138,7 +138,7 @@ pub struct ErrorPlan<'a> {
 ///
 /// # Errors
 /// The buffer has no room.
-#[inline]
+#[inline(always)]
 pub fn translate(
     buffer: &mut impl Buffer,
     transport: TransportV6,
@@ -155,7 +155,7 @@ pub fn translate(
 }
 
 /// RFC 7915 5.5: transport checksums, and the type of an echo message. `packet` is still IPv6.
-#[inline]
+#[inline(always)]
 fn fix_checksum(packet: &mut [u8], transport: TransportV6, plan: &Plan) {
     let (header, payload) = packet.split_at_mut(plan.start);
     match transport {
