@@ -64,6 +64,7 @@ pub trait Output<B> {
 }
 
 /// What a worker keeps from packet to packet.
+#[derive(Clone)]
 pub struct LcoreState {
     /// Identifications for packets with DF 0.
     pub identifications: Identifications,
@@ -188,6 +189,19 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             lane.resolve(self.snapshot);
         }
         if lane.is_left() { self.walk_ipv6(packet, ingress) } else { self.send_lane(packet, 0, &lane) }
+    }
+
+    /// Whether a packet that was not a link-layer broadcast would take the express lane. For tests that must know which
+    /// way they test.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn is_plain(&self, data: &[u8]) -> bool {
+        let mut lane = Lane::EMPTY;
+        match data.first().map(|byte| byte >> 4) {
+            Some(6) => lane.inspect_ipv6(data, self.snapshot),
+            _ => lane.inspect_ipv4(data, self.snapshot),
+        }
+        lane.resolve(self.snapshot);
+        !lane.is_left()
     }
 
     /// [`Self::ipv4`] by the walk alone: the way of whatever is not plain.

@@ -15,6 +15,7 @@ use crate::hash::{high64, low64};
 const COUNTERS: usize = 4096;
 
 /// Makes identifications.
+#[derive(Clone)]
 pub struct Identifications {
     counters: Box<[u16; COUNTERS]>,
     keys: [u64; 2],
