@@ -40,7 +40,7 @@ impl<T: TransmitQueue> Transmit<T> {
     }
 
     /// Puts a whole frame onto a port's burst.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enqueue(&mut self, port: PortId, frame: T::Buffer) {
         let Some(out) = self.ports.get_mut(usize::from(port.0)) else {
             // A route by a port this worker does not have cannot be: all workers have all ports.
@@ -65,7 +65,7 @@ impl<T: TransmitQueue> Transmit<T> {
     }
 }
 
-#[inline]
+#[inline(never)]
 fn flush<T: TransmitQueue>(out: &mut PortOut<T>, counts: &mut Counts) {
     let count = out.frames.len();
     let refused = out.queue.transmit(&mut out.frames);
@@ -78,12 +78,12 @@ fn flush<T: TransmitQueue>(out: &mut PortOut<T>, counts: &mut Counts) {
 }
 
 impl<T: TransmitQueue> Output<T::Buffer> for Transmit<T> {
-    #[inline]
+    #[inline(always)]
     fn link_header<'a>(&self, adjacency: &'a Adjacency, version: u8) -> LinkHeader<'a> {
         adjacency.link_header(version)
     }
 
-    #[inline]
+    #[inline(always)]
     fn emit(&mut self, frame: T::Buffer, adjacency: &Adjacency) {
         self.enqueue(adjacency.port, frame);
     }

@@ -21,7 +21,7 @@ use crate::table::snapshot::Snapshot;
 use crate::table::translation::IcmpErrors;
 use crate::transmit::Transmit;
 use crate::verdict::{DropReason, PuntReason, Verdict};
-use crate::walk::express::{Lane, Lanes};
+use crate::walk::express::{Lane, Lanes, add};
 use crate::walk::{End, LcoreState, Native, Walk};
 use crate::wire::ethernet;
 
@@ -276,11 +276,11 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
         counts.add(Event::ReceivedBytes, bytes);
         let snapshot = self.snapshot;
         let plain = PlainLink::of(snapshot, self.port);
-        let mut lanes: Lanes<'_> = [Lane::EMPTY; BURST];
-        for (lane, frame) in lanes.iter_mut().zip(frames.iter()) {
-            plain.inspect(lane, frame.data(), snapshot);
+        let mut lanes = Lanes::new();
+        for frame in frames.iter() {
+            plain.inspect(add(&mut lanes), frame.data(), snapshot);
         }
-        for lane in &mut lanes[..frames.len()] {
+        for lane in &mut lanes {
             lane.resolve(snapshot);
         }
         for (lane, frame) in lanes.iter().zip(frames.drain(..)) {

@@ -55,13 +55,7 @@ pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<Tra
         return Err(DropReason::FragmentInvalid);
     }
     match header.protocol {
-        protocol::ICMPV4 if header.is_fragment() => Err(DropReason::FragmentedIcmp),
-        protocol::ICMPV4 => icmpv4(payload),
-        protocol::IGMP => Err(DropReason::IcmpUntranslatable),
-        number if settings.guard_protocols && protocol::is_guarded_from_ipv4(number) => {
-            Err(DropReason::GuardedProtocol)
-        }
-        _ if header.fragment_offset != 0 => Ok(TransportV4::Opaque),
+        protocol::TCP | protocol::UDP if header.fragment_offset != 0 => Ok(TransportV4::Opaque),
         protocol::TCP if payload.len() < protocol::TCP_CHECKSUM + 2 => Err(too_short(header.more_fragments)),
         protocol::TCP => Ok(TransportV4::Tcp),
         protocol::UDP if payload.len() < protocol::UDP_HEADER => Err(too_short(header.more_fragments)),
@@ -69,6 +63,12 @@ pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<Tra
             udp_without_checksum(payload, header, settings)
         }
         protocol::UDP => Ok(TransportV4::Udp),
+        protocol::ICMPV4 if header.is_fragment() => Err(DropReason::FragmentedIcmp),
+        protocol::ICMPV4 => icmpv4(payload),
+        protocol::IGMP => Err(DropReason::IcmpUntranslatable),
+        number if settings.guard_protocols && protocol::is_guarded_from_ipv4(number) => {
+            Err(DropReason::GuardedProtocol)
+        }
         _ => Ok(TransportV4::Opaque),
     }
 }
@@ -85,16 +85,16 @@ pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<Transport
         return Err(DropReason::FragmentInvalid);
     }
     match chain.protocol {
-        protocol::ICMPV6 if offset != 0 || more => Err(DropReason::FragmentedIcmp),
-        protocol::ICMPV6 => icmpv6(payload),
-        protocol::ICMPV4 if settings.guard_protocols => Err(DropReason::GuardedProtocol),
-        _ if offset != 0 => Ok(TransportV6::Opaque),
+        protocol::TCP | protocol::UDP if offset != 0 => Ok(TransportV6::Opaque),
         protocol::TCP if payload.len() < protocol::TCP_CHECKSUM + 2 => Err(too_short(more)),
         protocol::TCP => Ok(TransportV6::Tcp),
         protocol::UDP if payload.len() < protocol::UDP_HEADER => Err(too_short(more)),
         // No checksum in, no checksum out: a zero is never updated (RFC 8200 8.1, RFC 7915 5.5).
         protocol::UDP if payload[protocol::UDP_CHECKSUM..][..2] == [0, 0] => Ok(TransportV6::Opaque),
         protocol::UDP => Ok(TransportV6::Udp),
+        protocol::ICMPV6 if offset != 0 || more => Err(DropReason::FragmentedIcmp),
+        protocol::ICMPV6 => icmpv6(payload),
+        protocol::ICMPV4 if settings.guard_protocols => Err(DropReason::GuardedProtocol),
         _ => Ok(TransportV6::Opaque),
     }
 }
@@ -104,6 +104,7 @@ fn too_short(more_fragments: bool) -> DropReason {
 }
 
 /// RFC 7915 4.5: a first fragment cannot be given a checksum, whatever the policy.
+#[inline(never)]
 fn udp_without_checksum(
     payload: &[u8],
     header: &Ipv4Header,

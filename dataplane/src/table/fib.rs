@@ -255,15 +255,13 @@ impl Fib {
 /// Says quickly that most addresses are not local: one bit per hash value, 8 KiB.
 struct LocalFilter {
     bits: Box<[u64; 1024]>,
-    /// A local route shorter than a host route exists (AnyIP): every address may be local.
-    wide: bool,
 }
 
 impl LocalFilter {
     #[inline]
     fn may_contain(&self, address: IpAddr) -> bool {
         let (word, bit) = Self::place(address);
-        self.wide || self.bits[word] >> bit & 1 == 1
+        self.bits[word] >> bit & 1 == 1
     }
 
     fn insert(&mut self, address: IpAddr) {
@@ -330,7 +328,7 @@ impl<'a> Builder<'a> {
     }
 
     fn build(mut self) -> Fib {
-        let mut local = LocalFilter { bits: Box::new([0; 1024]), wide: false };
+        let mut local = LocalFilter { bits: Box::new([0; 1024]) };
         let mut ipv4 = Vec::new();
         let mut ipv6 = Vec::new();
         for route in &self.routing.routes {
@@ -341,7 +339,8 @@ impl<'a> Builder<'a> {
                 if route.destination.prefix_len() == route.destination.max_prefix_len() {
                     local.insert(destination);
                 } else if !destination.is_loopback() && !destination.is_multicast() {
-                    local.wide = true;
+                    // AnyIP: every address may be local.
+                    local.bits.fill(u64::MAX);
                 }
             }
             let row = (lpm::key(destination), route.destination.prefix_len(), value);

@@ -31,8 +31,8 @@ const PLACES: usize = 3;
 const TAKEN: u32 = 0b111;
 /// Some key that hashes to this bucket, or passed it on its way, is in a later one.
 const WENT_ON: u32 = 0b1000;
-/// Buckets of one chunk: 2 MB.
-const CHUNK_BITS: u32 = 15;
+/// Buckets of one chunk: 2 MB, one huge page.
+const CHUNK: usize = 1 << 15;
 
 /// A pair of addresses that stand for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,7 @@ const fn octets(address: Ipv6Addr) -> u128 {
 /// The table; see the module's drawing. Clones share their chunks until one of them is changed.
 #[derive(Clone)]
 pub(super) struct HostTable<K> {
-    chunks: Vec<Arc<Pages<Bucket>>>,
+    chunks: Vec<Arc<Pages<[Bucket; CHUNK]>>>,
     /// Buckets less one; a power of two less one.
     mask: usize,
     /// Leaves the bucket's number of a hash.
@@ -139,9 +139,8 @@ impl<K: Key> HostTable<K> {
     /// An empty table with room for `pairs` before it has to grow.
     pub(super) fn with_capacity(pairs: usize) -> Self {
         let buckets = (pairs * 2).div_ceil(PLACES).next_power_of_two().max(2);
-        let chunk = buckets.min(1 << CHUNK_BITS);
         Self {
-            chunks: (0..buckets / chunk).map(|_| Arc::new(Pages::zeroed(chunk))).collect(),
+            chunks: (0..buckets.div_ceil(CHUNK)).map(|_| Arc::new(Pages::zeroed())).collect(),
             mask: buckets - 1,
             shift: 64 - buckets.trailing_zeros(),
             pairs: 0,
@@ -264,7 +263,7 @@ impl<K: Key> HostTable<K> {
 
     /// Bytes of memory, chunks shared with other tables included.
     pub(super) fn memory(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.memory()).sum()
+        self.chunks.len() * size_of::<[Bucket; CHUNK]>()
     }
 
     fn grow(&mut self) {
@@ -286,14 +285,12 @@ impl<K: Key> HostTable<K> {
 
     #[inline(always)]
     fn bucket(&self, at: usize) -> &Bucket {
-        let chunk = &self.chunks[at >> CHUNK_BITS];
-        &chunk[at & ((1 << CHUNK_BITS) - 1)]
+        &self.chunks[at / CHUNK][at % CHUNK]
     }
 
     /// A bucket of a chunk that is this table's alone from here on.
     fn bucket_mut(&mut self, at: usize) -> &mut Bucket {
-        let chunk = Arc::make_mut(&mut self.chunks[at >> CHUNK_BITS]);
-        &mut chunk[at & ((1 << CHUNK_BITS) - 1)]
+        &mut Arc::make_mut(&mut self.chunks[at / CHUNK])[at % CHUNK]
     }
 }
 

@@ -46,7 +46,7 @@ struct Skip {
 
 /// The trie. Every address has a value; where no prefix covers it, the default given at build time.
 pub struct Lpm {
-    root: Vec<u32>,
+    root: Box<[u32; 1 << ROOT_BITS]>,
     nodes: Vec<Node>,
     leaves: Vec<Value>,
     skips: Vec<Skip>,
@@ -84,9 +84,9 @@ impl Lpm {
             .collect();
         // Stable, so that of equal prefixes the last given comes last and wins.
         sorted.sort_by_key(|prefix| (prefix.bits, prefix.length));
-        let mut trie = Self { root: Vec::new(), nodes: Vec::new(), leaves: Vec::new(), skips: Vec::new() };
         let (slots, longer) = spread(&sorted, 0, ROOT_BITS, 0, default);
-        trie.root = slots;
+        let root = slots.try_into().expect("one slot for each value of the root's bits");
+        let mut trie = Self { root, nodes: Vec::new(), leaves: Vec::new(), skips: Vec::new() };
         for (slot, range) in longer {
             let inherited = trie.root[slot];
             let at = trie.nodes.len();

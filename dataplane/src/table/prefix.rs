@@ -78,21 +78,21 @@ impl TranslationPrefix {
     }
 
     /// Whether `address` is inside the prefix.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn contains(&self, address: Ipv6Addr) -> bool {
         address.to_bits() & self.mask == self.network
     }
 
     /// Whether this is the Well-Known Prefix.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn is_well_known(&self) -> bool {
         self.network == WELL_KNOWN.to_bits() && self.length == 96
     }
 
     /// The IPv4-embedded IPv6 address for `address` (RFC 6052 2.3).
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn embed(&self, address: Ipv4Addr) -> MappedV6 {
         let bits = u128::from(address.to_bits());
@@ -104,7 +104,7 @@ impl TranslationPrefix {
 
     /// The IPv4 address inside `address`, which must be in the prefix. The u byte and the suffix are not
     /// looked at (RFC 6052 2.2, 2.3).
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn extract(&self, address: Ipv6Addr) -> Ipv4Addr {
         let bits = address.to_bits();

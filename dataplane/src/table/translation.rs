@@ -145,6 +145,8 @@ pub struct Translation {
     /// Every prefix, with whether an EAM lies inside it.
     prefixes: Vec<(TranslationPrefix, bool)>,
     er_addresses: Vec<Ipv6Net>,
+    /// The first prefix, if no EAM lies inside it and all its addresses are global unicast.
+    plain_prefix: Option<TranslationPrefix>,
     /// See [`Self::is_plain`].
     plain: Box<Halves>,
     /// See [`Self::may_be_service`].
@@ -173,6 +175,7 @@ impl Translation {
         Ok(Self {
             plain: plain(&special, &eams),
             service: service(parts.settings.role, &eams),
+            plain_prefix: plain_prefix(prefix, eams.overlaps_ipv6(prefix.network())),
             special,
             settings: parts.settings,
             prefix,
@@ -204,9 +207,11 @@ impl Translation {
             })
         };
         let prefixes = self.prefixes.iter();
-        let prefixes = prefixes.map(|(prefix, has_eams)| (*prefix, *has_eams || added(prefix.network())));
+        let prefixes: Vec<_> =
+            prefixes.map(|(prefix, has_eams)| (*prefix, *has_eams || added(prefix.network()))).collect();
+        let plain_prefix = plain_prefix(self.prefix, prefixes[0].1);
         let (plain, service) = (plain(&self.special, &eams), service(self.settings.role, &eams));
-        Ok(Self { prefixes: prefixes.collect(), plain, service, eams, ..self.clone() })
+        Ok(Self { prefixes, plain_prefix, plain, service, eams, ..self.clone() })
     }
 
     /// The prefix `address` is in, and whether EAMs must be asked first because one lies inside the prefix.
@@ -233,15 +238,12 @@ impl Translation {
         is_set(&self.service, address)
     }
 
-    /// The IPv4 address embedded in `address`, if that is all there is to know about it: it is in a prefix without EAMs
-    /// that embeds nothing but unicast addresses of any scope, and its IPv4 form is plain.
+    /// The IPv4 address embedded in `address`, if that is all there is to know about it: it is in the first prefix, where
+    /// there are no EAMs, and its IPv4 form is plain.
     #[inline(always)]
     #[must_use]
     pub fn extract_plain(&self, address: Ipv6Addr) -> Option<MappedV4> {
-        let (prefix, has_eams) = self.prefix_of(address)?;
-        if has_eams || address.is_multicast() || address.is_unicast_link_local() {
-            return None;
-        }
+        let prefix = self.plain_prefix.as_ref().filter(|prefix| prefix.contains(address))?;
         let extracted = prefix.extract(address);
         let delta = Delta::new(Sum::of_ipv6(address), Sum::of_ipv4(extracted));
         let mapped = MappedV4 { address: extracted, delta, default_eam: false };
@@ -287,6 +289,12 @@ fn plain(special: &Halves, eams: &EamTable) -> Box<Halves> {
         *word = !(*word | covered);
     }
     plain
+}
+
+fn plain_prefix(prefix: TranslationPrefix, has_eams: bool) -> Option<TranslationPrefix> {
+    let first = prefix.network().network();
+    let unicast = !first.is_multicast() && !first.is_unicast_link_local();
+    (unicast && !has_eams).then_some(prefix)
 }
 
 /// Everything under a mapping that is not special whatever the mappings.

@@ -15,6 +15,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use arrayvec::ArrayVec;
+
 use super::{End, GROWTH, Output, Walk, Way, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
@@ -47,8 +49,7 @@ enum Heading {
     ToV4(TransportV6),
 }
 
-/// What the lane knows of one packet: a cache line, filled field by field. What the packet's own header says is read
-/// there again when it is written: it is in the nearest cache by then.
+/// What the lane knows of one packet, filled field by field: moving it as a whole would wait for its parts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lane<'a> {
     source_ipv6: Ipv6Addr,
@@ -61,13 +62,24 @@ pub(crate) struct Lane<'a> {
     fetched: Option<Fetched<'a>>,
     /// Where it goes.
     adjacency: Option<&'a Adjacency>,
-    /// Bytes of the IP packet.
+    /// Of the header to come, if that is IPv6: [`ipv6::first_word`].
+    first_word: u64,
+    /// Of the header to come, if that is IPv4.
+    fields: v6_to_v4::Fields,
+    /// Bytes of the IP packet as it is.
     length: u16,
     heading: Heading,
 }
 
 /// One lane for each packet of a burst.
-pub(crate) type Lanes<'a> = [Lane<'a>; BURST];
+pub(crate) type Lanes<'a> = ArrayVec<Lane<'a>, BURST>;
+
+/// Adds a lane that leads nowhere yet.
+#[inline(always)]
+pub(crate) fn add<'a, 'l>(lanes: &'l mut Lanes<'a>) -> &'l mut Lane<'a> {
+    lanes.push(Lane::EMPTY);
+    lanes.last_mut().expect("it was just added")
+}
 
 impl<'a> Lane<'a> {
     /// A lane that leads nowhere yet.
@@ -79,6 +91,8 @@ impl<'a> Lane<'a> {
         delta: Delta::NONE,
         fetched: None,
         adjacency: None,
+        first_word: 0,
+        fields: v6_to_v4::Fields { tos: 0, ttl: 0, protocol: 0 },
         length: 0,
         heading: Heading::Walk,
     };
@@ -126,15 +140,16 @@ impl<'a> Lane<'a> {
         data: &[u8],
         Snapshot { translation, fib, .. }: &'a Snapshot,
     ) -> Option<TransportV4> {
-        let header = Ipv4Header::parse(data).ok()?;
-        let (source, destination) = (header.source, header.destination);
-        if header.header_length != ipv4::HEADER_LENGTH
-            || header.is_fragment()
-            || header.ttl <= 1
-            || fib.may_be_local(IpAddr::V4(destination))
-        {
+        if *data.first()? != ipv4::PLAIN_VERSION {
             return None;
         }
+        let header = Ipv4Header::parse(data).ok()?;
+        let (source, destination) = (header.source, header.destination);
+        if header.is_fragment() || header.ttl <= 1 || fib.may_be_local(IpAddr::V4(destination)) {
+            return None;
+        }
+        // The same header, whose constants the compiler now knows.
+        let header = Ipv4Header { more_fragments: false, fragment_offset: 0, ..header };
         self.fetched = match translation.may_be_service(destination) {
             true => Some(translation.eams.fetch_ipv4(destination)),
             false => None,
@@ -149,6 +164,11 @@ impl<'a> Lane<'a> {
         self.source_ipv4 = source;
         self.destination_ipv4 = destination;
         self.length = header.total_length;
+        let traffic_class = translation.settings.traffic_class.unwrap_or(header.tos);
+        let next_header =
+            if header.protocol == protocol::ICMPV4 { protocol::ICMPV6 } else { header.protocol };
+        let payload_length = header.payload_length();
+        self.first_word = ipv6::first_word(traffic_class, payload_length, next_header, header.ttl - 1);
         Some(transport)
     }
 
@@ -199,6 +219,9 @@ impl<'a> Lane<'a> {
         self.destination_ipv4 = destination.address;
         self.delta = destination.delta;
         self.length = u16::try_from(length).ok()?;
+        self.fields.tos = translation.settings.type_of_service.unwrap_or(header.traffic_class);
+        self.fields.ttl = header.hop_limit - 1;
+        self.fields.protocol = header.next_header;
         Some(transport)
     }
 
@@ -313,13 +336,10 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         transport: TransportV4,
         adjacency: &Adjacency,
     ) -> Result<(), DropReason> {
-        let header = Ipv4Header::parse_quoted(&frame.data()[offset..]).expect("it was parsed before");
-        let (source, destination) = (lane.source_ipv6, lane.destination_ipv6);
-        let settings = &self.snapshot.translation.settings;
-        let plan =
-            v4_to_v6::Plan::new(&header, source, destination, lane.delta, false, header.ttl - 1, settings);
         let link = self.output.link_header(adjacency, 6);
-        v4_to_v6::translate(frame, transport, &plan, offset, link.length())?;
+        let Lane { first_word, source_ipv6: source, destination_ipv6: destination, delta, .. } = *lane;
+        let front = link.length();
+        v4_to_v6::translate_plain(frame, transport, first_word, source, destination, delta, offset, front)?;
         link.write(frame.data_mut());
         self.lcore.counts.count(Event::TranslatedV4ToV6);
         Ok(())
@@ -334,9 +354,9 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         transport: TransportV6,
         adjacency: &Adjacency,
     ) -> Result<(), DropReason> {
-        let header = Ipv6Header::parse_quoted(&frame.data()[offset..]).expect("it was parsed before");
-        let (source, destination) = (lane.source_ipv4, lane.destination_ipv4);
-        let plan = self.plan_ipv6(&header, &plain_chain(&header), source, destination, lane.delta);
+        let Lane { fields, source_ipv4: source, destination_ipv4: destination, delta, .. } = *lane;
+        let identification = self.lcore.identifications.next(source, destination, fields.protocol);
+        let plan = v6_to_v4::Plan::plain(fields, source, destination, delta, identification);
         let link = self.output.link_header(adjacency, 4);
         v6_to_v4::translate(frame, transport, &plan, offset, link.length())?;
         link.write(frame.data_mut());

@@ -157,7 +157,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     }
 
     #[inline]
-    pub(super) fn plan_ipv6(
+    fn plan_ipv6(
         &mut self,
         header: &Ipv6Header,
         chain: &Chain,

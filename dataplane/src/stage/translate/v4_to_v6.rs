@@ -12,7 +12,7 @@ use crate::table::translation::Settings;
 use crate::verdict::DropReason;
 use crate::wire::checksum::{self, Delta, Sum};
 use crate::wire::icmp::{HEADER as ICMP_HEADER, MIN_EXTENDED_QUOTE};
-use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, FRAGMENT_HEADER, FragmentHeader, Ipv6Header};
 use crate::wire::{icmp, protocol};
 
@@ -107,9 +107,35 @@ pub fn translate(
     front: usize,
 ) -> Result<(), DropReason> {
     let start = offset + usize::from(plan.start);
-    fix_checksum(&mut buffer.data_mut()[start..], transport, plan);
+    let Ipv6Header { source, destination, .. } = plan.header;
+    fix_checksum(&mut buffer.data_mut()[start..], transport, source, destination, plan.delta);
     resize_front(buffer, start, front + plan.length())?;
     write_header(&mut buffer.data_mut()[front..], plan);
+    Ok(())
+}
+
+/// As [`translate`], for a packet without options that needs no Fragment header and whose new header is known to the
+/// last bit: `first` is its [`ipv6::first_word`].
+///
+/// # Errors
+/// The buffer has no room.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "all of them are in registers")]
+pub fn translate_plain(
+    buffer: &mut impl Buffer,
+    transport: TransportV4,
+    first: u64,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    delta: Delta,
+    offset: usize,
+    front: usize,
+) -> Result<(), DropReason> {
+    let start = offset + ipv4::HEADER;
+    fix_checksum(&mut buffer.data_mut()[start..], transport, source, destination, delta);
+    resize_front(buffer, start, front + ipv6::HEADER)?;
+    let header = buffer.data_mut()[front..].first_chunk_mut();
+    ipv6::emit_words(first, source, destination, header.expect("the front was made for the header"));
     Ok(())
 }
 
@@ -145,15 +171,20 @@ fn fragment_header_of(header: &Ipv4Header, next_header: u8) -> FragmentHeader {
 
 /// RFC 7915 4.5: transport checksums, and the type of an echo message.
 #[inline(always)]
-fn fix_checksum(payload: &mut [u8], transport: TransportV4, plan: &Plan) {
+fn fix_checksum(
+    payload: &mut [u8],
+    transport: TransportV4,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    delta: Delta,
+) {
     match transport {
-        TransportV4::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, plan.delta),
-        TransportV4::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, plan.delta),
-        TransportV4::UdpComputed => compute_udp_checksum(payload, &plan.header),
+        TransportV4::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, delta),
+        TransportV4::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, delta),
+        TransportV4::UdpComputed => compute_udp_checksum(payload, source, destination),
         TransportV4::Echo => {
             let kind = echo_v4_to_v6(payload[0]).expect("transport found an echo message");
             let length = u32::try_from(payload.len()).expect("a packet's length");
-            let (source, destination) = (plan.header.source, plan.header.destination);
             let delta = echo_delta(payload[0], kind, source, destination, length);
             payload[0] = kind;
             adjust_at(payload, 2, delta);
@@ -169,9 +200,10 @@ fn echo_delta(old: u8, new: u8, source: Ipv6Addr, destination: Ipv6Addr, length:
     Delta::new(Sum::of_u16(u16::from(old) << 8), Sum::of_u16(u16::from(new) << 8) + pseudo)
 }
 
-fn compute_udp_checksum(payload: &mut [u8], header: &Ipv6Header) {
+#[inline(never)]
+fn compute_udp_checksum(payload: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
     let length = u16::from_be_bytes([payload[4], payload[5]]);
-    let pseudo = Sum::of_pseudo_header(header.source, header.destination, u32::from(length), protocol::UDP);
+    let pseudo = Sum::of_pseudo_header(source, destination, u32::from(length), protocol::UDP);
     let checksum = match (pseudo + Sum::of(&payload[..usize::from(length)])).checksum() {
         0 => 0xffff,
         checksum => checksum,

@@ -74,11 +74,38 @@ impl Plan {
         }
     }
 
+    /// As [`Self::new`], for a packet without extension headers.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain(
+        fields: Fields,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        delta: Delta,
+        identification: u16,
+    ) -> Self {
+        let chain =
+            Chain { protocol: fields.protocol, offset: ipv6::HEADER, fragment: None, segments_left: None };
+        let header = ipv4_header(fields.tos, fields.ttl, &chain, identification, source, destination);
+        Self { start: ipv6::HEADER, header, by_length: true, delta }
+    }
+
     /// The header of a packet of this length (RFC 7915 5.1): DF and no identification, or an identification and no DF.
     #[inline(always)]
     fn header(&self, total_length: u16) -> Ipv4Header {
         of_length(self.header, total_length, self.by_length)
     }
+}
+
+/// What the IPv4 header takes from the IPv6 header.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields {
+    /// Type of service of the result.
+    pub tos: u8,
+    /// Time to live of the result.
+    pub ttl: u8,
+    /// Next header of the packet.
+    pub protocol: u8,
 }
 
 /// A header without length; with the fragmentation fields of the Fragment header, if there is one.
