@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 import frames
-import pktgen
+import pktgen_dpdk
 import siitperf
 import trex
 
@@ -146,23 +146,23 @@ def check_measure(directory, measurement, options, wanted):
         shutil.copy(os.path.join(HERE, "fake-siitperf"), os.path.join(programs, name))
     done = subprocess.run(
         [os.path.join(TESTS, "siitperf", "measure.sh"), measurement, "--programs", programs,
-         "--config", os.path.join(TESTS, "siitperf", "siitperf.conf"), "--results", os.path.join(directory, measurement),
-         "--repeat", "3", "--pause", "0", *options],
+         "--config", os.path.join(TESTS, "siitperf", "siitperf.conf"),
+         "--results", os.path.join(directory, measurement), "--repeat", "3", "--pause", "0", *options],
         capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "LIMIT": "4321987"})
     if done.returncode or wanted not in done.stdout:
         raise frames.Wrong("%r is missing in: %s%s" % (wanted, done.stdout[-500:], done.stderr[-500:]))
 
 
 def check_range(relay):
-    ports = pktgen.parse(os.path.join(TESTS, "pktgen-dpdk", "siit.pkt"))
-    sent = [frame for port in "01" for frame in pktgen.range_frames(ports[port], 10 * PACKETS)]
+    ports = pktgen_dpdk.parse(os.path.join(TESTS, "pktgen-dpdk", "siit.pkt"))
+    sent = [frame for port in "01" for frame in pktgen_dpdk.range_frames(ports[port], 10 * PACKETS)]
     relay.must_translate(sent)
     return "%d translated" % len(sent)
 
 
 def check_sequence(relay):
     script = os.path.join(TESTS, "pktgen-dpdk", "sequence.lua")
-    sent = pktgen.sequence_frames(pktgen.run(script, relay.directory)[1])
+    sent = pktgen_dpdk.sequence_frames(pktgen_dpdk.run(script, relay.directory)[1])
     relay.must_translate(sent)
     return "%d translated" % len(sent)
 
@@ -171,7 +171,7 @@ def check_throughput_script(directory):
     """throughput.lua against a relay that carries five million frames per second and direction."""
     limit = 5_000_000
     shutil.copy(os.path.join(TESTS, "pktgen-dpdk", "siit.pkt"), directory)
-    pktgen.run(os.path.join(TESTS, "pktgen-dpdk", "throughput.lua"), directory, limit)
+    pktgen_dpdk.run(os.path.join(TESTS, "pktgen-dpdk", "throughput.lua"), directory, limit)
     with open(os.path.join(directory, "throughput.csv"), encoding="ascii") as file:
         rows = [line.strip().split(",") for line in file][1:]
     for size, percent, rate, confirmed in rows:
@@ -203,11 +203,12 @@ def main():
             for size in (84, 1518):
                 check("siitperf/%s, %d bytes" % (name, size), check_siitperf, relay, name, size)
         for measurement, options, wanted in (
-                ("throughput", ["--duration", "1"], "median 4321610, 1st percentile 4321610, 99th percentile 4321610, 3"),
+                ("throughput", ["--duration", "1"],
+                 "median 4321610, 1st percentile 4321610, 99th percentile 4321610, 3"),
                 ("latency", ["--rate", "1000000"], "Reverse WCL: median 0.030000"),
                 ("pdv", ["--rate", "1000000"], "Forward PDV: median 0.020000")):
             check("siitperf/measure.sh " + measurement, check_measure, directory, measurement, options, wanted)
-        check("pktgen-dpdk/siit.cfg", pktgen.check_cfg, os.path.join(TESTS, "pktgen-dpdk", "siit.cfg"))
+        check("pktgen-dpdk/siit.cfg", pktgen_dpdk.check_cfg, os.path.join(TESTS, "pktgen-dpdk", "siit.cfg"))
         check("pktgen-dpdk/siit.pkt", check_range, relay)
         if shutil.which("lua") is None:
             check.skip("pktgen-dpdk/*.lua", "no lua; install lua5.3")

@@ -1,7 +1,7 @@
 """A stand-in for TRex's own Python API, so that ../../trex/siit.py loads without a TRex installation.
 
-Names, arguments and the JSON of a stream are TRex's; `STLStream.to_json` is what its server would get. TRex itself ships
-a changed Scapy that knows the offset of every field. Here the offsets of the few fields in use are listed.
+Names, arguments and the JSON of a stream are TRex's; `STLStream.to_json` is what its server would get. TRex itself
+ships a changed Scapy that knows the offset of every field. Here the offsets of the few fields in use are listed.
 
 Like `trex_stl_lib.api` it exports Scapy's names too.
 """
@@ -10,8 +10,8 @@ import scapy.layers.l2
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 
-__all__ = ["CTRexVmInsFixHwCs", "Ether", "IP", "IPv6", "STLFlowLatencyStats", "STLPktBuilder", "STLScVmRaw", "STLStream",
-           "STLTXCont", "STLVmFixChecksumHw", "STLVmFlowVar", "STLVmWrFlowVar", "UDP"]
+__all__ = ["CTRexVmInsFixHwCs", "Ether", "IP", "IPv6", "STLFlowLatencyStats", "STLPktBuilder", "STLScVmRaw",
+           "STLStream", "STLTXCont", "STLVmFixChecksumHw", "STLVmFlowVar", "STLVmWrFlowVar", "UDP"]
 
 FIELD_OFFSETS = {("IP", "src"): 12, ("IP", "dst"): 16, ("IPv6", "src"): 8, ("IPv6", "dst"): 24,
                  ("UDP", "sport"): 0, ("UDP", "dport"): 2}
@@ -50,8 +50,9 @@ class STLVmWrFlowVar:
         self.add_value, self.is_big = add_val, is_big
 
     def compile(self, packet):
-        return {"type": "write_flow_var", "name": self.name, "pkt_offset": field_offset(packet, self.field) + self.fixup,
-                "add_value": self.add_value, "is_big_endian": self.is_big}
+        offset = field_offset(packet, self.field) + self.fixup
+        return {"type": "write_flow_var", "name": self.name, "pkt_offset": offset, "add_value": self.add_value,
+                "is_big_endian": self.is_big}
 
 
 class STLVmFixChecksumHw:

@@ -1,7 +1,7 @@
 """Pktgen's files as Pktgen takes them, and the frames it would send.
 
 The patterns of commands are those of `range_map`, `set_map` and `enable_map` in Pktgen's app/cli-functions.c, the keys
-of a .cfg file those of its tools/run.py. Scripts run against pktgen_stub.lua.
+of a .cfg file those of its tools/run.py. Scripts run against pktgen_dpdk_stub.lua.
 """
 
 import ipaddress
@@ -38,8 +38,9 @@ COMMANDS = [(kind, re.compile(pattern)) for kind, pattern in (
 )]
 
 SETUP_KEYS = {"exec", "devices", "uio"}
-RUN_KEYS = {"exec", "ld_path", "app_path", "app_name", "cores", "nrank", "proc", "log", "prefix", "blacklist", "whitelist",
-            "blocklist", "allowlist", "vdev", "plugin", "opts", "map", "pcap", "theme", "loadfile", "logfile"}
+RUN_KEYS = {"exec", "ld_path", "app_path", "app_name", "cores", "nrank", "proc", "log", "prefix", "blacklist",
+            "whitelist", "blocklist", "allowlist", "vdev", "plugin", "opts", "map", "pcap", "theme", "loadfile",
+            "logfile"}
 
 
 def parse(path):
@@ -94,7 +95,7 @@ def range_frames(settings, count):
 
 def run(script, directory, limit=0):
     """Runs a script against the stand-in; (what it printed, its calls)."""
-    done = subprocess.run(["lua", os.path.join(HERE, "pktgen_stub.lua"), script], cwd=directory, text=True,
+    done = subprocess.run(["lua", os.path.join(HERE, "pktgen_dpdk_stub.lua"), script], cwd=directory, text=True,
                           capture_output=True, timeout=60, env={**os.environ, "LIMIT": str(limit)}, check=False)
     if done.returncode:
         raise frames.Wrong("%s: %s" % (os.path.basename(script), done.stderr.splitlines()[-5:]))
@@ -114,7 +115,8 @@ def sequence_frames(calls):
             destination = ipaddress.ip_address(destination)
             if {source.version, destination.version} != {int(family[3])}:
                 raise frames.Wrong("slot %s: %s is not all %s" % (slot, values, family))
-            slots[port, int(slot)] = frames.udp_frame((relay, tester), source, destination, (int(sport), int(dport)), int(size))
+            slots[port, int(slot)] = frames.udp_frame((relay, tester), source, destination,
+                                                      (int(sport), int(dport)), int(size))
         elif name == "set" and values[1] == "seq_cnt":
             counts.update((port, int(values[2])) for port in values[0].split(","))
     for port in "01":

@@ -1,6 +1,6 @@
--- Stands in for Pktgen's Lua library: lua pktgen_stub.lua SCRIPT, with LIMIT in the environment (frames per second and
--- direction that the relay carries). Every call is checked against the names and numbers of arguments that Pktgen
--- registers (app/lpktgenlib.c), and written to standard error, one per line, separated by tabs.
+-- Stands in for Pktgen's Lua library: lua pktgen_dpdk_stub.lua SCRIPT, with LIMIT in the environment: the frames per
+-- second and direction that the relay carries. Every call is checked against the names and numbers of arguments that
+-- Pktgen registers (app/lpktgenlib.c), and written to standard error, one per line, separated by tabs.
 
 local ARGUMENTS = {
     set = { 3, 3 }, set_mac = { 3, 3 }, set_ipaddr = { 3, 3 }, set_proto = { 2, 2 }, set_type = { 2, 2 },
