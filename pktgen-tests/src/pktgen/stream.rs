@@ -76,6 +76,13 @@ impl Stream {
         &self.endpoints
     }
 
+    /// The tag of packet `sequence`, sent at `time`.
+    #[inline]
+    #[must_use]
+    pub fn tag(&self, sequence: u64, time: u64) -> Tag {
+        Tag { stream: self.id, flow: self.flow(sequence), sequence, time }
+    }
+
     /// The packet that has this tag.
     #[inline]
     #[must_use]
@@ -230,7 +237,7 @@ fn translated(form: Form, far: Family) -> Form {
     Form {
         family: far,
         dont_fragment: form.part.is_none() && !small,
-        any_identification: form.part.is_none() && small,
+        any_identification: far == Family::Ipv4 && form.part.is_none() && small,
         no_checksum: false,
         ..form
     }
