@@ -109,6 +109,8 @@ impl Engine {
     /// When the second lcore cannot be had.
     pub fn run(&mut self, trial: &Trial) -> Result<Outcome, PktgenError> {
         let before = self.ports.stats();
+        let bases = self.sender.prepare();
+        self.receiver.begin(&bases);
         let hertz = tsc_hz();
         let start = tsc();
         let times = Times {
@@ -117,8 +119,7 @@ impl Engine {
             last_packets: cycles(LAST_PACKETS_SECONDS, hertz),
             drain: cycles(trial.drain_seconds, hertz),
         };
-        let bases = self.sender.begin(&Offer { rate: trial.rate, most: trial.most, start, hertz });
-        self.receiver.begin(&bases);
+        self.sender.begin(&Offer { rate: trial.rate, most: trial.most, start, hertz });
         let ran = match self.config.dpdk.lcores.get(1) {
             None => one_lcore(&mut self.sender, &mut self.receiver, &times),
             Some(&cpu) => two_lcores(&mut self.sender, &mut self.receiver, &times, &self.ports, cpu)?,
@@ -229,15 +230,20 @@ impl SendClock {
         self.ran.longest_pause = self.ran.longest_pause.max(now - self.last);
         self.last = now;
         if now >= self.times.end {
-            sender.finish();
+            sender.finish(self.times.end);
         }
-        sender.turn(now);
+        if sender.turn(now) > 0 || now < self.times.end {
+            self.ran.sending = now - self.times.start;
+        }
         let late = now >= self.times.end + self.times.last_packets;
         if !late && !sender.is_done() {
             return true;
         }
         self.ran.abandoned = sender.abandon();
-        self.ran.sending = tsc() - self.times.start;
+        // Until the end of the schedule, or until the last packet was taken if that was later, or was all there were.
+        if now >= self.times.end {
+            self.ran.sending = self.ran.sending.max(self.times.end - self.times.start);
+        }
         false
     }
 }
