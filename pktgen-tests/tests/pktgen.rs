@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pktgen_tests::pktgen::report::{self, Measurement};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -232,6 +235,25 @@ fn a_command_runs_in_the_middle() {
     let output = pktgen(&arguments, "--rate 10000");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("`exit 7` failed"), "{}", text(&output));
+}
+
+#[test]
+fn a_signal_ends_it_in_order() {
+    let bench = Bench::ring();
+    let config = bench.directory.path().join("pktgen.toml");
+    let child = Command::new(env!("CARGO_BIN_EXE_pktgen"))
+        .args(["run", "--config", path(&config), "--rate", "1000", "--seconds", "60"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("pktgen starts");
+    std::thread::sleep(Duration::from_secs(2));
+    let pid = i32::try_from(child.id()).expect("a process id");
+    let start = Instant::now();
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it still runs");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(output.status.code(), Some(1), "an exit, not a death by signal");
+    assert!(text(&output).contains("stopped by a signal"), "{}", text(&output));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! DPDK and the two ports, from start to stop.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dataplane::dpdk::{
-    Eal, EalConfig, Memory, Mempool, Port, PortConfig, PortStats, QueuePair, RxQueue, TxQueue,
+    Eal, EalConfig, LogLevel, Memory, Mempool, Port, PortConfig, PortStats, QueuePair, RxQueue, TxQueue,
     data_room_for_mtu,
 };
 
@@ -57,6 +58,7 @@ impl Ports {
             control_cpus: config.dpdk.lcores.first().copied().into_iter().collect(),
             devices: devices.to_vec(),
             extra_args: config.dpdk.extra_args.clone(),
+            log: warn,
             ..EalConfig::default()
         })?;
         let mtu = (largest - 14 - u16::try_from(FCS).unwrap_or(4) + GROWTH).max(1500);
@@ -77,11 +79,14 @@ impl Ports {
     /// Waits until both links are up.
     ///
     /// # Errors
-    /// [`PktgenError::LinkDown`].
-    pub fn wait_for_links(&self, seconds: f64) -> Result<(), PktgenError> {
+    /// [`PktgenError::LinkDown`], or [`PktgenError::Interrupted`] when `stop` is set.
+    pub fn wait_for_links(&self, seconds: f64, stop: &AtomicBool) -> Result<(), PktgenError> {
         let start = Instant::now();
         for (port, name) in self.ports.iter().zip(&self.names) {
             while !port.link().up {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(PktgenError::Interrupted);
+                }
                 if start.elapsed().as_secs_f64() >= seconds {
                     let device = port.info().device.clone();
                     return Err(PktgenError::LinkDown { port: name.clone(), device, seconds });
@@ -108,6 +113,13 @@ impl Ports {
     #[must_use]
     pub fn stats(&self) -> [(String, PortStats); 2] {
         [0, 1].map(|port| (self.names[port].clone(), self.ports[port].stats()))
+    }
+}
+
+/// DPDK's log as far as it matters here.
+fn warn(level: LogLevel, line: &str) {
+    if level <= LogLevel::Warning {
+        eprintln!("dpdk: {line}");
     }
 }
 
