@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use dataplane::buffer::{Buffer, BufferPool, NoRoom};
 use dataplane::dpdk::{
     Checksum, DEFAULT_HEADROOM, Eal, EalConfig, EalError, LcoreError, LogLevel, Mbuf, Memory, Mempool,
-    MempoolError, Port, PortConfig, PortError, QueuePair, Spread, data_room_for_mtu, lcore_id,
+    MempoolError, Port, PortConfig, PortError, QueuePair, Spread, data_room_for_mtu, free_burst, lcore_id,
     pin_current_thread, tsc, tsc_hz,
 };
 use dataplane::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
@@ -94,6 +94,23 @@ fn a_fresh_mbuf_is_empty_with_headroom() {
     assert_eq!((mbuf.data().len(), mbuf.headroom(), mbuf.segments()), (0, usize::from(DEFAULT_HEADROOM), 1));
     assert_eq!(mbuf.tailroom(), usize::from(pool.data_room() - DEFAULT_HEADROOM));
     assert_eq!(mbuf.ipv4_checksum(), Checksum::Unknown);
+}
+
+#[test]
+fn a_burst_is_allocated_whole_or_not_at_all() {
+    let pool = mempool("bulk", 127);
+    let mut frames = burst(&pool, 0, 4);
+    assert_eq!(pool.allocate_burst(&mut frames, BURST - 4), BURST - 4);
+    assert_eq!((frames.len(), number(&frames[3]), pool.in_use()), (BURST, 3, BURST));
+    assert!(frames[4..].iter().all(|mbuf| mbuf.data().is_empty() && mbuf.segments() == 1));
+    assert_eq!(pool.allocate_burst(&mut frames, 1), 0, "the list is full");
+
+    let mut more = Frames::new();
+    assert_eq!(pool.allocate_burst(&mut more, BURST), 0, "the pool has one too few");
+    assert_eq!((more.len(), pool.in_use()), (0, BURST));
+    free_burst(&mut frames);
+    assert_eq!((frames.len(), pool.in_use()), (0, 0));
+    free_burst(&mut frames);
 }
 
 #[test]
@@ -282,6 +299,37 @@ fn receiving_appends_and_never_overfills() {
     frames.clear();
     assert_eq!(queues[0].rx.receive(&mut frames), BURST - 10);
     assert_eq!(number(&frames[0]), 10);
+}
+
+#[test]
+fn offered_frames_stay_with_their_owner_until_the_port_takes_them() {
+    let pool = mempool("offered", 2047);
+    let (_port, mut queues) = open("net_ring_offered", &pool, 1);
+    let QueuePair { mut rx, mut tx } = queues.pop().expect("one pair");
+    let mut next = 0;
+    let mut frames = Frames::new();
+    while frames.is_empty() {
+        frames = burst(&pool, next, BURST);
+        next += 64;
+        tx.offer(&mut frames);
+    }
+    let left = 16 * BURST - RING_CAPACITY;
+    assert_eq!((next as usize, frames.len(), tx.refused()), (16 * BURST, left, 0));
+    assert_eq!(number(&frames[0]) as usize, RING_CAPACITY, "the front was taken");
+
+    let mut received = 0;
+    let mut taken = Frames::new();
+    while received < 16 * BURST {
+        let count = rx.receive(&mut taken);
+        assert!(count > 0, "frames are missing after {received}");
+        for mbuf in &taken {
+            assert_eq!(number(mbuf) as usize, received);
+            received += 1;
+        }
+        taken.clear();
+        tx.offer(&mut frames);
+    }
+    assert_eq!((frames.len(), pool.in_use()), (0, 0));
 }
 
 #[test]

@@ -118,14 +118,23 @@ impl Relay {
     /// # Errors
     /// When it ends, or is not ready within 25 seconds.
     pub fn start(namespace: &Namespace, config: &Config) -> Result<Self, LabError> {
+        let ports: Vec<&str> = config.ports.iter().map(|port| port.name.as_str()).collect();
+        Self::start_with(namespace, &config.to_toml(), &ports)
+    }
+
+    /// The same with the text of a configuration, in which `ports` are the names of all ports.
+    ///
+    /// # Errors
+    /// As [`Relay::start`].
+    pub fn start_with(namespace: &Namespace, config: &str, ports: &[&str]) -> Result<Self, LabError> {
         let binary =
             binary().ok_or_else(|| LabError::Relay { what: "is not built".into(), log: String::new() })?;
         let directory = directory()?;
-        let file = write(directory.path().join("borderline.toml"), &config.to_toml())?;
+        let file = write(directory.path().join("borderline.toml"), config)?;
         let command =
             namespace.cmd(&binary.display().to_string()).args("run --config").arg(file.display().to_string());
         let mut daemon = Daemon::start("borderline", &command, directory)?;
-        let twins: Vec<String> = config.ports.iter().map(|port| format!("bl-{}", port.name)).collect();
+        let twins: Vec<String> = ports.iter().map(|port| format!("bl-{port}")).collect();
         daemon.wait_for("twins", 20, |_| twins.iter().all(|twin| namespace.has_link(twin)))?;
         daemon.wait_for(READY, 5, |daemon| daemon.log().contains(READY))?;
         Ok(Self { daemon })
