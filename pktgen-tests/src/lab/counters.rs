@@ -23,6 +23,8 @@ pub struct Counters {
     pub punted: BTreeMap<String, u64>,
     /// Packets ended, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// What each worker counts for itself.
+    pub workers: Vec<WorkerCounters>,
     /// The kernel's side of the twins.
     pub kernel: Kernel,
     /// What the drivers count themselves.
@@ -39,6 +41,16 @@ pub struct Kernel {
     pub injected: u64,
     /// Punted packets a twin did not take.
     pub twin_refused: u64,
+}
+
+/// One worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct WorkerCounters {
+    /// Frames it took from the ports.
+    pub received: u64,
+    /// Cycles of the turns that had any.
+    pub busy_cycles: u64,
 }
 
 /// One port as its driver counts.

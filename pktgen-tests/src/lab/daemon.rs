@@ -43,12 +43,16 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Where its standard streams go.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.path().join("log")
+    }
+
     /// Everything it wrote to its standard streams so far.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read(self.path().join("log"))
-            .map(|text| String::from_utf8_lossy(&text).into_owned())
-            .unwrap_or_default()
+        fs::read(self.log_path()).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
     }
 
     /// How it ended, when it has.

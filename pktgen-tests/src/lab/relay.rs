@@ -120,15 +120,36 @@ impl Relay {
     pub fn start(namespace: &Namespace, config: &Config) -> Result<Self, LabError> {
         let binary =
             binary().ok_or_else(|| LabError::Relay { what: "is not built".into(), log: String::new() })?;
+        let ports: Vec<&str> = config.ports.iter().map(|port| port.name.as_str()).collect();
+        Self::run(&binary, namespace, &config.to_toml(), &ports)
+    }
+
+    /// The same for some binary and the text of a configuration file with these ports.
+    ///
+    /// # Errors
+    /// As [`Relay::start`].
+    pub fn run(binary: &Path, namespace: &Namespace, toml: &str, ports: &[&str]) -> Result<Self, LabError> {
         let directory = directory()?;
-        let file = write(directory.path().join("borderline.toml"), &config.to_toml())?;
+        let file = write(directory.path().join("borderline.toml"), toml)?;
         let command =
             namespace.cmd(&binary.display().to_string()).args("run --config").arg(file.display().to_string());
         let mut daemon = Daemon::start("borderline", &command, directory)?;
-        let twins: Vec<String> = config.ports.iter().map(|port| format!("bl-{}", port.name)).collect();
+        let twins: Vec<String> = ports.iter().map(|port| format!("bl-{port}")).collect();
         daemon.wait_for("twins", 20, |_| twins.iter().all(|twin| namespace.has_link(twin)))?;
         daemon.wait_for(READY, 5, |daemon| daemon.log().contains(READY))?;
         Ok(Self { daemon })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// Where its log is.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.daemon.log_path()
     }
 
     /// Its log so far.
