@@ -65,6 +65,7 @@ int bl_log_open(bl_log_sink sink);
 struct rte_mempool *bl_pktmbuf_pool_create(const char *name, unsigned int count, unsigned int cache,
 					   uint16_t data_room, int contiguous);
 struct rte_mbuf *bl_pktmbuf_alloc(struct rte_mempool *pool);
+int bl_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count);
 void bl_pktmbuf_free(struct rte_mbuf *mbuf);
 int bl_pktmbuf_linearize(struct rte_mbuf *mbuf);
 

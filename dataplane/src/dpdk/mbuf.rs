@@ -7,6 +7,7 @@ use std::slice;
 use dpdk_sys::{bl_mbuf, rte_mbuf, rte_mempool};
 
 use crate::buffer::{Buffer, NoRoom};
+use crate::io::Frames;
 
 /// What the NIC found about the IPv4 header checksum of a received packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +176,18 @@ impl Buffer for Mbuf {
         // The shorter of two u16 lengths is one.
         let length = u16::try_from(length).unwrap_or(u16::MAX).min(data_len);
         self.set_extent(data_off, length);
+    }
+}
+
+/// Frees all of `frames` in one call into DPDK: for who receives packets and passes none on.
+#[inline]
+pub fn free_burst(frames: &mut Frames<Mbuf>) {
+    let count = u32::try_from(frames.len()).expect("a burst is small");
+    // SAFETY: `set_len(0)` first: from there on `frames` owns none of the `count` mbufs at its start, and DPDK takes
+    // each of them exactly once. Their pools are alive, see `drop`.
+    unsafe {
+        frames.set_len(0);
+        dpdk_sys::rte_pktmbuf_free_bulk(frames.as_mut_ptr().cast::<*mut rte_mbuf>(), count);
     }
 }
 

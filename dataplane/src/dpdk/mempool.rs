@@ -8,6 +8,7 @@ use super::eal::{Eal, Memory};
 use super::error::{Errno, MempoolError, Said};
 use super::mbuf::Mbuf;
 use crate::buffer::BufferPool;
+use crate::io::Frames;
 
 /// Free bytes before the data of a fresh mbuf: room for headers that grow.
 pub const DEFAULT_HEADROOM: u16 = dpdk_sys::BL_PKTMBUF_HEADROOM;
@@ -102,6 +103,27 @@ impl Mempool {
         let mbuf = NonNull::new(unsafe { dpdk_sys::bl_pktmbuf_alloc(self.as_ptr()) })?;
         // SAFETY: a fresh mbuf has one segment, one reference, and this is its only owner.
         Some(unsafe { Mbuf::from_raw(mbuf) })
+    }
+
+    /// Appends `count` fresh mbufs of length zero to `frames`, or none when it has no room for them or the pool
+    /// misses some: one call into DPDK for a whole burst. Returns how many.
+    #[inline]
+    pub fn allocate_burst(&self, frames: &mut Frames<Mbuf>, count: usize) -> usize {
+        let first = frames.len();
+        if count > frames.remaining_capacity() {
+            return 0;
+        }
+        // SAFETY: the pool lives as long as `self`; there are `count` free places from `first` on. DPDK fills all
+        // of them or none, each with an mbuf of one segment and one reference that nobody else owns.
+        unsafe {
+            let free = frames.as_mut_ptr().add(first).cast::<*mut dpdk_sys::rte_mbuf>();
+            let wanted = u32::try_from(count).expect("a burst is small");
+            if dpdk_sys::bl_pktmbuf_alloc_bulk(self.as_ptr(), free, wanted) != 0 {
+                return 0;
+            }
+            frames.set_len(first + count);
+        }
+        count
     }
 
     /// Mbufs somebody owns: packets in hand, and those in the queues of ports.

@@ -37,7 +37,7 @@ pub use eal::{Eal, EalConfig, Memory};
 pub use error::{EalError, Errno, LcoreError, MempoolError, PortError, Said};
 pub use lcore::{LcoreGuard, lcore_id, pin_current_thread, tsc, tsc_hz};
 pub use log::{LogLevel, LogSink, log_to_stderr};
-pub use mbuf::{Checksum, Mbuf};
+pub use mbuf::{Checksum, Mbuf, free_burst};
 pub use mempool::{DEFAULT_HEADROOM, Mempool, data_room_for_mtu};
 pub use port::{Port, QueuePair};
 pub use port_config::PortConfig;

@@ -111,6 +111,26 @@ impl TxQueue {
         self.refused
     }
 
+    /// Takes as many frames from the front of `frames` as the port has room for and leaves the others there, in
+    /// order, for a later call: for who waits for the port. A forwarder calls `transmit`, which never keeps
+    /// any. Returns how many were taken.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the capacity is BURST, asserted above to fit")]
+    pub fn offer(&mut self, frames: &mut Frames<Mbuf>) -> usize {
+        self.refused += self.drop_strangers(frames) as u64;
+        let count = frames.len();
+        // SAFETY: as in `transmit`: DPDK takes the first `sent` of the `count` mbufs and leaves the others to us;
+        // those are moved to the front, and `frames` owns exactly them.
+        unsafe {
+            frames.set_len(0);
+            let mbufs = frames.as_mut_ptr().cast::<*mut rte_mbuf>();
+            let sent = usize::from(dpdk_sys::bl_eth_tx_burst(self.port, self.queue, mbufs, count as u16));
+            std::ptr::copy(mbufs.add(sent), mbufs, count - sent);
+            frames.set_len(count - sent);
+            sent
+        }
+    }
+
     /// Drops what would go back to the wrong pool. The cost is one compare per frame, on a cache line in use
     /// anyway.
     #[inline]

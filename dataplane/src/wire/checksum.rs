@@ -57,6 +57,14 @@ impl Sum {
         Self((value >> 16) as u64 + (value & 0xffff) as u64)
     }
 
+    /// The sum of the four words of a 64-bit number.
+    #[inline]
+    #[must_use]
+    pub const fn of_u64(value: u64) -> Self {
+        // 2^16 = 1 modulo 2^16 - 1, so 32-bit halves may be added before folding.
+        Self((value >> 32) + (value & 0xffff_ffff))
+    }
+
     /// The sum of the two words of an IPv4 address.
     #[inline]
     #[must_use]
@@ -213,6 +221,8 @@ mod tests {
             prop_assert_eq!(Sum::of_ipv4(Ipv4Addr::from_bits(v4)).fold(), naive(&v4.to_be_bytes()));
             let folded = Sum::of_ipv6(Ipv6Addr::from_bits(v6)).fold();
             prop_assert_eq!(folded, naive(&v6.to_be_bytes()));
+            let low = v6 as u64;
+            prop_assert_eq!(Sum::of_u64(low).fold(), naive(&low.to_be_bytes()));
         }
 
         #[test]

@@ -1,0 +1,495 @@
+//! The configuration file: what it says, and what is wrong with it. Unknown keys are errors.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv6Net;
+use serde::{Deserialize, Serialize};
+
+use super::address::{EAM_BASE, MOST_EAMS};
+use super::error::PktgenError;
+use super::pick::Pattern;
+use super::tag::FLOWS;
+use super::template::{FCS, Family, Protocol, shortest_payload};
+
+/// Largest frame on the IPv4 side, frame check sequence included.
+pub const LARGEST_FRAME: u16 = 9216;
+
+/// A whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What is measured, as results shall name it.
+    #[serde(default = "relay")]
+    pub device: String,
+    /// How DPDK is started.
+    #[serde(default)]
+    pub dpdk: Dpdk,
+    /// The ports, one of each family.
+    #[serde(rename = "port")]
+    pub ports: Vec<Port>,
+    /// What is sent.
+    #[serde(default)]
+    pub traffic: Traffic,
+    /// How it is measured.
+    #[serde(default)]
+    pub trial: Trial,
+}
+
+fn relay() -> String {
+    "relay".into()
+}
+
+/// `[dpdk]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dpdk {
+    /// One CPU sends and receives; of two the first sends and the second receives.
+    pub lcores: Vec<usize>,
+    /// Where packet memory comes from.
+    pub memory: Memory,
+    /// How much of it, in MB.
+    pub memory_mb: u32,
+    /// Further EAL arguments.
+    pub extra_args: Vec<String>,
+    /// A directory that is made if it is missing; `{sockets}` in a device string stands for it.
+    pub sockets: Option<PathBuf>,
+}
+
+impl Default for Dpdk {
+    fn default() -> Self {
+        Self {
+            lcores: vec![0],
+            memory: Memory::Hugepages,
+            memory_mb: 256,
+            extra_args: Vec::new(),
+            sockets: None,
+        }
+    }
+}
+
+/// `[dpdk] memory`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Memory {
+    /// Hugepages.
+    Hugepages,
+    /// Ordinary pages.
+    NoHuge,
+}
+
+/// `[[port]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// Its name in results.
+    pub name: String,
+    /// A PCI address or a virtual device.
+    pub device: String,
+    /// Which side of the translator it faces.
+    pub family: Family,
+    /// The source of what it sends, and the destination of what it should receive.
+    pub mac: Mac,
+    /// The device's port at the other end of the wire.
+    pub peer_mac: Mac,
+}
+
+/// `[traffic]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Traffic {
+    /// Which way packets go.
+    pub direction: Direction,
+    /// Frame size on the IPv4 side.
+    pub frame_bytes: FrameBytes,
+    /// What is above IP.
+    pub protocol: Protocol,
+    /// EAMs the device has, from `pktgen eams`.
+    pub eams: u32,
+    /// Flows of each stream; 0 means as many as EAMs.
+    pub flows: u32,
+    /// How flows are drawn.
+    pub pattern: Pattern,
+    /// What L4 ports depend on.
+    pub ports: Ports,
+    /// Whether UDP over IPv4 has a checksum.
+    pub udp_checksum: bool,
+    /// Whether every datagram is sent as two fragments.
+    pub fragments: bool,
+    /// What the device makes of a packet.
+    pub expect: Expect,
+    /// Per cent of the frames of each port that are native IPv6.
+    pub native_ipv6: u8,
+    /// Per cent of the frames of each port that are native IPv4.
+    pub native_ipv4: u8,
+    /// The translation prefix, of 96 bits.
+    pub prefix: Ipv6Net,
+    /// The IPv4 address of EAM 0.
+    pub eam_base: Ipv4Addr,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            direction: Direction::Mixed,
+            frame_bytes: FrameBytes::Bytes(64),
+            protocol: Protocol::Udp,
+            eams: 1,
+            flows: 0,
+            pattern: Pattern::Uniform,
+            ports: Ports::PerPacket,
+            udp_checksum: true,
+            fragments: false,
+            expect: Expect::Translated,
+            native_ipv6: 0,
+            native_ipv4: 0,
+            prefix: Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0x46, 0, 0, 0, 0, 0), 96),
+            eam_base: EAM_BASE,
+        }
+    }
+}
+
+impl Traffic {
+    /// Flows of each stream.
+    #[must_use]
+    pub fn flows(&self) -> u32 {
+        if self.flows == 0 { self.eams } else { self.flows }
+    }
+}
+
+/// `[trial]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trial {
+    /// Packets per second over all streams.
+    pub rate: Rate,
+    /// How long one trial sends.
+    pub seconds: f64,
+    /// How long late frames are waited for at most.
+    pub drain_ms: u64,
+    /// How long the first frames of every stream are waited for at most, before the first trial.
+    pub ready_seconds: f64,
+    /// How often a procedure measures each point; results are medians.
+    pub repetitions: u32,
+    /// How close a search comes to the throughput, as a share of it.
+    pub precision: f64,
+    /// Share of frames that may be lost in a trial that still passes; RFC 2544 and 8219 want 0.
+    pub loss_tolerance: f64,
+    /// Frame sizes the procedures go through; empty means `[traffic] frame_bytes` only.
+    pub sizes: Vec<FrameBytes>,
+}
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self {
+            rate: Rate::Max,
+            seconds: 2.0,
+            drain_ms: 200,
+            ready_seconds: 10.0,
+            repetitions: 1,
+            precision: 0.01,
+            loss_tolerance: 0.0,
+            sizes: Vec::new(),
+        }
+    }
+}
+
+/// `direction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[clap(rename_all = "snake_case")]
+pub enum Direction {
+    /// Clients to services.
+    #[serde(rename = "v4_to_v6")]
+    #[clap(name = "v4_to_v6")]
+    V4ToV6,
+    /// Services to clients.
+    #[serde(rename = "v6_to_v4")]
+    #[clap(name = "v6_to_v4")]
+    V6ToV4,
+    /// Both, half of the packets each.
+    Mixed,
+}
+
+/// `ports`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ports {
+    /// Other pseudorandom ports in every packet (RFC 4814).
+    PerPacket,
+    /// Pseudorandom ports, the same for all packets of a flow.
+    PerFlow,
+}
+
+/// `expect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// A translator: packets come out of the other port in the other family.
+    Translated,
+    /// They come back as they were, from either port: testpmd io.
+    Unchanged,
+    /// They come back with their MAC addresses swapped, from either port: testpmd macswap.
+    Macswapped,
+}
+
+/// A frame size on the IPv4 side, frame check sequence included, or a mix of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "NumberOrText", into = "NumberOrText")]
+pub enum FrameBytes {
+    /// One size.
+    Bytes(u16),
+    /// 7 of 64, 4 of 594 and 1 of 1518 bytes.
+    Imix,
+}
+
+impl FrameBytes {
+    /// The sizes, as often as they occur in a round.
+    #[must_use]
+    pub fn round(self) -> Vec<u16> {
+        match self {
+            Self::Bytes(bytes) => vec![bytes],
+            Self::Imix => vec![64, 594, 64, 594, 64, 594, 64, 594, 64, 64, 64, 1518],
+        }
+    }
+
+    /// The largest of them.
+    #[must_use]
+    pub fn largest(self) -> u16 {
+        self.round().into_iter().max().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for FrameBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => bytes.fmt(f),
+            Self::Imix => f.write_str("imix"),
+        }
+    }
+}
+
+impl std::str::FromStr for FrameBytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "imix" => Ok(Self::Imix),
+            _ => text
+                .parse()
+                .map(Self::Bytes)
+                .map_err(|_| format!("`{text}` is no frame size: give 64 to {LARGEST_FRAME} bytes, or imix")),
+        }
+    }
+}
+
+/// Packets per second.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "NumberOrText")]
+pub enum Rate {
+    /// As many as the driver takes.
+    Max,
+    /// So many.
+    PerSecond(f64),
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "max" => Ok(Self::Max),
+            _ => text
+                .parse()
+                .ok()
+                .filter(|rate: &f64| rate.is_finite() && *rate >= 1.0)
+                .map(Self::PerSecond)
+                .ok_or_else(|| format!("`{text}` is no rate: give packets per second, or max")),
+        }
+    }
+}
+
+/// What TOML and JSON write for a size or a rate.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Integer(u64),
+    Float(f64),
+    Text(String),
+}
+
+impl NumberOrText {
+    fn text(self) -> String {
+        match self {
+            Self::Integer(number) => number.to_string(),
+            Self::Float(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+impl TryFrom<NumberOrText> for FrameBytes {
+    type Error = String;
+
+    fn try_from(value: NumberOrText) -> Result<Self, String> {
+        value.text().parse()
+    }
+}
+
+impl From<FrameBytes> for NumberOrText {
+    fn from(value: FrameBytes) -> Self {
+        match value {
+            FrameBytes::Bytes(bytes) => Self::Integer(bytes.into()),
+            FrameBytes::Imix => Self::Text("imix".into()),
+        }
+    }
+}
+
+impl TryFrom<NumberOrText> for Rate {
+    type Error = String;
+
+    fn try_from(value: NumberOrText) -> Result<Self, String> {
+        value.text().parse()
+    }
+}
+
+/// A MAC address, written `02:00:00:00:00:01`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Mac(pub [u8; 6]);
+
+impl TryFrom<String> for Mac {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bytes: Vec<u8> = text
+            .split(':')
+            .filter(|part| part.len() == 2)
+            .filter_map(|part| u8::from_str_radix(part, 16).ok())
+            .collect();
+        match <[u8; 6]>::try_from(bytes) {
+            Ok(bytes) if text.len() == 17 && bytes[0] & 1 == 0 => Ok(Self(bytes)),
+            _ => Err(format!("`{text}` is no MAC address of one station: write it as 02:00:00:00:00:01")),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file. See [`Config::parse`].
+    ///
+    /// # Errors
+    /// [`PktgenError::Config`], or what keeps the file from being read.
+    pub fn load(path: &Path) -> Result<Self, PktgenError> {
+        let text = std::fs::read_to_string(path).map_err(PktgenError::file(path))?;
+        Self::parse(&text).map_err(|problems| PktgenError::Config { file: path.to_owned(), problems })
+    }
+
+    /// Reads the text of a file, without checking what the values mean together: the command line may still change
+    /// some. See [`Config::problems`].
+    ///
+    /// # Errors
+    /// What TOML does not understand.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string().trim_end().replace('\n', "\n  "))
+    }
+
+    /// Everything that cannot work.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        self.port_problems(&mut problems);
+        self.traffic_problems(&mut problems);
+        self.trial_problems(&mut problems);
+        problems
+    }
+
+    fn port_problems(&self, problems: &mut Vec<String>) {
+        let families: Vec<Family> = self.ports.iter().map(|port| port.family).collect();
+        if self.ports.len() != 2 || families[0] == families[1] {
+            problems
+                .push("two [[port]] sections are needed, one of family \"ipv4\" and one of \"ipv6\"".into());
+        }
+        if !(1..=2).contains(&self.dpdk.lcores.len()) {
+            problems
+                .push("[dpdk] lcores: name one CPU, or two (the first sends, the second receives)".into());
+        }
+        for port in &self.ports {
+            if port.device.contains("{sockets}") && self.dpdk.sockets.is_none() {
+                problems
+                    .push(format!("port {}: {{sockets}} needs [dpdk] sockets = \"DIRECTORY\"", port.name));
+            }
+        }
+    }
+
+    fn traffic_problems(&self, problems: &mut Vec<String>) {
+        let traffic = &self.traffic;
+        if !(1..=MOST_EAMS).contains(&traffic.eams) {
+            problems.push(format!("eams = {}: give 1 to {MOST_EAMS}", traffic.eams));
+        }
+        if traffic.flows > FLOWS {
+            problems.push(format!("flows = {}: a packet's tag has room for {FLOWS}", traffic.flows));
+        }
+        if traffic.prefix.prefix_len() != 96 {
+            problems.push(format!("prefix = \"{}\": it must have 96 bits", traffic.prefix));
+        }
+        if u32::from(traffic.native_ipv4) + u32::from(traffic.native_ipv6) > 100 {
+            problems.push("native_ipv4 and native_ipv6 are per cent: 100 together at most".into());
+        }
+        if traffic.fragments && traffic.protocol == Protocol::Icmp {
+            problems.push("fragments: no translator passes fragments of ICMP, use udp or tcp".into());
+        }
+        if traffic.fragments && !traffic.udp_checksum {
+            problems.push(
+                "fragments: a translator cannot compute their checksum, leave udp_checksum = true".into(),
+            );
+        }
+        if !traffic.udp_checksum && traffic.protocol != Protocol::Udp {
+            problems.push("udp_checksum = false needs protocol = \"udp\"".into());
+        }
+        let smallest = shortest_payload(traffic.protocol, traffic.fragments) + 14 + 20 + FCS;
+        for size in self.sizes() {
+            let (low, high) = (size.round().into_iter().min().unwrap_or(0), size.largest());
+            if usize::from(low) < smallest.max(64) || high > LARGEST_FRAME {
+                problems.push(format!(
+                    "frame_bytes = {size}: give {} to {LARGEST_FRAME}, frame check sequence included",
+                    smallest.max(64)
+                ));
+            }
+        }
+    }
+
+    fn trial_problems(&self, problems: &mut Vec<String>) {
+        let trial = &self.trial;
+        if !(trial.seconds > 0.0 && trial.seconds <= 3600.0) {
+            problems.push(format!("[trial] seconds = {}: give more than 0, 3600 at most", trial.seconds));
+        }
+        if !(0.0..=60.0).contains(&trial.ready_seconds) || trial.drain_ms > 60_000 {
+            problems.push("[trial] ready_seconds and drain_ms: wait a minute at most".into());
+        }
+        if !(0.0001..=0.5).contains(&trial.precision) {
+            problems.push(format!("[trial] precision = {}: give 0.0001 to 0.5", trial.precision));
+        }
+        if !(0.0..1.0).contains(&trial.loss_tolerance) {
+            problems.push(format!("[trial] loss_tolerance = {}: give 0 to 1", trial.loss_tolerance));
+        }
+        if !(1..=1000).contains(&trial.repetitions) {
+            problems.push(format!("[trial] repetitions = {}: give 1 to 1000", trial.repetitions));
+        }
+    }
+
+    /// The frame sizes a procedure goes through.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<FrameBytes> {
+        if self.trial.sizes.is_empty() { vec![self.traffic.frame_bytes] } else { self.trial.sizes.clone() }
+    }
+
+    /// The port of a family.
+    ///
+    /// # Panics
+    /// When there is none: [`Config::problems`] says so before.
+    #[must_use]
+    pub fn port(&self, family: Family) -> &Port {
+        self.ports.iter().find(|port| port.family == family).expect("one port of each family was checked")
+    }
+}

@@ -1,0 +1,243 @@
+//! Runs trials: a time of sending at a rate, then a time of waiting for what is late.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use dataplane::dpdk::{pin_current_thread, tsc, tsc_hz};
+
+use super::config::{self, Config, FrameBytes, Rate};
+use super::error::PktgenError;
+use super::outcome::Outcome;
+use super::ports::Ports;
+use super::receiver::Receiver;
+use super::sender::{Offer, Sender};
+use super::stream::{Stream, streams};
+
+/// How long the ports may refuse the last packets of a trial.
+const LAST_PACKETS_SECONDS: f64 = 0.05;
+/// Time between two tries of a device that does not answer yet.
+const READY_STEP_SECONDS: f64 = 0.05;
+/// Packets of each try, over all streams.
+const READY_PACKETS: u64 = 256;
+
+/// One trial.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    /// Packets per second over all streams.
+    pub rate: Rate,
+    /// How long packets are sent.
+    pub seconds: f64,
+    /// How many packets are sent at most.
+    pub most: u64,
+    /// How long late ones are waited for.
+    pub drain_seconds: f64,
+}
+
+impl Trial {
+    /// At `rate`, as long as the configuration says.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a minute at most")]
+    pub fn at(rate: Rate, trial: &config::Trial) -> Self {
+        Self { rate, seconds: trial.seconds, most: u64::MAX, drain_seconds: trial.drain_ms as f64 / 1e3 }
+    }
+}
+
+/// The generator and the receiver with their ports.
+pub struct Engine {
+    // Queues before the ports they keep open.
+    sender: Sender,
+    receiver: Receiver,
+    ports: Ports,
+    streams: Arc<[Stream]>,
+    config: Config,
+}
+
+impl Engine {
+    /// Opens the ports. The calling thread becomes the first lcore.
+    ///
+    /// # Errors
+    /// What DPDK refuses, or a link that stays down.
+    pub fn start(config: &Config) -> Result<Self, PktgenError> {
+        let sizes = config.sizes();
+        let largest = sizes.iter().map(|size| size.largest()).max().unwrap_or(64);
+        let (ports, queues) = Ports::open(config, largest)?;
+        let streams: Arc<[Stream]> = streams(config, sizes[0]).into();
+        let sender = Sender::new(config, &streams, queues.tx, ports.pool());
+        let receiver = Receiver::new(&streams, queues.rx);
+        ports.wait_for_links(config.trial.ready_seconds)?;
+        Ok(Self { sender, receiver, ports, streams, config: config.clone() })
+    }
+
+    /// Sends other traffic from now on: `[traffic]` of `config`, with frames of `size`.
+    pub fn change(&mut self, config: &Config, size: FrameBytes) {
+        self.config = config.clone();
+        self.streams = streams(config, size).into();
+        self.sender.replace(config, &self.streams);
+        self.receiver.replace(&self.streams);
+    }
+
+    /// Sends a few packets again and again until one of every stream has come back.
+    ///
+    /// # Errors
+    /// [`PktgenError::Silence`].
+    pub fn wait_until_ready(&mut self) -> Result<(), PktgenError> {
+        let seconds = self.config.trial.ready_seconds;
+        let hertz = tsc_hz();
+        let end = tsc() + cycles(seconds, hertz);
+        loop {
+            let trial = Trial {
+                rate: Rate::Max,
+                seconds: READY_STEP_SECONDS,
+                most: READY_PACKETS,
+                drain_seconds: READY_STEP_SECONDS,
+            };
+            let outcome = self.run(&trial)?;
+            let Some(silent) = outcome.streams.iter().find(|stream| stream.sent == 0 || stream.received == 0)
+            else {
+                return Ok(());
+            };
+            if tsc() >= end {
+                return Err(PktgenError::Silence { stream: silent.name, seconds, seen: outcome.summary() });
+            }
+        }
+    }
+
+    /// Runs a trial.
+    ///
+    /// # Errors
+    /// When the second lcore cannot be had.
+    pub fn run(&mut self, trial: &Trial) -> Result<Outcome, PktgenError> {
+        let before = self.ports.stats();
+        let hertz = tsc_hz();
+        let start = tsc();
+        let times = Times {
+            start,
+            end: start + cycles(trial.seconds, hertz),
+            last_packets: cycles(LAST_PACKETS_SECONDS, hertz),
+            drain: cycles(trial.drain_seconds, hertz),
+        };
+        let bases = self.sender.begin(&Offer { rate: trial.rate, most: trial.most, start, hertz });
+        self.receiver.begin(&bases);
+        let ran = match self.config.dpdk.lcores.get(1) {
+            None => one_lcore(&mut self.sender, &mut self.receiver, &times),
+            Some(&cpu) => two_lcores(&mut self.sender, &mut self.receiver, &times, &self.ports, cpu)?,
+        };
+        Ok(Outcome::new(trial, &self.streams, &self.sender, self.receiver.judge(), ran, hertz)
+            .with_ports(&before, &self.ports.stats()))
+    }
+}
+
+/// When things happen, in cycles.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    start: u64,
+    end: u64,
+    /// How long after `end`.
+    last_packets: u64,
+    /// How long after the last packet was sent.
+    drain: u64,
+}
+
+/// How the trial went for this program itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ran {
+    /// How long packets were sent, in cycles.
+    pub sending: u64,
+    /// The longest time between two turns of sending, in cycles: how long the machine kept this program from running.
+    pub longest_pause: u64,
+    /// Packets written in time, and refused by the ports to the end.
+    pub abandoned: u64,
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "checked to be positive and an hour at most"
+)]
+pub(super) fn cycles(seconds: f64, hertz: u64) -> u64 {
+    (seconds * hertz as f64) as u64
+}
+
+/// Sends and receives in turns.
+fn one_lcore(sender: &mut Sender, receiver: &mut Receiver, times: &Times) -> Ran {
+    let mut clock = SendClock::new(times);
+    loop {
+        let more = clock.turn(sender);
+        receiver.turn(tsc);
+        if !more {
+            break;
+        }
+    }
+    let sent: u64 = sender.sent().iter().sum();
+    let end = tsc() + times.drain;
+    while receiver.judge().received() < sent && tsc() < end {
+        receiver.turn(tsc);
+    }
+    clock.ran
+}
+
+/// Sends here and receives on another CPU.
+fn two_lcores(
+    sender: &mut Sender,
+    receiver: &mut Receiver,
+    times: &Times,
+    ports: &Ports,
+    cpu: usize,
+) -> Result<Ran, PktgenError> {
+    let sent = AtomicU64::new(u64::MAX);
+    let failed = AtomicBool::new(false);
+    let eal = ports.eal();
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| -> Result<(), PktgenError> {
+            let lcore = pin_current_thread(cpu).and_then(|()| eal.register_current_thread());
+            failed.store(lcore.is_err(), Ordering::Relaxed);
+            let _lcore = lcore?;
+            let mut end = u64::MAX;
+            while tsc() < end && receiver.judge().received() < sent.load(Ordering::Acquire) {
+                receiver.turn(tsc);
+                if end == u64::MAX && sent.load(Ordering::Acquire) != u64::MAX {
+                    end = tsc() + times.drain;
+                }
+            }
+            Ok(())
+        });
+        let mut clock = SendClock::new(times);
+        while clock.turn(sender) && !failed.load(Ordering::Relaxed) {}
+        sent.store(sender.sent().iter().sum(), Ordering::Release);
+        receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|()| clock.ran)
+    })
+}
+
+/// The sender's turns, until its time is over and the ports have taken its last packets.
+struct SendClock {
+    times: Times,
+    last: u64,
+    ran: Ran,
+}
+
+impl SendClock {
+    fn new(times: &Times) -> Self {
+        Self { times: *times, last: times.start, ran: Ran::default() }
+    }
+
+    /// One turn; false when it was the last one.
+    #[inline]
+    fn turn(&mut self, sender: &mut Sender) -> bool {
+        let now = tsc();
+        self.ran.longest_pause = self.ran.longest_pause.max(now - self.last);
+        self.last = now;
+        if now >= self.times.end {
+            sender.finish();
+        }
+        sender.turn(now);
+        let late = now >= self.times.end + self.times.last_packets;
+        if !late && !sender.is_done() {
+            return true;
+        }
+        self.ran.abandoned = sender.abandon();
+        self.ran.sending = tsc() - self.times.start;
+        false
+    }
+}
