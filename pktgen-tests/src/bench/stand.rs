@@ -83,6 +83,13 @@ impl Running {
         }
     }
 
+    fn watch<T>(&mut self, body: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Relay(_) => body(),
+            Self::Testpmd(testpmd) => testpmd.watch(body),
+        }
+    }
+
     /// Ends it; cycles per packet.
     fn stop(self) -> Result<f64, BenchError> {
         match self {
@@ -164,17 +171,18 @@ impl Stand {
         mpps: Option<f64>,
     ) -> Result<(Outcome, f64), BenchError> {
         let sockets = self.fresh_directory()?;
-        let running = self.start(subject, &traffic, sockets.path())?;
+        let mut running = self.start(subject, &traffic, sockets.path())?;
+        let peers = running.macs();
         let trial = Trial {
             vdev: self.vdev,
             sockets: sockets.path(),
-            peers: &running.macs(),
+            peers: &peers,
             expect: running.expect(),
             traffic,
             mpps,
             seconds: self.seconds,
         };
-        let outcome = generator::run(&trial)?;
+        let outcome = running.watch(|| generator::run(&trial))?;
         Ok((outcome, running.stop()?))
     }
 

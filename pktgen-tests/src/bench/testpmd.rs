@@ -1,6 +1,8 @@
 //! DPDK's own forwarder on the same wires: what moving a packet costs without translating it.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -49,7 +51,6 @@ impl Testpmd {
     pub(super) fn start(mode: Mode, vdev: Vdev, sockets: &Path) -> Result<Self, BenchError> {
         let [v4, v6] = vdev.of_subject(sockets);
         let directory = tempfile::tempdir().map_err(LabError::io("temporary directory"))?;
-        // With a period for statistics it forwards at once and reads no standard input; the period is never over.
         let command = Cmd::new("dpdk-testpmd")
             .arg("--lcores")
             .arg(format!("0@{SUBJECT_CPU},1@{SUBJECT_CPU}"))
@@ -58,10 +59,10 @@ impl Testpmd {
             .arg(v4)
             .arg("--vdev")
             .arg(v6)
-            .args("-- --stats-period=86400 --record-core-cycles --nb-cores=1 --port-topology=paired")
+            .args("-- --interactive --auto-start --record-core-cycles --nb-cores=1 --port-topology=paired")
             .args("--burst=64 --rxd=1024 --txd=1024 --total-num-mbufs=16384 --disable-link-check")
             .arg(format!("--forward-mode={}", mode.name()));
-        let mut daemon = Daemon::start("dpdk-testpmd", &command, directory)?;
+        let mut daemon = Daemon::start_interactive("dpdk-testpmd", &command, directory)?;
         daemon.wait_for("sockets", 10, |_| Vdev::is_open(sockets))?;
         daemon.wait_for("forwarding thread", 10, |daemon| cpus::prefer_workers(daemon.pid()))?;
         Ok(Self { mode, daemon })
@@ -76,26 +77,35 @@ impl Testpmd {
         }
     }
 
+    /// Does something while testpmd is asked for its counters again and again: memif forgets its own when the other end
+    /// goes.
+    pub(super) fn watch<T>(&mut self, body: impl FnOnce() -> T) -> T {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    self.daemon.tell("show fwd stats all");
+                    thread::sleep(Duration::from_millis(100));
+                }
+            });
+            let result = body();
+            done.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+
     /// Ends it; cycles per packet as it counts them.
     ///
     /// # Errors
-    /// When it does not end, or has forwarded nothing.
+    /// When it has forwarded nothing.
     pub(super) fn stop(mut self) -> Result<f64, BenchError> {
-        if self.daemon.stop(Signal::SIGTERM, Duration::from_secs(10)).is_none() {
-            let what = "testpmd after SIGTERM".into();
-            return Err(LabError::TooSlow {
-                what,
-                after: Duration::from_secs(10),
-                output: self.daemon.log(),
-            }
-            .into());
-        }
+        self.daemon.stop(Signal::SIGTERM, Duration::from_secs(5));
         let log = self.daemon.log();
         cycles(&log).ok_or_else(|| LabError::Unreadable { what: "testpmd's cycles".into(), text: log }.into())
     }
 }
 
-/// The last count in what it prints at the end.
+/// The last count in its log.
 fn cycles(log: &str) -> Option<f64> {
     log.rsplit_once("CPU cycles/packet=")?.1.split(' ').next()?.parse().ok()
 }
