@@ -14,6 +14,7 @@
 pub mod address;
 pub mod args;
 mod bytes;
+mod command;
 pub mod config;
 pub mod eams;
 pub mod engine;
@@ -28,6 +29,7 @@ pub mod ports;
 pub mod procedure;
 pub mod receiver;
 pub mod report;
+pub mod search;
 pub mod sender;
 pub mod stream;
 pub mod tag;

@@ -31,8 +31,24 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// One trial: send at a rate for a time, verify what comes back
+    /// One trial: send at a rate for a time, verify what comes back; nothing may be lost
     Run(RunArgs),
+    /// The highest rate without loss, by binary search (RFC 2544 26.1, RFC 8219 7.1)
+    Throughput(RunArgs),
+    /// Latency at --rate, or at a share of the throughput (RFC 2544 26.2, RFC 8219 7.2)
+    Latency(LoadArgs),
+    /// Packet delay variation: 99.9th percentile of the delay less its minimum (RFC 8219 7.3.1)
+    Pdv(LoadArgs),
+    /// Loss at the highest rate, nine tenths of it, and so on (RFC 2544 26.3, RFC 8219 7.4)
+    FrameLoss(RunArgs),
+    /// The longest burst without loss (RFC 2544 26.4, RFC 8219 7.5)
+    BackToBack(RunArgs),
+    /// The rate received with all flows against the rate with one
+    Overload(RunArgs),
+    /// How long the device forwards nothing when a command resets it (RFC 2544 26.6)
+    Reset(CommandArgs),
+    /// How long the device forwards nothing while a command changes its configuration
+    Reconfigure(CommandArgs),
     /// Write the EAMs the traffic needs, as CSV for the relay's `eam_files`
     Eams {
         /// How many
@@ -91,6 +107,31 @@ struct RunArgs {
     loss_tolerance: Option<f64>,
 }
 
+/// A procedure under load.
+#[derive(clap::Args)]
+struct LoadArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Without --rate: which share of the throughput is sent
+    #[arg(long, value_name = "RATIO", default_value_t = 0.9, value_parser = ratio)]
+    load: f64,
+}
+
+/// A procedure that disturbs the device.
+#[derive(clap::Args)]
+struct CommandArgs {
+    #[command(flatten)]
+    load: LoadArgs,
+    /// A line of shell, started when a third of the time is over
+    #[arg(long, value_name = "COMMAND")]
+    command: String,
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.001..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "give 0.001 to 1".into())
+}
+
 impl RunArgs {
     fn load(&self) -> Result<Config, PktgenError> {
         let mut config = Config::load(&self.config)?;
@@ -127,12 +168,25 @@ fn set<T>(place: &mut T, value: Option<T>) {
 pub fn run() -> ExitCode {
     let status = match Args::parse().command {
         Command::Run(args) => measure(&args, &Procedure::Run),
+        Command::Throughput(args) => measure(&args, &Procedure::Throughput),
+        Command::Latency(args) => measure(&args.run, &Procedure::Latency { load: args.load }),
+        Command::Pdv(args) => measure(&args.run, &Procedure::Pdv { load: args.load }),
+        Command::FrameLoss(args) => measure(&args, &Procedure::FrameLoss),
+        Command::BackToBack(args) => measure(&args, &Procedure::BackToBack),
+        Command::Overload(args) => measure(&args, &Procedure::Overload),
+        Command::Reset(args) => disturb("reset", args),
+        Command::Reconfigure(args) => disturb("reconfigure", args),
         Command::Eams { count, out, base } => eams::write(&out, base, count).map(|()| DONE),
     };
     ExitCode::from(status.unwrap_or_else(|error| {
         eprintln!("pktgen: {error}");
         if error.is_usage() { WRONG } else { FAILED }
     }))
+}
+
+fn disturb(name: &'static str, args: CommandArgs) -> Result<u8, PktgenError> {
+    let CommandArgs { load: LoadArgs { run, load }, command } = args;
+    measure(&run, &Procedure::Disturbance { name, command, load })
 }
 
 /// Measures, reports, and says with its status whether all was well.

@@ -16,6 +16,10 @@ use super::template::{FCS, Family, Protocol, shortest_payload};
 /// Largest frame on the IPv4 side, frame check sequence included.
 pub const LARGEST_FRAME: u16 = 9216;
 
+/// Largest fragment, likewise: with its Fragment header it has the 1,280 bytes every IPv6 link takes, and no translator
+/// cuts it again.
+pub const LARGEST_FRAGMENT: u16 = 1270;
+
 /// A whole file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -447,13 +451,13 @@ impl Config {
         if !traffic.udp_checksum && traffic.protocol != Protocol::Udp {
             problems.push("udp_checksum = false needs protocol = \"udp\"".into());
         }
-        let smallest = shortest_payload(traffic.protocol, traffic.fragments) + 14 + 20 + FCS;
+        let smallest = (shortest_payload(traffic.protocol, traffic.fragments) + 14 + 20 + FCS).max(64);
+        let largest = if traffic.fragments { LARGEST_FRAGMENT } else { LARGEST_FRAME };
         for size in self.sizes() {
             let (low, high) = (size.round().into_iter().min().unwrap_or(0), size.largest());
-            if usize::from(low) < smallest.max(64) || high > LARGEST_FRAME {
+            if usize::from(low) < smallest || high > largest {
                 problems.push(format!(
-                    "frame_bytes = {size}: give {} to {LARGEST_FRAME}, frame check sequence included",
-                    smallest.max(64)
+                    "frame_bytes = {size}: give {smallest} to {largest}, frame check sequence included"
                 ));
             }
         }

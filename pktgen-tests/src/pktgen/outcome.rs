@@ -20,8 +20,10 @@ pub struct Outcome {
     pub offered_pps: Option<f64>,
     /// How long packets were sent.
     pub seconds: f64,
-    /// Packets that were due and not sent: the machine kept this program from running, or a port took none.
+    /// Packets that were due and not sent, because the machine kept this program from running.
     pub unsent: u64,
+    /// Packets that were due and not sent, because a port took none.
+    pub refused: u64,
     /// By stream.
     pub streams: Vec<StreamOutcome>,
     /// What belonged to no stream.
@@ -113,7 +115,8 @@ impl Outcome {
                 Rate::PerSecond(rate) => Some(rate),
             },
             seconds: ran.sending as f64 / hertz as f64,
-            unsent: sender.missed() + ran.abandoned,
+            unsent: sender.missed(),
+            refused: sender.refused() + ran.abandoned,
             streams: by_stream
                 .map(|((stream, tally), &sent)| stream_outcome(stream, tally, sent, micro))
                 .collect(),

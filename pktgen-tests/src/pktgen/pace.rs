@@ -14,6 +14,7 @@ pub struct Pacer {
     start: u64,
     granted: u64,
     missed: u64,
+    refused: u64,
 }
 
 impl Pacer {
@@ -25,10 +26,11 @@ impl Pacer {
             Rate::Max => None,
             Rate::PerSecond(rate) => Some(rate / hertz as f64),
         };
-        Self { per_cycle, start, granted: 0, missed: 0 }
+        Self { per_cycle, start, granted: 0, missed: 0, refused: 0 }
     }
 
-    /// How many packets may be sent now, `most` at most. They count as granted: see [`Pacer::give_back`].
+    /// How many packets may be sent now, `most` at most: as many as there is room for. They count as granted: see
+    /// [`Pacer::give_back`].
     #[inline]
     pub fn due(&mut self, now: u64, most: usize) -> usize {
         let Some(per_cycle) = self.per_cycle else {
@@ -36,7 +38,9 @@ impl Pacer {
         };
         let mut due = scheduled(now.wrapping_sub(self.start), per_cycle).saturating_sub(self.granted);
         if due > MOST_DEBT {
-            self.missed += due - MOST_DEBT;
+            // Without room it is the port that does not take what is written.
+            let reason = if most == 0 { &mut self.refused } else { &mut self.missed };
+            *reason += due - MOST_DEBT;
             self.granted += due - MOST_DEBT;
             due = MOST_DEBT;
         }
@@ -53,10 +57,16 @@ impl Pacer {
         }
     }
 
-    /// Packets that were due and were given up.
+    /// Packets that were due and were given up, because nobody asked in time.
     #[must_use]
     pub const fn missed(&self) -> u64 {
         self.missed
+    }
+
+    /// Packets that were due and were given up for want of room.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
     }
 }
 
@@ -100,6 +110,13 @@ mod tests {
         assert_eq!(pacer.missed(), 100_000 - 256);
         let rest: usize = (0..10).map(|_| pacer.due(after, 64)).sum();
         assert_eq!(rest, 192);
+    }
+
+    #[test]
+    fn a_full_port_is_told_from_a_pause() {
+        let mut pacer = Pacer::new(Rate::PerSecond(1e6), 0, HERTZ);
+        assert_eq!(pacer.due(HERTZ / 100, 0), 0);
+        assert_eq!((pacer.missed(), pacer.refused()), (0, 10_000 - 256));
     }
 
     #[test]

@@ -43,8 +43,10 @@ pub struct Measurement {
     pub received: u64,
     /// Packets that did not.
     pub lost: u64,
-    /// Packets that were due and not sent.
+    /// Packets that were due and not sent, because the machine kept this program from running.
     pub unsent: u64,
+    /// Packets that were due and not sent, because a port took none.
+    pub refused: u64,
     /// Second and further copies.
     pub duplicated: u64,
     /// Overtaken by later packets of their flow.
@@ -109,7 +111,7 @@ pub struct Finding {
     /// `overload`: the rate with this many flows as a share of the rate with one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_to_one_flow: Option<f64>,
-    /// `reset` and `reconfigure`: lost and unsent packets divided by the rate, in milliseconds.
+    /// `reset` and `reconfigure`: lost and refused packets divided by the rate, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_ms: Option<f64>,
     /// `reset` and `reconfigure`: how long the command ran, in milliseconds.
@@ -150,6 +152,7 @@ impl Measurement {
             received: outcome.received(),
             lost: outcome.lost(),
             unsent: outcome.unsent,
+            refused: outcome.refused,
             duplicated: outcome.over_streams(|stream| stream.duplicated),
             reordered: outcome.over_streams(|stream| stream.reordered),
             stale: outcome.over_streams(|stream| stream.stale),

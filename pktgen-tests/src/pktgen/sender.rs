@@ -10,7 +10,7 @@ use super::address::Ends;
 use super::config::{Config, Rate};
 use super::pace::Pacer;
 use super::stream::Stream;
-use super::tag::{SEQUENCE_MASK, Tag};
+use super::tag::SEQUENCE_MASK;
 
 /// Sends the packets of all streams.
 pub struct Sender {
@@ -91,6 +91,9 @@ impl Sender {
 
     /// Begins a trial; the sequence number of each stream's first packet.
     pub fn begin(&mut self, offer: &Offer) -> Vec<u64> {
+        for lane in &mut self.lanes {
+            lane.pacer = Pacer::new(Rate::Max, offer.start, offer.hertz);
+        }
         let active = self.lanes.iter().filter(|lane| !lane.round.is_empty()).count().max(1);
         for (index, lane) in self.lanes.iter_mut().filter(|lane| !lane.round.is_empty()).enumerate() {
             let rate = share(offer.rate, active);
@@ -147,10 +150,16 @@ impl Sender {
         self.cursors.iter().map(|cursor| cursor.next - cursor.base).collect()
     }
 
-    /// Packets that were due and given up, because this thread was kept from running or a port took none.
+    /// Packets that were due and given up, because this thread was kept from running.
     #[must_use]
     pub fn missed(&self) -> u64 {
-        self.lanes.iter().filter(|lane| !lane.round.is_empty()).map(|lane| lane.pacer.missed()).sum()
+        self.lanes.iter().map(|lane| lane.pacer.missed()).sum()
+    }
+
+    /// Packets that were due and given up, because a port took none.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.pacer.refused()).sum()
     }
 }
 
@@ -187,10 +196,10 @@ fn write(mbuf: &mut Mbuf, stream: &Stream, template: usize, cursor: &mut Cursor,
     if !stream.fragments() || sequence & 1 == 0 {
         cursor.pair_time = now;
     }
-    let tag = Tag { stream: stream.id, flow: stream.flow(sequence), sequence, time: cursor.pair_time };
+    let packet = stream.packet(stream.tag(sequence, cursor.pair_time));
     let template = &stream.sent[template];
     mbuf.push_back(template.len()).expect("mbufs are made for the largest frame");
-    template.write(mbuf.data_mut(), stream.endpoints(), &stream.packet(tag));
+    template.write(mbuf.data_mut(), stream.endpoints(), &packet);
 }
 
 fn share(rate: Rate, ports: usize) -> Rate {

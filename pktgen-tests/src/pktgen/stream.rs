@@ -76,6 +76,13 @@ impl Stream {
         &self.endpoints
     }
 
+    /// The tag of packet `sequence`, sent at `time`.
+    #[inline]
+    #[must_use]
+    pub fn tag(&self, sequence: u64, time: u64) -> Tag {
+        Tag { stream: self.id, flow: self.flow(sequence), sequence, time }
+    }
+
     /// The packet that has this tag.
     #[inline]
     #[must_use]
@@ -87,25 +94,36 @@ impl Stream {
             Ports::PerFlow => mix(u64::from(tag.flow)),
         };
         let l4_ports = ports(hash);
-        let (identification, beyond) = if self.fragments {
-            let [first, second] = Tag { sequence: tag.sequence ^ 1, ..tag }.words();
-            (u32::from(number as u16), Sum::of_u64(first) + Sum::of_u64(second))
-        } else {
-            (0, Sum::ZERO)
-        };
-        Packet {
+        let l4_ports = if self.endpoints.reverse() { l4_ports.rotate_left(16) } else { l4_ports };
+        let whole = Packet {
             flow: tag.flow,
-            ports: if self.endpoints.reverse() { l4_ports.rotate_left(16) } else { l4_ports },
-            identification,
+            ports: l4_ports,
+            identification: 0,
             tag: tag.words(),
-            beyond,
+            beyond: Sum::ZERO,
+        };
+        if !self.fragments {
+            return whole;
         }
+        let fragment = Packet { identification: u32::from(number as u16), ..whole };
+        if tag.sequence & 1 == 1 {
+            return Packet { ports: guard(fragment.tag), ..fragment };
+        }
+        let other = Tag { sequence: tag.sequence ^ 1, ..tag }.words();
+        let beyond = Sum::of_u64(other[0]) + Sum::of_u64(other[1]) + Sum::of_u32(guard(other));
+        Packet { beyond, ..fragment }
     }
 
     #[inline]
     const fn datagram(&self, sequence: u64) -> u64 {
         if self.fragments { sequence >> 1 } else { sequence }
     }
+}
+
+/// A hash of its tag, which a last fragment has where others have ports: no checksum covers it.
+#[allow(clippy::cast_possible_truncation, reason = "32 bits of the hash are enough")]
+const fn guard(tag: [u64; 2]) -> u32 {
+    mix(mix(tag[0]) ^ tag[1]) as u32
 }
 
 /// The streams of a configuration, with frames of `size`.
@@ -230,7 +248,7 @@ fn translated(form: Form, far: Family) -> Form {
     Form {
         family: far,
         dont_fragment: form.part.is_none() && !small,
-        any_identification: form.part.is_none() && small,
+        any_identification: far == Family::Ipv4 && form.part.is_none() && small,
         no_checksum: false,
         ..form
     }

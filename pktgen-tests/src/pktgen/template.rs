@@ -84,13 +84,13 @@ pub struct Form {
 pub struct Packet {
     /// Its flow, which gives the addresses.
     pub flow: u32,
-    /// L4 ports, or identifier and sequence number of an echo.
+    /// L4 ports, or identifier and sequence number of an echo, or what a last fragment has in their place.
     pub ports: u32,
     /// Identification of a fragment; 0 otherwise.
     pub identification: u32,
     /// Its tag.
     pub tag: [u64; 2],
-    /// The sum of the other fragment's tag, which the checksum of the first one covers; zero otherwise.
+    /// The sum of what the other fragment adds to its template, which the checksum of the first one covers; zero otherwise.
     pub beyond: Sum,
 }
 
@@ -390,6 +390,7 @@ fn write_transport(transport: &mut [u8], form: &Form) {
         *byte = filler(index);
     }
     if form.part == Some(Part::Last) {
+        transport[..4].fill(0);
         transport[8..24].fill(0);
         return;
     }

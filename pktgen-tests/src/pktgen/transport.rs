@@ -5,7 +5,7 @@
 //!  UDP    | ports |len|sum| first word     | second word             |
 //!  echo   |t|c|sum| ports | first word     | second word             |     ports: identifier and sequence number
 //!  TCP    | ports | first word    | flags  | sum      | second word         |
-//!  none   | constant      | first word     | second word             |     a later fragment
+//!  none   | hash  | const | first word     | second word             |     a last fragment, and a hash of its tag
 //! ```
 //!
 //! In TCP the second word begins with the urgent pointer, which means nothing without its flag.
@@ -41,7 +41,7 @@ pub(super) struct Udp;
 pub(super) struct Tcp;
 /// Echo request or reply of ICMP or ICMPv6.
 pub(super) struct Echo;
-/// A later fragment.
+/// A last fragment.
 pub(super) struct Opaque;
 
 impl Udp {
@@ -116,16 +116,25 @@ impl Transport for Echo {
     }
 }
 
+impl Opaque {
+    #[inline(always)]
+    fn word(words: &Words, hash: u32) -> u64 {
+        u64::from(hash) << 32 | words.transport
+    }
+}
+
 impl Transport for Opaque {
     const TAG: [usize; 2] = [8, 16];
     const END: usize = 24;
     const PSEUDO_HEADER: bool = false;
 
     #[inline(always)]
-    fn write(_: &mut [u8], _: &Words, _: u32, _: Sum) {}
+    fn write(header: &mut [u8], words: &Words, hash: u32, _: Sum) {
+        put(header, 0, Self::word(words, hash).to_be_bytes());
+    }
 
     #[inline(always)]
-    fn differs(header: &[u8], words: &Words, _: u32, _: Sum) -> bool {
-        u64_at(header, 0) != words.transport
+    fn differs(header: &[u8], words: &Words, hash: u32, _: Sum) -> bool {
+        u64_at(header, 0) != Self::word(words, hash)
     }
 }
