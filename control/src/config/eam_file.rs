@@ -10,7 +10,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::error::{Place, Problem, ProblemKind};
+use super::eams::Spot;
+use super::error::{Problem, ProblemKind};
 use super::jool;
 use super::tree::to_u32;
 use super::validate::EamSink;
@@ -34,8 +35,8 @@ pub(super) fn parse(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
 fn csv(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
     let mut may_be_header = true;
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let place = || Place { file: file.clone(), line: to_u32(index + 1), column: 1 };
-        let problem = |kind| Problem { place: place(), key: String::new(), value: None, kind };
+        let spot = Spot { file, line: to_u32(index + 1), column: 1 };
+        let problem = |kind| Problem { place: spot.place(), key: String::new(), value: None, kind };
         let Ok(line) = std::str::from_utf8(line) else {
             sink.report.problems.push(problem(ProblemKind::NotUtf8));
             continue;
@@ -49,7 +50,7 @@ fn csv(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
             Ok((row, _)) if std::mem::take(&mut may_be_header) && is_header(&row) => {}
             Ok((row, count @ (2 | 3))) if !is_swapped(&row) => {
                 let comment = (count == 3).then_some(&*row[2]);
-                sink.row(place(), ["ipv4", "ipv6"], &row[0], &row[1], comment);
+                sink.row(spot, ["ipv4", "ipv6"], &row[0], &row[1], comment);
             }
             Ok((_, 2 | 3)) => sink.report.problems.push(problem(ProblemKind::SwappedColumns)),
             Ok((_, found)) => sink.report.problems.push(problem(ProblemKind::Fields { found })),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::eams::Spot;
 use super::error::{Place, Problem, ProblemKind, Warning, WarningKind};
 use super::tree::Lines;
 use super::validate::EamSink;
@@ -90,7 +91,8 @@ impl<'t> Reader<'t> {
         let place = self.place(value);
         match (ipv4, ipv6) {
             (Some(Some(ipv4)), Some(Some(ipv6))) => {
-                sink.row(place, ["ipv4 prefix", "ipv6 prefix"], &ipv4, &ipv6, comment.as_deref());
+                let spot = Spot { file: &place.file, line: place.line, column: place.column };
+                sink.row(spot, ["ipv4 prefix", "ipv6 prefix"], &ipv4, &ipv6, comment.as_deref());
             }
             (ipv4, ipv6) => {
                 for (is_missing, key, example) in [

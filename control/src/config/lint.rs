@@ -16,7 +16,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::error::{EamRef, Family, Lint, Nested};
+use super::eams::Eams;
+use super::error::{Family, Lint, Nested};
 use super::forest::{Forest, Prefix, shl, shr};
 use super::model::Eam;
 use super::tree::to_u32;
@@ -66,7 +67,7 @@ impl Table {
     }
 
     /// Calls `found` with every finding that `eam_overlap` decides about, and the row it is about.
-    pub(super) fn lint(&self, eams: &[Eam], prefixes: &[Ipv6Net], found: &mut impl FnMut(usize, Lint)) {
+    pub(super) fn lint(&self, eams: &Eams, prefixes: &[Ipv6Net], found: &mut impl FnMut(usize, Lint)) {
         for row in 0..eams.len() {
             let (Some(ipv4), Some(ipv6)) = (self.ipv4.node(row), self.ipv6.node(row)) else {
                 continue;
@@ -75,12 +76,12 @@ impl Table {
             for (forest, node, family) in [(&self.ipv4, ipv4, Family::Ipv4), (&self.ipv6, ipv6, Family::Ipv6)]
             {
                 if let Some(inner) = forest.shadowing(node) {
-                    found(row, Lint::Shadowed { family, inner: reference(eams, forest.row(inner)) });
+                    found(row, Lint::Shadowed { family, inner: eams.reference(forest.row(inner)) });
                 }
             }
             let pair = Pair { table: self, ipv4, ipv6 };
             if let Some((from, to, other)) = pair.undone_from_ipv6().or_else(|| pair.undone_from_ipv4()) {
-                found(row, Lint::Asymmetric { from, to, other: reference(eams, other) });
+                found(row, Lint::Asymmetric { from, to, other: eams.reference(other) });
             }
         }
         for prefix in prefixes {
@@ -94,14 +95,14 @@ impl Table {
 
     fn overlap(
         &self,
-        eams: &[Eam],
+        eams: &Eams,
         row: usize,
         (ipv4, ipv6): (usize, usize),
         found: &mut impl FnMut(usize, Lint),
     ) {
         let outer4 = self.ipv4.parent(ipv4).map(|node| self.ipv4.row(node));
         let outer6 = self.ipv6.parent(ipv6).map(|node| self.ipv6.row(node));
-        let nested = |which, outer| Lint::Overlap { which, outer: reference(eams, outer) };
+        let nested = |which, outer| Lint::Overlap { which, outer: eams.reference(outer) };
         match (outer4, outer6) {
             (Some(outer4), Some(outer6)) if outer4 == outer6 => found(row, nested(Nested::Both, outer4)),
             (outer4, outer6) => {
@@ -113,11 +114,6 @@ impl Table {
             }
         }
     }
-}
-
-fn reference(eams: &[Eam], row: usize) -> EamRef {
-    let eam = &eams[row];
-    EamRef { ipv4: eam.ipv4, ipv6: eam.ipv6, place: eam.place.clone() }
 }
 
 fn sorted(eams: &[Eam], prefix: impl Fn(&Eam) -> Prefix) -> Vec<Prefix> {
