@@ -48,8 +48,8 @@ impl Table {
         }
         let is_first = |prefix: &Prefix| !is_later.get(prefix.row as usize).copied().unwrap_or(false);
         Self {
-            ipv4: Forest::new(32, ipv4.into_iter().filter(is_first).collect(), eams.len()),
-            ipv6: Forest::new(128, ipv6.into_iter().filter(is_first).collect(), eams.len()),
+            ipv4: Forest::new(32, ipv4.into_iter().filter(is_first).collect()),
+            ipv6: Forest::new(128, ipv6.into_iter().filter(is_first).collect()),
             duplicates,
         }
     }
@@ -68,10 +68,27 @@ impl Table {
 
     /// Calls `found` with every finding that `eam_overlap` decides about, and the row it is about.
     pub(super) fn lint(&self, eams: &Eams, prefixes: &[Ipv6Net], found: &mut impl FnMut(usize, Lint)) {
-        for row in 0..eams.len() {
-            let (Some(ipv4), Some(ipv6)) = (self.ipv4.node(row), self.ipv6.node(row)) else {
-                continue;
-            };
+        self.lint_related(eams, found);
+        for prefix in prefixes {
+            let net = Prefix::from_ipv6(*prefix);
+            let around = std::iter::successors(self.ipv6.covering(net), |node| self.ipv6.parent(*node));
+            for node in around.filter(|node| self.ipv6.prefixes[*node] != net).chain(self.ipv6.inside(net)) {
+                found(self.ipv6.row(node), Lint::InsidePrefix { prefix: *prefix });
+            }
+        }
+    }
+
+    /// What there is to say about rows with a prefix around or inside that of another row, in their order. Usually there
+    /// are few, and the others need not be looked at.
+    fn lint_related(&self, eams: &Eams, found: &mut impl FnMut(usize, Lint)) {
+        let mut is_related = vec![false; eams.len()];
+        self.ipv4.related().chain(self.ipv6.related()).for_each(|row| is_related[row] = true);
+        if !is_related.contains(&true) {
+            return;
+        }
+        let (nodes4, nodes6) = (self.ipv4.nodes(eams.len()), self.ipv6.nodes(eams.len()));
+        for row in (0..eams.len()).filter(|row| is_related[*row]) {
+            let (ipv4, ipv6) = (nodes4[row] as usize, nodes6[row] as usize);
             self.overlap(eams, row, (ipv4, ipv6), found);
             for (forest, node, family) in [(&self.ipv4, ipv4, Family::Ipv4), (&self.ipv6, ipv6, Family::Ipv6)]
             {
@@ -82,13 +99,6 @@ impl Table {
             let pair = Pair { table: self, ipv4, ipv6 };
             if let Some((from, to, other)) = pair.undone_from_ipv6().or_else(|| pair.undone_from_ipv4()) {
                 found(row, Lint::Asymmetric { from, to, other: eams.reference(other) });
-            }
-        }
-        for prefix in prefixes {
-            let net = Prefix::from_ipv6(*prefix);
-            let around = std::iter::successors(self.ipv6.covering(net), |node| self.ipv6.parent(*node));
-            for node in around.filter(|node| self.ipv6.prefixes[*node] != net).chain(self.ipv6.inside(net)) {
-                found(self.ipv6.row(node), Lint::InsidePrefix { prefix: *prefix });
             }
         }
     }

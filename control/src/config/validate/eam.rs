@@ -5,7 +5,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::Report;
 use crate::config::address::{ipv4_prefix, ipv6_prefix, not_unicast4, not_unicast6};
 use crate::config::eams::{Eams, Spot};
-use crate::config::error::{Finding, Lint, Nested, Place, Problem, ProblemKind, Warning, WarningKind};
+use crate::config::error::{Finding, Lint, Nested, Place, Problem, ProblemKind, WarningKind};
 use crate::config::file::EamTable;
 use crate::config::lint::{Duplicate, Table};
 use crate::config::model::{Eam, EamOverlap, Translation};
@@ -106,7 +106,7 @@ impl<'t> TableRules<'t> {
 pub(in crate::config) fn table(eams: &Eams, rules: &TableRules<'_>, report: &mut Report) -> Table {
     let table = Table::new(eams);
     for duplicate in &table.duplicates {
-        report.problems.push(duplicate_problem(eams, *duplicate));
+        report.problems.push_with(|| duplicate_problem(eams, *duplicate));
     }
     if rules.eam_overlap != EamOverlap::Allow {
         table.lint(eams, rules.prefixes, &mut |row, lint| overlap(eams, row, lint, rules, report));
@@ -129,10 +129,10 @@ fn duplicate_problem(eams: &Eams, duplicate: Duplicate) -> Problem {
 fn overlap(eams: &Eams, row: usize, lint: Lint, rules: &TableRules<'_>, report: &mut Report) {
     match rules.eam_overlap {
         EamOverlap::Reject => {
-            report.problems.push(about(eams.place(row), eams[row], ProblemKind::Lint(lint)));
+            report.problems.push_with(|| about(eams.place(row), eams[row], ProblemKind::Lint(lint)));
         }
         EamOverlap::Warn => {
-            report.warnings.push(about(eams.place(row), eams[row], WarningKind::Lint(lint)));
+            report.warnings.push_with(|| about(eams.place(row), eams[row], WarningKind::Lint(lint)));
         }
         EamOverlap::Allow => {}
     }
@@ -149,8 +149,7 @@ fn outside_service_pools(eams: &Eams, rules: &TableRules<'_>, report: &mut Repor
         let after = pools.partition_point(|pool| pool.network() <= eam.ipv4.network());
         let is_inside = after > 0 && pools[after - 1].contains(&eam.ipv4);
         if !is_inside {
-            let warning: Warning = about(eams.place(row), *eam, WarningKind::OutsideServicePools);
-            report.warnings.push(warning);
+            report.warnings.push_with(|| about(eams.place(row), *eam, WarningKind::OutsideServicePools));
         }
     }
 }
