@@ -29,8 +29,20 @@ pub struct Counters {
     pub kernel: Kernel,
     /// What the drivers count themselves.
     pub ports: Vec<PortCounters>,
+    /// Configurations read again.
+    pub reloads: Reloads,
     /// Buffers out of the pool: held by the drivers, or leaked.
     pub mbufs_in_use: Option<u64>,
+}
+
+/// Configurations read again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Reloads {
+    /// Those that took over.
+    pub applied: u64,
+    /// Those that changed nothing.
+    pub refused: u64,
 }
 
 /// The kernel's side of the twins.
