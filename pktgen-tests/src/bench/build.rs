@@ -18,8 +18,10 @@ pub(super) struct Build {
     pub(super) label: String,
     /// The relay.
     pub(super) borderline: PathBuf,
-    /// The benchmark programs.
+    /// The benchmark programs of the data plane.
     pub(super) benches: Vec<PathBuf>,
+    /// The benchmark programs of the control thread.
+    pub(super) loads: Vec<PathBuf>,
 }
 
 impl Build {
@@ -43,14 +45,14 @@ impl Build {
     fn with(label: &str, tree: &Path, more: &[&str]) -> Result<Self, BenchError> {
         let cargo = |args: &str, kind: &str| cargo(tree, args, more, kind);
         let relay = cargo("build --release --package borderline", "bin")?;
-        let mut benches = cargo("bench --no-run --package dataplane --features dpdk,testing", "bench")?;
-        benches.extend(cargo("bench --no-run --package control", "bench")?);
+        let benches = cargo("bench --no-run --package dataplane --features dpdk,testing", "bench")?;
+        let loads = cargo("bench --no-run --package control", "bench")?;
         let borderline = relay.into_iter().find(|path| path.ends_with("borderline"));
         let borderline = borderline.ok_or_else(|| missing("relay", tree))?;
         if benches.is_empty() {
             return Err(missing("benchmark", tree));
         }
-        Ok(Self { label: label.into(), borderline, benches })
+        Ok(Self { label: label.into(), borderline, benches, loads })
     }
 }
 

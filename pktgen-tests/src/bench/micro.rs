@@ -21,7 +21,7 @@ struct Measured {
     allocations: Option<f64>,
 }
 
-/// Runs every benchmark program of a build once.
+/// Runs every benchmark program of the data plane once.
 ///
 /// # Errors
 /// When one fails, as the walk does when it allocates memory for a packet.
@@ -39,15 +39,39 @@ pub(super) fn run(build: &Build, results: &mut Collector) -> Result<(), BenchErr
     Ok(())
 }
 
-/// One run of one program.
+/// Runs every benchmark program of the control thread once, without priority: they are of many threads and processes.
+///
+/// # Errors
+/// When one fails.
+pub(super) fn load(build: &Build, results: &mut Collector) -> Result<(), BenchError> {
+    for program in &build.loads {
+        let command = Cmd::new(&program.display().to_string()).args("--bench --runs 1").timeout(PATIENCE);
+        for row in rows(program, &command.ok()?.stdout)? {
+            results.add(&row.name, &row.unit, row.value);
+        }
+    }
+    Ok(())
+}
+
+/// One object on each line that has one.
+fn rows(program: &Path, text: &str) -> Result<Vec<Measured>, BenchError> {
+    let objects = text.lines().filter(|line| line.starts_with('{')).map(serde_json::from_str);
+    objects.collect::<Result<_, _>>().map_err(unreadable(program))
+}
+
+/// One run of one program that writes an array to a file.
 fn measure(program: &Path) -> Result<Vec<Measured>, BenchError> {
     let directory = tempfile::tempdir().map_err(LabError::io("temporary directory"))?;
     let file = directory.path().join("rows.json");
     let command = first_in_line().arg(program.display().to_string());
     command.args("--bench --json").arg(file.display().to_string()).timeout(PATIENCE).ok()?;
     let text = fs::read_to_string(&file).map_err(BenchError::io(&file))?;
-    serde_json::from_str(&text)
-        .map_err(|source| BenchError::Output { program: program.display().to_string(), source })
+    serde_json::from_str(&text).map_err(unreadable(program))
+}
+
+fn unreadable(program: &Path) -> impl FnOnce(serde_json::Error) -> BenchError + use<> {
+    let program = program.display().to_string();
+    |source| BenchError::Output { program, source }
 }
 
 /// Real-time priority, for those who may have it.
@@ -70,8 +94,8 @@ mod tests {
         path
     }
 
-    fn build(benches: Vec<PathBuf>) -> Build {
-        Build { label: "now".into(), borderline: PathBuf::new(), benches }
+    fn build(benches: Vec<PathBuf>, loads: Vec<PathBuf>) -> Build {
+        Build { label: "now".into(), borderline: PathBuf::new(), benches, loads }
     }
 
     #[test]
@@ -79,21 +103,34 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let walk = r#"[{"name":"a","value":7,"unit":"cycles/packet","min":6,"allocations":0},
                        {"name":"b","value":8,"unit":"cycles/packet","min":6,"allocations":2}]"#;
-        let load = r#"[{"name":"c","value":0.5,"unit":"s","min":0.4}]"#;
-        let build =
-            build(vec![program(directory.path(), "walk", walk), program(directory.path(), "load", load)]);
+        let lookup = r#"[{"name":"c","value":9,"unit":"cycles/packet","min":8}]"#;
+        let programs =
+            [("walk", walk), ("lookup", lookup)].map(|(name, rows)| program(directory.path(), name, rows));
+        let build = build(programs.into(), Vec::new());
         let mut results = Collector::default();
         run(&build, &mut results).unwrap();
         run(&build, &mut results).unwrap();
         let rows: Vec<_> = results.rows().into_iter().map(|row| (row.name, row.value, row.runs)).collect();
-        let expected = [("a", 7.0), ("b", 8.0), ("c", 0.5), ("allocations_per_packet", 2.0)];
+        let expected = [("a", 7.0), ("b", 8.0), ("c", 9.0), ("allocations_per_packet", 2.0)];
         assert_eq!(rows, expected.map(|(name, value)| (name.to_owned(), value, 2)));
+    }
+
+    #[test]
+    fn rows_among_other_lines_are_gathered() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("load");
+        let lines = "case  total\n{\"name\":\"load_1m_seconds\",\"value\":0.5,\"unit\":\"s\",\"runs\":1}";
+        fs::write(&path, format!("#!/bin/sh\necho '{lines}'\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut results = Collector::default();
+        load(&build(Vec::new(), vec![path]), &mut results).unwrap();
+        assert_eq!(results.last("load_1m_seconds"), Some(0.5));
     }
 
     #[test]
     fn a_program_that_writes_something_else_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        let build = build(vec![program(directory.path(), "walk", "rubbish")]);
+        let build = build(vec![program(directory.path(), "walk", "rubbish")], Vec::new());
         let message = run(&build, &mut Collector::default()).unwrap_err().to_string();
         assert!(message.contains("walk"), "{message}");
     }

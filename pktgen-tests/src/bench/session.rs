@@ -12,7 +12,7 @@ use super::{
     Args, BenchError, Build, Machine, compare, docs, forwarding, latency, micro, options, reload, table,
 };
 
-/// How often the micro benchmarks run in each round: they take a second.
+/// How often those of the data plane run in each round: they take a second.
 const MICRO_RUNS: u32 = 3;
 
 /// Does what the command line asks for: 0 when it is done, 1 when it could not be done or something became slower.
@@ -118,6 +118,9 @@ fn micro_round(builds: &[Build], results: &mut [Collector], round: u32) -> Resul
         for (build, results) in by_turns(builds, results, round * MICRO_RUNS + run) {
             micro::run(build, results)?;
         }
+    }
+    for (build, results) in by_turns(builds, results, round) {
+        micro::load(build, results)?;
     }
     Ok(())
 }

@@ -61,9 +61,11 @@ impl Ports {
         })?;
         let mtu = (largest - 14 - u16::try_from(FCS).unwrap_or(4) + GROWTH).max(1500);
         let pool = Mempool::create(&eal, "pktgen", MBUFS, CACHE, data_room_for_mtu(mtu))?;
-        let port_config =
-            PortConfig { mtu, promiscuous: true, mempools: vec![pool.clone()], ..PortConfig::default() };
         let open = |device: &str| -> Result<(Port, QueuePair), PktgenError> {
+            // virtio-user takes every frame, and has no switch for it.
+            let promiscuous = !device.starts_with("net_virtio_user");
+            let mempools = vec![pool.clone()];
+            let port_config = PortConfig { mtu, promiscuous, mempools, ..PortConfig::default() };
             let (port, mut queues) = Port::open(&eal, device, &port_config)?;
             Ok((port, queues.pop().expect("one queue pair was asked for")))
         };
