@@ -35,6 +35,7 @@ mod table;
 mod testpmd;
 mod traffic;
 mod vdev;
+mod workspace;
 
 use build::Build;
 use error::BenchError;

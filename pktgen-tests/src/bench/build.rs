@@ -44,15 +44,18 @@ impl Build {
 
     fn with(label: &str, tree: &Path, more: &[&str]) -> Result<Self, BenchError> {
         let cargo = |args: &str, kind: &str| cargo(tree, args, more, kind);
-        let relay = cargo("build --release --package borderline", "bin")?;
-        let benches = cargo("bench --no-run --package dataplane --features dpdk,testing", "bench")?;
-        let loads = cargo("bench --no-run --package control", "bench")?;
-        let borderline = relay.into_iter().find(|path| path.ends_with("borderline"));
-        let borderline = borderline.ok_or_else(|| missing("relay", tree))?;
+        let relay = cargo("build --release --package borderline --bin borderline", "bin")?;
+        // In one go, so that their slow optimisations run at the same time.
+        let benches = "bench --no-run --package dataplane --package control --bench *";
+        let benches = cargo(&format!("{benches} --features dataplane/dpdk,dataplane/testing"), "bench")?;
+        let (loads, benches): (Vec<_>, Vec<_>) =
+            benches.into_iter().partition(|program| program.is_of("control"));
+        let borderline = relay.into_iter().next().ok_or_else(|| missing("relay", tree))?.path;
         if benches.is_empty() {
             return Err(missing("benchmark", tree));
         }
-        Ok(Self { label: label.into(), borderline, benches, loads })
+        let paths = |programs: Vec<Program>| programs.into_iter().map(|program| program.path).collect();
+        Ok(Self { label: label.into(), borderline, benches: paths(benches), loads: paths(loads) })
     }
 }
 
@@ -64,6 +67,7 @@ fn missing(what: &'static str, tree: &Path) -> BenchError {
 #[derive(Debug, Deserialize)]
 struct Message {
     target: Option<Target>,
+    manifest_path: Option<PathBuf>,
     executable: Option<PathBuf>,
 }
 
@@ -72,20 +76,36 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Runs cargo and returns the programs of one kind it made or found up to date.
-fn cargo(tree: &Path, args: &str, more: &[&str], kind: &str) -> Result<Vec<PathBuf>, BenchError> {
+/// A program that was built or was up to date.
+#[derive(Debug, PartialEq)]
+struct Program {
+    path: PathBuf,
+    manifest: PathBuf,
+}
+
+impl Program {
+    /// Whether it belongs to the crate in a folder of that name.
+    fn is_of(&self, folder: &str) -> bool {
+        self.manifest.parent().is_some_and(|path| path.ends_with(folder))
+    }
+}
+
+/// Runs cargo and returns the programs of one kind.
+fn cargo(tree: &Path, args: &str, more: &[&str], kind: &str) -> Result<Vec<Program>, BenchError> {
     let manifest = tree.join("Cargo.toml").display().to_string();
     let command = Cmd::new("cargo").args(args).args("--message-format=json --manifest-path").arg(manifest);
     let command = more.iter().fold(command, |command, argument| command.arg(*argument));
-    Ok(executables(&command.timeout(PATIENCE).ok()?.stdout, kind))
+    Ok(programs(&command.timeout(PATIENCE).ok()?.stdout, kind))
 }
 
-fn executables(messages: &str, kind: &str) -> Vec<PathBuf> {
+fn programs(messages: &str, kind: &str) -> Vec<Program> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     let wanted = messages.filter(|message| {
         message.target.as_ref().is_some_and(|target| target.kind.iter().any(|found| found == kind))
     });
-    wanted.filter_map(|message| message.executable).collect()
+    let program =
+        |message: Message| Some(Program { path: message.executable?, manifest: message.manifest_path? });
+    wanted.filter_map(program).collect()
 }
 
 /// Another revision of the repository, checked out beside it until this is dropped.
@@ -131,13 +151,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn executables_are_found_by_kind() {
-        let messages = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"x"},"executable":null}
-{"reason":"compiler-artifact","target":{"kind":["bench"],"name":"walk"},"executable":"/t/walk-1"}
-{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"borderline"},"executable":"/t/borderline"}
+    fn programs_are_found_by_kind_and_crate() {
+        let messages = r#"{"reason":"compiler-artifact","manifest_path":"/r/dataplane/Cargo.toml","target":{"kind":["lib"]},"executable":null}
+{"reason":"compiler-artifact","manifest_path":"/r/dataplane/Cargo.toml","target":{"kind":["bench"]},"executable":"/t/walk-1"}
+{"reason":"compiler-artifact","manifest_path":"/r/control/Cargo.toml","target":{"kind":["bench"]},"executable":"/t/load-1"}
+{"reason":"compiler-artifact","manifest_path":"/r/Cargo.toml","target":{"kind":["bin"]},"executable":"/t/borderline"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(executables(messages, "bench"), [PathBuf::from("/t/walk-1")]);
-        assert_eq!(executables(messages, "bin"), [PathBuf::from("/t/borderline")]);
+        let found = |kind| -> Vec<(String, bool)> {
+            let programs = programs(messages, kind).into_iter();
+            programs.map(|program| (program.path.display().to_string(), program.is_of("control"))).collect()
+        };
+        assert_eq!(found("bench"), [("/t/walk-1".to_owned(), false), ("/t/load-1".to_owned(), true)]);
+        assert_eq!(found("bin"), [("/t/borderline".to_owned(), false)]);
     }
 
     #[test]

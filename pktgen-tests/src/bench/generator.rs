@@ -1,15 +1,15 @@
 //! The traffic generator, `pktgen`, at the other end of the wires.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
-use super::BenchError;
 use super::Vdev;
 use super::cpus::GENERATOR_CPU;
 use super::traffic::{Size, Traffic};
 use super::vdev::PORTS;
+use super::{BenchError, workspace};
 use crate::lab::{Cmd, LabError};
 
 /// The generator's MAC addresses: where the relay sends frames.
@@ -160,10 +160,9 @@ fn parse(text: &str) -> Result<Outcome, BenchError> {
     Ok(outcome)
 }
 
-/// Built together with this program.
+/// As `scripts/bench` has built it.
 fn program() -> String {
-    let here = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join("pktgen")));
-    here.map_or_else(|| "pktgen".into(), |path: PathBuf| path.display().to_string())
+    workspace::target().join("release/pktgen").display().to_string()
 }
 
 #[cfg(test)]

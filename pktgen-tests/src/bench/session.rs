@@ -1,6 +1,6 @@
 //! One run of `scripts/bench`, from the command line to the exit status.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use super::report::{Collector, Report};
 use super::stand::Stand;
 use super::{
     Args, BenchError, Build, Machine, compare, docs, forwarding, latency, micro, options, reload, table,
+    workspace,
 };
 
 /// How often those of the data plane run in each round: they take a second.
@@ -30,7 +31,7 @@ pub fn main(args: &Args) -> ExitCode {
 
 /// False when something became slower.
 fn run(args: &Args) -> Result<bool, BenchError> {
-    let tree = tree();
+    let tree = workspace::tree();
     if let Some(revision) = &args.against {
         return against(args, &tree, revision);
     }
@@ -94,6 +95,9 @@ fn measure(args: &Args, builds: &[Build], results: &mut [Collector]) -> Result<(
         if args.wants(Part::Micro) {
             micro_round(builds, results, round)?;
         }
+        if args.wants(Part::Micro) && (round == 0 || !args.quick) {
+            load_round(builds, results, round)?;
+        }
         if args.wants(Part::Forwarding) {
             forwarding::round(&stand, builds, results, round, args.quick)?;
         }
@@ -119,6 +123,10 @@ fn micro_round(builds: &[Build], results: &mut [Collector], round: u32) -> Resul
             micro::run(build, results)?;
         }
     }
+    Ok(())
+}
+
+fn load_round(builds: &[Build], results: &mut [Collector], round: u32) -> Result<(), BenchError> {
     for (build, results) in by_turns(builds, results, round) {
         micro::load(build, results)?;
     }
@@ -156,9 +164,4 @@ fn print(report: &Report) {
 
 fn progress(what: &str) {
     eprintln!("{what}");
-}
-
-/// The working tree this program was built from.
-fn tree() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
