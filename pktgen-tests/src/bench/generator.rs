@@ -123,13 +123,13 @@ pub(super) fn run(trial: &Trial) -> Result<Outcome, BenchError> {
     measure(trial, Cmd::new("chrt").args("--rr 10").arg(program()).arg("run"))
 }
 
-/// `pktgen reconfigure`: the same, and runs a shell command while it sends; on no more than its share of the processor,
-/// for the command needs some.
+/// `pktgen reconfigure`: the same, and runs a shell command while it sends; preferred, but not before everybody else, for
+/// the command needs a processor too.
 ///
 /// # Errors
 /// As [`run`].
 pub(super) fn reconfigure(trial: &Trial, command: &str) -> Result<Outcome, BenchError> {
-    measure(trial, Cmd::new(&program()).args("reconfigure --command").arg(command))
+    measure(trial, Cmd::new("nice").args("-n -15").arg(program()).args("reconfigure --command").arg(command))
 }
 
 /// `pktgen eams`: the file of so many mappings, those the traffic is for.

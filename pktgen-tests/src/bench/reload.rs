@@ -7,9 +7,9 @@ use super::stand::Stand;
 use super::traffic::{Direction, Size, Table, Traffic};
 use super::{BenchError, Build};
 
-/// Millions of packets per second that are offered meanwhile: less than the relay forwards, so that whatever is lost is
-/// lost to the change.
-const MPPS: f64 = 0.5;
+/// Millions of packets per second that are offered meanwhile: so few that the rings hold what comes while the generator
+/// is kept from its processor by the command, and that whatever is lost is lost to the change.
+const MPPS: f64 = 0.2;
 
 /// What the relay logs about a reload that took place, and about no other.
 const DONE: &str = "publish_us=";
