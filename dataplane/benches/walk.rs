@@ -20,7 +20,7 @@ use std::time::Instant;
 use dataplane::buffer::{Buffer, BufferPool, NoRoom};
 use dataplane::counters::Event;
 use dataplane::exception::{inject_ring, punt_ring};
-use dataplane::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
+use dataplane::io::{BURST, Frames, ReceiveQueue, Refused, TransmitQueue};
 use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::prefix::TranslationPrefix;
@@ -138,9 +138,9 @@ impl ReceiveQueue for Rx {
 impl TransmitQueue for Tx {
     type Buffer = SlabBuffer;
 
-    fn transmit(&mut self, frames: &mut Frames<SlabBuffer>) -> usize {
+    fn transmit(&mut self, frames: &mut Frames<SlabBuffer>) -> Refused {
         self.0.lock().unwrap().extend(frames.drain(..));
-        0
+        Refused::default()
     }
 }
 
@@ -401,6 +401,9 @@ const TABLE: u32 = 10_000;
 fn rows(wanted: &dyn Fn(&str) -> bool, bursts: u32) -> Vec<Row> {
     let mut rows = Vec::new();
     for (label, count) in [("1", 1), ("1k", 1_000), ("10k", TABLE), ("100k", 100_000), ("1m", 1_000_000)] {
+        if !wanted(&format!("eam_{label}")) && count != TABLE {
+            continue;
+        }
         let mut bench = Bench::new(count);
         let mut row = |name: &str, make: &mut dyn FnMut(u32, &mut SlabBuffer) -> usize| {
             if wanted(name) {
@@ -438,7 +441,7 @@ fn main() {
         arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
     let bursts =
         arguments.iter().position(|argument| argument == "--bursts").and_then(|at| arguments.get(at + 1));
-    let wanted = |name: &str| only.is_none_or(|only| name.contains(only.as_str()));
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only.as_str()) || only.contains(name));
     let started = Instant::now();
     let rows = rows(&wanted, bursts.map_or(3000, |bursts| bursts.parse().unwrap()));
     println!("{:<34} {:>8} {:>8}   {UNIT}, allocations per packet", "", "median", "fastest");

@@ -24,7 +24,25 @@ pub trait TransmitQueue {
     /// The buffers this queue takes.
     type Buffer: Buffer;
 
-    /// Takes every frame and leaves `frames` empty. Frames the port refuses are freed, never retried;
-    /// the result is how many were refused.
-    fn transmit(&mut self, frames: &mut Frames<Self::Buffer>) -> usize;
+    /// Takes every frame and leaves `frames` empty. Frames the port refuses are freed, never retried.
+    fn transmit(&mut self, frames: &mut Frames<Self::Buffer>) -> Refused;
+}
+
+/// What a port did not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refused {
+    /// How many frames.
+    pub frames: usize,
+    /// Their bytes, link-layer headers included.
+    pub bytes: usize,
+}
+
+impl Refused {
+    /// Adds up frames that are about to be freed.
+    pub fn of<'a, B: Buffer + 'a>(frames: impl IntoIterator<Item = &'a B>) -> Self {
+        frames.into_iter().fold(Self::default(), |sum, frame| Self {
+            frames: sum.frames + 1,
+            bytes: sum.bytes + frame.data().len(),
+        })
+    }
 }

@@ -25,6 +25,7 @@ mod hash;
 pub mod io;
 pub mod memory;
 pub mod offline;
+mod prefetch;
 mod punt;
 pub mod stage;
 pub mod table;

@@ -19,16 +19,11 @@ impl Policer {
         Self(std::array::from_fn(|class| TokenBucket::new(rate(PuntReason::ALL[class]), hertz)))
     }
 
-    /// Adds what has accrued until `now`. Once per burst with punts.
-    pub(crate) fn refill(&mut self, now: u64) {
-        for bucket in &mut self.0 {
-            bucket.refill(now);
-        }
-    }
-
-    /// Whether one more packet of this class may pass.
-    pub(crate) fn admit(&mut self, class: PuntReason) -> bool {
-        self.0[class.index()].take()
+    /// Whether one more packet of this class may pass at the time `now`.
+    pub(crate) fn admit(&mut self, class: PuntReason, now: u64) -> bool {
+        let bucket = &mut self.0[class.index()];
+        bucket.refill(now);
+        bucket.take()
     }
 }
 
@@ -124,10 +119,9 @@ mod tests {
     #[test]
     fn a_flood_of_one_class_leaves_the_others_alone() {
         let mut policer = Policer::new(1_000_000);
-        policer.refill(1);
-        assert_eq!((0..200_000).filter(|_| policer.admit(PuntReason::EtherType)).count(), 2_000);
-        assert!(policer.admit(PuntReason::RoutingProtocol));
-        policer.refill(500_001);
-        assert_eq!((0..200_000).filter(|_| policer.admit(PuntReason::EtherType)).count(), 1_000);
+        assert_eq!((0..200_000).filter(|_| policer.admit(PuntReason::EtherType, 1)).count(), 2_000);
+        assert!(policer.admit(PuntReason::RoutingProtocol, 1));
+        let later = (0..200_000).filter(|_| policer.admit(PuntReason::EtherType, 500_001));
+        assert_eq!(later.count(), 1_000);
     }
 }

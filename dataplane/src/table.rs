@@ -7,11 +7,13 @@ use crate::wire::checksum::Delta;
 
 pub mod eam;
 pub mod fib;
-mod hash_index;
+mod host_table;
 pub mod icmp_source;
 pub mod ipv4_set;
 pub mod lpm;
+mod pages;
 pub mod prefix;
+mod prefix_eams;
 pub mod publish;
 pub mod routing;
 pub mod snapshot;
@@ -19,7 +21,6 @@ pub mod translation;
 
 /// The IPv6 form of an IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(align(16))] // Moved in whole vector registers.
 pub struct MappedV6 {
     /// The address.
     pub address: Ipv6Addr,
@@ -29,7 +30,6 @@ pub struct MappedV6 {
 
 /// The IPv4 form of an IPv6 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(align(8))] // Moved in one register.
 pub struct MappedV4 {
     /// The address.
     pub address: Ipv4Addr,

@@ -5,12 +5,10 @@
 
 use std::net::IpAddr;
 
-use arrayvec::ArrayVec;
-
 use crate::buffer::{Buffer, NoRoom};
 use crate::counters::{Counts, Event};
 use crate::exception::PuntSender;
-use crate::io::{BURST, Frames, TransmitQueue};
+use crate::io::{Frames, TransmitQueue};
 use crate::table::fib::{Adjacency, LinkHeader};
 use crate::table::routing::{InterfaceId, PortId};
 use crate::verdict::{DropReason, PuntReason, Verdict};
@@ -20,7 +18,8 @@ use crate::walk::Output;
 struct PortOut<T: TransmitQueue> {
     queue: T,
     frames: Frames<T::Buffer>,
-    lengths: ArrayVec<u32, BURST>,
+    /// Of all of them.
+    bytes: usize,
 }
 
 /// All ports' transmit sides on this worker, by port number, and the way to the kernel.
@@ -35,22 +34,20 @@ pub(crate) struct Transmit<T: TransmitQueue> {
 impl<T: TransmitQueue> Transmit<T> {
     /// `queues` are in the order of the ports.
     pub(crate) fn new(queues: Vec<T>, punt: PuntSender) -> Self {
-        let ports = queues
-            .into_iter()
-            .map(|queue| PortOut { queue, frames: Frames::new(), lengths: ArrayVec::new() })
-            .collect();
+        let ports =
+            queues.into_iter().map(|queue| PortOut { queue, frames: Frames::new(), bytes: 0 }).collect();
         Self { ports, punt, counts: Counts::default() }
     }
 
     /// Puts a whole frame onto a port's burst.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enqueue(&mut self, port: PortId, frame: T::Buffer) {
         let Some(out) = self.ports.get_mut(usize::from(port.0)) else {
             // A route by a port this worker does not have cannot be: all workers have all ports.
             self.counts.end(Verdict::Dropped(DropReason::NoRoute));
             return;
         };
-        out.lengths.push(u32::try_from(frame.data().len()).unwrap_or(u32::MAX));
+        out.bytes += frame.data().len();
         out.frames.push(frame);
         if out.frames.is_full() {
             flush(out, &mut self.counts);
@@ -68,35 +65,36 @@ impl<T: TransmitQueue> Transmit<T> {
     }
 }
 
-#[inline]
+#[inline(never)]
 fn flush<T: TransmitQueue>(out: &mut PortOut<T>, counts: &mut Counts) {
+    let count = out.frames.len();
     let refused = out.queue.transmit(&mut out.frames);
-    let sent = out.lengths.len() - refused;
-    // A port takes frames in order, so the refused ones are the last.
-    counts.add(Event::SentBytes, out.lengths[..sent].iter().map(|length| u64::from(*length)).sum());
-    counts.add(Event::Sent, sent as u64);
-    for _ in 0..refused {
+    counts.add(Event::SentBytes, (out.bytes - refused.bytes) as u64);
+    counts.add(Event::Sent, (count - refused.frames) as u64);
+    for _ in 0..refused.frames {
         counts.end(Verdict::Dropped(DropReason::TransmitQueueFull));
     }
-    out.lengths.clear();
-}
-
-#[inline]
-fn prepend<const N: usize>(packet: &mut impl Buffer, header: &[u8; N]) -> Result<(), NoRoom> {
-    packet.push_front(N)?;
-    *packet.data_mut().first_chunk_mut().ok_or(NoRoom)? = *header;
-    Ok(())
+    out.bytes = 0;
 }
 
 impl<T: TransmitQueue> Output<T::Buffer> for Transmit<T> {
-    #[inline]
+    #[inline(always)]
+    fn link_header<'a>(&self, adjacency: &'a Adjacency, version: u8) -> LinkHeader<'a> {
+        adjacency.link_header(version)
+    }
+
+    #[inline(always)]
+    fn emit(&mut self, frame: T::Buffer, adjacency: &Adjacency) {
+        self.enqueue(adjacency.port, frame);
+    }
+
     fn forward(&mut self, mut packet: T::Buffer, adjacency: &Adjacency) {
-        let written = match adjacency.link_header(packet.data()[0] >> 4) {
-            LinkHeader::Untagged(header) => prepend(&mut packet, header),
-            LinkHeader::Tagged(header) => prepend(&mut packet, header),
-        };
-        match written {
-            Ok(()) => self.enqueue(adjacency.port, packet),
+        let link = adjacency.link_header(packet.data()[0] >> 4);
+        match packet.push_front(link.length()) {
+            Ok(()) => {
+                link.write(packet.data_mut());
+                self.enqueue(adjacency.port, packet);
+            }
             Err(NoRoom) => self.counts.end(Verdict::Dropped(DropReason::NoBuffer)),
         }
     }

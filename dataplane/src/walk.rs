@@ -14,7 +14,7 @@
 
 use std::net::IpAddr;
 
-use crate::buffer::BufferPool;
+use crate::buffer::{Buffer, BufferPool};
 use crate::counters::{Counts, Event};
 use crate::exception::ZeroChecksum;
 use crate::hash::{high32, mix};
@@ -24,30 +24,47 @@ use crate::stage::identification::Identifications;
 use crate::stage::parse::{self, Ingress};
 use crate::stage::translate::icmp::Rest;
 use crate::stage::{Pass, fragment};
-use crate::table::fib::{Adjacency, Path};
+use crate::table::fib::{Adjacency, LinkHeader, Path};
 use crate::table::routing::InterfaceId;
 use crate::table::snapshot::Snapshot;
 use crate::verdict::{DropReason, PuntReason, Verdict};
 use crate::wire::ipv4::Ipv4Header;
 
+pub(crate) mod express;
 mod native;
 mod refuse;
 mod v4_to_v6;
 mod v6_to_v4;
+
+use express::Lane;
 
 /// How many bytes the IPv6 header is longer than the IPv4 header.
 const GROWTH: u16 = 20;
 
 /// Where finished packets go.
 pub trait Output<B> {
-    /// Sends an IP packet to a next hop.
+    /// Sends an IP packet to a next hop, with the link-layer header in front that [`Self::link_header`] gives.
     fn forward(&mut self, packet: B, adjacency: &Adjacency);
+
+    /// The link-layer header of packets of this IP version to a next hop.
+    #[inline]
+    fn link_header<'a>(&self, adjacency: &'a Adjacency, version: u8) -> LinkHeader<'a> {
+        let _ = (adjacency, version);
+        LinkHeader::None
+    }
+
+    /// Sends a frame that has its link-layer header.
+    #[inline]
+    fn emit(&mut self, frame: B, adjacency: &Adjacency) {
+        self.forward(frame, adjacency);
+    }
 
     /// Keeps an IP packet until `next_hop` on `interface` has a link-layer address.
     fn unresolved(&mut self, packet: B, interface: InterfaceId, next_hop: IpAddr);
 }
 
 /// What a worker keeps from packet to packet.
+#[derive(Clone)]
 pub struct LcoreState {
     /// Identifications for packets with DF 0.
     pub identifications: Identifications,
@@ -154,9 +171,41 @@ pub struct Walk<'a, P, O> {
 }
 
 impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
-    /// Walks an IPv4 packet; `packet` begins with its header and may be followed by link padding.
-    #[inline]
-    pub fn ipv4(&mut self, mut packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
+    /// Takes an IPv4 packet to its end; `packet` begins with its header and may be followed by link padding.
+    pub fn ipv4(&mut self, packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
+        let mut lane = Lane::EMPTY;
+        if !ingress.group {
+            lane.inspect_ipv4(packet.data(), self.snapshot);
+            lane.resolve(self.snapshot);
+        }
+        if lane.is_left() { self.walk_ipv4(packet, ingress) } else { self.send_lane(packet, 0, &lane) }
+    }
+
+    /// The same for an IPv6 packet.
+    pub fn ipv6(&mut self, packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
+        let mut lane = Lane::EMPTY;
+        if !ingress.group {
+            lane.inspect_ipv6(packet.data(), self.snapshot);
+            lane.resolve(self.snapshot);
+        }
+        if lane.is_left() { self.walk_ipv6(packet, ingress) } else { self.send_lane(packet, 0, &lane) }
+    }
+
+    /// Whether a packet that was not a link-layer broadcast would take the express lane. For tests that must know which
+    /// way they test.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn is_plain(&self, data: &[u8]) -> bool {
+        let mut lane = Lane::EMPTY;
+        match data.first().map(|byte| byte >> 4) {
+            Some(6) => lane.inspect_ipv6(data, self.snapshot),
+            _ => lane.inspect_ipv4(data, self.snapshot),
+        }
+        lane.resolve(self.snapshot);
+        !lane.is_left()
+    }
+
+    /// [`Self::ipv4`] by the walk alone: the way of whatever is not plain.
+    pub fn walk_ipv4(&mut self, mut packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
         let header = match parse::ipv4(&mut packet) {
             Ok(header) => header,
             Err(reason) => return self.drop(reason),
@@ -173,9 +222,8 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
     }
 
-    /// Walks an IPv6 packet; `packet` begins with its header and may be followed by link padding.
-    #[inline]
-    pub fn ipv6(&mut self, mut packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
+    /// [`Self::ipv6`] by the walk alone.
+    pub fn walk_ipv6(&mut self, mut packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
         let header = match parse::ipv6(&mut packet) {
             Ok(header) => header,
             Err(reason) => return self.drop(reason),

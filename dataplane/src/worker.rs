@@ -4,12 +4,9 @@
 //! each port through the walk and hands the results over. Between turns nothing of a packet is left in the
 //! worker, so stopping is simply not taking another turn.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use arrayvec::ArrayVec;
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::{CounterCells, Counts, Event};
@@ -18,13 +15,13 @@ use crate::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
 use crate::punt::{self, Policer};
 use crate::stage::icmp_error::TokenBucket;
 use crate::stage::parse::{self, Family, Link};
-use crate::table::eam::EamTable;
 use crate::table::publish::SnapshotReader;
-use crate::table::routing::PortId;
+use crate::table::routing::{MacAddress, PortId};
 use crate::table::snapshot::Snapshot;
 use crate::table::translation::IcmpErrors;
 use crate::transmit::Transmit;
 use crate::verdict::{DropReason, PuntReason, Verdict};
+use crate::walk::express::{Lane, Lanes, add};
 use crate::walk::{End, LcoreState, Native, Walk};
 use crate::wire::ethernet;
 
@@ -148,7 +145,6 @@ where
         if let Some(limit) = &mut self.lcore.icmp_errors {
             limit.refill(now);
         }
-        self.policer.refill(now);
         let mut worked = inject(&mut self.inject, &mut self.pool, &mut self.transmit);
         for (number, queue) in (0..).zip(&mut self.receive) {
             if queue.receive(&mut self.frames) == 0 {
@@ -160,6 +156,7 @@ where
                 snapshot,
                 lcore: &mut self.lcore,
                 policer: &mut self.policer,
+                now,
                 pool: &mut self.pool,
                 transmit: &mut self.transmit,
             };
@@ -234,25 +231,28 @@ fn report(sample: &mut Option<ZeroChecksum>, events: &mut TokenBucket, punt: &mu
     }
 }
 
-/// Has the mappings of a whole burst fetched at once: destinations of IPv4, sources of IPv6. Looks only at untagged
-/// frames, and trusts nothing it reads.
-fn warm_up<B: Buffer>(eams: &EamTable, frames: &Frames<B>) {
-    let mut ipv4 = ArrayVec::<Ipv4Addr, BURST>::new();
-    let mut ipv6 = ArrayVec::<Ipv6Addr, BURST>::new();
-    for frame in frames {
-        let Some(start) = frame.data().first_chunk::<38>() else { continue };
-        match u16::from_be_bytes([start[12], start[13]]) {
-            ethernet::TYPE_IPV4 => {
-                ipv4.push(Ipv4Addr::new(start[30], start[31], start[32], start[33]));
+/// How a plain frame begins on a port that is up: for the port itself, without a tag.
+struct PlainLink(Option<MacAddress>);
+
+impl PlainLink {
+    fn of(snapshot: &Snapshot, port: PortId) -> Self {
+        let interface = snapshot.fib.ingress(port, None).filter(|interface| interface.up);
+        Self(interface.map(|interface| interface.mac))
+    }
+
+    #[inline(always)]
+    fn inspect<'a>(&self, lane: &mut Lane<'a>, frame: &[u8], snapshot: &'a Snapshot) {
+        match (self.0, frame.split_first_chunk::<{ ethernet::HEADER }>()) {
+            (Some(mac), Some((link, packet))) if link[..6] == mac.0 => {
+                match u16::from_be_bytes([link[12], link[13]]) {
+                    ethernet::TYPE_IPV4 => lane.inspect_ipv4(packet, snapshot),
+                    ethernet::TYPE_IPV6 => lane.inspect_ipv6(packet, snapshot),
+                    _ => lane.leave(),
+                }
             }
-            ethernet::TYPE_IPV6 => {
-                let octets: [u8; 16] = start[22..38].try_into().expect("16 bytes");
-                ipv6.push(Ipv6Addr::from(octets));
-            }
-            _ => {}
+            _ => lane.leave(),
         }
     }
-    eams.warm_up(&ipv4, &ipv6);
 }
 
 /// What the frames of one burst meet.
@@ -261,6 +261,8 @@ struct Burst<'a, T: TransmitQueue, P> {
     snapshot: &'a Snapshot,
     lcore: &'a mut LcoreState,
     policer: &'a mut Policer,
+    /// When the turn began.
+    now: u64,
     pool: &'a mut P,
     transmit: &'a mut Transmit<T>,
 }
@@ -272,11 +274,32 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
         counts.count(Event::Bursts);
         counts.add(Event::Received, frames.len() as u64);
         counts.add(Event::ReceivedBytes, bytes);
-        if self.snapshot.translation.eams.is_large() {
-            warm_up(&self.snapshot.translation.eams, frames);
+        let snapshot = self.snapshot;
+        let plain = PlainLink::of(snapshot, self.port);
+        let mut lanes = Lanes::new();
+        for frame in frames.iter() {
+            plain.inspect(add(&mut lanes), frame.data(), snapshot);
         }
-        for frame in frames.drain(..) {
-            self.frame(frame);
+        for lane in &mut lanes {
+            lane.resolve(snapshot);
+        }
+        for (lane, frame) in lanes.iter().zip(frames.drain(..)) {
+            if lane.is_left() {
+                self.frame(frame);
+            } else {
+                self.walker().send_lane(frame, ethernet::HEADER, lane);
+            }
+        }
+    }
+
+    #[inline]
+    fn walker(&mut self) -> Walk<'_, P, Transmit<T>> {
+        Walk {
+            snapshot: self.snapshot,
+            lcore: self.lcore,
+            pool: self.pool,
+            output: self.transmit,
+            native: Native::Forward,
         }
     }
 
@@ -286,16 +309,10 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
             Link::Ip { family, offset, ingress } => {
                 let length = frame.data().len();
                 frame.pull_front(offset);
-                let mut walk = Walk {
-                    snapshot: self.snapshot,
-                    lcore: self.lcore,
-                    pool: self.pool,
-                    output: self.transmit,
-                    native: Native::Forward,
-                };
+                let mut walk = self.walker();
                 let end = match family {
-                    Family::Ipv4 => walk.ipv4(frame, ingress),
-                    Family::Ipv6 => walk.ipv6(frame, ingress),
+                    Family::Ipv4 => walk.walk_ipv4(frame, ingress),
+                    Family::Ipv6 => walk.walk_ipv6(frame, ingress),
                 };
                 if let End::Punted(packet, reason) = end {
                     self.punt_packet(packet, family, reason, offset, length);
@@ -323,7 +340,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     }
 
     fn punt(&mut self, frame: &[u8], class: PuntReason) {
-        let verdict = if !self.policer.admit(class) {
+        let verdict = if !self.policer.admit(class, self.now) {
             Verdict::Dropped(DropReason::PuntPoliced)
         } else if self.transmit.punt.send_frame(self.port, class, frame).is_err() {
             Verdict::Dropped(DropReason::PuntRingFull)
@@ -338,6 +355,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
 mod tests {
     use super::*;
     use crate::exception::{InjectSender, PuntReceiver, Punted, inject_ring, punt_ring};
+    use crate::io::Refused;
     use crate::memory::{MemoryBuffer, MemoryPool};
     use crate::table::publish::Publisher;
     use crate::testing::{self, MAC_PEER, MAC_V4, MAC_V6};
@@ -376,8 +394,8 @@ mod tests {
     impl TransmitQueue for Tx {
         type Buffer = MemoryBuffer;
 
-        fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> usize {
-            let refused = frames.len().saturating_sub(self.1);
+        fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> Refused {
+            let refused = Refused::of(frames.iter().skip(self.1));
             for frame in frames.drain(..).take(self.1) {
                 self.0.put(frame.data());
             }

@@ -55,7 +55,7 @@ fn a_route_mtu_below_the_minimum_is_the_minimum() {
     };
     let routes = [route("2001:db8:12::/48", 1), route("203.0.113.0/24", 0)];
     let fib = Fib::build(&oracle::relay::routing(&world, &routes));
-    let mtu = |address: &str| fib.lookup(address.parse::<IpAddr>().unwrap(), 0).mtu();
+    let mtu = |address: &str| fib.lookup(address.parse::<IpAddr>().unwrap(), || 0).mtu();
     assert_eq!(mtu("2001:db8:12:34::1"), Some(1280));
     assert_eq!(mtu("203.0.113.50"), Some(68));
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use dataplane::buffer::Buffer;
 use dataplane::counters::{Counts, Event};
 use dataplane::exception::{PuntReceiver, Punted, inject_ring, punt_ring};
-use dataplane::io::{Frames, ReceiveQueue, TransmitQueue};
+use dataplane::io::{Frames, ReceiveQueue, Refused, TransmitQueue};
 use dataplane::memory::{MemoryBuffer, MemoryPool};
 use dataplane::offline::Outcome;
 use dataplane::stage::identification::Identifications;
@@ -137,8 +137,8 @@ fn a_route_mtu_no_sender_can_obey_is_raised_to_what_every_link_carries() {
         route.mtu = Some(20);
     }
     let fib = Fib::build(&routing);
-    assert_eq!(fib.lookup(CLIENT.parse().unwrap(), 0).mtu(), Some(68));
-    assert_eq!(fib.lookup(HOST.parse().unwrap(), 0).mtu(), Some(1280));
+    assert_eq!(fib.lookup(CLIENT.parse().unwrap(), || 0).mtu(), Some(68));
+    assert_eq!(fib.lookup(HOST.parse().unwrap(), || 0).mtu(), Some(1280));
 }
 
 #[test]
@@ -154,10 +154,10 @@ fn a_neighbour_of_another_link_is_none_of_this_one() {
         Neighbor { interface: InterfaceId(2), address, state: NeighborState::Resolved(MAC_PEER) };
     routing.neighbors.push(neighbor.clone());
     let glean = Path::Unresolved { interface: InterfaceId(0), gateway: None, mtu: 1500 };
-    assert_eq!(*Fib::build(&routing).lookup(address, 0), glean);
+    assert_eq!(*Fib::build(&routing).lookup(address, || 0), glean);
     neighbor.interface = InterfaceId(0);
     routing.neighbors.push(neighbor);
-    assert!(matches!(Fib::build(&routing).lookup(address, 0), Path::Adjacent(_)));
+    assert!(matches!(Fib::build(&routing).lookup(address, || 0), Path::Adjacent(_)));
 }
 
 #[test]
@@ -495,8 +495,8 @@ struct Narrow(usize);
 impl TransmitQueue for Narrow {
     type Buffer = MemoryBuffer;
 
-    fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> usize {
-        let refused = frames.len().saturating_sub(self.0);
+    fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> Refused {
+        let refused = Refused::of(frames.iter().skip(self.0));
         frames.clear();
         refused
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use dataplane::buffer::{Buffer, BufferPool, NoRoom};
 use dataplane::dpdk::{
     Checksum, DEFAULT_HEADROOM, Eal, EalConfig, EalError, LcoreError, LogLevel, Mbuf, Memory, Mempool,
-    MempoolError, Port, PortConfig, PortError, QueuePair, Spread, data_room_for_mtu, lcore_id,
+    MempoolError, Port, PortConfig, PortError, QueuePair, Spread, data_room_for_mtu, free_burst, lcore_id,
     pin_current_thread, tsc, tsc_hz,
 };
 use dataplane::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
@@ -97,6 +97,23 @@ fn a_fresh_mbuf_is_empty_with_headroom() {
 }
 
 #[test]
+fn a_burst_is_allocated_whole_or_not_at_all() {
+    let pool = mempool("bulk", 127);
+    let mut frames = burst(&pool, 0, 4);
+    assert_eq!(pool.allocate_burst(&mut frames, BURST - 4), BURST - 4);
+    assert_eq!((frames.len(), number(&frames[3]), pool.in_use()), (BURST, 3, BURST));
+    assert!(frames[4..].iter().all(|mbuf| mbuf.data().is_empty() && mbuf.segments() == 1));
+    assert_eq!(pool.allocate_burst(&mut frames, 1), 0, "the list is full");
+
+    let mut more = Frames::new();
+    assert_eq!(pool.allocate_burst(&mut more, BURST), 0, "the pool has one too few");
+    assert_eq!((more.len(), pool.in_use()), (0, BURST));
+    free_burst(&mut frames);
+    assert_eq!((frames.len(), pool.in_use()), (0, 0));
+    free_burst(&mut frames);
+}
+
+#[test]
 fn growing_stops_at_both_ends_of_the_mbuf() {
     let pool = mempool("growing", 7);
     let mut mbuf = frame(&pool, 7, 60);
@@ -153,7 +170,7 @@ fn a_jumbo_frame_fits_one_mbuf_and_passes_a_port() {
     assert_eq!(port.info().mtu, 9000);
 
     let mut frames: Frames<Mbuf> = [frame(&pool, 9, 9000 + 14 + 8)].into_iter().collect();
-    assert_eq!(queues[0].tx.transmit(&mut frames), 0);
+    assert_eq!(queues[0].tx.transmit(&mut frames).frames, 0);
     assert_eq!(queues[0].rx.receive(&mut frames), 1);
     assert_eq!((frames[0].data().len(), frames[0].segments(), number(&frames[0])), (9022, 1, 9));
 }
@@ -252,14 +269,14 @@ fn frames_pass_a_ring_in_order_and_none_is_lost() {
     let (port, mut queues) = open("net_ring_order", &pool, 1);
     let QueuePair { rx, tx } = &mut queues[0];
     let mut sent = burst(&pool, 0, BURST);
-    assert_eq!(tx.transmit(&mut sent), 0);
+    assert_eq!(tx.transmit(&mut sent).frames, 0);
     assert!(sent.is_empty());
 
     let mut frames = Frames::new();
     for round in 0..1000 {
         assert_eq!(rx.receive(&mut frames), BURST, "round {round}");
         assert!(frames.iter().map(number).eq(0..64), "round {round}");
-        assert_eq!(tx.transmit(&mut frames), 0);
+        assert_eq!(tx.transmit(&mut frames).frames, 0);
         assert_eq!(pool.in_use(), BURST, "round {round}");
     }
     assert_eq!(rx.receive(&mut frames), BURST);
@@ -273,7 +290,7 @@ fn frames_pass_a_ring_in_order_and_none_is_lost() {
 fn receiving_appends_and_never_overfills() {
     let pool = mempool("append", 255);
     let (_port, mut queues) = open("net_ring_append", &pool, 1);
-    assert_eq!(queues[0].tx.transmit(&mut burst(&pool, 0, BURST)), 0);
+    assert_eq!(queues[0].tx.transmit(&mut burst(&pool, 0, BURST)).frames, 0);
 
     let mut frames = burst(&pool, 1000, BURST - 10);
     assert_eq!(queues[0].rx.receive(&mut frames), 10);
@@ -285,6 +302,37 @@ fn receiving_appends_and_never_overfills() {
 }
 
 #[test]
+fn offered_frames_stay_with_their_owner_until_the_port_takes_them() {
+    let pool = mempool("offered", 2047);
+    let (_port, mut queues) = open("net_ring_offered", &pool, 1);
+    let QueuePair { mut rx, mut tx } = queues.pop().expect("one pair");
+    let mut next = 0;
+    let mut frames = Frames::new();
+    while frames.is_empty() {
+        frames = burst(&pool, next, BURST);
+        next += 64;
+        tx.offer(&mut frames);
+    }
+    let left = 16 * BURST - RING_CAPACITY;
+    assert_eq!((next as usize, frames.len(), tx.refused()), (16 * BURST, left, 0));
+    assert_eq!(number(&frames[0]) as usize, RING_CAPACITY, "the front was taken");
+
+    let mut received = 0;
+    let mut taken = Frames::new();
+    while received < 16 * BURST {
+        let count = rx.receive(&mut taken);
+        assert!(count > 0, "frames are missing after {received}");
+        for mbuf in &taken {
+            assert_eq!(number(mbuf) as usize, received);
+            received += 1;
+        }
+        taken.clear();
+        tx.offer(&mut frames);
+    }
+    assert_eq!((frames.len(), pool.in_use()), (0, 0));
+}
+
+#[test]
 fn refused_frames_are_freed_and_counted() {
     let pool = mempool("refused", 2047);
     let (_port, mut queues) = open("net_ring_full", &pool, 1);
@@ -292,7 +340,7 @@ fn refused_frames_are_freed_and_counted() {
     let mut refused = 0;
     for _ in 0..20 {
         let mut frames = burst(&pool, 0, BURST);
-        refused += tx.transmit(&mut frames);
+        refused += tx.transmit(&mut frames).frames;
         assert!(frames.is_empty());
     }
     assert_eq!(refused, 20 * BURST - RING_CAPACITY);
@@ -312,7 +360,7 @@ fn each_queue_has_its_own_frames() {
     let (port, mut queues) = open("net_ring_queues", &pool, 3);
     assert_eq!((queues.len(), port.info().queues), (3, 3));
     for (first, pair) in (0..).step_by(100).zip(&mut queues) {
-        assert_eq!(pair.tx.transmit(&mut burst(&pool, first, 5)), 0);
+        assert_eq!(pair.tx.transmit(&mut burst(&pool, first, 5)).frames, 0);
     }
     for (first, mut pair) in (0..).step_by(100).zip(queues) {
         // On a thread of its own, as a worker has it.
@@ -343,7 +391,7 @@ fn a_frame_too_long_for_one_mbuf_is_dropped_and_counted() {
 
         let mut frames: Frames<Mbuf> =
             (0..).zip([60, 3000, 1500, 60]).map(|(n, length)| frame(&large, n, length)).collect();
-        assert_eq!(sender[0].tx.transmit(&mut frames), 0);
+        assert_eq!(sender[0].tx.transmit(&mut frames).frames, 0);
         wait_until("four frames arrive", || {
             receiver[0].rx.receive(&mut frames);
             frames.len() as u64 + receiver[0].rx.dropped_segmented() == 4
@@ -377,7 +425,7 @@ fn a_port_tells_what_it_is() {
     assert_eq!((info.queues, info.spread), (2, Spread::Addresses));
     assert!(info.max_queues >= 2 && info.rx_descriptors > 0 && info.tx_descriptors > 0, "{info:?}");
     assert!(port.link().up);
-    assert_eq!(queues[1].tx.transmit(&mut burst(&pool, 0, 7)), 0);
+    assert_eq!(queues[1].tx.transmit(&mut burst(&pool, 0, 7)).frames, 0);
     assert_eq!(port.stats().opackets, 7);
     let extended = port.extended_stats();
     assert!(extended.iter().any(|(name, value)| name == "tx_good_packets" && *value == 7), "{extended:?}");
@@ -564,7 +612,7 @@ fn the_last_queue_takes_everything_with_it() {
         let (port, mut queues) = Port::open(&eal, "net_ring0", &config).expect("opens");
         let mut frames = burst(&pool, 0, 5);
         drop((eal, pool, port, config));
-        assert_eq!(queues[0].tx.transmit(&mut frames), 0, "a queue alone keeps all of it alive");
+        assert_eq!(queues[0].tx.transmit(&mut frames).frames, 0, "a queue alone keeps all of it alive");
         assert_eq!(queues[0].rx.receive(&mut frames), 5);
         frames.clear();
         assert!(!cleaned_up());

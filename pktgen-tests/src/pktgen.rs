@@ -7,7 +7,8 @@
 //! them with what they should be, [`order`] finds those that are lost, came twice or were overtaken, and [`tally`]
 //! counts. [`engine`] runs both sides as a trial, on one lcore or two; [`outcome`] is what a trial found.
 //!
-//! [`procedure`] has the procedures of RFC 2544 and RFC 8219 as sequences of trials, [`report`] their results.
+//! [`procedure`] has the procedures of RFC 2544 and RFC 8219 as sequences of trials, [`report`] their results, [`plot`] draws
+//! them.
 //!
 //! Nothing here knows how the device works: it may be any translator, or a forwarder in its place.
 
@@ -25,6 +26,7 @@ pub mod order;
 pub mod outcome;
 pub mod pace;
 pub mod pick;
+pub mod plot;
 pub mod ports;
 pub mod procedure;
 pub mod receiver;

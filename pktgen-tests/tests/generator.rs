@@ -1,5 +1,6 @@
 //! What pktgen sends, translated by the relay's own translator, must verify clean; and whatever is changed on the way
 //! must be found.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -272,7 +272,7 @@ mod tests {
 
         let pools = [&own, &strange, &own, &strange, &strange];
         let mut frames: Frames<Mbuf> = pools.into_iter().filter_map(Mempool::allocate_mbuf).collect();
-        assert_eq!(tx.transmit(&mut frames), 3);
+        assert_eq!(tx.transmit(&mut frames).frames, 3);
         assert_eq!((own.in_use(), strange.in_use(), tx.refused()), (2, 0, 3));
     }
 }

@@ -9,7 +9,7 @@ use dpdk_sys::rte_mbuf;
 use super::mbuf::Mbuf;
 use super::mempool::Mempool;
 use super::port::PortInner;
-use crate::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
+use crate::io::{BURST, Frames, ReceiveQueue, Refused, TransmitQueue};
 
 /// Makes a queue unshareable between threads: DPDK allows one thread at a time per queue.
 type NotSync = PhantomData<Cell<()>>;
@@ -134,17 +134,17 @@ impl TxQueue {
     /// Drops what would go back to the wrong pool. The cost is one compare per frame, on a cache line in use
     /// anyway.
     #[inline]
-    fn drop_strangers(&self, frames: &mut Frames<Mbuf>) -> usize {
+    fn drop_strangers(&self, frames: &mut Frames<Mbuf>) -> Refused {
         let Some(pool) = self.fast_free.as_ref().map(Mempool::as_ptr) else {
-            return 0;
+            return Refused::default();
         };
         let strange = frames.iter().fold(false, |any, frame| any | (frame.pool() != pool));
         if !strange {
-            return 0;
+            return Refused::default();
         }
-        let before = frames.len();
+        let strangers = Refused::of(frames.iter().filter(|frame| frame.pool() != pool));
         frames.retain(|frame| frame.pool() == pool);
-        before - frames.len()
+        strangers
     }
 }
 
@@ -153,23 +153,29 @@ impl TransmitQueue for TxQueue {
 
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "the capacity is BURST, asserted above to fit")]
-    fn transmit(&mut self, frames: &mut Frames<Mbuf>) -> usize {
-        let strangers = self.drop_strangers(frames);
+    fn transmit(&mut self, frames: &mut Frames<Mbuf>) -> Refused {
+        let mut refused = self.drop_strangers(frames);
         let count = frames.len() as u16;
         // SAFETY: the port is started and stays so while `_port` lives; `&mut self` makes this thread the
         // only one on this queue. `set_len(0)` first: from there on `frames` owns none of the `count` mbufs
-        // at `mbufs`. DPDK takes the first `sent` of them and leaves the others to us; both together are each
-        // mbuf exactly once.
-        let refused = unsafe {
+        // at `mbufs`. DPDK takes the first `sent` of them and leaves the others to us, whose places nobody has
+        // written since: from these an ArrayVec of owned mbufs is made again, which frees them.
+        unsafe {
             frames.set_len(0);
             let mbufs = frames.as_mut_ptr().cast::<*mut rte_mbuf>();
             let sent = dpdk_sys::bl_eth_tx_burst(self.port, self.queue, mbufs, count);
             if sent < count {
-                dpdk_sys::rte_pktmbuf_free_bulk(mbufs.add(usize::from(sent)), u32::from(count - sent));
+                mbufs.copy_from(mbufs.add(usize::from(sent)), usize::from(count - sent));
+                frames.set_len(usize::from(count - sent));
             }
-            usize::from(count - sent)
         };
-        self.refused += (refused + strangers) as u64;
-        refused + strangers
+        if !frames.is_empty() {
+            let left = Refused::of(frames.iter());
+            refused.frames += left.frames;
+            refused.bytes += left.bytes;
+            frames.clear();
+        }
+        self.refused += refused.frames as u64;
+        refused
     }
 }

@@ -145,8 +145,9 @@ impl TokenBucket {
     /// Adds what has accrued until `now`.
     #[inline]
     pub fn refill(&mut self, now: u64) {
-        let gained = now.wrapping_sub(self.last) / self.cycles_per_token;
-        if gained > 0 {
+        let elapsed = now.wrapping_sub(self.last);
+        if elapsed >= self.cycles_per_token {
+            let gained = elapsed / self.cycles_per_token;
             self.tokens = self.capacity.min(self.tokens.saturating_add(gained));
             self.last = self.last.wrapping_add(gained.saturating_mul(self.cycles_per_token));
         }

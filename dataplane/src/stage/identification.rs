@@ -10,11 +10,12 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
 
-use crate::hash::mix;
+use crate::hash::{high64, low64};
 
 const COUNTERS: usize = 4096;
 
 /// Makes identifications.
+#[derive(Clone)]
 pub struct Identifications {
     counters: Box<[u16; COUNTERS]>,
     keys: [u64; 2],
@@ -39,7 +40,8 @@ impl Identifications {
     #[inline]
     pub fn next(&mut self, source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> u16 {
         let pair = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
-        let hash = mix(mix(pair ^ self.keys[0]) ^ self.keys[1] ^ u64::from(protocol));
+        let product = u128::from(pair ^ self.keys[0]) * u128::from(self.keys[1] ^ u64::from(protocol) << 32);
+        let hash = high64(product) ^ low64(product);
         let counter = &mut self.counters[hash as usize % COUNTERS];
         loop {
             *counter = counter.wrapping_add(1);
@@ -51,18 +53,13 @@ impl Identifications {
     }
 }
 
-/// A four-round Feistel network over two bytes: a permutation for every key.
+/// A permutation of 16 bits for every key: multiplying by an odd number and adding the upper bits to the lower ones can
+/// both be undone.
 #[inline]
 const fn permute(value: u16, key: u64) -> u16 {
-    let (mut left, mut right) = ((value >> 8) as u8, value as u8);
-    let mut round = 0_u64;
-    while round < 4 {
-        let subkey = (key >> (round * 16)) as u32 | 1;
-        let scrambled = (right as u32 + 0x9e37_79b1).wrapping_mul(subkey.wrapping_mul(0x85eb_ca6b)) >> 23;
-        (left, right) = (right, left ^ scrambled as u8);
-        round += 1;
-    }
-    (left as u16) << 8 | right as u16
+    let value = (value ^ (key >> 16) as u16).wrapping_mul((key >> 32) as u16 | 1);
+    let value = (value ^ value >> 8).wrapping_mul((key >> 48) as u16 | 1);
+    value ^ value >> 7
 }
 
 #[cfg(test)]

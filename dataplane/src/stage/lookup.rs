@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::classify::{is_illegal_source_ipv4, is_illegal_source_ipv6};
 use super::{Pass, Refusal};
-use crate::table::prefix::TranslationPrefix;
+use crate::table::prefix::{NON_GLOBAL, TranslationPrefix};
 use crate::table::translation::{Hairpin, Role, Translation};
 use crate::table::{MappedV4, MappedV6};
 use crate::verdict::DropReason;
@@ -249,18 +249,8 @@ fn refused_by_well_known_prefix(
     prefix.is_well_known() && translation.settings.wkp_strict && !is_global_ipv4(address)
 }
 
-/// Neither private, shared, link-local, loopback, documentation, benchmarking, protocol assignment, 6to4 relay,
-/// multicast nor reserved (RFC 5735 as RFC 6052 3.1 cites it, and RFC 6598).
 fn is_global_ipv4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    !(is_illegal_source_ipv4(address)
-        || address.is_private()
-        || address.is_link_local()
-        || address.is_documentation()
-        || (a == 100 && b & 0xc0 == 64)
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 192 && b == 88 && c == 99)
-        || (a == 198 && b & 0xfe == 18))
+    !NON_GLOBAL.iter().any(|network| network.contains(&address))
 }
 
 #[cfg(test)]

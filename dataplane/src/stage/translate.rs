@@ -10,7 +10,7 @@ pub mod v4_to_v6;
 pub mod v6_to_v4;
 
 /// Replaces the first `old` bytes of a packet by `new` bytes the caller writes next.
-#[inline]
+#[inline(always)]
 fn resize_front(buffer: &mut impl Buffer, old: usize, new: usize) -> Result<(), DropReason> {
     if new > old {
         buffer.push_front(new - old).map_err(|_| DropReason::NoBuffer)
@@ -21,14 +21,14 @@ fn resize_front(buffer: &mut impl Buffer, old: usize, new: usize) -> Result<(), 
 }
 
 /// Adjusts the checksum at `at` for a change of the data it covers.
-#[inline]
+#[inline(always)]
 fn adjust_at(data: &mut [u8], at: usize, delta: Delta) {
     let field = u16::from_be_bytes([data[at], data[at + 1]]);
     data[at..at + 2].copy_from_slice(&checksum::adjust(field, delta).to_be_bytes());
 }
 
 /// As [`adjust_at`], for UDP.
-#[inline]
+#[inline(always)]
 fn adjust_udp_at(data: &mut [u8], at: usize, delta: Delta) {
     let field = u16::from_be_bytes([data[at], data[at + 1]]);
     data[at..at + 2].copy_from_slice(&checksum::adjust_udp(field, delta).to_be_bytes());

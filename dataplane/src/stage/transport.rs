@@ -21,8 +21,8 @@ pub enum TransportV4 {
     Udp,
     /// UDP without a checksum that is to be given one.
     UdpComputed,
-    /// Echo request or reply; the ICMPv6 type it becomes.
-    Echo(u8),
+    /// Echo request or reply.
+    Echo,
     /// An ICMP error: its quote is looked at apart, off the common path.
     Error,
     /// Anything else, later fragments included: not a byte is read or changed.
@@ -36,8 +36,8 @@ pub enum TransportV6 {
     Tcp,
     /// UDP with a checksum.
     Udp,
-    /// Echo request or reply; the ICMPv4 type it becomes.
-    Echo(u8),
+    /// Echo request or reply.
+    Echo,
     /// An ICMP error, likewise.
     Error,
     /// Anything else, later fragments included.
@@ -48,20 +48,14 @@ pub enum TransportV6 {
 ///
 /// # Errors
 /// What RFC 7915 section 4 does not translate.
-#[inline]
+#[inline(always)]
 pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<TransportV4, DropReason> {
     let payload = &data[usize::from(header.header_length)..];
     if usize::from(header.fragment_offset) * 8 + payload.len() > usize::from(u16::MAX) {
         return Err(DropReason::FragmentInvalid);
     }
     match header.protocol {
-        protocol::ICMPV4 if header.is_fragment() => Err(DropReason::FragmentedIcmp),
-        protocol::ICMPV4 => icmpv4(payload),
-        protocol::IGMP => Err(DropReason::IcmpUntranslatable),
-        number if settings.guard_protocols && protocol::is_guarded_from_ipv4(number) => {
-            Err(DropReason::GuardedProtocol)
-        }
-        _ if header.fragment_offset != 0 => Ok(TransportV4::Opaque),
+        protocol::TCP | protocol::UDP if header.fragment_offset != 0 => Ok(TransportV4::Opaque),
         protocol::TCP if payload.len() < protocol::TCP_CHECKSUM + 2 => Err(too_short(header.more_fragments)),
         protocol::TCP => Ok(TransportV4::Tcp),
         protocol::UDP if payload.len() < protocol::UDP_HEADER => Err(too_short(header.more_fragments)),
@@ -69,6 +63,12 @@ pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<Tra
             udp_without_checksum(payload, header, settings)
         }
         protocol::UDP => Ok(TransportV4::Udp),
+        protocol::ICMPV4 if header.is_fragment() => Err(DropReason::FragmentedIcmp),
+        protocol::ICMPV4 => icmpv4(payload),
+        protocol::IGMP => Err(DropReason::IcmpUntranslatable),
+        number if settings.guard_protocols && protocol::is_guarded_from_ipv4(number) => {
+            Err(DropReason::GuardedProtocol)
+        }
         _ => Ok(TransportV4::Opaque),
     }
 }
@@ -77,7 +77,7 @@ pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<Tra
 ///
 /// # Errors
 /// What RFC 7915 section 5 does not translate.
-#[inline]
+#[inline(always)]
 pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<TransportV6, DropReason> {
     let payload = &data[chain.offset..];
     let (offset, more) = chain.fragment.map_or((0, false), |fragment| (fragment.offset, fragment.more));
@@ -85,16 +85,16 @@ pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<Transport
         return Err(DropReason::FragmentInvalid);
     }
     match chain.protocol {
-        protocol::ICMPV6 if offset != 0 || more => Err(DropReason::FragmentedIcmp),
-        protocol::ICMPV6 => icmpv6(payload),
-        protocol::ICMPV4 if settings.guard_protocols => Err(DropReason::GuardedProtocol),
-        _ if offset != 0 => Ok(TransportV6::Opaque),
+        protocol::TCP | protocol::UDP if offset != 0 => Ok(TransportV6::Opaque),
         protocol::TCP if payload.len() < protocol::TCP_CHECKSUM + 2 => Err(too_short(more)),
         protocol::TCP => Ok(TransportV6::Tcp),
         protocol::UDP if payload.len() < protocol::UDP_HEADER => Err(too_short(more)),
         // No checksum in, no checksum out: a zero is never updated (RFC 8200 8.1, RFC 7915 5.5).
         protocol::UDP if payload[protocol::UDP_CHECKSUM..][..2] == [0, 0] => Ok(TransportV6::Opaque),
         protocol::UDP => Ok(TransportV6::Udp),
+        protocol::ICMPV6 if offset != 0 || more => Err(DropReason::FragmentedIcmp),
+        protocol::ICMPV6 => icmpv6(payload),
+        protocol::ICMPV4 if settings.guard_protocols => Err(DropReason::GuardedProtocol),
         _ => Ok(TransportV6::Opaque),
     }
 }
@@ -104,6 +104,7 @@ fn too_short(more_fragments: bool) -> DropReason {
 }
 
 /// RFC 7915 4.5: a first fragment cannot be given a checksum, whatever the policy.
+#[inline(never)]
 fn udp_without_checksum(
     payload: &[u8],
     header: &Ipv4Header,
@@ -125,7 +126,7 @@ fn udp_without_checksum(
 fn icmpv4(payload: &[u8]) -> Result<TransportV4, DropReason> {
     let header: &[u8; ICMP_HEADER] = payload.first_chunk().ok_or(DropReason::TransportTruncated)?;
     match icmp::echo_v4_to_v6(header[0]) {
-        Some(kind) => Ok(TransportV4::Echo(kind)),
+        Some(_) => Ok(TransportV4::Echo),
         None if v4::is_error(header[0]) => Ok(TransportV4::Error),
         None => Err(DropReason::IcmpUntranslatable),
     }
@@ -134,7 +135,7 @@ fn icmpv4(payload: &[u8]) -> Result<TransportV4, DropReason> {
 fn icmpv6(payload: &[u8]) -> Result<TransportV6, DropReason> {
     let header: &[u8; ICMP_HEADER] = payload.first_chunk().ok_or(DropReason::TransportTruncated)?;
     match icmp::echo_v6_to_v4(header[0]) {
-        Some(kind) => Ok(TransportV6::Echo(kind)),
+        Some(_) => Ok(TransportV6::Echo),
         None if v6::is_error(header[0]) => Ok(TransportV6::Error),
         None => Err(DropReason::IcmpUntranslatable),
     }

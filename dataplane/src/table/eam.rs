@@ -2,24 +2,27 @@
 //!
 //! ```text
 //!  IPv4 address -> 64 Ki bits (top 16 bits: does any EAM cover it? 8 KiB, stays in L1)
-//!               -> one hash index per IPv4 prefix length present, longest first -> entry
-//!  IPv6 address -> one hash index per IPv6 prefix length present, longest first -> entry
-//!  entry, 48 bytes: IPv6 prefix, IPv4 prefix, both lengths, checksum delta of a host mapping
+//!               -> hosts by IPv4 (/32)             host_table.rs: one cache line holds key and answer
+//!               -> one index per shorter length     prefix_eams.rs, longest first
+//!  IPv6 address -> hosts by IPv6 (/128)
+//!               -> one index per shorter length, longest first
 //! ```
 //!
-//! Nearly every client source address misses in the bitmap. Memory is 48 bytes per entry and 8 to 16 bytes per
-//! entry and direction for the indices.
+//! Nearly every client source address misses in the bitmap. A pair of hosts takes 43 to 85 bytes per
+//! direction, a prefix about 100.
+//!
+//! A table never changes once it is published. [`EamTable::apply`] makes the next version, which shares every chunk of
+//! memory that the changes do not touch with the one before.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::hash_index::{HashIndex, Hashed};
+use super::host_table::{Bucket, HostTable, Pair};
+use super::prefix_eams::PrefixEams;
 use super::{MappedV4, MappedV6};
 use crate::wire::checksum::{Delta, Sum};
-
-/// Entries from which a table does not fit into a core's own cache.
-const LARGE: usize = 32_768;
 
 /// One mapping between an IPv4 and an IPv6 prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,7 +33,16 @@ pub struct Eam {
     pub ipv6: Ipv6Net,
 }
 
-/// Why a list of EAMs is no table.
+/// One step from a table to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A mapping the table does not have.
+    Add(Eam),
+    /// A mapping the table has, exactly so.
+    Remove(Eam),
+}
+
+/// Why a list of EAMs is no table, or a list of changes leads to none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EamError {
     /// RFC 7757 3.2.
@@ -42,31 +54,25 @@ pub enum EamError {
     /// RFC 7757 5.
     #[error("EAM {} = {}: its IPv6 prefix is also in {} = {}", .0.ipv4, .0.ipv6, .1.ipv4, .1.ipv6)]
     DuplicateIpv6(Eam, Eam),
+    /// Only what is there can be removed.
+    #[error("EAM {} = {} cannot be removed: the table does not have it", .0.ipv4, .0.ipv6)]
+    Unknown(Eam),
 }
 
-#[derive(Clone, Copy)]
-struct Entry {
-    ipv6: u128,
-    ipv4: u32,
-    ipv4_length: u8,
-    ipv6_length: u8,
-    /// IPv6 minus IPv4, for entries of one IPv4 address.
-    delta: Delta,
-}
-
-/// Entries of one prefix length.
-struct Level {
-    length: u8,
-    index: HashIndex,
-}
-
-/// The table. Immutable; control builds a new one for every change.
+/// The table. Immutable but for the way from one version to the next.
+#[derive(Clone)]
 pub struct EamTable {
-    entries: Vec<Entry>,
-    ipv4_cover: Box<[u64; 1024]>,
-    ipv4_levels: Vec<Level>,
-    ipv6_levels: Vec<Level>,
+    cover: Cover,
+    by_ipv4: HostTable<Ipv4Addr>,
+    by_ipv6: HostTable<Ipv6Addr>,
+    /// Every mapping that is not between two hosts. One of an IPv4 host and an IPv6 prefix is in `by_ipv4` as well.
+    prefixes: Arc<PrefixEams>,
+    mappings: usize,
 }
+
+/// The cache line in which the mapping of one host is looked for first.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetched<'a>(&'a Bucket);
 
 impl EamTable {
     /// Builds the table. Host bits of prefixes are ignored: the configuration has refused them.
@@ -74,35 +80,76 @@ impl EamTable {
     /// # Errors
     /// [`EamError`], the first one found.
     pub fn build(eams: &[Eam]) -> Result<Self, EamError> {
+        let hosts = |length: fn(&Eam) -> bool| eams.iter().filter(|eam| length(eam)).count();
         let mut table = Self {
-            entries: Vec::with_capacity(eams.len()),
-            ipv4_cover: Box::new([0; 1024]),
-            ipv4_levels: levels(eams.iter().map(|eam| eam.ipv4.prefix_len())),
-            ipv6_levels: levels(eams.iter().map(|eam| eam.ipv6.prefix_len())),
+            cover: Cover::new(),
+            by_ipv4: HostTable::with_capacity(hosts(|eam| eam.ipv4.prefix_len() == 32)),
+            by_ipv6: HostTable::with_capacity(hosts(|eam| eam.ipv6.prefix_len() == 128)),
+            prefixes: Arc::default(),
+            mappings: 0,
         };
         for eam in eams {
-            table.insert(eam)?;
+            table.add(eam)?;
         }
         Ok(table)
+    }
+
+    /// The next version of the table, after `changes` in their order. Chunks that none of them touches are shared
+    /// with this version; many changes at once share the copies of the chunks they touch.
+    ///
+    /// # Errors
+    /// [`EamError`], the first one found. This version is as it was in any case.
+    pub fn apply(&self, changes: &[Change]) -> Result<Self, EamError> {
+        let mut next = self.clone();
+        for change in changes {
+            match change {
+                Change::Add(eam) => next.add(eam)?,
+                Change::Remove(eam) => next.remove(eam)?,
+            }
+        }
+        Ok(next)
+    }
+
+    /// Has the mapping of an IPv4 host fetched, for [`Self::host_ipv4`] soon after.
+    #[inline(always)]
+    #[must_use]
+    pub fn fetch_ipv4(&self, address: Ipv4Addr) -> Fetched<'_> {
+        Fetched(self.by_ipv4.fetch(address))
+    }
+
+    /// Has the mapping of an IPv6 host fetched, for [`Self::host_ipv6`] soon after.
+    #[inline(always)]
+    #[must_use]
+    pub fn fetch_ipv6(&self, address: Ipv6Addr) -> Fetched<'_> {
+        Fetched(self.by_ipv6.fetch(address))
+    }
+
+    /// The IPv6 address of the host `address`, if it has a mapping of its own, as nearly all do. `fetched` is the
+    /// address's.
+    #[inline(always)]
+    #[must_use]
+    pub fn host_ipv4(&self, fetched: Fetched<'_>, address: Ipv4Addr) -> Option<MappedV6> {
+        self.by_ipv4.find_in(fetched.0, address).map(|pair| mapped_v6(address, pair.ipv6))
+    }
+
+    /// The IPv4 address of the host `address`, if it has a mapping of its own. `fetched` is the address's.
+    #[inline(always)]
+    #[must_use]
+    pub fn host_ipv6(&self, fetched: Fetched<'_>, address: Ipv6Addr) -> Option<MappedV4> {
+        self.by_ipv6.find_in(fetched.0, address).map(|pair| mapped_v4(address, pair.ipv4, false))
     }
 
     /// RFC 7757 3.3.1: the IPv6 address for an IPv4 address, or none when no EAM covers it.
     #[inline]
     #[must_use]
     pub fn lookup_ipv4(&self, address: Ipv4Addr) -> Option<MappedV6> {
-        let bits = address.to_bits();
-        if !self.may_cover(bits) {
+        if !self.cover.may_contain(address) {
             return None;
         }
-        let entry = &self.entries[self.find_ipv4(bits)? as usize];
-        if entry.ipv4_length == 32 {
-            return Some(MappedV6 { address: Ipv6Addr::from_bits(entry.ipv6), delta: entry.delta });
+        if let Some(pair) = self.by_ipv4.find(address) {
+            return Some(mapped_v6(address, pair.ipv6));
         }
-        let suffix_bits = 32 - u32::from(entry.ipv4_length);
-        let suffix = u128::from(bits & !mask_ipv4(entry.ipv4_length));
-        let mapped =
-            Ipv6Addr::from_bits(entry.ipv6 | suffix << (128 - u32::from(entry.ipv6_length) - suffix_bits));
-        Some(MappedV6 { address: mapped, delta: Delta::new(Sum::of_ipv4(address), Sum::of_ipv6(mapped)) })
+        self.prefixes.lookup_ipv4(address).map(|ipv6| mapped_v6(address, ipv6))
     }
 
     /// RFC 7757 3.3.2: the IPv4 address for an IPv6 address, or none when no EAM covers it. Bits behind the
@@ -110,62 +157,23 @@ impl EamTable {
     #[inline]
     #[must_use]
     pub fn lookup_ipv6(&self, address: Ipv6Addr) -> Option<MappedV4> {
-        let bits = address.to_bits();
-        let entry = &self.entries[self.find_ipv6(bits)? as usize];
-        let suffix_bits = 32 - u32::from(entry.ipv4_length);
-        let mapped = if suffix_bits == 0 {
-            Ipv4Addr::from_bits(entry.ipv4)
-        } else {
-            let suffix = bits << u32::from(entry.ipv6_length) >> (128 - suffix_bits);
-            Ipv4Addr::from_bits(entry.ipv4 | u32::try_from(suffix).expect("at most 32 bits are left"))
+        let (ipv4, default_eam) = match self.by_ipv6.find(address) {
+            Some(pair) => (pair.ipv4, false),
+            None => self.prefixes.lookup_ipv6(address)?,
         };
-        let delta = if suffix_bits == 0 && entry.ipv6_length == 128 {
-            entry.delta.inverse()
-        } else {
-            Delta::new(Sum::of_ipv6(address), Sum::of_ipv4(mapped))
-        };
-        Some(MappedV4 { address: mapped, delta, default_eam: entry.ipv4_length == 0 })
+        Some(mapped_v4(address, ipv4, default_eam))
     }
 
-    /// Whether lookups are likely to wait for memory, so that [`Self::warm_up`] pays.
+    /// Whether `address` may be covered by an EAM; a no is certain, and costs one load.
     #[inline]
     #[must_use]
-    pub const fn is_large(&self) -> bool {
-        self.entries.len() >= LARGE
+    pub fn may_cover(&self, address: Ipv4Addr) -> bool {
+        self.cover.may_contain(address)
     }
 
-    /// Brings what lookups of these addresses will read into cache. The waits for memory of a whole burst overlap
-    /// here, where each lookup alone would wait in turn.
-    #[inline]
-    pub fn warm_up(&self, ipv4: &[Ipv4Addr], ipv6: &[Ipv6Addr]) {
-        let mut seen = 0;
-        if let Some(level) = self.ipv4_levels.first() {
-            let keys = || ipv4.iter().map(|address| address.to_bits()).filter(|bits| self.may_cover(*bits));
-            let key = |bits: u32| Hashed::of_ipv4(bits & mask_ipv4(level.length));
-            for bits in keys() {
-                seen ^= level.index.touch(key(bits));
-            }
-            for bits in keys() {
-                seen ^= level
-                    .index
-                    .find(key(bits), |_| true)
-                    .map_or(0, |at| u32::from(self.entries[at as usize].ipv4_length));
-            }
-        }
-        if let Some(level) = self.ipv6_levels.first() {
-            let keys =
-                || ipv6.iter().map(|address| Hashed::of_ipv6(address.to_bits() & mask_ipv6(level.length)));
-            for key in keys() {
-                seen ^= level.index.touch(key);
-            }
-            for key in keys() {
-                seen ^= level
-                    .index
-                    .find(key, |_| true)
-                    .map_or(0, |at| u32::from(self.entries[at as usize].ipv4_length));
-            }
-        }
-        std::hint::black_box(seen);
+    /// What [`Self::may_cover`] looks at, for all addresses: one bit for each value of their top 16 bits.
+    pub(super) fn cover(&self) -> &[u64; 1024] {
+        &self.cover.bits
     }
 
     /// Whether `address` is covered by an EAM for fewer than all IPv4 addresses: one of ours, not the IVI-style
@@ -173,131 +181,170 @@ impl EamTable {
     #[inline]
     #[must_use]
     pub fn covers_service(&self, address: Ipv4Addr) -> bool {
-        let bits = address.to_bits();
-        self.may_cover(bits)
-            && self.find_ipv4(bits).is_some_and(|at| self.entries[at as usize].ipv4_length != 0)
+        self.cover.may_contain(address)
+            && (self.by_ipv4.find(address).is_some() || self.prefixes.covers_service(address))
     }
 
     /// Whether an EAM and the IPv6 prefix have an address in common.
     #[must_use]
     pub fn overlaps_ipv6(&self, network: Ipv6Net) -> bool {
-        self.entries.iter().any(|entry| {
-            let shorter = entry.ipv6_length.min(network.prefix_len());
-            (entry.ipv6 ^ network.addr().to_bits()) & mask_ipv6(shorter) == 0
-        })
+        self.by_ipv6.iter().any(|pair| network.contains(&pair.ipv6))
+            || self.prefixes.iter().any(|eam| network.contains(&eam.ipv6) || eam.ipv6.contains(&network))
+    }
+
+    /// All mappings, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = Eam> + '_ {
+        self.by_ipv6.iter().map(host_eam).chain(self.prefixes.iter())
     }
 
     /// Number of mappings.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    pub const fn len(&self) -> usize {
+        self.mappings
     }
 
     /// Whether there is no mapping.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.mappings == 0
     }
 
-    /// Bytes of memory the table takes.
+    /// Bytes of memory the table takes, parts shared with other versions included.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let indices = self.ipv4_levels.iter().chain(&self.ipv6_levels).map(|level| level.index.memory());
-        size_of::<Self>() + 8192 + self.entries.capacity() * size_of::<Entry>() + indices.sum::<usize>()
+        size_of::<Self>()
+            + self.cover.memory()
+            + self.by_ipv4.memory()
+            + self.by_ipv6.memory()
+            + self.prefixes.memory()
     }
 
-    /// What the bitmap says.
-    #[inline]
-    fn may_cover(&self, bits: u32) -> bool {
-        let top = (bits >> 16) as usize;
-        self.ipv4_cover[top / 64] >> (top % 64) & 1 == 1
-    }
-
-    #[inline]
-    fn find_ipv4(&self, bits: u32) -> Option<u32> {
-        self.ipv4_levels.iter().find_map(|level| {
-            let key = bits & mask_ipv4(level.length);
-            level.index.find(Hashed::of_ipv4(key), |_| true)
-        })
-    }
-
-    #[inline]
-    fn find_ipv6(&self, bits: u128) -> Option<u32> {
-        self.ipv6_levels.iter().find_map(|level| {
-            let key = bits & mask_ipv6(level.length);
-            level.index.find(Hashed::of_ipv6(key), |position| self.entries[position as usize].ipv6 == key)
-        })
-    }
-
-    fn insert(&mut self, eam: &Eam) -> Result<(), EamError> {
+    fn add(&mut self, eam: &Eam) -> Result<(), EamError> {
+        let eam = eam.trunc();
         if 32 - eam.ipv4.prefix_len() > 128 - eam.ipv6.prefix_len() {
-            return Err(EamError::SuffixTooLong(*eam));
+            return Err(EamError::SuffixTooLong(eam));
         }
-        let entry = Entry {
-            ipv6: eam.ipv6.network().to_bits(),
-            ipv4: eam.ipv4.network().to_bits(),
-            ipv4_length: eam.ipv4.prefix_len(),
-            ipv6_length: eam.ipv6.prefix_len(),
-            delta: Delta::new(Sum::of_ipv4(eam.ipv4.network()), Sum::of_ipv6(eam.ipv6.network())),
-        };
-        let position = u32::try_from(self.entries.len()).expect("fewer than 2^32 EAMs");
-        let (key4, key6) = (Hashed::of_ipv4(entry.ipv4), Hashed::of_ipv6(entry.ipv6));
-
-        let level = level_of(&mut self.ipv4_levels, entry.ipv4_length);
-        if let Some(other) = level.index.find(key4, |_| true) {
-            return Err(EamError::DuplicateIpv4(*eam, self.eam(other)));
+        if let Some(other) = self.with_ipv4(eam.ipv4) {
+            return Err(EamError::DuplicateIpv4(eam, other));
         }
-        level.index.insert(key4, position);
-        let entries = &self.entries;
-        let level = level_of(&mut self.ipv6_levels, entry.ipv6_length);
-        if let Some(other) = level.index.find(key6, |position| entries[position as usize].ipv6 == entry.ipv6)
-        {
-            return Err(EamError::DuplicateIpv6(*eam, self.eam(other)));
+        if let Some(other) = self.with_ipv6(eam.ipv6) {
+            return Err(EamError::DuplicateIpv6(eam, other));
         }
-        level.index.insert(key6, position);
-        self.entries.push(entry);
-
-        let last = entry.ipv4 | !mask_ipv4(entry.ipv4_length);
-        for top in entry.ipv4 >> 16..=last >> 16 {
-            self.ipv4_cover[top as usize / 64] |= 1 << (top % 64);
+        let pair = Pair { ipv4: eam.ipv4.network(), ipv6: eam.ipv6.network() };
+        if eam.ipv4.prefix_len() == 32 {
+            self.by_ipv4.insert(pair);
         }
+        if eam.ipv6.prefix_len() == 128 {
+            self.by_ipv6.insert(pair);
+        } else {
+            Arc::make_mut(&mut self.prefixes).add(eam);
+        }
+        self.cover.add(eam.ipv4);
+        self.mappings += 1;
         Ok(())
     }
 
-    fn eam(&self, position: u32) -> Eam {
-        let entry = &self.entries[position as usize];
-        Eam {
-            ipv4: Ipv4Net::new_assert(Ipv4Addr::from_bits(entry.ipv4), entry.ipv4_length),
-            ipv6: Ipv6Net::new_assert(Ipv6Addr::from_bits(entry.ipv6), entry.ipv6_length),
+    fn remove(&mut self, eam: &Eam) -> Result<(), EamError> {
+        let eam = eam.trunc();
+        if self.with_ipv6(eam.ipv6) != Some(eam) {
+            return Err(EamError::Unknown(eam));
+        }
+        if eam.ipv4.prefix_len() == 32 {
+            self.by_ipv4.remove(eam.ipv4.network());
+        }
+        if eam.ipv6.prefix_len() == 128 {
+            self.by_ipv6.remove(eam.ipv6.network());
+        } else {
+            Arc::make_mut(&mut self.prefixes).remove(eam);
+        }
+        self.cover.remove(eam.ipv4);
+        self.mappings -= 1;
+        Ok(())
+    }
+
+    /// The mapping of exactly this prefix.
+    fn with_ipv4(&self, network: Ipv4Net) -> Option<Eam> {
+        if network.prefix_len() < 32 {
+            return self.prefixes.with_ipv4(network);
+        }
+        let pair = self.by_ipv4.find(network.network())?;
+        let host = self.by_ipv6.find(pair.ipv6).filter(|found| *found == pair).map(host_eam);
+        host.or_else(|| self.prefixes.with_ipv4(network))
+    }
+
+    /// The mapping of exactly this prefix.
+    fn with_ipv6(&self, network: Ipv6Net) -> Option<Eam> {
+        match network.prefix_len() {
+            128 => self.by_ipv6.find(network.network()).map(host_eam),
+            _ => self.prefixes.with_ipv6(network),
         }
     }
 }
 
-/// Empty levels for the lengths present, longest first.
-fn levels(lengths: impl Iterator<Item = u8>) -> Vec<Level> {
-    let mut counts = [0_usize; 129];
-    for length in lengths {
-        counts[usize::from(length)] += 1;
+impl Eam {
+    /// The same without host bits.
+    fn trunc(self) -> Self {
+        Self { ipv4: self.ipv4.trunc(), ipv6: self.ipv6.trunc() }
     }
-    (0..=128_u8)
-        .rev()
-        .filter(|length| counts[usize::from(*length)] > 0)
-        .map(|length| Level { length, index: HashIndex::with_capacity(counts[usize::from(length)]) })
-        .collect()
-}
-
-fn level_of(levels: &mut [Level], length: u8) -> &mut Level {
-    levels.iter_mut().find(|level| level.length == length).expect("a level was made for every length present")
 }
 
 #[inline]
-const fn mask_ipv4(length: u8) -> u32 {
-    if length == 0 { 0 } else { u32::MAX << (32 - length as u32) }
+fn mapped_v6(from: Ipv4Addr, to: Ipv6Addr) -> MappedV6 {
+    MappedV6 { address: to, delta: Delta::new(Sum::of_ipv4(from), Sum::of_ipv6(to)) }
 }
 
 #[inline]
-const fn mask_ipv6(length: u8) -> u128 {
-    if length == 0 { 0 } else { u128::MAX << (128 - length as u32) }
+fn mapped_v4(from: Ipv6Addr, to: Ipv4Addr, default_eam: bool) -> MappedV4 {
+    MappedV4 { address: to, delta: Delta::new(Sum::of_ipv6(from), Sum::of_ipv4(to)), default_eam }
+}
+
+fn host_eam(pair: Pair) -> Eam {
+    Eam { ipv4: pair.ipv4.into(), ipv6: pair.ipv6.into() }
+}
+
+/// Which halves of the IPv4 address space have mappings: one bit, and the number of mappings so that the bit can be
+/// cleared again, for each value of the top 16 bits.
+#[derive(Clone)]
+struct Cover {
+    bits: Box<[u64; 1024]>,
+    mappings: Box<[u32]>,
+}
+
+impl Cover {
+    fn new() -> Self {
+        Self { bits: Box::new([0; 1024]), mappings: vec![0; 1 << 16].into_boxed_slice() }
+    }
+
+    #[inline]
+    fn may_contain(&self, address: Ipv4Addr) -> bool {
+        let top = (address.to_bits() >> 16) as usize;
+        self.bits[top / 64] >> (top % 64) & 1 == 1
+    }
+
+    fn add(&mut self, network: Ipv4Net) {
+        for top in tops(network) {
+            self.mappings[top] += 1;
+            self.bits[top / 64] |= 1 << (top % 64);
+        }
+    }
+
+    fn remove(&mut self, network: Ipv4Net) {
+        for top in tops(network) {
+            self.mappings[top] -= 1;
+            if self.mappings[top] == 0 {
+                self.bits[top / 64] &= !(1 << (top % 64));
+            }
+        }
+    }
+
+    const fn memory(&self) -> usize {
+        size_of::<[u64; 1024]>() + self.mappings.len() * size_of::<u32>()
+    }
+}
+
+/// The top 16 bits of all addresses of a network.
+pub(super) fn tops(network: Ipv4Net) -> std::ops::RangeInclusive<usize> {
+    (network.network().to_bits() >> 16) as usize..=(network.broadcast().to_bits() >> 16) as usize
 }
 
 #[cfg(test)]
@@ -411,7 +458,61 @@ mod tests {
         }
     }
 
+    #[test]
+    fn changes_make_a_new_version_and_leave_the_old_one_alone() {
+        let old = figure_1();
+        let host = eam("192.0.2.1/32", "2001:db8:aaaa::/128");
+        let moved = eam("192.0.2.1/32", "2001:db8:aaaa::/64");
+        let net = eam("192.0.2.16/28", "2001:db8:cccc::/124");
+        let new = old.apply(&[Change::Remove(host), Change::Add(moved), Change::Remove(net)]).unwrap();
+        assert_eq!((old.len(), new.len()), (6, 5));
+        let service = Ipv4Addr::new(192, 0, 2, 1);
+        let inside = "2001:db8:aaaa::5".parse().unwrap();
+        assert!(old.lookup_ipv6(inside).is_none());
+        assert_eq!(new.lookup_ipv6(inside).unwrap().address, service);
+        assert_eq!(new.lookup_ipv4(service).unwrap().address, moved.ipv6.addr());
+        assert!(old.lookup_ipv4(Ipv4Addr::new(192, 0, 2, 17)).is_some());
+        assert!(new.lookup_ipv4(Ipv4Addr::new(192, 0, 2, 17)).is_none());
+        assert_eq!(old.apply(&[Change::Remove(moved)]).err(), Some(EamError::Unknown(moved)));
+        assert_eq!(new.apply(&[Change::Add(host)]).err(), Some(EamError::DuplicateIpv4(host, moved)));
+        let empty = new.apply(&new.iter().map(Change::Remove).collect::<Vec<_>>()).unwrap();
+        assert!(empty.is_empty() && !empty.may_cover(service), "and the bitmap is clear again");
+    }
+
     proptest! {
+        /// A table reached by changes answers as one built at once.
+        #[test]
+        fn changes_agree_with_building_anew(
+            rows in proptest::collection::vec(any_eam(), 0..40),
+            kept in proptest::collection::vec(any::<bool>(), 40),
+            probes in proptest::collection::vec(any::<u32>(), 40),
+        ) {
+            let mut eams: Vec<Eam> = Vec::new();
+            for row in rows {
+                if !eams.iter().any(|eam| eam.ipv4 == row.ipv4 || eam.ipv6 == row.ipv6) {
+                    eams.push(row);
+                }
+            }
+            let half = eams.len() / 2;
+            let mut table = EamTable::build(&eams[..half]).unwrap();
+            let added: Vec<Change> = eams[half..].iter().copied().map(Change::Add).collect();
+            table = table.apply(&added).unwrap();
+            let (left, gone): (Vec<_>, Vec<_>) = eams.iter().zip(&kept).partition(|(_, kept)| **kept);
+            let removed: Vec<Change> = gone.into_iter().map(|(eam, _)| Change::Remove(*eam)).collect();
+            table = table.apply(&removed).unwrap();
+            let left: Vec<Eam> = left.into_iter().map(|(eam, _)| *eam).collect();
+            let anew = EamTable::build(&left).unwrap();
+            prop_assert_eq!(table.len(), anew.len());
+            for probe in probes {
+                let probe = Ipv4Addr::from_bits(probe & 0x0300_0f0f);
+                prop_assert_eq!(table.lookup_ipv4(probe), anew.lookup_ipv4(probe));
+                prop_assert_eq!(table.may_cover(probe), anew.may_cover(probe));
+                if let Some(mapped) = anew.lookup_ipv4(probe) {
+                    prop_assert_eq!(table.lookup_ipv6(mapped.address), anew.lookup_ipv6(mapped.address));
+                }
+            }
+        }
+
         #[test]
         fn agrees_with_the_naive_table(
             rows in proptest::collection::vec(any_eam(), 0..40),

@@ -16,7 +16,7 @@ use super::lpm::{self, Lpm};
 use super::routing::{
     Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, RouteAction, Routing,
 };
-use crate::hash::{high32, high64, low64, mix};
+use crate::hash::{high32, high64, low64};
 use crate::wire::{ethernet, ipv6};
 
 /// Slots a multipath route's weights are spread over.
@@ -39,10 +39,36 @@ pub struct Adjacency {
 /// A finished link-layer header. Two fixed lengths, so that it is written without a loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkHeader<'a> {
+    /// None: packets leave as they are.
+    None,
     /// Without a tag.
     Untagged(&'a [u8; ethernet::HEADER]),
     /// With an 802.1Q tag.
     Tagged(&'a [u8; ethernet::TAGGED_HEADER]),
+}
+
+impl LinkHeader<'_> {
+    /// Bytes of it.
+    #[inline]
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Untagged(_) => ethernet::HEADER,
+            Self::Tagged(_) => ethernet::TAGGED_HEADER,
+        }
+    }
+
+    /// Writes it to the start of a frame that has room for it.
+    #[inline]
+    pub fn write(&self, frame: &mut [u8]) {
+        const ROOM: &str = "the front was made for the link-layer header";
+        match self {
+            Self::None => {}
+            Self::Untagged(header) => *frame.first_chunk_mut().expect(ROOM) = **header,
+            Self::Tagged(header) => *frame.first_chunk_mut().expect(ROOM) = **header,
+        }
+    }
 }
 
 impl Adjacency {
@@ -165,25 +191,32 @@ impl Fib {
 
     /// The path for packets to `destination`. `flow_hash` chooses among several; all packets of a flow,
     /// fragments included, should have the same. Never returns [`Path::Multipath`].
-    #[inline]
+    #[inline(always)]
     #[must_use]
-    pub fn lookup(&self, destination: IpAddr, flow_hash: u32) -> &Path {
+    pub fn lookup(&self, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
         let key = lpm::key(destination);
-        let value = match destination {
+        let number = match destination {
             IpAddr::V4(_) => self.ipv4.lookup(key),
             IpAddr::V6(_) => self.ipv6.lookup(key),
         };
-        match &self.paths[value as usize] {
-            Path::Multipath(slots) => &self.paths[slots[flow_hash as usize % MULTIPATH_SLOTS] as usize],
+        match &self.paths[number as usize] {
+            Path::Multipath(slots) => &self.paths[slots[flow_hash() as usize % MULTIPATH_SLOTS] as usize],
             path => path,
         }
+    }
+
+    /// Whether `address` may be local; a no is certain, and costs one load.
+    #[inline]
+    #[must_use]
+    pub fn may_be_local(&self, address: IpAddr) -> bool {
+        self.local.may_contain(address)
     }
 
     /// Whether `address` is one of the box's own, a broadcast or an anycast address of the kernel.
     #[inline]
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
-        self.local.may_contain(address) && matches!(self.lookup(address, 0), Path::Local)
+        self.local.may_contain(address) && matches!(self.lookup(address, || 0), Path::Local)
     }
 
     /// The interface frames with this tag are received on.
@@ -222,15 +255,13 @@ impl Fib {
 /// Says quickly that most addresses are not local: one bit per hash value, 8 KiB.
 struct LocalFilter {
     bits: Box<[u64; 1024]>,
-    /// A local route shorter than a host route exists (AnyIP): every address may be local.
-    wide: bool,
 }
 
 impl LocalFilter {
     #[inline]
     fn may_contain(&self, address: IpAddr) -> bool {
         let (word, bit) = Self::place(address);
-        self.wide || self.bits[word] >> bit & 1 == 1
+        self.bits[word] >> bit & 1 == 1
     }
 
     fn insert(&mut self, address: IpAddr) {
@@ -240,9 +271,10 @@ impl LocalFilter {
 
     #[inline]
     fn place(address: IpAddr) -> (usize, u32) {
+        // One multiplication: whoever finds addresses that collide makes the relay look at the routes, no more.
         let key = lpm::key(address);
-        let mixed = high32(mix(high64(key) ^ low64(key))) >> 16;
-        ((mixed >> 6) as usize, mixed & 63)
+        let mixed = (high64(key) ^ low64(key).rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        ((mixed >> 6) as usize, high32(mixed << 32) & 63)
     }
 }
 
@@ -296,7 +328,7 @@ impl<'a> Builder<'a> {
     }
 
     fn build(mut self) -> Fib {
-        let mut local = LocalFilter { bits: Box::new([0; 1024]), wide: false };
+        let mut local = LocalFilter { bits: Box::new([0; 1024]) };
         let mut ipv4 = Vec::new();
         let mut ipv6 = Vec::new();
         for route in &self.routing.routes {
@@ -307,7 +339,8 @@ impl<'a> Builder<'a> {
                 if route.destination.prefix_len() == route.destination.max_prefix_len() {
                     local.insert(destination);
                 } else if !destination.is_loopback() && !destination.is_multicast() {
-                    local.wide = true;
+                    // AnyIP: every address may be local.
+                    local.bits.fill(u64::MAX);
                 }
             }
             let row = (lpm::key(destination), route.destination.prefix_len(), value);
@@ -483,7 +516,7 @@ mod tests {
     }
 
     fn lookup<'a>(fib: &'a Fib, address: &str) -> &'a Path {
-        fib.lookup(address.parse().unwrap(), 0)
+        fib.lookup(address.parse().unwrap(), || 0)
     }
 
     #[test]
@@ -544,13 +577,13 @@ mod tests {
         let fib = Fib::build(&routing);
         let address = "8.8.8.8".parse().unwrap();
         let ports: Vec<PortId> = (0..64)
-            .map(|hash| match fib.lookup(address, hash) {
+            .map(|hash| match fib.lookup(address, || hash) {
                 Path::Adjacent(adjacency) => adjacency.port,
                 other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(ports.iter().filter(|port| **port == PortId(0)).count(), 48);
-        assert_eq!(fib.lookup(address, 5), fib.lookup(address, 5 + 64));
+        assert_eq!(fib.lookup(address, || 5), fib.lookup(address, || 5 + 64));
     }
 
     #[test]

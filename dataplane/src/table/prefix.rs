@@ -13,13 +13,36 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv6Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::MappedV6;
 use crate::wire::checksum::{Delta, Sum};
 
 /// The Well-Known Prefix 64:ff9b::/96 (RFC 6052 2.1).
 pub const WELL_KNOWN: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
+
+/// What the Well-Known Prefix must not represent: private, shared, link-local, loopback, documentation, benchmarking,
+/// protocol assignment, 6to4 relay, multicast and reserved addresses (RFC 5735 as RFC 6052 3.1 cites it, and RFC 6598).
+pub const NON_GLOBAL: [Ipv4Net; 14] = [
+    net(0, 0, 0, 8),
+    net(10, 0, 0, 8),
+    net(100, 64, 0, 10),
+    net(127, 0, 0, 8),
+    net(169, 254, 0, 16),
+    net(172, 16, 0, 12),
+    net(192, 0, 0, 24),
+    net(192, 0, 2, 24),
+    net(192, 88, 99, 24),
+    net(192, 168, 0, 16),
+    net(198, 18, 0, 15),
+    net(198, 51, 100, 24),
+    net(203, 0, 113, 24),
+    net(224, 0, 0, 3),
+];
+
+const fn net(a: u8, b: u8, c: u8, length: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, 0), length)
+}
 
 /// A prefix length RFC 6052 does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,21 +78,21 @@ impl TranslationPrefix {
     }
 
     /// Whether `address` is inside the prefix.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn contains(&self, address: Ipv6Addr) -> bool {
         address.to_bits() & self.mask == self.network
     }
 
     /// Whether this is the Well-Known Prefix.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn is_well_known(&self) -> bool {
         self.network == WELL_KNOWN.to_bits() && self.length == 96
     }
 
     /// The IPv4-embedded IPv6 address for `address` (RFC 6052 2.3).
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn embed(&self, address: Ipv4Addr) -> MappedV6 {
         let bits = u128::from(address.to_bits());
@@ -81,7 +104,7 @@ impl TranslationPrefix {
 
     /// The IPv4 address inside `address`, which must be in the prefix. The u byte and the suffix are not
     /// looked at (RFC 6052 2.2, 2.3).
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn extract(&self, address: Ipv6Addr) -> Ipv4Addr {
         let bits = address.to_bits();

@@ -1,13 +1,16 @@
 //! Everything that decides how addresses and headers are translated: the settings, the mappings and the pools.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::eam::EamTable;
+use super::MappedV4;
+use super::eam::{Change, EamError, EamTable, tops};
 use super::icmp_source::IcmpSourcePool;
 use super::ipv4_set::Ipv4Set;
-use super::prefix::TranslationPrefix;
+use super::prefix::{NON_GLOBAL, TranslationPrefix};
+use crate::wire::checksum::{Delta, Sum};
 
 /// Which of the two RFCs the relay plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +126,7 @@ pub struct TranslationParts {
 }
 
 /// Settings, mappings and pools, ready for lookups. Immutable.
+#[derive(Clone)]
 pub struct Translation {
     /// Plain settings.
     pub settings: Settings,
@@ -141,7 +145,18 @@ pub struct Translation {
     /// Every prefix, with whether an EAM lies inside it.
     prefixes: Vec<(TranslationPrefix, bool)>,
     er_addresses: Vec<Ipv6Net>,
+    /// The first prefix, if no EAM lies inside it and all its addresses are global unicast.
+    plain_prefix: Option<TranslationPrefix>,
+    /// See [`Self::is_plain`].
+    plain: Box<Halves>,
+    /// See [`Self::may_be_service`].
+    service: Box<Halves>,
+    /// Where a setting or a pool has a say about addresses, whatever the mappings.
+    special: Arc<Halves>,
 }
+
+/// One bit for each value of the top 16 bits of an IPv4 address.
+type Halves = [u64; 1024];
 
 /// No translation prefix was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -154,9 +169,14 @@ impl Translation {
     /// # Errors
     /// [`NoPrefix`].
     pub fn new(parts: TranslationParts) -> Result<Self, NoPrefix> {
-        let eams = parts.eams;
         let prefix = *parts.prefixes.first().ok_or(NoPrefix)?;
+        let special = special(&parts);
+        let eams = parts.eams;
         Ok(Self {
+            plain: plain(&special, &eams),
+            service: service(parts.settings.role, &eams),
+            plain_prefix: plain_prefix(prefix, eams.overlaps_ipv6(prefix.network())),
+            special,
             settings: parts.settings,
             prefix,
             prefixes: parts
@@ -173,12 +193,61 @@ impl Translation {
         })
     }
 
+    /// The next version, after changes of the mappings. What they do not touch is shared.
+    ///
+    /// # Errors
+    /// [`EamError`]; this version is as it was in any case.
+    pub fn apply(&self, changes: &[Change]) -> Result<Self, EamError> {
+        let eams = self.eams.apply(changes)?;
+        let added = |network: Ipv6Net| {
+            changes.iter().any(|change| match change {
+                Change::Add(eam) => eam.ipv6.contains(&network) || network.contains(&eam.ipv6),
+                // The prefix may have none left: asking for one in vain is right, only slower.
+                Change::Remove(_) => false,
+            })
+        };
+        let prefixes = self.prefixes.iter();
+        let prefixes: Vec<_> =
+            prefixes.map(|(prefix, has_eams)| (*prefix, *has_eams || added(prefix.network()))).collect();
+        let plain_prefix = plain_prefix(self.prefix, prefixes[0].1);
+        let (plain, service) = (plain(&self.special, &eams), service(self.settings.role, &eams));
+        Ok(Self { prefixes, plain_prefix, plain, service, eams, ..self.clone() })
+    }
+
     /// The prefix `address` is in, and whether EAMs must be asked first because one lies inside the prefix.
     #[inline]
     #[must_use]
     pub fn prefix_of(&self, address: Ipv6Addr) -> Option<(&TranslationPrefix, bool)> {
         let (prefix, has_eams) = self.prefixes.iter().find(|(prefix, _)| prefix.contains(address))?;
         Some((prefix, *has_eams))
+    }
+
+    /// Whether nothing but the translation prefix and the routes have a say about `address`: it is a client's, as most
+    /// are. One load; a no only means that others must be asked.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_plain(&self, address: Ipv4Addr) -> bool {
+        is_set(&self.plain, address)
+    }
+
+    /// Whether a mapping may cover `address` and every address near it is one a host can have. Never on an Edge Relay,
+    /// which looks at every address. One load; a no only means that others must be asked.
+    #[inline(always)]
+    #[must_use]
+    pub fn may_be_service(&self, address: Ipv4Addr) -> bool {
+        is_set(&self.service, address)
+    }
+
+    /// The IPv4 address embedded in `address`, if that is all there is to know about it: it is in the first prefix, where
+    /// there are no EAMs, and its IPv4 form is plain.
+    #[inline(always)]
+    #[must_use]
+    pub fn extract_plain(&self, address: Ipv6Addr) -> Option<MappedV4> {
+        let prefix = self.plain_prefix.as_ref().filter(|prefix| prefix.contains(address))?;
+        let extracted = prefix.extract(address);
+        let delta = Delta::new(Sum::of_ipv6(address), Sum::of_ipv4(extracted));
+        let mapped = MappedV4 { address: extracted, delta, default_eam: false };
+        self.is_plain(extracted).then_some(mapped)
     }
 
     /// Whether `address` is an IPv6 Service Address of this Edge Relay.
@@ -195,3 +264,62 @@ impl Translation {
         self.eams.lookup_ipv4(address).is_some_and(|mapped| self.is_er_ipv6(mapped.address))
     }
 }
+
+/// Addresses that no client has, pools, denylist, and what the Well-Known Prefix must not represent. An Edge Relay looks
+/// at every address.
+fn special(parts: &TranslationParts) -> Arc<Halves> {
+    let everything = Ipv4Net::default();
+    let well_known = parts.prefixes.iter().any(TranslationPrefix::is_well_known) && parts.settings.wkp_strict;
+    let mut halves = [0; 1024];
+    let networks = (parts.service_pools.iter())
+        .chain(&parts.denylist)
+        .chain(&NEVER_A_SOURCE)
+        .chain(well_known.then_some(&NON_GLOBAL).into_iter().flatten())
+        .chain((parts.settings.role == Role::EdgeRelay).then_some(&everything));
+    for top in networks.flat_map(|network| tops(*network)) {
+        halves[top / 64] |= 1 << (top % 64);
+    }
+    Arc::new(halves)
+}
+
+/// Everything that is neither special nor under a mapping.
+fn plain(special: &Halves, eams: &EamTable) -> Box<Halves> {
+    let mut plain = Box::new(*special);
+    for (word, covered) in plain.iter_mut().zip(eams.cover()) {
+        *word = !(*word | covered);
+    }
+    plain
+}
+
+fn plain_prefix(prefix: TranslationPrefix, has_eams: bool) -> Option<TranslationPrefix> {
+    let first = prefix.network().network();
+    let unicast = !first.is_multicast() && !first.is_unicast_link_local();
+    (unicast && !has_eams).then_some(prefix)
+}
+
+/// Everything under a mapping that is not special whatever the mappings.
+fn service(role: Role, eams: &EamTable) -> Box<Halves> {
+    let mut service = Box::new(*eams.cover());
+    if role == Role::EdgeRelay {
+        service.fill(0);
+    }
+    for top in NEVER_A_SOURCE.iter().chain(&[LINK_LOCAL]).flat_map(|network| tops(*network)) {
+        service[top / 64] &= !(1 << (top % 64));
+    }
+    service
+}
+
+#[inline(always)]
+fn is_set(halves: &Halves, address: Ipv4Addr) -> bool {
+    let top = (address.to_bits() >> 16) as usize;
+    halves[top / 64] >> (top % 64) & 1 == 1
+}
+
+const LINK_LOCAL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
+
+/// Net 0, loopback, multicast, class E (RFC 1812 5.3.7).
+const NEVER_A_SOURCE: [Ipv4Net; 3] = [
+    Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
+];

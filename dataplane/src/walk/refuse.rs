@@ -75,7 +75,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
 
     fn answer_ipv4(&mut self, packet: &[u8], header: &Ipv4Header, answer: &Answer) -> bool {
         let snapshot = self.snapshot;
-        let path = snapshot.fib.lookup(IpAddr::V4(header.source), 0);
+        let path = snapshot.fib.lookup(IpAddr::V4(header.source), || 0);
         // An IPv4 link may be smaller than the largest error.
         let room = path.mtu().map_or(0, |mtu| usize::from(mtu).saturating_sub(ipv4::HEADER + ICMP_HEADER));
         let packet = &packet[..packet.len().min(room)];
@@ -89,7 +89,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
 
     fn answer_ipv6(&mut self, packet: &[u8], header: &Ipv6Header, answer: &Answer) -> bool {
         let snapshot = self.snapshot;
-        let path = snapshot.fib.lookup(IpAddr::V6(header.source), 0);
+        let path = snapshot.fib.lookup(IpAddr::V6(header.source), || 0);
         let error = egress(path)
             .and_then(|interface| snapshot.fib.icmpv6_source(interface))
             .and_then(|source| icmp_error::ipv6(packet, header.source, source, answer, self.pool));

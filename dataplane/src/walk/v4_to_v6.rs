@@ -61,14 +61,16 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Ok(ready) => ready,
             Err(refusal) => return self.refuse_pass(&packet, header, ingress, pass, refusal),
         };
-        let plan = Plan {
+        let plan = Plan::new(
             header,
-            addresses: Addresses { source, destination },
-            fragment_header: header.is_fragment() || cut.is_some(),
-            hop_limit: hop_limit(header, pass),
-            settings: &snapshot.translation.settings,
-        };
-        if let Err(reason) = v4_to_v6::translate(&mut packet, transport, &plan) {
+            source.address,
+            destination.address,
+            source.delta.and(destination.delta),
+            header.is_fragment() || cut.is_some(),
+            hop_limit(header, pass),
+            &snapshot.translation.settings,
+        );
+        if let Err(reason) = v4_to_v6::translate(&mut packet, transport, &plan, 0, 0) {
             return self.drop(reason);
         }
         if header.is_fragment() && pass == Pass::First {
@@ -110,20 +112,17 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             // No IPv4 link is crossed.
             Pass::Hairpin => u16::MAX,
         };
-        let plan = Plan {
-            header,
-            addresses: Addresses { source: ready.source, destination },
-            fragment_header: false,
-            hop_limit: hop_limit(header, pass),
-            settings: &snapshot.translation.settings,
-        };
+        let settings = &snapshot.translation.settings;
+        let delta = ready.source.delta.and(destination.delta);
+        let (source, hop_limit) = (ready.source.address, hop_limit(header, pass));
+        let plan = Plan::new(header, source, destination.address, delta, false, hop_limit, settings);
         let error = ErrorPlan {
             message: ready.message,
             quote: &ready.quote,
             quoted: ready.quoted,
             mtus: Mtus { ipv6: ipv6_mtu, ipv4: ipv4_mtu },
         };
-        if let Err(reason) = v4_to_v6::translate_error(&mut packet, &error, &plan) {
+        if let Err(reason) = v4_to_v6::translate_error(&mut packet, &error, &plan, settings) {
             return self.drop(reason);
         }
         if pass == Pass::First {
@@ -211,7 +210,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     #[inline]
     fn path_ipv6(&self, header: &Ipv4Header, destination: MappedV6) -> &'a Path {
         let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
-        self.snapshot.fib.lookup(IpAddr::V6(destination.address), hash)
+        self.snapshot.fib.lookup(IpAddr::V6(destination.address), || hash)
     }
 
     /// Whether the packet, once IPv6, must be cut to fit (RFC 7915 4, 4.1). The Fragment header counts only where

@@ -18,6 +18,7 @@ use crate::table::fib::Path;
 use crate::table::translation::Hairpin;
 use crate::table::{MappedV4, MappedV6};
 use crate::verdict::DropReason;
+use crate::wire::checksum::Delta;
 use crate::wire::icmp::v6;
 use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, Chain, ChainError, Ipv6Header};
@@ -79,8 +80,9 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Ok(ready) => ready,
             Err(refusal) => return self.refuse_ipv6(&packet, header, ingress, refusal),
         };
-        let plan = self.plan_ipv6(header, chain, addresses);
-        if let Err(reason) = v6_to_v4::translate(&mut packet, transport, &plan) {
+        let (source, target) = (addresses.source.address, addresses.destination.address);
+        let plan = self.plan_ipv6(header, chain, source, target, addresses.delta());
+        if let Err(reason) = v6_to_v4::translate(&mut packet, transport, &plan, 0, 0) {
             return self.drop(reason);
         }
         if chain.fragment.is_some() && matches!(onward, Onward::Out(_)) {
@@ -112,8 +114,9 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Onward::Out(path) => path.mtu().unwrap_or(u16::MAX),
             Onward::Hairpin(_) => u16::MAX,
         };
-        let addresses = Addresses { source: ready.source, destination: destination.mapped };
-        let plan = self.plan_ipv6(header, chain, addresses);
+        let delta = ready.source.delta.and(destination.mapped.delta);
+        let (source, target) = (ready.source.address, destination.mapped.address);
+        let plan = self.plan_ipv6(header, chain, source, target, delta);
         let error = ErrorPlan {
             message: ready.message,
             quote: &ready.quote,
@@ -121,7 +124,9 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             name_source: ready.name_source,
             mtus: Mtus { ipv6: ingress.mtu, ipv4: ipv4_mtu },
         };
-        if let Err(reason) = v6_to_v4::translate_error(&mut packet, &error, &plan) {
+        if let Err(reason) =
+            v6_to_v4::translate_error(&mut packet, &error, &plan, &self.snapshot.translation.settings)
+        {
             return self.drop(reason);
         }
         if matches!(onward, Onward::Out(_)) {
@@ -152,19 +157,17 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     }
 
     #[inline]
-    fn plan_ipv6<'p>(&mut self, header: &'p Ipv6Header, chain: &'p Chain, addresses: Addresses) -> Plan<'p>
-    where
-        'a: 'p,
-    {
-        let (source, destination) = (addresses.source.address, addresses.destination.address);
-        Plan {
-            header,
-            chain,
-            addresses,
-            ttl: header.hop_limit - 1,
-            identification: self.lcore.identifications.next(source, destination, chain.protocol),
-            settings: &self.snapshot.translation.settings,
-        }
+    fn plan_ipv6(
+        &mut self,
+        header: &Ipv6Header,
+        chain: &Chain,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        delta: Delta,
+    ) -> Plan {
+        let identification = self.lcore.identifications.next(source, destination, chain.protocol);
+        let settings = &self.snapshot.translation.settings;
+        Plan::new(header, chain, source, destination, delta, identification, settings)
     }
 
     /// Where the headers lead and what the packet carries, if a router and then a translator has nothing against it.
@@ -252,7 +255,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             return self.hairpin(turned, source, None);
         }
         let hash = flow_hash(u64::from(source.to_bits()), u64::from(destination.mapped.address.to_bits()));
-        let path = self.snapshot.fib.lookup(IpAddr::V4(destination.mapped.address), hash);
+        let path = self.snapshot.fib.lookup(IpAddr::V4(destination.mapped.address), || hash);
         let mtu = usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Out(path), mtu))
     }
@@ -273,7 +276,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
         let destination = destination.mapped.address;
         let hash = flow_hash(u64::from(ready.source.address.to_bits()), u64::from(destination.to_bits()));
-        let path = self.snapshot.fib.lookup(IpAddr::V4(destination), hash);
+        let path = self.snapshot.fib.lookup(IpAddr::V4(destination), || hash);
         usable(path)?;
         Ok(Onward::Out(path))
     }
@@ -298,7 +301,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     ) -> Result<(Onward<'a>, u16), Refusal> {
         lookup::source_v4_to_v6(&self.snapshot.translation, source, Pass::Hairpin, quoted)
             .map_err(|refusal| Refusal::prohibited_v6(refusal.reason))?;
-        let path = self.snapshot.fib.lookup(IpAddr::V6(turned.address), 0);
+        let path = self.snapshot.fib.lookup(IpAddr::V6(turned.address), || 0);
         let mtu = usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Hairpin(turned), mtu))
     }

@@ -6,7 +6,8 @@
 //! - Addition is commutative and associative, so replacing some words changes the sum by *new minus old*
 //!   whatever else the packet holds. That difference is a [`Delta`]. Swapping two IPv4 addresses for two IPv6
 //!   addresses in a pseudo-header is one delta, known from the addresses alone: nothing else is read.
-//! - The sum is independent of byte order up to a final swap, so bulk summing can use whole machine words.
+//! - The sum is independent of byte order up to a final swap (RFC 1071 2(B)), so words of any width are added as they
+//!   stand in memory.
 //!
 //! One's complement has two zeros, 0x0000 and 0xFFFF. A sum of real words is 0x0000 only when every word is
 //! zero, so [`adjust`] follows RFC 1624 equation 3 (`HC' = ~(~HC + ~m + m')`), which keeps TCP and ICMP results
@@ -17,9 +18,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A running one's-complement sum of big-endian 16-bit words.
+/// A running one's-complement sum of 16-bit words.
 ///
-/// Holds carries unfolded; good for 2^48 words before it could overflow.
+/// Words are kept as they stand in memory, so that nothing is swapped on the way from a packet to a packet; only what
+/// enters or leaves as a number is. Carries are unfolded: good for 2^32 words before it could overflow.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sum(u64);
 
@@ -31,7 +33,7 @@ impl Sum {
     #[inline]
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        // Native-endian 32-bit words; one swap at the end restores network order (RFC 1071 2(B)).
+        // 2^16 = 1 modulo 2^16 - 1, so 32-bit words may be added before folding.
         let (words, rest) = bytes.as_chunks::<4>();
         let mut total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
         total += u64::from(match *rest {
@@ -40,21 +42,21 @@ impl Sum {
             [a, b] => u32::from_ne_bytes([a, b, 0, 0]),
             [a, b, c, ..] => u32::from_ne_bytes([a, b, c, 0]),
         });
-        Self(u64::from(u16::from_be(fold(total))))
+        Self(total)
     }
 
     /// The sum of one 16-bit word.
     #[inline]
     #[must_use]
     pub const fn of_u16(word: u16) -> Self {
-        Self(word as u64)
+        Self(word.to_be() as u64)
     }
 
     /// The sum of the two words of a 32-bit number.
     #[inline]
     #[must_use]
     pub const fn of_u32(value: u32) -> Self {
-        Self((value >> 16) as u64 + (value & 0xffff) as u64)
+        Self(value.to_be() as u64)
     }
 
     /// The sum of the four words of a 64-bit number.
@@ -69,17 +71,15 @@ impl Sum {
     #[inline]
     #[must_use]
     pub const fn of_ipv4(address: Ipv4Addr) -> Self {
-        Self::of_u32(address.to_bits())
+        Self(u32::from_ne_bytes(address.octets()) as u64)
     }
 
     /// The sum of the eight words of an IPv6 address.
     #[inline]
     #[must_use]
     pub const fn of_ipv6(address: Ipv6Addr) -> Self {
-        let bits = address.to_bits();
-        let high = (bits >> 64) as u64;
-        let low = bits as u64;
-        // 2^16 = 1 modulo 2^16 - 1, so 32-bit halves may be added before folding.
+        let bits = u128::from_ne_bytes(address.octets());
+        let (high, low) = ((bits >> 64) as u64, bits as u64);
         Self((high >> 32) + (high & 0xffff_ffff) + (low >> 32) + (low & 0xffff_ffff))
     }
 
@@ -90,14 +90,14 @@ impl Sum {
         Self::of_ipv6(source)
             + Self::of_ipv6(destination)
             + Self::of_u32(length)
-            + Self(u64::from(next_header))
+            + Self::of_u16(u16::from(next_header))
     }
 
     /// The sum folded into 16 bits.
     #[inline]
     #[must_use]
     pub const fn fold(self) -> u16 {
-        fold(self.0)
+        u16::from_be(fold(self.0))
     }
 
     /// The checksum field for data with this sum: its complement.
@@ -124,41 +124,44 @@ impl std::ops::AddAssign for Sum {
     }
 }
 
-/// A change of a sum: new words minus old words, in one's complement.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Delta(u16);
+/// A change of a sum: new words minus old words, in one's complement. Unfolded, as a [`Sum`] is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Delta(u64);
 
 impl Delta {
     /// No change.
-    pub const ZERO: Self = Self(0);
+    pub const NONE: Self = Self(0);
 
     /// The change that replaces words with sum `old` by words with sum `new`.
     #[inline]
     #[must_use]
     pub const fn new(old: Sum, new: Sum) -> Self {
-        Self(fold((!old.fold()) as u64 + new.fold() as u64))
+        // The complement is taken in 32 bits, where it is the negative as well.
+        Self(new.0 + !fold_to_32(old.0) as u64)
     }
 
     /// Both changes.
     #[inline]
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
-        Self(fold(self.0 as u64 + other.0 as u64))
-    }
-
-    /// The change that takes this one back.
-    #[inline]
-    #[must_use]
-    pub const fn inverse(self) -> Self {
-        Self(!self.0)
+        Self(self.0 + other.0)
     }
 }
+
+/// Equal changes may have been come by differently.
+impl PartialEq for Delta {
+    fn eq(&self, other: &Self) -> bool {
+        fold(self.0) == fold(other.0)
+    }
+}
+
+impl Eq for Delta {}
 
 /// `checksum` after its data changed by `delta` (RFC 1624 equation 3).
 #[inline]
 #[must_use]
 pub const fn adjust(checksum: u16, delta: Delta) -> u16 {
-    !fold((!checksum) as u64 + delta.0 as u64)
+    u16::from_be(!fold((!checksum.to_be()) as u64 + delta.0))
 }
 
 /// As [`adjust`], for UDP: a result of 0x0000 is sent as 0xFFFF, for 0x0000 means "no checksum".
@@ -171,14 +174,17 @@ pub const fn adjust_udp(checksum: u16, delta: Delta) -> u16 {
     }
 }
 
-/// Folds carries back in until 16 bits are left.
+/// Folds carries back in until 16 bits are left. Zero only for zero.
 #[inline]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ((sum >> 16) + (sum & 0xffff)) as u16
+    let sum = fold_to_32(sum);
+    (sum.wrapping_add(sum.rotate_right(16)) >> 16) as u16
+}
+
+/// Adding the halves both ways round leaves their sum, its carry included, in the upper half.
+#[inline]
+const fn fold_to_32(sum: u64) -> u32 {
+    (sum.wrapping_add(sum.rotate_right(32)) >> 32) as u32
 }
 
 #[cfg(test)]
@@ -234,11 +240,14 @@ mod tests {
             data[0] |= 1; // A real header is never all zero.
             let before = Sum::of(&data).checksum();
             let at = at * 2;
-            let delta = Delta::new(Sum::of(&data[at..at + 16]), Sum::of(&new));
+            let old = data[at..at + 16].to_vec();
+            let delta = Delta::new(Sum::of(&old), Sum::of(&new));
             data[at..at + 16].copy_from_slice(&new);
             prop_assume!(data.iter().any(|byte| *byte != 0));
             prop_assert_eq!(adjust(before, delta), Sum::of(&data).checksum());
-            prop_assert_eq!(adjust(adjust(before, delta), delta.inverse()), before);
+            let back = Delta::new(Sum::of(&new), Sum::of(&old));
+            prop_assert_eq!(adjust(adjust(before, delta), back), before);
+            prop_assert_eq!(delta.and(back), Delta::new(Sum::ZERO, Sum::ZERO));
         }
     }
 }

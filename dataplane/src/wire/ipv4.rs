@@ -19,6 +19,8 @@ use super::checksum::Sum;
 pub const HEADER: usize = 20;
 /// The same, as the header itself counts it.
 pub const HEADER_LENGTH: u8 = 20;
+/// The first byte of a header without options: version and length.
+pub const PLAIN_VERSION: u8 = 0x45;
 /// Longest header.
 pub const MAX_HEADER: usize = 60;
 
@@ -69,7 +71,7 @@ impl Ipv4Header {
     ///
     /// # Errors
     /// [`Ipv4Error`], the first test that fails.
-    #[inline]
+    #[inline(always)]
     pub fn parse(data: &[u8]) -> Result<Self, Ipv4Error> {
         let header = Self::parse_quoted(data)?;
         let sum = match data.first_chunk::<HEADER>() {
@@ -90,7 +92,7 @@ impl Ipv4Header {
     ///
     /// # Errors
     /// [`Ipv4Error::Header`] or [`Ipv4Error::TotalLength`] (shorter than the header).
-    #[inline]
+    #[inline(always)]
     pub fn parse_quoted(data: &[u8]) -> Result<Self, Ipv4Error> {
         let fixed: &[u8; HEADER] = data.first_chunk().ok_or(Ipv4Error::Header)?;
         let header_length = (fixed[0] & 0x0f) * 4;
@@ -121,7 +123,7 @@ impl Ipv4Header {
     }
 
     /// Writes a header without options and with its checksum; `header_length` is taken as 20.
-    #[inline]
+    #[inline(always)]
     pub fn emit(&self, out: &mut [u8; HEADER]) {
         let mut fragment = self.fragment_offset & OFFSET_MASK;
         if self.dont_fragment {

@@ -15,6 +15,8 @@ use super::protocol;
 
 /// Length of the fixed header.
 pub const HEADER: usize = 40;
+/// Where source and destination are in it.
+pub const ADDRESSES: std::ops::Range<usize> = 8..40;
 /// Length of a Fragment header.
 pub const FRAGMENT_HEADER: usize = 8;
 /// Smallest MTU of an IPv6 link (RFC 8200 5).
@@ -54,7 +56,7 @@ impl Ipv6Header {
     ///
     /// # Errors
     /// [`Ipv6Error`], the first test that fails.
-    #[inline]
+    #[inline(always)]
     pub fn parse(data: &[u8]) -> Result<Self, Ipv6Error> {
         let header = Self::parse_quoted(data)?;
         if HEADER + usize::from(header.payload_length) > data.len() {
@@ -67,7 +69,7 @@ impl Ipv6Header {
     ///
     /// # Errors
     /// [`Ipv6Error::Header`].
-    #[inline]
+    #[inline(always)]
     pub fn parse_quoted(data: &[u8]) -> Result<Self, Ipv6Error> {
         let fixed: &[u8; HEADER] = data.first_chunk().ok_or(Ipv6Error::Header)?;
         if fixed[0] >> 4 != 6 {
@@ -88,17 +90,30 @@ impl Ipv6Header {
     }
 
     /// Writes the header, with flow label 0.
-    #[inline]
+    #[inline(always)]
     pub fn emit(&self, out: &mut [u8; HEADER]) {
-        let first = 0x6000_0000_0000_0000
-            | u64::from(self.traffic_class) << 52
-            | u64::from(self.payload_length) << 16
-            | u64::from(self.next_header) << 8
-            | u64::from(self.hop_limit);
-        out[0..8].copy_from_slice(&first.to_be_bytes());
-        out[8..24].copy_from_slice(&self.source.octets());
-        out[24..40].copy_from_slice(&self.destination.octets());
+        let first = first_word(self.traffic_class, self.payload_length, self.next_header, self.hop_limit);
+        emit_words(first, self.source, self.destination, out);
     }
+}
+
+/// All that a header has besides addresses, with flow label 0: its first eight bytes as a number.
+#[inline(always)]
+#[must_use]
+pub fn first_word(traffic_class: u8, payload_length: u16, next_header: u8, hop_limit: u8) -> u64 {
+    0x6000_0000_0000_0000
+        | u64::from(traffic_class) << 52
+        | u64::from(payload_length) << 16
+        | u64::from(next_header) << 8
+        | u64::from(hop_limit)
+}
+
+/// Writes a header of [`first_word`] and addresses.
+#[inline(always)]
+pub fn emit_words(first: u64, source: Ipv6Addr, destination: Ipv6Addr, out: &mut [u8; HEADER]) {
+    out[0..8].copy_from_slice(&first.to_be_bytes());
+    out[8..24].copy_from_slice(&source.octets());
+    out[24..40].copy_from_slice(&destination.octets());
 }
 
 /// The fields of a Fragment header, in host order.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dataplane::buffer::Buffer;
 use dataplane::counters::{Counts, Event};
 use dataplane::exception::{InjectSender, PuntReceiver, Punted, inject_ring, punt_ring};
-use dataplane::io::{Frames, ReceiveQueue, TransmitQueue};
+use dataplane::io::{Frames, ReceiveQueue, Refused, TransmitQueue};
 use dataplane::memory::{MemoryBuffer, MemoryPool};
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
@@ -46,8 +46,8 @@ impl ReceiveQueue for Receive {
 impl TransmitQueue for Send {
     type Buffer = MemoryBuffer;
 
-    fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> usize {
-        let refused = frames.len().saturating_sub(self.1);
+    fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> Refused {
+        let refused = Refused::of(frames.iter().skip(self.1));
         let taken = frames.drain(..).take(self.1);
         self.0.borrow_mut().extend(taken.map(|frame| frame.data().to_vec()));
         refused

@@ -16,7 +16,7 @@ use dataplane::table::routing::{
 };
 use dataplane::table::snapshot::Snapshot;
 use dataplane::table::translation::IcmpErrors;
-use dataplane::walk::{End, LcoreState, Native, Output, Walk};
+use dataplane::walk::{End, LcoreState, Native, Output, Walk, Way};
 
 use super::world::World;
 
@@ -56,8 +56,48 @@ impl Relay {
         Self { snapshot: self.snapshot.clone(), lcore: LcoreState::new(limit(world)), mtus: self.mtus }
     }
 
+    /// Another relay with the same tables, keys and counts.
+    pub fn copy(&self) -> Self {
+        Self { snapshot: self.snapshot.clone(), lcore: self.lcore.clone(), mtus: self.mtus }
+    }
+
     /// One packet, received on the port of its family.
     pub fn run(&mut self, packet: &[u8]) -> Run {
+        self.take(packet, |walk, buffer, ingress, is_ipv6| match is_ipv6 {
+            true => walk.ipv6(buffer, ingress),
+            false => walk.ipv4(buffer, ingress),
+        })
+    }
+
+    /// The same by the walk alone, whatever the packet.
+    pub fn run_walk(&mut self, packet: &[u8]) -> Run {
+        self.take(packet, |walk, buffer, ingress, is_ipv6| match is_ipv6 {
+            true => walk.walk_ipv6(buffer, ingress),
+            false => walk.walk_ipv4(buffer, ingress),
+        })
+    }
+
+    /// Whether [`Self::run`] takes the express lane.
+    pub fn is_plain(&mut self, packet: &[u8]) -> bool {
+        let mut plain = false;
+        let mut copy = self.copy();
+        copy.take(packet, |walk, buffer, _, _| {
+            plain = walk.is_plain(buffer.data());
+            End::Forwarded(Way::Native)
+        });
+        plain
+    }
+
+    /// Everything counted so far.
+    pub fn counts(&self) -> &Counts {
+        &self.lcore.counts
+    }
+
+    fn take(
+        &mut self,
+        packet: &[u8],
+        way: impl FnOnce(&mut Walk<'_, MemoryPool, Collected>, MemoryBuffer, Ingress, bool) -> End<MemoryBuffer>,
+    ) -> Run {
         let before = self.lcore.counts.clone();
         let mut output = Collected(Vec::new());
         let mut walk = Walk {
@@ -67,16 +107,11 @@ impl Relay {
             output: &mut output,
             native: Native::Report,
         };
-        let ingress = |number: u16| Ingress {
-            interface: InterfaceId(number),
-            mtu: self.mtus[usize::from(number)],
-            group: false,
-        };
-        let buffer = MemoryBuffer::new(packet);
-        let end = match packet.first().map(|byte| byte >> 4) {
-            Some(6) => walk.ipv6(buffer, ingress(1)),
-            _ => walk.ipv4(buffer, ingress(0)),
-        };
+        let is_ipv6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
+        let number = u16::from(is_ipv6);
+        let ingress =
+            Ingress { interface: InterfaceId(number), mtu: self.mtus[usize::from(number)], group: false };
+        let end = way(&mut walk, MemoryBuffer::new(packet), ingress, is_ipv6);
         Run { end, out: output.0, counts: Counted { before, after: self.lcore.counts.clone() } }
     }
 }

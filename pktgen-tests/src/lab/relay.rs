@@ -120,13 +120,21 @@ impl Relay {
     /// # Errors
     /// When it ends, or is not ready within 25 seconds.
     pub fn start(namespace: &Namespace, config: &Config) -> Result<Self, LabError> {
-        let binary =
-            binary().ok_or_else(|| LabError::Relay { what: "is not built".into(), log: String::new() })?;
         let ports: Vec<&str> = config.ports.iter().map(|port| port.name.as_str()).collect();
-        Self::run(&binary, namespace, &config.to_toml(), &ports)
+        Self::start_with(namespace, &config.to_toml(), &ports)
     }
 
-    /// The same for some binary and the text of a configuration file with these ports.
+    /// The same with the text of a configuration, in which `ports` are the names of all ports.
+    ///
+    /// # Errors
+    /// As [`Relay::start`].
+    pub fn start_with(namespace: &Namespace, config: &str, ports: &[&str]) -> Result<Self, LabError> {
+        let binary =
+            binary().ok_or_else(|| LabError::Relay { what: "is not built".into(), log: String::new() })?;
+        Self::run(&binary, namespace, config, ports)
+    }
+
+    /// The same for some binary.
     ///
     /// # Errors
     /// As [`Relay::start`].

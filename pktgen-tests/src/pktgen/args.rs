@@ -1,7 +1,7 @@
 //! The command line. Its names are a contract: scripts use them.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -12,7 +12,7 @@ use super::error::PktgenError;
 use super::pick::Pattern;
 use super::procedure::{self, Procedure};
 use super::template::Protocol;
-use super::{eams, report};
+use super::{eams, plot, report};
 
 /// It was measured, and what came back was right.
 const DONE: u8 = 0;
@@ -60,6 +60,15 @@ enum Command {
         /// The IPv4 address of the first
         #[arg(long, default_value_t = EAM_BASE)]
         base: Ipv4Addr,
+    },
+    /// Draw results as SVG: throughput by frame size, latency percentiles, rate by table size
+    Plot {
+        /// Files written with --json
+        #[arg(long = "in", value_name = "FILE", required = true, num_args = 1..)]
+        results: Vec<PathBuf>,
+        /// The directory to write to
+        #[arg(long, value_name = "DIRECTORY")]
+        out: PathBuf,
     },
 }
 
@@ -177,11 +186,23 @@ pub fn run() -> ExitCode {
         Command::Reset(args) => disturb("reset", args),
         Command::Reconfigure(args) => disturb("reconfigure", args),
         Command::Eams { count, out, base } => eams::write(&out, base, count).map(|()| DONE),
+        Command::Plot { results, out } => draw(&results, &out),
     };
     ExitCode::from(status.unwrap_or_else(|error| {
         eprintln!("pktgen: {error}");
         if error.is_usage() { WRONG } else { FAILED }
     }))
+}
+
+fn draw(results: &[PathBuf], out: &Path) -> Result<u8, PktgenError> {
+    let mut measurements = Vec::new();
+    for file in results {
+        measurements.append(&mut report::read(file)?);
+    }
+    for file in plot::draw(&measurements, out)? {
+        println!("{}", file.display());
+    }
+    Ok(DONE)
 }
 
 fn disturb(name: &'static str, args: CommandArgs) -> Result<u8, PktgenError> {

@@ -474,7 +474,7 @@ impl Config {
         if !(0.0001..=0.5).contains(&trial.precision) {
             problems.push(format!("[trial] precision = {}: give 0.0001 to 0.5", trial.precision));
         }
-        if !(0.0..1.0).contains(&trial.loss_tolerance) {
+        if !(0.0..=1.0).contains(&trial.loss_tolerance) {
             problems.push(format!("[trial] loss_tolerance = {}: give 0 to 1", trial.loss_tolerance));
         }
         if !(1..=1000).contains(&trial.repetitions) {

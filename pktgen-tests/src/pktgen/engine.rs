@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use dataplane::dpdk::{pin_current_thread, tsc, tsc_hz};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::config::{self, Config, FrameBytes, Rate};
 use super::error::PktgenError;
@@ -51,6 +52,8 @@ pub struct Engine {
     ports: Ports,
     streams: Arc<[Stream]>,
     config: Config,
+    /// Set by SIGINT and SIGTERM. A trial then ends early but in order: a peer may not survive ports that vanish.
+    stop: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -59,14 +62,18 @@ impl Engine {
     /// # Errors
     /// What DPDK refuses, or a link that stays down.
     pub fn start(config: &Config) -> Result<Self, PktgenError> {
+        let stop = Arc::default();
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(PktgenError::Signals)?;
+        }
         let sizes = config.sizes();
         let largest = sizes.iter().map(|size| size.largest()).max().unwrap_or(64);
         let (ports, queues) = Ports::open(config, largest)?;
         let streams: Arc<[Stream]> = streams(config, sizes[0]).into();
         let sender = Sender::new(config, &streams, queues.tx, ports.pool());
         let receiver = Receiver::new(&streams, queues.rx);
-        ports.wait_for_links(config.trial.ready_seconds)?;
-        Ok(Self { sender, receiver, ports, streams, config: config.clone() })
+        ports.wait_for_links(config.trial.ready_seconds, &stop)?;
+        Ok(Self { sender, receiver, ports, streams, config: config.clone(), stop })
     }
 
     /// Sends other traffic from now on: `[traffic]` of `config`, with frames of `size`.
@@ -106,9 +113,11 @@ impl Engine {
     /// Runs a trial.
     ///
     /// # Errors
-    /// When the second lcore cannot be had.
+    /// When the second lcore cannot be had, or a signal ended the trial.
     pub fn run(&mut self, trial: &Trial) -> Result<Outcome, PktgenError> {
         let before = self.ports.stats();
+        let bases = self.sender.prepare();
+        self.receiver.begin(&bases);
         let hertz = tsc_hz();
         let start = tsc();
         let times = Times {
@@ -117,12 +126,15 @@ impl Engine {
             last_packets: cycles(LAST_PACKETS_SECONDS, hertz),
             drain: cycles(trial.drain_seconds, hertz),
         };
-        let bases = self.sender.begin(&Offer { rate: trial.rate, most: trial.most, start, hertz });
-        self.receiver.begin(&bases);
+        self.sender.begin(&Offer { rate: trial.rate, most: trial.most, start, hertz });
+        let stop = &self.stop;
         let ran = match self.config.dpdk.lcores.get(1) {
-            None => one_lcore(&mut self.sender, &mut self.receiver, &times),
-            Some(&cpu) => two_lcores(&mut self.sender, &mut self.receiver, &times, &self.ports, cpu)?,
+            None => one_lcore(&mut self.sender, &mut self.receiver, &times, stop),
+            Some(&cpu) => two_lcores(&mut self.sender, &mut self.receiver, &times, stop, &self.ports, cpu)?,
         };
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(PktgenError::Interrupted);
+        }
         Ok(Outcome::new(trial, &self.streams, &self.sender, self.receiver.judge(), ran, hertz)
             .with_ports(&before, &self.ports.stats()))
     }
@@ -161,8 +173,8 @@ pub(super) fn cycles(seconds: f64, hertz: u64) -> u64 {
 }
 
 /// Sends and receives in turns.
-fn one_lcore(sender: &mut Sender, receiver: &mut Receiver, times: &Times) -> Ran {
-    let mut clock = SendClock::new(times);
+fn one_lcore(sender: &mut Sender, receiver: &mut Receiver, times: &Times, stop: &AtomicBool) -> Ran {
+    let mut clock = SendClock::new(times, stop);
     loop {
         let more = clock.turn(sender);
         receiver.turn(tsc);
@@ -183,6 +195,7 @@ fn two_lcores(
     sender: &mut Sender,
     receiver: &mut Receiver,
     times: &Times,
+    stop: &AtomicBool,
     ports: &Ports,
     cpu: usize,
 ) -> Result<Ran, PktgenError> {
@@ -203,7 +216,7 @@ fn two_lcores(
             }
             Ok(())
         });
-        let mut clock = SendClock::new(times);
+        let mut clock = SendClock::new(times, stop);
         while clock.turn(sender) && !failed.load(Ordering::Relaxed) {}
         sent.store(sender.sent().iter().sum(), Ordering::Release);
         receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|()| clock.ran)
@@ -211,15 +224,16 @@ fn two_lcores(
 }
 
 /// The sender's turns, until its time is over and the ports have taken its last packets.
-struct SendClock {
+struct SendClock<'a> {
     times: Times,
+    stop: &'a AtomicBool,
     last: u64,
     ran: Ran,
 }
 
-impl SendClock {
-    fn new(times: &Times) -> Self {
-        Self { times: *times, last: times.start, ran: Ran::default() }
+impl<'a> SendClock<'a> {
+    fn new(times: &Times, stop: &'a AtomicBool) -> Self {
+        Self { times: *times, stop, last: times.start, ran: Ran::default() }
     }
 
     /// One turn; false when it was the last one.
@@ -228,16 +242,24 @@ impl SendClock {
         let now = tsc();
         self.ran.longest_pause = self.ran.longest_pause.max(now - self.last);
         self.last = now;
-        if now >= self.times.end {
-            sender.finish();
+        if self.stop.load(Ordering::Relaxed) {
+            self.times.end = self.times.end.min(now);
         }
-        sender.turn(now);
+        if now >= self.times.end {
+            sender.finish(self.times.end);
+        }
+        if sender.turn(now) > 0 || now < self.times.end {
+            self.ran.sending = now - self.times.start;
+        }
         let late = now >= self.times.end + self.times.last_packets;
         if !late && !sender.is_done() {
             return true;
         }
         self.ran.abandoned = sender.abandon();
-        self.ran.sending = tsc() - self.times.start;
+        // Until the end of the schedule, or until the last packet was taken if that was later, or was all there were.
+        if now >= self.times.end {
+            self.ran.sending = self.ran.sending.max(self.times.end - self.times.start);
+        }
         false
     }
 }

@@ -74,6 +74,12 @@ pub enum PktgenError {
         /// What was seen instead.
         seen: String,
     },
+    /// SIGINT or SIGTERM.
+    #[error("stopped by a signal")]
+    Interrupted,
+    /// Signals cannot be listened to.
+    #[error("cannot listen to signals: {0}")]
+    Signals(io::Error),
     /// The command of `reset` or `reconfigure` failed.
     #[error("`{command}` failed: {reason}")]
     Command {

@@ -197,9 +197,15 @@ impl Outcome {
     /// Whether every packet that came back was right, came once, and in the order of its flow.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.corrupt().total() == 0
+        self.is_right()
             && self.over_streams(|stream| stream.duplicated + stream.reordered) == 0
             && self.others.icmp_errors == 0
+    }
+
+    /// Whether every packet that came back was right.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        self.corrupt().total() == 0
     }
 
     /// The largest time a stream was silent.

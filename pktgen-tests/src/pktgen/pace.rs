@@ -49,6 +49,15 @@ impl Pacer {
         due
     }
 
+    /// The schedule ends: what is still due at `end` is given up.
+    pub fn close(&mut self, end: u64) {
+        if let Some(per_cycle) = self.per_cycle {
+            let due = scheduled(end.wrapping_sub(self.start), per_cycle).saturating_sub(self.granted);
+            self.missed += due;
+            self.granted += due;
+        }
+    }
+
     /// So many of the packets granted last were not made.
     #[inline]
     pub fn give_back(&mut self, count: usize) {
@@ -110,6 +119,15 @@ mod tests {
         assert_eq!(pacer.missed(), 100_000 - 256);
         let rest: usize = (0..10).map(|_| pacer.due(after, 64)).sum();
         assert_eq!(rest, 192);
+    }
+
+    #[test]
+    fn what_is_due_at_the_end_is_given_up_once() {
+        let mut pacer = Pacer::new(Rate::PerSecond(1e6), 0, HERTZ);
+        assert_eq!(pacer.due(HERTZ / 10_000, 64), 64);
+        pacer.close(HERTZ / 1000);
+        pacer.close(HERTZ / 1000);
+        assert_eq!(pacer.missed(), 1000 - 64);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! DPDK and the two ports, from start to stop.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dataplane::dpdk::{
-    Eal, EalConfig, Memory, Mempool, Port, PortConfig, PortStats, QueuePair, RxQueue, TxQueue,
+    Eal, EalConfig, LogLevel, Memory, Mempool, Port, PortConfig, PortStats, QueuePair, RxQueue, TxQueue,
     data_room_for_mtu,
 };
 
@@ -57,16 +58,17 @@ impl Ports {
             control_cpus: config.dpdk.lcores.first().copied().into_iter().collect(),
             devices: devices.to_vec(),
             extra_args: config.dpdk.extra_args.clone(),
+            log: warn,
             ..EalConfig::default()
         })?;
         let mtu = (largest - 14 - u16::try_from(FCS).unwrap_or(4) + GROWTH).max(1500);
         let pool = Mempool::create(&eal, "pktgen", MBUFS, CACHE, data_room_for_mtu(mtu))?;
+        let port_config = PortConfig { mtu, mempools: vec![pool.clone()], ..PortConfig::default() };
         let open = |device: &str| -> Result<(Port, QueuePair), PktgenError> {
-            // virtio-user takes every frame, and has no switch for it.
-            let promiscuous = !device.starts_with("net_virtio_user");
-            let mempools = vec![pool.clone()];
-            let port_config = PortConfig { mtu, promiscuous, mempools, ..PortConfig::default() };
-            let (port, mut queues) = Port::open(&eal, device, &port_config)?;
+            let (mut port, mut queues) = Port::open(&eal, device, &port_config)?;
+            // Cards filter by their own address, which need not be the configured one. Most virtual devices have no
+            // such filter, and say that they cannot switch it off.
+            port.set_promiscuous(true).ok();
             Ok((port, queues.pop().expect("one queue pair was asked for")))
         };
         let (port4, queues4) = open(&devices[IPV4])?;
@@ -79,11 +81,14 @@ impl Ports {
     /// Waits until both links are up.
     ///
     /// # Errors
-    /// [`PktgenError::LinkDown`].
-    pub fn wait_for_links(&self, seconds: f64) -> Result<(), PktgenError> {
+    /// [`PktgenError::LinkDown`], or [`PktgenError::Interrupted`] when `stop` is set.
+    pub fn wait_for_links(&self, seconds: f64, stop: &AtomicBool) -> Result<(), PktgenError> {
         let start = Instant::now();
         for (port, name) in self.ports.iter().zip(&self.names) {
             while !port.link().up {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(PktgenError::Interrupted);
+                }
                 if start.elapsed().as_secs_f64() >= seconds {
                     let device = port.info().device.clone();
                     return Err(PktgenError::LinkDown { port: name.clone(), device, seconds });
@@ -110,6 +115,13 @@ impl Ports {
     #[must_use]
     pub fn stats(&self) -> [(String, PortStats); 2] {
         [0, 1].map(|port| (self.names[port].clone(), self.ports[port].stats()))
+    }
+}
+
+/// DPDK's log as far as it matters here.
+fn warn(level: LogLevel, line: &str) {
+    if level <= LogLevel::Warning {
+        eprintln!("dpdk: {line}");
     }
 }
 

@@ -122,7 +122,7 @@ impl Point<'_> {
     }
 
     fn complain(&mut self, outcome: &Outcome) {
-        self.results.complaints.push(format!("{}-byte frames: {}", self.size, outcome.summary()));
+        self.results.complaints.push(format!("frame_bytes {}: {}", self.size, outcome.summary()));
     }
 
     /// Complains of a loss beyond what is tolerated, unless it was complained of the trial already.
@@ -172,7 +172,7 @@ impl Point<'_> {
     /// Nothing passes at any rate.
     fn complain_of_nothing(&mut self, procedure: &str) {
         self.results.complaints.push(format!(
-            "{}-byte frames: {procedure}: frames are lost at every rate, see loss_tolerance",
+            "frame_bytes {}: {procedure}: frames are lost at every rate, see loss_tolerance",
             self.size
         ));
     }

@@ -83,7 +83,7 @@ impl Judge {
     pub fn new(streams: &[Stream]) -> Self {
         let likely = |port| streams.iter().position(|stream| stream.to.unwrap_or(stream.from) == port);
         Self {
-            orders: streams.iter().map(|stream| Order::new(stream.flows())).collect(),
+            orders: streams.iter().map(|_| Order::default()).collect(),
             tallies: streams.iter().map(|_| StreamTally::default()).collect(),
             others: Others::default(),
             likely: [0, 1].map(|port| likely(port).unwrap_or(0)),

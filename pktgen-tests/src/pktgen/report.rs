@@ -201,17 +201,18 @@ pub fn read(path: &Path) -> Result<Vec<Measurement>, PktgenError> {
         .map_err(|error| PktgenError::Results { file: path.to_owned(), reason: error.to_string() })
 }
 
-const HEADINGS: [&str; 9] =
-    ["frame", "offered", "sent", "received", "lost", "wrong", "p50 us", "p99.9 us", "finding"];
+const COLUMNS: usize = 10;
+const HEADINGS: [&str; COLUMNS] =
+    ["frame", "offered", "sent", "received", "unsent", "lost", "wrong", "p50 us", "p99.9 us", "finding"];
 
 /// A table for people, one line per measurement.
 #[must_use]
 pub fn table(measurements: &[Measurement]) -> String {
-    let rows: Vec<[String; 9]> =
+    let rows: Vec<[String; COLUMNS]> =
         std::iter::once(HEADINGS.map(String::from)).chain(measurements.iter().map(row)).collect();
     let widths: Vec<usize> =
-        (0..9).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; 9]| {
+        (0..COLUMNS).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    let line = |row: &[String; COLUMNS]| {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:>width$}")).collect();
         cells.join("  ").trim_end().to_owned() + "\n"
@@ -219,7 +220,7 @@ pub fn table(measurements: &[Measurement]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn row(measurement: &Measurement) -> [String; 9] {
+fn row(measurement: &Measurement) -> [String; COLUMNS] {
     let latency = |of: fn(&Latency) -> f64| {
         measurement.latency_us.as_ref().map_or_else(|| "-".into(), |latency| format!("{:.1}", of(latency)))
     };
@@ -232,6 +233,7 @@ fn row(measurement: &Measurement) -> [String; 9] {
         measurement.offered_pps.map_or_else(|| "max".into(), mega),
         mega(measurement.sent_pps),
         mega(measurement.received_pps),
+        (measurement.unsent + measurement.refused).to_string(),
         measurement.lost.to_string(),
         wrong.to_string(),
         latency(|latency| latency.p50),

@@ -35,28 +35,31 @@ pub fn highest<T, E>(
 ) -> Result<Option<Found<T>>, E> {
     let mut best = None;
     let (mut passed, mut failed) = (0.0, top);
-    let mut next = top;
+    let (mut next, mut step) = (top, None);
     let mut trials = 0;
     loop {
         trials += 1;
-        let mut guess = None;
         match trial(next)? {
             Verdict::Passed(result) => {
                 passed = next;
                 best = Some((next, result));
+                // After a guess that passed, the limit is probably not far above it.
+                step = step.map(|step| step * 2.0);
             }
-            Verdict::Failed(hint) => {
+            Verdict::Failed(guess) => {
                 failed = next;
-                // One hint is worth several halvings; later ones are too close to tell.
-                guess = hint.filter(|_| trials == 1);
+                step = None;
+                if let Some(guess) = guess.filter(|guess| trials == 1 && (0.0..failed).contains(guess)) {
+                    (next, step) = (guess, Some(2.0 * precision));
+                    continue;
+                }
             }
         }
-        if next >= top && passed >= top || failed - passed <= precision * failed || failed <= SMALLEST * top {
+        if passed >= top || failed - passed <= precision * failed || failed <= SMALLEST * top {
             return Ok(best.map(|(value, trial)| Found { value, trial, trials }));
         }
-        next = guess
-            .filter(|guess| *guess > passed && *guess < failed)
-            .unwrap_or_else(|| f64::midpoint(passed, failed));
+        let middle = f64::midpoint(passed, failed);
+        next = step.map_or(middle, |step| middle.min(passed * (1.0 + step)));
     }
 }
 

@@ -89,10 +89,20 @@ impl Sender {
         }
     }
 
-    /// Begins a trial; the sequence number of each stream's first packet.
-    pub fn begin(&mut self, offer: &Offer) -> Vec<u64> {
+    /// Prepares a trial; the sequence number of each stream's first packet.
+    pub fn prepare(&mut self) -> Vec<u64> {
+        for cursor in &mut self.cursors {
+            cursor.next = cursor.next.next_multiple_of(2);
+            cursor.base = cursor.next;
+        }
+        self.cursors.iter().map(|cursor| cursor.base).collect()
+    }
+
+    /// Begins the prepared trial.
+    pub fn begin(&mut self, offer: &Offer) {
         for lane in &mut self.lanes {
             lane.pacer = Pacer::new(Rate::Max, offer.start, offer.hertz);
+            lane.left = 0;
         }
         let active = self.lanes.iter().filter(|lane| !lane.round.is_empty()).count().max(1);
         for (index, lane) in self.lanes.iter_mut().filter(|lane| !lane.round.is_empty()).enumerate() {
@@ -102,11 +112,6 @@ impl Sender {
             lane.left = offer.most / active as u64 + extra;
             lane.place = 0;
         }
-        for cursor in &mut self.cursors {
-            cursor.next = cursor.next.next_multiple_of(2);
-            cursor.base = cursor.next;
-        }
-        self.cursors.iter().map(|cursor| cursor.base).collect()
     }
 
     /// Sends what is due on both ports; how many packets the ports took.
@@ -119,12 +124,15 @@ impl Sender {
     /// Whether every packet of the trial was sent.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.round.is_empty() || lane.left == 0 && lane.waiting.is_empty())
+        self.lanes.iter().all(|lane| lane.left == 0 && lane.waiting.is_empty())
     }
 
-    /// Sends no new packets: only what is written already.
-    pub fn finish(&mut self) {
+    /// The schedule ends at `end`: sends no new packets, only what is written already.
+    pub fn finish(&mut self, end: u64) {
         for lane in &mut self.lanes {
+            if lane.left > 0 {
+                lane.pacer.close(end);
+            }
             lane.left = 0;
         }
     }
@@ -166,7 +174,7 @@ impl Sender {
 impl Lane {
     #[inline]
     fn turn(&mut self, streams: &[Stream], cursors: &mut [Cursor], pool: &Mempool, now: u64) -> usize {
-        if !self.round.is_empty() {
+        if self.left > 0 {
             self.write(streams, cursors, pool, now);
         }
         if self.waiting.is_empty() { 0 } else { self.tx.offer(&mut self.waiting) }

@@ -1,6 +1,8 @@
 //! IPv4 to IPv6 (RFC 7915 section 4).
 
-use super::icmp::{Message, Mtus, Rest, mtu_v4_to_v6};
+use std::net::Ipv6Addr;
+
+use super::icmp::{Message, Mtus, Rest, echo_v4_to_v6, mtu_v4_to_v6};
 use super::{adjust_at, adjust_udp_at, resize_front};
 use crate::buffer::Buffer;
 use crate::stage::quote::{QuoteV4, QuotedTransport};
@@ -10,7 +12,7 @@ use crate::table::translation::Settings;
 use crate::verdict::DropReason;
 use crate::wire::checksum::{self, Delta, Sum};
 use crate::wire::icmp::{HEADER as ICMP_HEADER, MIN_EXTENDED_QUOTE};
-use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, FRAGMENT_HEADER, FragmentHeader, Ipv6Header};
 use crate::wire::{icmp, protocol};
 
@@ -26,24 +28,56 @@ pub struct Addresses {
 impl Addresses {
     /// The change of a pseudo-header's sum.
     #[inline]
-    fn delta(&self) -> Delta {
+    #[must_use]
+    pub fn delta(&self) -> Delta {
         self.source.delta.and(self.destination.delta)
     }
 }
 
 /// Everything known of a packet before its first byte is written.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
-    /// The IPv4 header.
-    pub header: &'a Ipv4Header,
-    /// Its addresses in IPv6.
-    pub addresses: Addresses,
-    /// Put a Fragment header in: the packet is a fragment, or is about to be cut into some.
-    pub fragment_header: bool,
-    /// Hop limit of the result.
-    pub hop_limit: u8,
-    /// Traffic class, MTU plateaus.
-    pub settings: &'a Settings,
+pub struct Plan {
+    /// Bytes of IPv4 header to replace.
+    start: u8,
+    /// The header to come. Its length is that of the packet when it is written.
+    header: Ipv6Header,
+    /// The Fragment header to come, if the packet is a fragment or is about to be cut into some.
+    fragment: Option<FragmentHeader>,
+    /// The change of a pseudo-header's sum.
+    delta: Delta,
+}
+
+impl Plan {
+    /// RFC 7915 4.1. `delta` is the change of the sum of both addresses; `fragment_header` puts one in; `hop_limit` is the result's.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(
+        header: &Ipv4Header,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        delta: Delta,
+        fragment_header: bool,
+        hop_limit: u8,
+        settings: &Settings,
+    ) -> Self {
+        let next_header = match header.protocol {
+            protocol::ICMPV4 => protocol::ICMPV6,
+            number => number,
+        };
+        Self {
+            start: header.header_length,
+            header: Ipv6Header {
+                traffic_class: settings.traffic_class.unwrap_or(header.tos),
+                payload_length: 0,
+                next_header: if fragment_header { protocol::FRAGMENT } else { next_header },
+                hop_limit,
+                source,
+                destination,
+            },
+            fragment: fragment_header.then(|| fragment_header_of(header, next_header)),
+            delta,
+        }
+    }
 }
 
 /// What an ICMP error says, and about which packet.
@@ -59,50 +93,74 @@ pub struct ErrorPlan<'a> {
     pub mtus: Mtus,
 }
 
-/// Translates the packet in `buffer`, which is no ICMP error.
+/// Translates the packet in `buffer`, which is no ICMP error and begins `offset` bytes behind the start of the buffer.
+/// What is before it is lost, and room for `front` bytes made in its place.
 ///
 /// # Errors
 /// The buffer has no room.
-#[inline]
+#[inline(always)]
 pub fn translate(
     buffer: &mut impl Buffer,
     transport: TransportV4,
-    plan: &Plan<'_>,
+    plan: &Plan,
+    offset: usize,
+    front: usize,
 ) -> Result<(), DropReason> {
-    let start = usize::from(plan.header.header_length);
-    fix_checksum(&mut buffer.data_mut()[start..], transport, &plan.addresses);
-    let front = ipv6::HEADER + if plan.fragment_header { FRAGMENT_HEADER } else { 0 };
-    resize_front(buffer, start, front)?;
-    write_header(buffer.data_mut(), plan);
+    let start = offset + usize::from(plan.start);
+    let Ipv6Header { source, destination, .. } = plan.header;
+    fix_checksum(&mut buffer.data_mut()[start..], transport, source, destination, plan.delta);
+    resize_front(buffer, start, front + plan.length())?;
+    write_header(&mut buffer.data_mut()[front..], plan);
     Ok(())
 }
 
+/// As [`translate`], for a packet without options that needs no Fragment header and whose new header is known to the
+/// last bit: `first` is its [`ipv6::first_word`].
+///
+/// # Errors
+/// The buffer has no room.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "all of them are in registers")]
+pub fn translate_plain(
+    buffer: &mut impl Buffer,
+    transport: TransportV4,
+    first: u64,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    delta: Delta,
+    offset: usize,
+    front: usize,
+) -> Result<(), DropReason> {
+    let start = offset + ipv4::HEADER;
+    fix_checksum(&mut buffer.data_mut()[start..], transport, source, destination, delta);
+    resize_front(buffer, start, front + ipv6::HEADER)?;
+    let header = buffer.data_mut()[front..].first_chunk_mut();
+    ipv6::emit_words(first, source, destination, header.expect("the front was made for the header"));
+    Ok(())
+}
+
+impl Plan {
+    /// Bytes of header to come.
+    #[inline]
+    const fn length(&self) -> usize {
+        ipv6::HEADER + if self.fragment.is_some() { FRAGMENT_HEADER } else { 0 }
+    }
+}
+
 /// RFC 7915 4.1: the IPv6 header, and the Fragment header where one is due.
-#[inline]
-fn write_header(data: &mut [u8], plan: &Plan<'_>) {
-    let next_header = match plan.header.protocol {
-        protocol::ICMPV4 => protocol::ICMPV6,
-        number => number,
-    };
-    let header = Ipv6Header {
-        traffic_class: plan.settings.traffic_class.unwrap_or(plan.header.tos),
-        payload_length: u16::try_from(data.len() - ipv6::HEADER)
-            .expect("at most 65,515 bytes of payload and 8 more"),
-        next_header: if plan.fragment_header { protocol::FRAGMENT } else { next_header },
-        hop_limit: plan.hop_limit,
-        source: plan.addresses.source.address,
-        destination: plan.addresses.destination.address,
-    };
+#[inline(always)]
+fn write_header(data: &mut [u8], plan: &Plan) {
+    let payload_length =
+        u16::try_from(data.len() - ipv6::HEADER).expect("at most 65,515 bytes of payload and 8 more");
     let (fixed, rest) = data.split_first_chunk_mut().expect("the front was made for the header");
-    header.emit(fixed);
-    if plan.fragment_header {
-        let fragment = fragment_header(plan.header, next_header);
+    Ipv6Header { payload_length, ..plan.header }.emit(fixed);
+    if let Some(fragment) = plan.fragment {
         fragment.emit(rest.first_chunk_mut().expect("the front was made for the Fragment header"));
     }
 }
 
 /// RFC 7915 4.1: offset, M flag and identification as in the IPv4 header.
-fn fragment_header(header: &Ipv4Header, next_header: u8) -> FragmentHeader {
+fn fragment_header_of(header: &Ipv4Header, next_header: u8) -> FragmentHeader {
     FragmentHeader {
         next_header,
         offset: header.fragment_offset,
@@ -112,15 +170,22 @@ fn fragment_header(header: &Ipv4Header, next_header: u8) -> FragmentHeader {
 }
 
 /// RFC 7915 4.5: transport checksums, and the type of an echo message.
-#[inline]
-fn fix_checksum(payload: &mut [u8], transport: TransportV4, addresses: &Addresses) {
+#[inline(always)]
+fn fix_checksum(
+    payload: &mut [u8],
+    transport: TransportV4,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    delta: Delta,
+) {
     match transport {
-        TransportV4::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, addresses.delta()),
-        TransportV4::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, addresses.delta()),
-        TransportV4::UdpComputed => compute_udp_checksum(payload, addresses),
-        TransportV4::Echo(kind) => {
+        TransportV4::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, delta),
+        TransportV4::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, delta),
+        TransportV4::UdpComputed => compute_udp_checksum(payload, source, destination),
+        TransportV4::Echo => {
+            let kind = echo_v4_to_v6(payload[0]).expect("transport found an echo message");
             let length = u32::try_from(payload.len()).expect("a packet's length");
-            let delta = echo_delta(payload[0], kind, addresses, length);
+            let delta = echo_delta(payload[0], kind, source, destination, length);
             payload[0] = kind;
             adjust_at(payload, 2, delta);
         }
@@ -129,19 +194,15 @@ fn fix_checksum(payload: &mut [u8], transport: TransportV4, addresses: &Addresse
 }
 
 /// ICMPv6 covers a pseudo-header (RFC 4443 2.3), ICMPv4 does not; and the type changes.
-fn echo_delta(old: u8, new: u8, addresses: &Addresses, length: u32) -> Delta {
-    let pseudo = Sum::of_pseudo_header(
-        addresses.source.address,
-        addresses.destination.address,
-        length,
-        protocol::ICMPV6,
-    );
+#[inline]
+fn echo_delta(old: u8, new: u8, source: Ipv6Addr, destination: Ipv6Addr, length: u32) -> Delta {
+    let pseudo = Sum::of_pseudo_header(source, destination, length, protocol::ICMPV6);
     Delta::new(Sum::of_u16(u16::from(old) << 8), Sum::of_u16(u16::from(new) << 8) + pseudo)
 }
 
-fn compute_udp_checksum(payload: &mut [u8], addresses: &Addresses) {
+#[inline(never)]
+fn compute_udp_checksum(payload: &mut [u8], source: Ipv6Addr, destination: Ipv6Addr) {
     let length = u16::from_be_bytes([payload[4], payload[5]]);
-    let (source, destination) = (addresses.source.address, addresses.destination.address);
     let pseudo = Sum::of_pseudo_header(source, destination, u32::from(length), protocol::UDP);
     let checksum = match (pseudo + Sum::of(&payload[..usize::from(length)])).checksum() {
         0 => 0xffff,
@@ -161,10 +222,11 @@ fn compute_udp_checksum(payload: &mut [u8], addresses: &Addresses) {
 pub fn translate_error(
     buffer: &mut impl Buffer,
     error: &ErrorPlan<'_>,
-    plan: &Plan<'_>,
+    plan: &Plan,
+    settings: &Settings,
 ) -> Result<(), DropReason> {
     let ErrorPlan { message, quote, quoted, mtus } = *error;
-    let start = usize::from(plan.header.header_length);
+    let start = usize::from(plan.start);
     let inner_old = usize::from(quote.header.header_length);
     let inner_new = ipv6::HEADER + if quote.header.is_fragment() { FRAGMENT_HEADER } else { 0 };
     let layout = Layout::new(&message, quote, inner_old, inner_new);
@@ -193,20 +255,15 @@ pub fn translate_error(
         Rest::Unused => icmp[4] = layout.length_attribute,
         Rest::Pointer(pointer) => icmp[7] = pointer,
         Rest::Mtu(reported) => {
-            let plateaus = &plan.settings.mtu_plateaus;
+            let plateaus = &settings.mtu_plateaus;
             let mtu = mtu_v4_to_v6(reported, quote.header.total_length, mtus, plateaus);
             icmp[4..8].copy_from_slice(&mtu.to_be_bytes());
         }
     }
-    write_quoted_header(&mut icmp[ICMP_HEADER..], quote, &quoted, plan.settings);
+    write_quoted_header(&mut icmp[ICMP_HEADER..], quote, &quoted, settings);
     new += Sum::of(&icmp[..ICMP_HEADER + inner_new]);
     let length = u32::try_from(icmp.len()).expect("an error is cut to 1280 bytes");
-    new += Sum::of_pseudo_header(
-        plan.addresses.source.address,
-        plan.addresses.destination.address,
-        length,
-        protocol::ICMPV6,
-    );
+    new += Sum::of_pseudo_header(plan.header.source, plan.header.destination, length, protocol::ICMPV6);
     let checksum = checksum::adjust(checksum, Delta::new(old, new));
     icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
     Ok(())
@@ -286,7 +343,9 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV4, quoted: &Addresses
         QuotedTransport::Tcp => adjust_at(transport, protocol::TCP_CHECKSUM, quoted.delta()),
         QuotedTransport::Udp => adjust_udp_at(transport, protocol::UDP_CHECKSUM, quoted.delta()),
         QuotedTransport::Echo { kind, checksum_present } => {
-            let delta = echo_delta(transport[0], kind, quoted, u32::from(quote.header.payload_length()));
+            let (source, destination) = (quoted.source.address, quoted.destination.address);
+            let length = u32::from(quote.header.payload_length());
+            let delta = echo_delta(transport[0], kind, source, destination, length);
             transport[0] = kind;
             if checksum_present {
                 adjust_at(transport, 2, delta);
@@ -316,7 +375,7 @@ fn write_quoted_header(out: &mut [u8], quote: &QuoteV4, quoted: &Addresses, sett
     let (fixed, rest) = out.split_first_chunk_mut().expect("the front was made for the quoted header");
     header.emit(fixed);
     if fragment {
-        let fragment = fragment_header(&quote.header, next_header);
+        let fragment = fragment_header_of(&quote.header, next_header);
         fragment.emit(rest.first_chunk_mut().expect("the front was made for the quoted Fragment header"));
     }
 }

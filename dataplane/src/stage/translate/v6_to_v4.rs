@@ -1,8 +1,8 @@
 //! IPv6 to IPv4 (RFC 7915 section 5).
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::icmp::{Message, Mtus, Rest, mtu_v6_to_v4};
+use super::icmp::{Message, Mtus, Rest, echo_v6_to_v4, mtu_v6_to_v4};
 use super::{adjust_at, adjust_udp_at, resize_front};
 use crate::buffer::Buffer;
 use crate::stage::quote::{QuoteV6, QuotedTransport};
@@ -15,7 +15,7 @@ use crate::wire::icmp::{
     HEADER as ICMP_HEADER, INTERFACE_INFORMATION, MIN_EXTENDED_QUOTE, interface_information,
 };
 use crate::wire::ipv4::{self, Ipv4Header};
-use crate::wire::ipv6::{Chain, Ipv6Header};
+use crate::wire::ipv6::{self, Chain, Ipv6Header};
 use crate::wire::protocol;
 
 /// The largest IPv4 packet that is sent with DF 0 (RFC 7915 5.1): what leaves an IPv6 minimum MTU link.
@@ -33,26 +33,116 @@ pub struct Addresses {
 impl Addresses {
     /// The change of a pseudo-header's sum.
     #[inline]
-    fn delta(&self) -> Delta {
+    #[must_use]
+    pub fn delta(&self) -> Delta {
         self.source.delta.and(self.destination.delta)
     }
 }
 
 /// Everything known of a packet before its first byte is written.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
-    /// The IPv6 header.
-    pub header: &'a Ipv6Header,
-    /// Where its extension headers lead.
-    pub chain: &'a Chain,
-    /// Its addresses in IPv4.
-    pub addresses: Addresses,
+pub struct Plan {
+    /// Bytes of IPv6 header and extension headers to replace.
+    start: usize,
+    /// The header to come, but for its length and what follows from that.
+    header: Ipv4Header,
+    /// There was no Fragment header: identification and DF follow from the length.
+    by_length: bool,
+    /// The change of a pseudo-header's sum.
+    delta: Delta,
+}
+
+impl Plan {
+    /// RFC 7915 5.1 and 5.1.1. `delta` is the change of the sum of both addresses; `identification` is for a packet without a Fragment header that is sent with DF 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(
+        header: &Ipv6Header,
+        chain: &Chain,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        delta: Delta,
+        identification: u16,
+        settings: &Settings,
+    ) -> Self {
+        let tos = settings.type_of_service.unwrap_or(header.traffic_class);
+        Self {
+            start: chain.offset,
+            header: ipv4_header(tos, header.hop_limit - 1, chain, identification, source, destination),
+            by_length: chain.fragment.is_none(),
+            delta,
+        }
+    }
+
+    /// As [`Self::new`], for a packet without extension headers.
+    #[inline(always)]
+    #[must_use]
+    pub fn plain(
+        fields: Fields,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        delta: Delta,
+        identification: u16,
+    ) -> Self {
+        let chain =
+            Chain { protocol: fields.protocol, offset: ipv6::HEADER, fragment: None, segments_left: None };
+        let header = ipv4_header(fields.tos, fields.ttl, &chain, identification, source, destination);
+        Self { start: ipv6::HEADER, header, by_length: true, delta }
+    }
+
+    /// The header of a packet of this length (RFC 7915 5.1): DF and no identification, or an identification and no DF.
+    #[inline(always)]
+    fn header(&self, total_length: u16) -> Ipv4Header {
+        of_length(self.header, total_length, self.by_length)
+    }
+}
+
+/// What the IPv4 header takes from the IPv6 header.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields {
+    /// Type of service of the result.
+    pub tos: u8,
     /// Time to live of the result.
     pub ttl: u8,
-    /// Identification of a packet without a Fragment header and with DF 0.
-    pub identification: u16,
-    /// Type of service.
-    pub settings: &'a Settings,
+    /// Next header of the packet.
+    pub protocol: u8,
+}
+
+/// A header without length; with the fragmentation fields of the Fragment header, if there is one.
+#[inline(always)]
+fn ipv4_header(
+    tos: u8,
+    ttl: u8,
+    chain: &Chain,
+    identification: u16,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+) -> Ipv4Header {
+    let fragment = chain.fragment;
+    Ipv4Header {
+        header_length: ipv4::HEADER_LENGTH,
+        tos,
+        total_length: 0,
+        identification: fragment.map_or(identification, |fragment| fragment.low_identification()),
+        dont_fragment: false,
+        more_fragments: fragment.is_some_and(|fragment| fragment.more),
+        fragment_offset: fragment.map_or(0, |fragment| fragment.offset),
+        ttl,
+        protocol: match chain.protocol {
+            protocol::ICMPV6 => protocol::ICMPV4,
+            number => number,
+        },
+        source,
+        destination,
+    }
+}
+
+#[inline(always)]
+fn of_length(header: Ipv4Header, total_length: u16, by_length: bool) -> Ipv4Header {
+    if by_length && total_length > SMALL {
+        return Ipv4Header { total_length, identification: 0, dont_fragment: true, ..header };
+    }
+    Ipv4Header { total_length, ..header }
 }
 
 /// What an ICMP error says, and about which packet.
@@ -70,75 +160,39 @@ pub struct ErrorPlan<'a> {
     pub mtus: Mtus,
 }
 
-/// Translates the packet in `buffer`, which is no ICMP error. Its IPv4 form must not exceed 65,535 bytes.
+/// Translates the packet in `buffer`, which is no ICMP error and begins `offset` bytes behind the start of the buffer.
+/// What is before it is lost, and room for `front` bytes made in its place.
 ///
 /// # Errors
 /// The buffer has no room.
-#[inline]
+#[inline(always)]
 pub fn translate(
     buffer: &mut impl Buffer,
     transport: TransportV6,
-    plan: &Plan<'_>,
+    plan: &Plan,
+    offset: usize,
+    front: usize,
 ) -> Result<(), DropReason> {
-    let start = plan.chain.offset;
-    fix_checksum(&mut buffer.data_mut()[start..], transport, plan);
-    resize_front(buffer, start, ipv4::HEADER)?;
-    write_header(buffer.data_mut(), plan);
+    fix_checksum(&mut buffer.data_mut()[offset..], transport, plan);
+    resize_front(buffer, offset + plan.start, front + ipv4::HEADER)?;
+    let data = &mut buffer.data_mut()[front..];
+    let header = plan.header(u16::try_from(data.len()).expect("the walk refused what is longer"));
+    header.emit(data.first_chunk_mut().expect("the front was made for the header"));
     Ok(())
 }
 
-/// RFC 7915 5.1 and 5.1.1: the IPv4 header.
-#[inline]
-fn write_header(data: &mut [u8], plan: &Plan<'_>) {
-    let total_length = u16::try_from(data.len()).expect("the walk refused what is longer");
-    let header = Ipv4Header {
-        header_length: ipv4::HEADER_LENGTH,
-        tos: plan.settings.type_of_service.unwrap_or(plan.header.traffic_class),
-        total_length,
-        identification: 0,
-        dont_fragment: false,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: plan.ttl,
-        protocol: protocol_of(plan.chain),
-        source: plan.addresses.source.address,
-        destination: plan.addresses.destination.address,
-    };
-    let header = with_fragmentation(header, plan.chain, plan.identification);
-    header.emit(data.first_chunk_mut().expect("the front was made for the header"));
-}
-
-/// Identification, flags and offset: from the Fragment header with DF 0, or by size (RFC 7915 5.1, 5.1.1).
-#[inline]
-fn with_fragmentation(header: Ipv4Header, chain: &Chain, identification: u16) -> Ipv4Header {
-    match chain.fragment {
-        Some(fragment) => Ipv4Header {
-            identification: fragment.low_identification(),
-            more_fragments: fragment.more,
-            fragment_offset: fragment.offset,
-            ..header
-        },
-        None if header.total_length <= SMALL => Ipv4Header { identification, ..header },
-        None => Ipv4Header { dont_fragment: true, ..header },
-    }
-}
-
-const fn protocol_of(chain: &Chain) -> u8 {
-    match chain.protocol {
-        protocol::ICMPV6 => protocol::ICMPV4,
-        number => number,
-    }
-}
-
-/// RFC 7915 5.5: transport checksums, and the type of an echo message.
-#[inline]
-fn fix_checksum(payload: &mut [u8], transport: TransportV6, plan: &Plan<'_>) {
+/// RFC 7915 5.5: transport checksums, and the type of an echo message. `packet` is still IPv6.
+#[inline(always)]
+fn fix_checksum(packet: &mut [u8], transport: TransportV6, plan: &Plan) {
+    let (header, payload) = packet.split_at_mut(plan.start);
     match transport {
-        TransportV6::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, plan.addresses.delta()),
-        TransportV6::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, plan.addresses.delta()),
-        TransportV6::Echo(kind) => {
+        TransportV6::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, plan.delta),
+        TransportV6::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, plan.delta),
+        TransportV6::Echo => {
+            let kind = echo_v6_to_v4(payload[0]).expect("transport found an echo message");
             let length = u32::try_from(payload.len()).expect("a packet's length");
-            let delta = echo_delta(payload[0], kind, plan.header, length);
+            let addresses = Sum::of(&header[ipv6::ADDRESSES]);
+            let delta = echo_delta(payload[0], kind, addresses, length);
             payload[0] = kind;
             adjust_at(payload, 2, delta);
         }
@@ -147,8 +201,10 @@ fn fix_checksum(payload: &mut [u8], transport: TransportV6, plan: &Plan<'_>) {
 }
 
 /// ICMPv6 covers a pseudo-header (RFC 4443 2.3), ICMPv4 does not; and the type changes.
-fn echo_delta(old: u8, new: u8, header: &Ipv6Header, length: u32) -> Delta {
-    let pseudo = Sum::of_pseudo_header(header.source, header.destination, length, protocol::ICMPV6);
+/// `addresses` is the sum of both IPv6 addresses.
+#[inline]
+fn echo_delta(old: u8, new: u8, addresses: Sum, length: u32) -> Delta {
+    let pseudo = addresses + Sum::of_u32(length) + Sum::of_u16(u16::from(protocol::ICMPV6));
     Delta::new(Sum::of_u16(u16::from(old) << 8) + pseudo, Sum::of_u16(u16::from(new) << 8))
 }
 
@@ -160,18 +216,20 @@ fn echo_delta(old: u8, new: u8, header: &Ipv6Header, length: u32) -> Delta {
 pub fn translate_error(
     buffer: &mut impl Buffer,
     error: &ErrorPlan<'_>,
-    plan: &Plan<'_>,
+    plan: &Plan,
+    settings: &Settings,
 ) -> Result<(), DropReason> {
     let ErrorPlan { message, quote, quoted, name_source, mtus } = *error;
-    let start = plan.chain.offset;
+    let start = plan.start;
     let inner_old = quote.chain.offset;
     let layout = Layout::new(quote, name_source);
 
-    let icmp = &mut buffer.data_mut()[start..];
+    let (header, icmp) = buffer.data_mut().split_at_mut(start);
+    let addresses = Sum::of(&header[ipv6::ADDRESSES]);
     let checksum = u16::from_be_bytes([icmp[2], icmp[3]]);
     let length = u32::try_from(icmp.len()).expect("a packet's length");
     let mut old = Sum::of(&icmp[0..2]) + Sum::of(&icmp[4..ICMP_HEADER + inner_old]);
-    old += Sum::of_pseudo_header(plan.header.source, plan.header.destination, length, protocol::ICMPV6);
+    old += addresses + Sum::of_u32(length) + Sum::of_u16(u16::from(protocol::ICMPV6));
     old += Sum::of(&icmp[ICMP_HEADER + layout.keep_quote..ICMP_HEADER + quote.quote_length]);
     if !layout.keep_extension {
         old += Sum::of(&icmp[ICMP_HEADER + quote.quote_length..]);
@@ -186,8 +244,9 @@ pub fn translate_error(
     resize_tail(buffer, start + ICMP_HEADER, quote, &layout)?;
     resize_front(buffer, start + ICMP_HEADER + inner_old, ipv4::HEADER + ICMP_HEADER + ipv4::HEADER)?;
     let data = buffer.data_mut();
-    write_header(data, plan);
-    let icmp = &mut data[ipv4::HEADER..];
+    let total_length = u16::try_from(data.len()).expect("the walk refused what is longer");
+    let (fixed, icmp) = data.split_first_chunk_mut().expect("the front was made for the header");
+    plan.header(total_length).emit(fixed);
     icmp[0] = message.kind;
     icmp[1] = message.code;
     icmp[2..8].fill(0);
@@ -200,7 +259,7 @@ pub fn translate_error(
             icmp[6..8].copy_from_slice(&mtu.to_be_bytes());
         }
     }
-    write_quoted_header(&mut icmp[ICMP_HEADER..], quote, &quoted, plan.settings);
+    write_quoted_header(&mut icmp[ICMP_HEADER..], quote, &quoted, settings);
     new += Sum::of(&icmp[..ICMP_HEADER + ipv4::HEADER]);
     let checksum = checksum::adjust(checksum, Delta::new(old, new));
     icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
@@ -306,7 +365,8 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV6, quoted: &Addresses
         QuotedTransport::Udp => adjust_udp_at(transport, protocol::UDP_CHECKSUM, quoted.delta()),
         QuotedTransport::Echo { kind, checksum_present } => {
             let length = u32::try_from(quote.payload_length()).expect("a packet's length");
-            let delta = echo_delta(transport[0], kind, &quote.header, length);
+            let addresses = Sum::of_ipv6(quote.header.source) + Sum::of_ipv6(quote.header.destination);
+            let delta = echo_delta(transport[0], kind, addresses, length);
             transport[0] = kind;
             if checksum_present {
                 adjust_at(transport, 2, delta);
@@ -322,19 +382,9 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV6, quoted: &Addresses
 fn write_quoted_header(out: &mut [u8], quote: &QuoteV6, quoted: &Addresses, settings: &Settings) {
     let total_length =
         u16::try_from(ipv4::HEADER + quote.payload_length()).expect("parse refused what is longer");
-    let header = Ipv4Header {
-        header_length: ipv4::HEADER_LENGTH,
-        tos: settings.type_of_service.unwrap_or(quote.header.traffic_class),
-        total_length,
-        identification: 0,
-        dont_fragment: false,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: quote.header.hop_limit,
-        protocol: protocol_of(&quote.chain),
-        source: quoted.source.address,
-        destination: quoted.destination.address,
-    };
-    let header = with_fragmentation(header, &quote.chain, 0);
+    let tos = settings.type_of_service.unwrap_or(quote.header.traffic_class);
+    let (source, destination) = (quoted.source.address, quoted.destination.address);
+    let header = ipv4_header(tos, quote.header.hop_limit, &quote.chain, 0, source, destination);
+    let header = of_length(header, total_length, quote.chain.fragment.is_none());
     header.emit(out.first_chunk_mut().expect("the front was made for the quoted header"));
 }

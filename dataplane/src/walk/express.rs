@@ -1,0 +1,366 @@
+//! The express lane: the packets nearly all traffic is made of, a whole burst at a time.
+//!
+//! ```text
+//!  inspect all: read headers, classify, have the mappings fetched   \  a packet that is not plain in any of these
+//!  resolve all: mappings, next hop, size                             > steps takes the walk from its beginning
+//!  send all, in the order received: write headers, hand over        /
+//! ```
+//!
+//! The lane carries whole TCP and UDP packets, echo messages and payloads that are not looked into, between a mapped
+//! host and the other family, where nothing is to be answered, cut, turned round or punted. It asks the stages the
+//! same questions as the walk does; what any of them refuses is left to the walk, which knows what follows. Lane and
+//! walk so differ in the order of the questions only, and a test compares them over millions of packets.
+//!
+//! Taking one step for all packets before the next lets the waits for memory of a whole burst overlap.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use arrayvec::ArrayVec;
+
+use super::{End, GROWTH, Output, Walk, Way, flow_hash};
+use crate::buffer::{Buffer, BufferPool};
+use crate::counters::Event;
+use crate::hash::high64;
+use crate::io::BURST;
+use crate::stage::Pass;
+use crate::stage::classify::{self, Class, is_illegal_source_ipv4};
+use crate::stage::lookup::{self, Mapping};
+use crate::stage::translate::{v4_to_v6, v6_to_v4};
+use crate::stage::transport::{self, TransportV4, TransportV6};
+use crate::table::eam::Fetched;
+use crate::table::fib::{Adjacency, Fib, Path};
+use crate::table::snapshot::Snapshot;
+use crate::table::translation::{Hairpin, Translation};
+use crate::table::{MappedV4, MappedV6};
+use crate::verdict::DropReason;
+use crate::wire::checksum::Delta;
+use crate::wire::ipv4::{self, Ipv4Header};
+use crate::wire::ipv6::{self, Chain, Ipv6Header};
+use crate::wire::protocol;
+
+/// Where a packet is heading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heading {
+    /// Not by the lane.
+    Walk,
+    /// From IPv4 to IPv6.
+    ToV6(TransportV4),
+    /// From IPv6 to IPv4.
+    ToV4(TransportV6),
+}
+
+/// What the lane knows of one packet, filled field by field: moving it as a whole would wait for its parts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lane<'a> {
+    source_ipv6: Ipv6Addr,
+    destination_ipv6: Ipv6Addr,
+    source_ipv4: Ipv4Addr,
+    destination_ipv4: Ipv4Addr,
+    /// The change of the sum of both addresses.
+    delta: Delta,
+    /// Where the mapping is looked for.
+    fetched: Option<Fetched<'a>>,
+    /// Where it goes.
+    adjacency: Option<&'a Adjacency>,
+    /// Of the header to come, if that is IPv6: [`ipv6::first_word`].
+    first_word: u64,
+    /// Of the header to come, if that is IPv4.
+    fields: v6_to_v4::Fields,
+    /// Bytes of the IP packet as it is.
+    length: u16,
+    heading: Heading,
+}
+
+/// One lane for each packet of a burst.
+pub(crate) type Lanes<'a> = ArrayVec<Lane<'a>, BURST>;
+
+/// Adds a lane that leads nowhere yet.
+#[inline(always)]
+pub(crate) fn add<'a, 'l>(lanes: &'l mut Lanes<'a>) -> &'l mut Lane<'a> {
+    lanes.push(Lane::EMPTY);
+    lanes.last_mut().expect("it was just added")
+}
+
+impl<'a> Lane<'a> {
+    /// A lane that leads nowhere yet.
+    pub(crate) const EMPTY: Self = Self {
+        source_ipv6: Ipv6Addr::UNSPECIFIED,
+        destination_ipv6: Ipv6Addr::UNSPECIFIED,
+        source_ipv4: Ipv4Addr::UNSPECIFIED,
+        destination_ipv4: Ipv4Addr::UNSPECIFIED,
+        delta: Delta::NONE,
+        fetched: None,
+        adjacency: None,
+        first_word: 0,
+        fields: v6_to_v4::Fields { tos: 0, ttl: 0, protocol: 0 },
+        length: 0,
+        heading: Heading::Walk,
+    };
+
+    /// Sends the packet to the walk.
+    #[inline(always)]
+    pub(crate) const fn leave(&mut self) {
+        self.heading = Heading::Walk;
+    }
+
+    /// Whether the packet is the walk's.
+    #[inline(always)]
+    pub(crate) const fn is_left(&self) -> bool {
+        matches!(self.heading, Heading::Walk)
+    }
+
+    /// First step, for an IPv4 packet; `data` begins with its header and may be followed by link padding.
+    #[inline(always)]
+    pub(crate) fn inspect_ipv4(&mut self, data: &[u8], snapshot: &'a Snapshot) {
+        self.heading = self.plain_ipv4(data, snapshot).map_or(Heading::Walk, Heading::ToV6);
+    }
+
+    /// First step, for an IPv6 packet; `data` begins with its header and may be followed by link padding.
+    #[inline(always)]
+    pub(crate) fn inspect_ipv6(&mut self, data: &[u8], snapshot: &'a Snapshot) {
+        self.heading = self.plain_ipv6(data, snapshot).map_or(Heading::Walk, Heading::ToV4);
+    }
+
+    /// Second step.
+    #[inline(always)]
+    pub(crate) fn resolve(&mut self, snapshot: &'a Snapshot) {
+        let resolved = match self.heading {
+            Heading::Walk => return,
+            Heading::ToV6(_) => self.resolve_ipv4(snapshot),
+            Heading::ToV4(_) => self.resolve_ipv6(snapshot),
+        };
+        if resolved.is_none() {
+            self.leave();
+        }
+    }
+
+    #[inline(always)]
+    fn plain_ipv4(
+        &mut self,
+        data: &[u8],
+        Snapshot { translation, fib, .. }: &'a Snapshot,
+    ) -> Option<TransportV4> {
+        if *data.first()? != ipv4::PLAIN_VERSION {
+            return None;
+        }
+        let header = Ipv4Header::parse(data).ok()?;
+        let (source, destination) = (header.source, header.destination);
+        if header.is_fragment() || header.ttl <= 1 || fib.may_be_local(IpAddr::V4(destination)) {
+            return None;
+        }
+        // The same header, whose constants the compiler now knows.
+        let header = Ipv4Header { more_fragments: false, fragment_offset: 0, ..header };
+        self.fetched = match translation.may_be_service(destination) {
+            true => Some(translation.eams.fetch_ipv4(destination)),
+            false => None,
+        };
+        let data = data.get(..usize::from(header.total_length))?;
+        let transport = transport::ipv4(data, &header, &translation.settings).ok()?;
+        // What must not be cut has the whole next hop to fit into; what may be is cut to the lowest MTU already.
+        let limit = if header.dont_fragment { u16::MAX } else { translation.settings.lowest_ipv6_mtu };
+        if transport == TransportV4::Error || header.total_length > limit - GROWTH {
+            return None;
+        }
+        self.source_ipv4 = source;
+        self.destination_ipv4 = destination;
+        self.length = header.total_length;
+        let traffic_class = translation.settings.traffic_class.unwrap_or(header.tos);
+        let next_header =
+            if header.protocol == protocol::ICMPV4 { protocol::ICMPV6 } else { header.protocol };
+        let payload_length = header.payload_length();
+        self.first_word = ipv6::first_word(traffic_class, payload_length, next_header, header.ttl - 1);
+        Some(transport)
+    }
+
+    #[inline(always)]
+    fn resolve_ipv4(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
+        let host = self.fetched.and_then(|line| translation.eams.host_ipv4(line, self.destination_ipv4));
+        let destination = match host {
+            Some(mapped) => mapped,
+            None => other_destination_ipv4(self.destination_ipv4, translation, fib)?,
+        };
+        let source = match translation.is_plain(self.source_ipv4) {
+            true => translation.prefix.embed(self.source_ipv4),
+            false => other_source_ipv4(self.source_ipv4, translation)?,
+        };
+        self.source_ipv6 = source.address;
+        self.destination_ipv6 = destination.address;
+        self.delta = source.delta.and(destination.delta);
+        let flow = (u64::from(self.source_ipv4.to_bits()), u64::from(self.destination_ipv4.to_bits()));
+        self.take(fib, IpAddr::V6(destination.address), flow, self.length + GROWTH)
+    }
+
+    #[inline(always)]
+    fn plain_ipv6(
+        &mut self,
+        data: &[u8],
+        Snapshot { translation, fib, .. }: &'a Snapshot,
+    ) -> Option<TransportV6> {
+        let header = Ipv6Header::parse(data).ok()?;
+        let destination = header.destination;
+        if header.hop_limit <= 1
+            || protocol::is_ipv6_extension(header.next_header)
+            || fib.may_be_local(IpAddr::V6(destination))
+        {
+            return None;
+        }
+        self.fetched = Some(translation.eams.fetch_ipv6(header.source));
+        let length = ipv6::HEADER + usize::from(header.payload_length);
+        let transport =
+            transport::ipv6(data.get(..length)?, &plain_chain(&header), &translation.settings).ok()?;
+        if transport == TransportV6::Error {
+            return None;
+        }
+        let destination = match translation.extract_plain(destination) {
+            Some(mapped) => mapped,
+            None => other_destination_ipv6(destination, translation, fib)?,
+        };
+        self.source_ipv6 = header.source;
+        self.destination_ipv4 = destination.address;
+        self.delta = destination.delta;
+        self.length = u16::try_from(length).ok()?;
+        self.fields.tos = translation.settings.type_of_service.unwrap_or(header.traffic_class);
+        self.fields.ttl = header.hop_limit - 1;
+        self.fields.protocol = header.next_header;
+        Some(transport)
+    }
+
+    #[inline(always)]
+    fn resolve_ipv6(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
+        let host = self.fetched.and_then(|line| translation.eams.host_ipv6(line, self.source_ipv6));
+        let source = match host {
+            Some(mapped)
+                if translation.may_be_service(mapped.address) && is_global_unicast(self.source_ipv6) =>
+            {
+                mapped
+            }
+            _ => other_source_ipv6(self.source_ipv6, translation)?,
+        };
+        self.source_ipv4 = source.address;
+        self.delta = self.delta.and(source.delta);
+        let flow = (u64::from(source.address.to_bits()), u64::from(self.destination_ipv4.to_bits()));
+        self.take(fib, IpAddr::V4(self.destination_ipv4), flow, self.length - GROWTH)
+    }
+
+    /// Notes the next hop to `destination`, if it is ready and carries `size` bytes.
+    #[inline(always)]
+    fn take(&mut self, fib: &'a Fib, destination: IpAddr, (from, to): (u64, u64), size: u16) -> Option<()> {
+        let Path::Adjacent(adjacency) = fib.lookup(destination, || flow_hash(from, to)) else {
+            return None;
+        };
+        self.adjacency = Some(adjacency);
+        (size <= adjacency.mtu).then_some(())
+    }
+}
+
+/// The rarer kinds of destination: under a mapping of prefixes, or reached through the translation prefix.
+#[inline(never)]
+fn other_destination_ipv4(address: Ipv4Addr, translation: &Translation, fib: &Fib) -> Option<MappedV6> {
+    match classify::ipv4(address, false, translation, fib) {
+        Ok(Class::Translate(mapped)) => Some(mapped),
+        _ => None,
+    }
+}
+
+/// The rarer kinds of source.
+#[inline(never)]
+fn other_source_ipv4(address: Ipv4Addr, translation: &Translation) -> Option<MappedV6> {
+    if is_illegal_source_ipv4(address) {
+        return None;
+    }
+    lookup::source_v4_to_v6(translation, address, Pass::First, None).ok()
+}
+
+/// The rarer kinds of source.
+#[inline(never)]
+fn other_source_ipv6(address: Ipv6Addr, translation: &Translation) -> Option<MappedV4> {
+    lookup::source_v6_to_v4(translation, address, false, 0).ok().map(|(mapped, _)| mapped)
+}
+
+/// Neither one of the special addresses that begin with 64 zero bits nor of less than global scope. A no may be wrong.
+#[inline(always)]
+const fn is_global_unicast(address: Ipv6Addr) -> bool {
+    let high = high64(address.to_bits());
+    high != 0 && high < 0xfe80 << 48
+}
+
+/// The rarer kinds of destination; none for those that turn round here.
+#[inline(never)]
+fn other_destination_ipv6(address: Ipv6Addr, translation: &Translation, fib: &Fib) -> Option<MappedV4> {
+    let Ok(Class::Translate(destination)) = classify::ipv6(address, false, translation, fib) else {
+        return None;
+    };
+    let may_turn = translation.settings.hairpin == Hairpin::Intrinsic
+        && destination.by == Mapping::Prefix
+        && translation.eams.may_cover(destination.mapped.address);
+    (!may_turn).then_some(destination.mapped)
+}
+
+/// Of a packet without extension headers.
+#[inline(always)]
+const fn plain_chain(header: &Ipv6Header) -> Chain {
+    Chain { protocol: header.next_header, offset: ipv6::HEADER, fragment: None, segments_left: None }
+}
+
+impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
+    /// Third step, for a packet that has not left the lane and begins `offset` bytes behind the start of `frame`.
+    #[inline(always)]
+    pub(crate) fn send_lane(
+        &mut self,
+        mut frame: P::Buffer,
+        offset: usize,
+        lane: &Lane<'_>,
+    ) -> End<P::Buffer> {
+        let adjacency = lane.adjacency.expect("packets without an adjacency have left the lane");
+        frame.truncate(offset + usize::from(lane.length));
+        let written = match lane.heading {
+            Heading::ToV6(transport) => self.write_ipv6(&mut frame, offset, lane, transport, adjacency),
+            Heading::ToV4(transport) => self.write_ipv4(&mut frame, offset, lane, transport, adjacency),
+            Heading::Walk => unreachable!("the caller asked"),
+        };
+        match written {
+            Ok(()) => {
+                self.output.emit(frame, adjacency);
+                End::Forwarded(Way::Translated)
+            }
+            Err(reason) => self.drop(reason),
+        }
+    }
+
+    #[inline(always)]
+    fn write_ipv6(
+        &mut self,
+        frame: &mut P::Buffer,
+        offset: usize,
+        lane: &Lane<'_>,
+        transport: TransportV4,
+        adjacency: &Adjacency,
+    ) -> Result<(), DropReason> {
+        let link = self.output.link_header(adjacency, 6);
+        let Lane { first_word, source_ipv6: source, destination_ipv6: destination, delta, .. } = *lane;
+        let front = link.length();
+        v4_to_v6::translate_plain(frame, transport, first_word, source, destination, delta, offset, front)?;
+        link.write(frame.data_mut());
+        self.lcore.counts.count(Event::TranslatedV4ToV6);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn write_ipv4(
+        &mut self,
+        frame: &mut P::Buffer,
+        offset: usize,
+        lane: &Lane<'_>,
+        transport: TransportV6,
+        adjacency: &Adjacency,
+    ) -> Result<(), DropReason> {
+        let Lane { fields, source_ipv4: source, destination_ipv4: destination, delta, .. } = *lane;
+        let identification = self.lcore.identifications.next(source, destination, fields.protocol);
+        let plan = v6_to_v4::Plan::plain(fields, source, destination, delta, identification);
+        let link = self.output.link_header(adjacency, 4);
+        v6_to_v4::translate(frame, transport, &plan, offset, link.length())?;
+        link.write(frame.data_mut());
+        self.lcore.counts.count(Event::TranslatedV6ToV4);
+        Ok(())
+    }
+}

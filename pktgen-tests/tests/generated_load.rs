@@ -1,0 +1,124 @@
+//! pktgen against the relay over memif: every packet of every kind comes back right, and none is lost at a rate that
+//! even a busy machine manages.
+
+use std::path::Path;
+
+use pktgen_tests::lab::{Cmd, Namespace, Need, Relay, TestResult, skip_unless};
+use pktgen_tests::pktgen::report::{self, Measurement};
+
+const EAMS: u32 = 200;
+
+/// A memif port. The server, which must be there first, is the relay: generators come and go.
+fn device(number: u8, role: &str, sockets: &str, name: &str, mac: &str) -> String {
+    format!(
+        "net_memif{number},role={role},id={number},socket={sockets}/{name}.sock,socket-abstract=no,bsize=2048,rsize=10,\
+         mac={mac}"
+    )
+}
+
+fn relay_config(sockets: &Path) -> String {
+    let sockets = sockets.display().to_string();
+    format!(
+        "[dpdk]\nworkers = [1]\nmemory = \"no-huge\"\nmemory_mb = 256\npoll = \"adaptive\"\n\
+         [[port]]\nname = \"v4\"\nmtu = 1520\ndevice = \"{}\"\n[[port]]\nname = \"v6\"\nmtu = 1520\ndevice = \"{}\"\n\
+         [translation]\nprefixes = [\"2001:db8:46::/96\"]\nservice_pools = [\"100.64.0.0/10\"]\n\
+         icmp_source_pool = [\"198.51.100.1/32\"]\nudp_zero_checksum = \"compute\"\neam_files = [\"{sockets}/eams.csv\"]\n",
+        device(0, "server", &sockets, "v4", "02:00:00:00:00:04"),
+        device(1, "server", &sockets, "v6", "02:00:00:00:00:06"),
+    )
+}
+
+fn generator_config(traffic: &str) -> String {
+    let ports = [("v4", "ipv4", 0, 4), ("v6", "ipv6", 1, 6)].map(|(name, family, number, last)| {
+        let mac = format!("02:00:00:00:00:1{last}");
+        format!(
+            "[[port]]\nname = \"{name}\"\nfamily = \"{family}\"\nmac = \"{mac}\"\npeer_mac = \"02:00:00:00:00:0{last}\"\n\
+             device = \"{}\"\n",
+            device(number, "client", "{sockets}", name, &mac)
+        )
+    });
+    format!(
+        "[dpdk]\nlcores = [0]\nmemory = \"no-huge\"\nmemory_mb = 256\nsockets = \"SOCKETS\"\n{}\n\
+         [traffic]\neams = {EAMS}\n{traffic}\n[trial]\nrate = 10000\nseconds = 0.5\ndrain_ms = 1000\n",
+        ports.concat()
+    )
+}
+
+/// Next hops without anybody to ask: the generator answers no ARP.
+fn add_routes(relay: &Namespace) -> TestResult {
+    for (family, line) in [
+        ("-4", "addr add 198.51.100.1/24 dev bl-v4"),
+        ("-4", "addr add 198.51.101.1/24 dev bl-v6"),
+        ("-6", "addr add 2001:db8:fd::1/64 dev bl-v4 nodad"),
+        ("-6", "addr add 2001:db8:fe::1/64 dev bl-v6 nodad"),
+        ("-4", "link set bl-v4 up"),
+        ("-4", "link set bl-v6 up"),
+        ("-4", "neigh add 198.51.100.253 lladdr 02:00:00:00:00:14 dev bl-v4 nud permanent"),
+        ("-4", "neigh add 198.51.101.253 lladdr 02:00:00:00:00:16 dev bl-v6 nud permanent"),
+        ("-6", "neigh add 2001:db8:fd::2 lladdr 02:00:00:00:00:14 dev bl-v4 nud permanent"),
+        ("-6", "neigh add 2001:db8:fe::2 lladdr 02:00:00:00:00:16 dev bl-v6 nud permanent"),
+        ("-4", "route add default via 198.51.100.253"),
+        ("-4", "route add 198.19.0.0/16 via 198.51.101.253"),
+        ("-6", "route add 2001:db8:b4::/48 via 2001:db8:fd::2"),
+        ("-6", "route add default via 2001:db8:fe::2"),
+    ] {
+        relay.ip(&format!("{family} {line}"))?;
+    }
+    Ok(())
+}
+
+/// One run of the generator; the status must be 0.
+fn generate(sockets: &Path, traffic: &str) -> Result<Measurement, pktgen_tests::lab::LabError> {
+    let config = sockets.join("pktgen.toml");
+    let text = generator_config(traffic).replace("SOCKETS", &sockets.display().to_string());
+    std::fs::write(&config, text)?;
+    let json = sockets.join("result.json");
+    pktgen()
+        .args("run --config")
+        .arg(config.display().to_string())
+        .arg("--json")
+        .arg(json.display().to_string())
+        .ok()?;
+    Ok(report::read(&json).expect("the results just written").pop().expect("one result"))
+}
+
+fn pktgen() -> Cmd {
+    Cmd::new(env!("CARGO_BIN_EXE_pktgen"))
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn the_relay_translates_all_of_a_generated_load() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let sockets = directory.path();
+    let eams = sockets.join("eams.csv").display().to_string();
+    pktgen().args(&format!("eams --count {EAMS} --out")).arg(eams).ok()?;
+    let namespace = Namespace::new("relay")?;
+    let mut relay = Relay::start_with(&namespace, &relay_config(sockets), &["v4", "v6"])?;
+    add_routes(&namespace)?;
+
+    let mut packets = 0;
+    for (traffic, streams) in [
+        ("frame_bytes = \"imix\"\nflows = 1000\nnative_ipv6 = 10\nnative_ipv4 = 10", 6),
+        ("protocol = \"tcp\"\nfragments = true\nframe_bytes = 70\npattern = \"skewed\"", 2),
+        ("protocol = \"icmp\"\npattern = \"sequential\"", 2),
+        ("udp_checksum = false\ndirection = \"v4_to_v6\"", 1),
+    ] {
+        let result = generate(sockets, traffic)?;
+        assert_eq!(
+            (result.lost, result.corrupt.total(), result.reordered),
+            (0, 0, 0),
+            "{traffic}: {result:#?}"
+        );
+        assert_eq!(result.streams.len(), streams, "{traffic}");
+        assert!(result.streams.iter().all(|stream| stream.received > 0), "{traffic}: {result:#?}");
+        assert!(result.sent > 1000, "{traffic}: {result:#?}");
+        packets += result.received;
+    }
+    let counters = relay.settled_counters()?;
+    assert!(counters.balance() && counters.sent >= packets, "{counters:#?}");
+    Ok(())
+}
