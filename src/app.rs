@@ -1,5 +1,6 @@
 //! `borderline run`: the order in which things start, and stop.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,8 @@ use std::time::Duration;
 
 use control::config::{self, Config};
 use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError};
-use control::plan::{self, PlanError};
+use control::plan::PlanError;
+use control::reload::{Reloader, Running};
 use dataplane::counters::{CounterCells, Counts};
 use dataplane::dpdk::{
     self, Eal, EalConfig, EalError, LcoreError, LogLevel, Mempool, MempoolError, Port, PortConfig, PortError,
@@ -22,6 +24,7 @@ use dataplane::table::snapshot::Snapshot;
 use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
 
 use crate::args::{DONE, FAILED, WRONG};
+use crate::reload::{self, Reloads};
 use crate::report;
 use crate::signals::{Signals, Wish};
 
@@ -60,11 +63,9 @@ enum AppError {
 /// Runs the relay; returns the exit status.
 pub(crate) fn run(path: &Path) -> u8 {
     log_to_stderr();
-    let config = match Config::load(path) {
+    let mut config = match Config::load(path) {
         Ok((config, warnings)) => {
-            for warning in warnings.iter() {
-                tracing::warn!("{warning}");
-            }
+            reload::log_warnings(&warnings);
             config
         }
         Err(problems) => {
@@ -80,9 +81,13 @@ pub(crate) fn run(path: &Path) -> u8 {
         return FAILED;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime
-        .map_err(|error| AppError::System { what: "event queues", error })
-        .and_then(|runtime| runtime.block_on(relay(&config)));
+    let result =
+        runtime.map_err(|error| AppError::System { what: "event queues", error }).and_then(|runtime| {
+            let result = runtime.block_on(relay(path, &mut config));
+            // Nobody waits for a reload that is still being prepared.
+            runtime.shutdown_background();
+            result
+        });
     match result {
         Ok(()) => DONE,
         Err(error) => {
@@ -105,27 +110,31 @@ fn log_to_stderr() {
 }
 
 /// Start, run, stop: each list from top to bottom.
-async fn relay(config: &Config) -> Result<(), AppError> {
+async fn relay(path: &Path, config: &mut Config) -> Result<(), AppError> {
     let mut signals =
         Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
-    let translation = Arc::new(plan::translation(&config.translation, &config.eams)?);
+    let (running, translation) = Running::start(path, config)?;
+    let (eams, translation) = (running.eams().rows().len(), Arc::new(translation));
+    let mut reloader = Reloader::new(running);
+    let mut reloads = Reloads::default();
+    let config = &*config;
     let eal = Eal::init(&eal_config(config))?;
     let mempool = mempool(&eal, config)?;
     let (ports, queues) = open_ports(&eal, config, &mempool)?;
     let idle_mbufs = mempool.in_use();
     let twins = create_twins(config, &ports).await?;
-    let mut publisher =
-        Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
+    let first = Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) };
+    let publisher = RefCell::new(Publisher::new(first));
     let (rings, worker_rings) = exception_rings(config);
     let kernel = Kernel::new(twins.clone(), rings)?;
-    let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
-    tracing::info!(ports = ports.len(), workers = workers.cells.len(), eams = config.eams.len(), "started");
+    let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher.borrow())?;
+    tracing::info!(ports = ports.len(), workers = workers.cells.len(), eams, "started");
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut first = true;
     let on_routing = |routing: Routing| {
         let fib = Arc::new(Fib::build(&routing));
-        publisher.publish(|snapshot| snapshot.fib = fib);
+        publisher.borrow_mut().publish(|snapshot| snapshot.fib = fib);
         if std::mem::take(&mut first) {
             tracing::info!("translating");
         }
@@ -139,10 +148,17 @@ async fn relay(config: &Config) -> Result<(), AppError> {
         loop {
             tokio::select! {
                 wish = signals.next() => match wish {
-                    Wish::Counters => print_counters(config, &ports, &workers, &kernel, &mempool),
+                    Wish::Counters => {
+                        print_counters(config, &ports, &workers, &kernel, &mempool, &reloads);
+                    }
+                    Wish::Reload => reloader.request(),
                     Wish::Stop => break,
                 },
-                () = tokio::time::sleep(LINK_POLL) => links.follow(),
+                prepared = reloader.finished() => reloads.finish(prepared, &publisher),
+                () = tokio::time::sleep(LINK_POLL) => {
+                    links.follow();
+                    publisher.borrow_mut().reclaim();
+                }
             }
         }
         drop(stop);
@@ -155,7 +171,7 @@ async fn relay(config: &Config) -> Result<(), AppError> {
 
     tracing::info!("stopping");
     workers.stop();
-    print_counters(config, &ports, &workers, &kernel, &mempool);
+    print_counters(config, &ports, &workers, &kernel, &mempool, &reloads);
     drop(kernel);
     drop(twins);
     if mempool.in_use() > idle_mbufs {
@@ -380,9 +396,16 @@ impl<'a> Links<'a> {
     }
 }
 
-fn print_counters(config: &Config, ports: &[Port], workers: &Workers, kernel: &Kernel, mempool: &Mempool) {
+fn print_counters(
+    config: &Config,
+    ports: &[Port],
+    workers: &Workers,
+    kernel: &Kernel,
+    mempool: &Mempool,
+    reloads: &Reloads,
+) {
     let stats: Vec<_> =
         config.ports.iter().zip(ports).map(|(port, open)| (port.name.as_str(), open.stats())).collect();
-    let counters = report::json(&workers.counts(), &kernel.counters(), &stats, mempool.in_use());
+    let counters = report::json(&workers.counts(), &kernel.counters(), &stats, mempool.in_use(), reloads);
     eprintln!("counters {counters}");
 }

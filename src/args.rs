@@ -28,7 +28,8 @@ enum Command {
     /// Run the relay until SIGTERM or SIGINT
     ///
     /// Opens the ports with DPDK, creates a kernel twin `bl-<port>` for each, follows the kernel's addresses, routes
-    /// and neighbours, and translates. SIGUSR1 prints the counters. Needs root (or CAP_NET_ADMIN, CAP_NET_RAW and
+    /// and neighbours, and translates. SIGHUP makes it read the configuration again: `[translation]`,
+    /// `[[eam]]` and `eam_files` are replaced at once and without loss, anything wrong changes nothing. SIGUSR1 prints the counters. Needs root (or CAP_NET_ADMIN, CAP_NET_RAW and
     /// what the DPDK drivers ask for). The log goes to standard error; RUST_LOG=debug makes it longer.
     Run {
         /// The configuration file

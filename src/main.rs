@@ -5,6 +5,7 @@ mod app;
 mod args;
 mod capture;
 mod check;
+mod reload;
 mod report;
 mod signals;
 mod translate;

@@ -6,12 +6,15 @@ use dataplane::dpdk::PortStats;
 use dataplane::verdict::{DropReason, PuntReason};
 use serde_json::{Map, Value, json};
 
-/// All workers' counts added up, the exception path's, and the mbufs in use.
+use crate::reload::Reloads;
+
+/// All workers' counts added up, the exception path's, the mbufs in use, and the reloads.
 pub(crate) fn json(
     workers: &[Counts],
     kernel: &KernelCounters,
     ports: &[(&str, PortStats)],
     mbufs_in_use: usize,
+    reloads: &Reloads,
 ) -> Value {
     let mut sum = Counts::default();
     for counts in workers {
@@ -28,6 +31,7 @@ pub(crate) fn json(
         "kernel": exception_path(kernel),
         "ports": ports.iter().map(|(name, stats)| port(name, stats)).collect::<Vec<_>>(),
         "mbufs_in_use": mbufs_in_use,
+        "reloads": { "applied": reloads.applied, "refused": reloads.refused },
     })
 }
 

@@ -2,10 +2,11 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT stop, SIGUSR1 asks for the counters.
+/// SIGTERM and SIGINT stop, SIGHUP asks for a reload, SIGUSR1 for the counters.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
     user: Signal,
 }
 
@@ -14,6 +15,8 @@ pub(crate) struct Signals {
 pub(crate) enum Wish {
     /// Stop.
     Stop,
+    /// Read the configuration again.
+    Reload,
     /// Print the counters.
     Counters,
 }
@@ -24,6 +27,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
             user: signal(SignalKind::user_defined1())?,
         })
     }
@@ -33,6 +37,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Wish::Stop,
             _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
             _ = self.user.recv() => Wish::Counters,
         }
     }

@@ -5,8 +5,9 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use control::config::TranslateConfig;
-use control::plan;
+use control::plan::{self, PlanError};
 use dataplane::offline::{Offline, Outcome, Shape};
+use dataplane::table::eam::EamTable;
 use dataplane::verdict::{DropReason, PuntReason};
 use dataplane::wire::ethernet;
 use serde::Serialize;
@@ -22,7 +23,7 @@ enum TranslateError {
     #[error("{}: {error}", path.display())]
     Report { path: PathBuf, error: std::io::Error },
     #[error(transparent)]
-    Plan(#[from] plan::PlanError),
+    Plan(#[from] PlanError),
 }
 
 /// One line of the report. Field names are a contract.
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &TranslateArgs) -> u8 {
             return WRONG;
         }
     };
-    match translate(args, &config) {
+    match translate(args, config) {
         Ok(()) => DONE,
         Err(error) => {
             eprintln!("borderline: {error}");
@@ -55,14 +56,15 @@ pub(crate) fn run(args: &TranslateArgs) -> u8 {
     }
 }
 
-fn translate(args: &TranslateArgs, config: &TranslateConfig) -> Result<(), TranslateError> {
+fn translate(args: &TranslateArgs, config: TranslateConfig) -> Result<(), TranslateError> {
     let shape = Shape {
         ipv4_mtu: args.ipv4_mtu,
         ipv6_mtu: args.ipv6_mtu,
         ipv4_address: args.ipv4_address,
         ipv6_address: args.ipv6_address,
     };
-    let mut offline = Offline::new(plan::translation(&config.translation, &config.eams)?, &shape);
+    let eams = EamTable::build(&plan::rows(config.eams.into_rows())).map_err(PlanError::from)?;
+    let mut offline = Offline::new(plan::translation(&config.translation, eams)?, &shape);
     let packets = capture::read(&args.input)?;
     let mut writer = capture::Writer::create(&args.output)?;
     let mut report = Report::create(args.report.clone())?;

@@ -3,5 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod eam_set;
 pub mod kernel;
 pub mod plan;
+pub mod reload;

@@ -24,15 +24,17 @@ pub enum PlanError {
     NoPrefix(#[from] table::NoPrefix),
 }
 
-/// Builds the translation tables of a configuration.
+/// The rows of a configuration as the tables take them.
+#[must_use]
+pub fn rows(eams: Vec<config::Eam>) -> Vec<Eam> {
+    eams.into_iter().map(|config::Eam { ipv4, ipv6 }| Eam { ipv4, ipv6 }).collect()
+}
+
+/// Puts the translation tables of a configuration around the table of its EAMs.
 ///
 /// # Errors
 /// [`PlanError`]: a contradiction between validation and tables.
-pub fn translation(
-    config: &config::Translation,
-    eams: &[config::Eam],
-) -> Result<table::Translation, PlanError> {
-    let rows: Vec<Eam> = eams.iter().map(|eam| Eam { ipv4: eam.ipv4, ipv6: eam.ipv6 }).collect();
+pub fn translation(config: &config::Translation, eams: EamTable) -> Result<table::Translation, PlanError> {
     let prefixes: Result<Vec<_>, _> =
         config.prefixes.iter().map(|prefix| TranslationPrefix::new(*prefix)).collect();
     let choice = match config.icmp_source_choice {
@@ -42,7 +44,7 @@ pub fn translation(
     Ok(table::Translation::new(table::TranslationParts {
         settings: settings(config),
         prefixes: prefixes?,
-        eams: EamTable::build(&rows)?,
+        eams,
         service_pools: config.service_pools.clone(),
         translatable_pools: config.translatable_pools.clone(),
         denylist: config.denylist.clone(),

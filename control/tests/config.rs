@@ -156,8 +156,8 @@ fn every_choice_and_every_value_is_taken() {
     assert!(!translation.wkp_strict && !translation.anti_spoof && !translation.guard_protocols);
     assert_eq!(translation.mtu_plateaus, [1500, 68]);
     assert_eq!((translation.fragment_df, translation.eam_overlap), (FragmentDf::Ignore, EamOverlap::Allow));
-    assert_eq!(config.eams[0].comment.as_deref(), Some("ftp"));
-    assert_eq!((config.eams[1].place.line, config.eams[1].comment.as_deref()), (43, None));
+    assert_eq!(config.eams.comment(0), Some("ftp"));
+    assert_eq!((config.eams.place(1).line, config.eams.comment(1)), (43, None));
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn the_example_of_an_eam_file_is_good() {
     let text = format!("eam_files = [\"eams.csv\"]\n{MINIMAL}");
     let (config, _) = Config::parse(&shipped("x.toml"), &text).unwrap();
     assert_eq!(config.eams.len(), 4);
-    assert_eq!(config.eams[2].comment.as_deref(), Some("load balancer of tenant B, both sites"));
+    assert_eq!(config.eams.comment(2), Some("load balancer of tenant B, both sites"));
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use control::config::{Eam, TranslateConfig};
+use control::config::{Eam, Eams, TranslateConfig};
 
 const TABLE: &str =
     "[translation]\nprefixes = [\"2001:db8:46::/96\"]\nicmp_source_pool = [\"203.0.113.1\"]\n";
 
 /// Loads `content` as the EAM file `name`: its rows and warnings, or its problems, without the directory.
-fn load(name: &str, content: impl AsRef<[u8]>) -> Result<(Vec<Eam>, Vec<String>), Vec<String>> {
+fn load(name: &str, content: impl AsRef<[u8]>) -> Result<(Eams, Vec<String>), Vec<String>> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     fs::write(directory.path().join(name), content).expect("a writable directory");
     let path = directory.path().join("relay.toml");
@@ -22,8 +22,9 @@ fn load(name: &str, content: impl AsRef<[u8]>) -> Result<(Vec<Eam>, Vec<String>)
     }
 }
 
-fn pairs(eams: &[Eam]) -> Vec<(u32, String)> {
-    eams.iter().map(|eam| (eam.place.line, format!("{} {}", eam.ipv4, eam.ipv6))).collect()
+fn pairs(eams: &Eams) -> Vec<(u32, String)> {
+    let text = |(row, eam): (usize, &Eam)| (eams.place(row).line, format!("{} {}", eam.ipv4, eam.ipv6));
+    eams.iter().enumerate().map(text).collect()
 }
 
 fn pair(line: u32, text: &str) -> (u32, String) {
@@ -49,7 +50,7 @@ fn csv_rows_comments_header_and_quotes() {
             pair(9, "192.0.2.16/28 2001:db8:cccc::/124"),
         ]
     );
-    let comments: Vec<Option<&str>> = eams.iter().map(|eam| eam.comment.as_deref()).collect();
+    let comments: Vec<Option<&str>> = (0..eams.len()).map(|row| eams.comment(row)).collect();
     assert_eq!(comments, [None, Some("mail"), Some("say \"hi\", twice"), None]);
     assert_eq!(warnings, [] as [String; 0]);
 }
@@ -110,7 +111,7 @@ fn a_jool_file_gives_its_eamt_and_says_what_it_leaves_behind() {
             pair(31, "192.0.2.16/28 2001:db8:3::/124"),
         ]
     );
-    assert_eq!(eams[1].comment.as_deref(), Some("load balancer"));
+    assert_eq!(eams.comment(1), Some("load balancer"));
     let expected = [
         (6, "manually-enabled: not taken from a Jool file; nothing here corresponds to it"),
         (7, "pool6: not taken from a Jool file; set translation.prefixes"),

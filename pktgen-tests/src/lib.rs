@@ -6,5 +6,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod lab;
 pub mod pktgen;

@@ -200,7 +200,14 @@ fn every_procedure_ends_with_its_finding() {
     let throughput = finding("throughput", "--repetitions 3").finding;
     assert!(throughput.throughput_pps.is_some_and(|rate| rate > 0.0 && rate < 101_000.0));
     assert!(throughput.spread.is_some_and(|[low, high]| low <= high));
-    assert!(finding("latency", "").latency_us.is_some());
+    let latency = finding("latency", "--repetitions 3");
+    let (typical, worst) = (latency.finding.typical_latency_us, latency.finding.worst_case_latency_us);
+    assert_eq!(
+        typical,
+        latency.latency_us.map(|latency| latency.p50),
+        "the trial is the one with the median"
+    );
+    assert!(worst >= typical);
     assert!(finding("pdv", "").finding.pdv_us.is_some_and(|pdv| pdv >= 0.0));
     assert!(finding("back-to-back", "").finding.burst_frames.is_some_and(|frames| frames > 1000));
     let overload = finding("overload", "--flows 1000");

@@ -5,38 +5,56 @@
 //! are skipped, as is a header line `ipv4,ipv6[,comment]`.
 
 use std::borrow::Cow;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::error::{Place, Problem, ProblemKind};
+use super::eams::Spot;
+use super::error::{Problem, ProblemKind};
 use super::jool;
-use super::tree::to_u32;
 use super::validate::EamSink;
+
+/// How much of a file is in memory at a time.
+const CHUNK: usize = 256 * 1024;
 
 /// Reads one EAM file into `sink`. What is wrong inside the file goes there; that it cannot be read is the caller's.
 pub(super) fn read(path: &Path, sink: &mut EamSink) -> io::Result<()> {
-    parse(&path.into(), &std::fs::read(path)?, sink);
-    Ok(())
+    parse(&path.into(), BufReader::with_capacity(CHUNK, File::open(path)?), sink)
 }
 
 /// The two formats are told apart by their first character: no CSV row starts with a brace.
-pub(super) fn parse(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if bytes.trim_ascii_start().starts_with(b"{") {
-        jool::parse(file, bytes, sink);
+fn parse(file: &Arc<Path>, mut text: impl BufRead, sink: &mut EamSink) -> io::Result<()> {
+    let mut start = Vec::new();
+    (&mut text).take(3).read_to_end(&mut start)?;
+    if start == *b"\xef\xbb\xbf" {
+        start.clear();
+    }
+    let mut is_blank = start.trim_ascii().is_empty();
+    while is_blank && (&mut text).take(1).read_to_end(&mut start)? > 0 {
+        is_blank = start.last().is_some_and(u8::is_ascii_whitespace);
+    }
+    if start.trim_ascii_start().starts_with(b"{") {
+        text.read_to_end(&mut start)?;
+        jool::parse(file, &start, sink);
+        Ok(())
     } else {
-        csv(file, bytes, sink);
+        csv(file, start.as_slice().chain(text), sink)
     }
 }
 
-fn csv(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
+fn csv(file: &Arc<Path>, mut text: impl BufRead, sink: &mut EamSink) -> io::Result<()> {
     let mut may_be_header = true;
-    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let place = || Place { file: file.clone(), line: to_u32(index + 1), column: 1 };
-        let problem = |kind| Problem { place: place(), key: String::new(), value: None, kind };
-        let Ok(line) = std::str::from_utf8(line) else {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        if text.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let spot = Spot { file, line: number, column: 1 };
+        let problem = |kind| Problem { place: spot.place(), key: String::new(), value: None, kind };
+        let Ok(line) = std::str::from_utf8(&line) else {
             sink.report.problems.push(problem(ProblemKind::NotUtf8));
             continue;
         };
@@ -49,12 +67,13 @@ fn csv(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
             Ok((row, _)) if std::mem::take(&mut may_be_header) && is_header(&row) => {}
             Ok((row, count @ (2 | 3))) if !is_swapped(&row) => {
                 let comment = (count == 3).then_some(&*row[2]);
-                sink.row(place(), ["ipv4", "ipv6"], &row[0], &row[1], comment);
+                sink.row(spot, ["ipv4", "ipv6"], &row[0], &row[1], comment);
             }
             Ok((_, 2 | 3)) => sink.report.problems.push(problem(ProblemKind::SwappedColumns)),
             Ok((_, found)) => sink.report.problems.push(problem(ProblemKind::Fields { found })),
         }
     }
+    Ok(())
 }
 
 type Row<'l> = [Cow<'l, str>; 3];
@@ -78,8 +97,9 @@ fn fields(line: &str) -> Result<(Row<'_>, usize), ProblemKind> {
 /// One field, and what follows its comma.
 fn field(text: &str) -> Result<(Cow<'_, str>, Option<&str>), ProblemKind> {
     let Some(quoted) = text.strip_prefix('"') else {
-        return Ok(match text.split_once(',') {
-            Some((field, after)) => (field.trim_end().into(), Some(after)),
+        // Faster than split_once on texts as short as these.
+        return Ok(match text.bytes().position(|byte| byte == b',') {
+            Some(at) => (text[..at].trim_end().into(), Some(&text[at + 1..])),
             None => (text.trim_end().into(), None),
         });
     };
@@ -114,7 +134,7 @@ fn is_header(row: &Row<'_>) -> bool {
 /// IPv6 first, as `jool_siit eamt display --csv` has it. Only looked at when the first field is no IPv4 prefix.
 fn is_swapped(row: &Row<'_>) -> bool {
     let address = |field: &str| field.split('/').next().unwrap_or_default().to_owned();
-    row[0].contains(':')
+    row[0].bytes().any(|byte| byte == b':')
         && address(&row[0]).parse::<Ipv6Addr>().is_ok()
         && address(&row[1]).parse::<Ipv4Addr>().is_ok()
 }

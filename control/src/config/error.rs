@@ -110,8 +110,13 @@ impl<T> Findings<T> {
     pub const LIMIT: usize = 100;
 
     pub(super) fn push(&mut self, finding: T) {
+        self.push_with(|| finding);
+    }
+
+    /// As [`push`](Self::push), for findings that may come by the million: one that would not be kept is not made.
+    pub(super) fn push_with(&mut self, finding: impl FnOnce() -> T) {
         if self.list.len() < Self::LIMIT {
-            self.list.push(finding);
+            self.list.push(finding());
         } else {
             self.more += 1;
         }

@@ -62,17 +62,13 @@ pub(super) struct Forest {
     /// The children of node n are `children[child_starts[n]..child_starts[n + 1]]`, in address order.
     child_starts: Vec<u32>,
     children: Vec<u32>,
-    /// Node of a row, or `NONE`.
-    nodes: Vec<u32>,
 }
 
 impl Forest {
-    pub(super) fn new(width: u8, prefixes: Vec<Prefix>, rows: usize) -> Self {
-        let mut nodes = vec![NONE; rows];
+    pub(super) fn new(width: u8, prefixes: Vec<Prefix>) -> Self {
         let mut parents = Vec::with_capacity(prefixes.len());
         let mut open: Vec<u32> = Vec::new();
         for (node, prefix) in prefixes.iter().enumerate() {
-            nodes[prefix.row as usize] = to_u32(node);
             while open.last().is_some_and(|outer| !prefixes[*outer as usize].contains(prefix)) {
                 open.pop();
             }
@@ -80,11 +76,23 @@ impl Forest {
             open.push(to_u32(node));
         }
         let (child_starts, children) = children(&parents);
-        Self { width, prefixes, parents, child_starts, children, nodes }
+        Self { width, prefixes, parents, child_starts, children }
     }
 
-    pub(super) fn node(&self, row: usize) -> Option<usize> {
-        Some(self.nodes[row]).filter(|node| *node != NONE).map(|node| node as usize)
+    /// The node of each of so many rows; of those that have none, anything.
+    pub(super) fn nodes(&self, rows: usize) -> Vec<u32> {
+        let mut nodes = vec![NONE; rows];
+        for (node, prefix) in self.prefixes.iter().enumerate() {
+            nodes[prefix.row as usize] = to_u32(node);
+        }
+        nodes
+    }
+
+    /// The rows of nodes inside or around others; some more than once.
+    pub(super) fn related(&self) -> impl Iterator<Item = usize> {
+        let inner = (0..self.parents.len()).filter(|node| self.parents[*node] != NONE);
+        let related = |node| [Some(node), self.parent(node)].into_iter().flatten();
+        inner.flat_map(related).map(|node| self.row(node))
     }
 
     pub(super) fn row(&self, node: usize) -> usize {
@@ -96,6 +104,9 @@ impl Forest {
     }
 
     pub(super) fn children(&self, node: usize) -> &[u32] {
+        if self.children.is_empty() {
+            return &[];
+        }
         &self.children[self.child_starts[node] as usize..self.child_starts[node + 1] as usize]
     }
 
@@ -144,8 +155,11 @@ impl Forest {
     }
 }
 
-/// Children grouped by parent, in address order (a counting sort).
+/// Children grouped by parent, in address order (a counting sort). Nothing where no prefix is inside another.
 fn children(parents: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    if parents.iter().all(|parent| *parent == NONE) {
+        return (Vec::new(), Vec::new());
+    }
     let mut starts = vec![0u32; parents.len() + 1];
     for parent in parents.iter().filter(|parent| **parent != NONE) {
         starts[*parent as usize + 1] += 1;

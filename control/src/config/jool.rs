@@ -3,13 +3,16 @@
 //! The text is read in three rounds (file, `eamt`, row), each keeping the parts below as slices of it. So every row
 //! knows its line, and a bad row does not hide the next.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::eams::Spot;
 use super::error::{Place, Problem, ProblemKind, Warning, WarningKind};
 use super::tree::Lines;
 use super::validate::EamSink;
@@ -61,6 +64,19 @@ pub(super) fn parse(file: &Arc<Path>, bytes: &[u8], sink: &mut EamSink) {
     }
 }
 
+/// A row as Jool writes it, which is nearly every one. Others (two comments, other keys, something missing) are looked at
+/// more closely.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainRow<'t> {
+    #[serde(rename = "ipv4 prefix", borrow)]
+    ipv4: Cow<'t, str>,
+    #[serde(rename = "ipv6 prefix", borrow)]
+    ipv6: Cow<'t, str>,
+    #[serde(borrow)]
+    comment: Option<Cow<'t, str>>,
+}
+
 struct Reader<'t> {
     text: &'t str,
     lines: Lines<'t>,
@@ -75,6 +91,20 @@ impl<'t> Reader<'t> {
     }
 
     fn row(&self, value: &'t RawValue, sink: &mut EamSink) {
+        if let Ok(PlainRow { ipv4, ipv6, comment }) = serde_json::from_str(value.get()) {
+            self.sink(value, &ipv4, &ipv6, comment.as_deref(), sink);
+        } else {
+            self.unusual_row(value, sink);
+        }
+    }
+
+    fn sink(&self, at: &'t RawValue, ipv4: &str, ipv6: &str, comment: Option<&str>, sink: &mut EamSink) {
+        let Place { file, line, column } = self.place(at);
+        let spot = Spot { file: &file, line, column };
+        sink.row(spot, ["ipv4 prefix", "ipv6 prefix"], ipv4, ipv6, comment);
+    }
+
+    fn unusual_row(&self, value: &'t RawValue, sink: &mut EamSink) {
         let Some(members) = self.members(Some(value), value.get(), sink) else {
             return;
         };
@@ -87,11 +117,8 @@ impl<'t> Reader<'t> {
                 name => self.ignored(name, value, sink),
             }
         }
-        let place = self.place(value);
         match (ipv4, ipv6) {
-            (Some(Some(ipv4)), Some(Some(ipv6))) => {
-                sink.row(place, ["ipv4 prefix", "ipv6 prefix"], &ipv4, &ipv6, comment.as_deref());
-            }
+            (Some(Some(ipv4)), Some(Some(ipv6))) => self.sink(value, &ipv4, &ipv6, comment.as_deref(), sink),
             (ipv4, ipv6) => {
                 for (is_missing, key, example) in [
                     (ipv4.is_none(), "ipv4 prefix", "\"ipv4 prefix\": \"192.0.2.1\""),
@@ -99,7 +126,7 @@ impl<'t> Reader<'t> {
                 ] {
                     if is_missing {
                         let kind = ProblemKind::MissingKey { example };
-                        let place = place.clone();
+                        let place = self.place(value);
                         sink.report.problems.push(Problem { place, key: key.to_owned(), value: None, kind });
                     }
                 }

@@ -16,7 +16,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::error::{EamRef, Family, Lint, Nested};
+use super::eams::Eams;
+use super::error::{Family, Lint, Nested};
 use super::forest::{Forest, Prefix, shl, shr};
 use super::model::Eam;
 use super::tree::to_u32;
@@ -47,8 +48,8 @@ impl Table {
         }
         let is_first = |prefix: &Prefix| !is_later.get(prefix.row as usize).copied().unwrap_or(false);
         Self {
-            ipv4: Forest::new(32, ipv4.into_iter().filter(is_first).collect(), eams.len()),
-            ipv6: Forest::new(128, ipv6.into_iter().filter(is_first).collect(), eams.len()),
+            ipv4: Forest::new(32, ipv4.into_iter().filter(is_first).collect()),
+            ipv6: Forest::new(128, ipv6.into_iter().filter(is_first).collect()),
             duplicates,
         }
     }
@@ -66,23 +67,8 @@ impl Table {
     }
 
     /// Calls `found` with every finding that `eam_overlap` decides about, and the row it is about.
-    pub(super) fn lint(&self, eams: &[Eam], prefixes: &[Ipv6Net], found: &mut impl FnMut(usize, Lint)) {
-        for row in 0..eams.len() {
-            let (Some(ipv4), Some(ipv6)) = (self.ipv4.node(row), self.ipv6.node(row)) else {
-                continue;
-            };
-            self.overlap(eams, row, (ipv4, ipv6), found);
-            for (forest, node, family) in [(&self.ipv4, ipv4, Family::Ipv4), (&self.ipv6, ipv6, Family::Ipv6)]
-            {
-                if let Some(inner) = forest.shadowing(node) {
-                    found(row, Lint::Shadowed { family, inner: reference(eams, forest.row(inner)) });
-                }
-            }
-            let pair = Pair { table: self, ipv4, ipv6 };
-            if let Some((from, to, other)) = pair.undone_from_ipv6().or_else(|| pair.undone_from_ipv4()) {
-                found(row, Lint::Asymmetric { from, to, other: reference(eams, other) });
-            }
-        }
+    pub(super) fn lint(&self, eams: &Eams, prefixes: &[Ipv6Net], found: &mut impl FnMut(usize, Lint)) {
+        self.lint_related(eams, found);
         for prefix in prefixes {
             let net = Prefix::from_ipv6(*prefix);
             let around = std::iter::successors(self.ipv6.covering(net), |node| self.ipv6.parent(*node));
@@ -92,16 +78,41 @@ impl Table {
         }
     }
 
+    /// What there is to say about rows with a prefix around or inside that of another row, in their order. Usually there
+    /// are few, and the others need not be looked at.
+    fn lint_related(&self, eams: &Eams, found: &mut impl FnMut(usize, Lint)) {
+        let mut is_related = vec![false; eams.len()];
+        self.ipv4.related().chain(self.ipv6.related()).for_each(|row| is_related[row] = true);
+        if !is_related.contains(&true) {
+            return;
+        }
+        let (nodes4, nodes6) = (self.ipv4.nodes(eams.len()), self.ipv6.nodes(eams.len()));
+        for row in (0..eams.len()).filter(|row| is_related[*row]) {
+            let (ipv4, ipv6) = (nodes4[row] as usize, nodes6[row] as usize);
+            self.overlap(eams, row, (ipv4, ipv6), found);
+            for (forest, node, family) in [(&self.ipv4, ipv4, Family::Ipv4), (&self.ipv6, ipv6, Family::Ipv6)]
+            {
+                if let Some(inner) = forest.shadowing(node) {
+                    found(row, Lint::Shadowed { family, inner: eams.reference(forest.row(inner)) });
+                }
+            }
+            let pair = Pair { table: self, ipv4, ipv6 };
+            if let Some((from, to, other)) = pair.undone_from_ipv6().or_else(|| pair.undone_from_ipv4()) {
+                found(row, Lint::Asymmetric { from, to, other: eams.reference(other) });
+            }
+        }
+    }
+
     fn overlap(
         &self,
-        eams: &[Eam],
+        eams: &Eams,
         row: usize,
         (ipv4, ipv6): (usize, usize),
         found: &mut impl FnMut(usize, Lint),
     ) {
         let outer4 = self.ipv4.parent(ipv4).map(|node| self.ipv4.row(node));
         let outer6 = self.ipv6.parent(ipv6).map(|node| self.ipv6.row(node));
-        let nested = |which, outer| Lint::Overlap { which, outer: reference(eams, outer) };
+        let nested = |which, outer| Lint::Overlap { which, outer: eams.reference(outer) };
         match (outer4, outer6) {
             (Some(outer4), Some(outer6)) if outer4 == outer6 => found(row, nested(Nested::Both, outer4)),
             (outer4, outer6) => {
@@ -113,11 +124,6 @@ impl Table {
             }
         }
     }
-}
-
-fn reference(eams: &[Eam], row: usize) -> EamRef {
-    let eam = &eams[row];
-    EamRef { ipv4: eam.ipv4, ipv6: eam.ipv6, place: eam.place.clone() }
 }
 
 fn sorted(eams: &[Eam], prefix: impl Fn(&Eam) -> Prefix) -> Vec<Prefix> {

@@ -2,28 +2,49 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::eam_file;
+use super::eams::Eams;
 use super::error::{Place, Problem, ProblemKind, Problems, Warnings};
 use super::file::{self, File, Section};
-use super::model::{Config, Dpdk, Eam, Port, TranslateConfig, Translation};
+use super::model::{Config, Dpdk, Port, TranslateConfig, Translation};
 use super::tree::At;
 use super::validate::{self, EamSink, Report, TableRules};
+
+/// How long the stages of loading took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadTimes {
+    /// Reading the files, each row on its own included.
+    pub read: Duration,
+    /// Comparing the rows with each other and with everything else.
+    pub check: Duration,
+}
 
 impl Config {
     /// Loads and validates everything the relay needs.
     pub fn load(path: &Path) -> Result<(Self, Warnings), Problems> {
-        Self::finish(Self::read(path))
+        Self::load_timed(path).0
+    }
+
+    /// As [`load`](Self::load), with the time it took.
+    pub fn load_timed(path: &Path) -> (Result<(Self, Warnings), Problems>, LoadTimes) {
+        let started = Instant::now();
+        let mut loader = Loader::new(path, true);
+        let (parts, report) = loader.read();
+        let result = Self::finish((Self::from_parts(parts), report));
+        let check = loader.check_time;
+        (result, LoadTimes { read: started.elapsed().saturating_sub(check), check })
     }
 
     /// As [`load`](Self::load), from a text. `path` names it in messages and is where `eam_files` are looked up.
     pub fn parse(path: &Path, text: &str) -> Result<(Self, Warnings), Problems> {
-        let (parts, report) = Loader { path, needs_relay: true }.text(text);
+        let (parts, report) = Loader::new(path, true).text(text);
         Self::finish((Self::from_parts(parts), report))
     }
 
     pub(super) fn read(path: &Path) -> (Option<Self>, Report) {
-        let (parts, report) = Loader { path, needs_relay: true }.read();
+        let (parts, report) = Loader::new(path, true).read();
         (Self::from_parts(parts), report)
     }
 
@@ -44,12 +65,12 @@ impl TranslateConfig {
     /// Loads and validates `[translation]`, `[[eam]]` and `eam_files`. `[dpdk]` and `[[port]]` may be missing; where
     /// they are given they must be right.
     pub fn load(path: &Path) -> Result<(Self, Warnings), Problems> {
-        Self::finish(Loader { path, needs_relay: false }.read())
+        Self::finish(Loader::new(path, false).read())
     }
 
     /// As [`load`](Self::load), from a text. `path` names it in messages and is where `eam_files` are looked up.
     pub fn parse(path: &Path, text: &str) -> Result<(Self, Warnings), Problems> {
-        Self::finish(Loader { path, needs_relay: false }.text(text))
+        Self::finish(Loader::new(path, false).text(text))
     }
 
     fn finish((parts, report): (Option<Parts>, Report)) -> Result<(Self, Warnings), Problems> {
@@ -67,17 +88,22 @@ struct Parts {
     dpdk: Option<Dpdk>,
     ports: Vec<Port>,
     translation: Option<Translation>,
-    eams: Vec<Eam>,
+    eams: Eams,
 }
 
 struct Loader<'p> {
     path: &'p Path,
     /// Whether `[dpdk]` and `[[port]]` are required.
     needs_relay: bool,
+    check_time: Duration,
 }
 
-impl Loader<'_> {
-    fn read(&self) -> (Option<Parts>, Report) {
+impl<'p> Loader<'p> {
+    fn new(path: &'p Path, needs_relay: bool) -> Self {
+        Self { path, needs_relay, check_time: Duration::ZERO }
+    }
+
+    fn read(&mut self) -> (Option<Parts>, Report) {
         let mut report = Report::default();
         let kind = match std::fs::read(self.path).map(String::from_utf8) {
             Ok(Ok(text)) => return self.text(&text),
@@ -89,7 +115,7 @@ impl Loader<'_> {
         (None, report)
     }
 
-    fn text(&self, text: &str) -> (Option<Parts>, Report) {
+    fn text(&mut self, text: &str) -> (Option<Parts>, Report) {
         let mut report = Report::default();
         let name: Arc<Path> = self.path.into();
         let parts =
@@ -99,7 +125,7 @@ impl Loader<'_> {
         (parts, report)
     }
 
-    fn validate(&self, mut file: File, report: &mut Report) -> Parts {
+    fn validate(&mut self, mut file: File, report: &mut Report) -> Parts {
         let dpdk = self.dpdk(&mut file, report);
         let ports = validate::ports(&file, self.needs_relay, report);
         let section = std::mem::replace(&mut file.translation, Section::Absent);
@@ -112,9 +138,11 @@ impl Loader<'_> {
         let translation = table.as_ref().map(|table| validate::translation(table, report));
         let eams = self.eams(&file, report);
         if let (Some(table), Some(translation)) = (&table, &translation) {
+            let started = Instant::now();
             let index = validate::table(&eams, &TableRules::new(translation), report);
             validate::check_with_eams(table, translation, &eams, &index, report);
             validate::check_with_ports(table, &ports, report);
+            self.check_time = started.elapsed();
         }
         Parts { dpdk, ports, translation, eams }
     }
@@ -130,8 +158,8 @@ impl Loader<'_> {
     }
 
     /// `[[eam]]`, then every EAM file.
-    fn eams(&self, file: &File, report: &mut Report) -> Vec<Eam> {
-        let mut sink = EamSink { eams: Vec::new(), report: std::mem::take(report) };
+    fn eams(&self, file: &File, report: &mut Report) -> Eams {
+        let mut sink = EamSink { eams: Eams::default(), report: std::mem::take(report) };
         for table in &file.eams {
             sink.table(table);
         }

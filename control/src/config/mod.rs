@@ -8,13 +8,14 @@
 //! * `keys.rs` names every key and its default; `tree.rs` reads typed values out of the TOML tree and
 //!   remembers where they stood; `file.rs` is the shape of what the file says;
 //! * `validate/` turns that into `model.rs`, one file per table; `address.rs` reads prefixes;
-//! * `eam_file.rs` (CSV) and `jool.rs` (JSON) read EAM tables; `lint.rs` compares the rows with each other, on the
+//! * `eam_file.rs` (CSV) and `jool.rs` (JSON) read EAM tables into `eams.rs`; `lint.rs` compares the rows with each other, on the
 //!   forests of `forest.rs`;
 //! * `problem.rs` and `warning.rs` hold every message, `error.rs` puts them in their place;
 //! * `machine.rs` asks whether this machine has the CPUs and the memory; `report.rs` is `borderline check`.
 
 mod address;
 mod eam_file;
+mod eams;
 mod error;
 mod file;
 mod forest;
@@ -30,11 +31,13 @@ mod tree;
 mod validate;
 mod warning;
 
+pub use eams::Eams;
 pub use error::{
     EamRef, Family, Finding, Findings, Hint, Lint, Near, Nested, Place, Problem, ProblemKind, Problems,
     Warning, WarningKind, Warnings,
 };
 pub use keys::{KEYS, Key};
+pub use load::LoadTimes;
 pub use machine::check_machine;
 pub use model::{
     Config, CopyOr, Device, Dpdk, DpdkPlaces, Eam, EamOverlap, FragmentDf, Hairpin, IcmpErrors,

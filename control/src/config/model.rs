@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::eams::Eams;
 use super::error::Place;
 
 /// A configuration the relay can start with.
@@ -16,7 +17,7 @@ pub struct Config {
     /// `[translation]`.
     pub translation: Translation,
     /// Every EAM: `[[eam]]` first, then each of `eam_files` in order. No two share an IPv4 or an IPv6 prefix.
-    pub eams: Vec<Eam>,
+    pub eams: Eams,
 }
 
 /// The part of a configuration that `borderline translate` needs.
@@ -25,7 +26,7 @@ pub struct TranslateConfig {
     /// `[translation]`.
     pub translation: Translation,
     /// As in [`Config::eams`].
-    pub eams: Vec<Eam>,
+    pub eams: Eams,
 }
 
 /// `[dpdk]`.
@@ -262,14 +263,10 @@ pub enum EamOverlap {
 }
 
 /// One Explicit Address Mapping (RFC 7757 section 3.2): the IPv4 suffix is never longer than the IPv6 suffix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Eam {
     /// IPv4 prefix.
     pub ipv4: Ipv4Net,
     /// IPv6 prefix.
     pub ipv6: Ipv6Net,
-    /// The operator's note.
-    pub comment: Option<Box<str>>,
-    /// Where it was written.
-    pub place: Place,
 }

@@ -1,5 +1,6 @@
 //! Typed values out of a TOML tree, each with its place. A value of the wrong type is a problem and reading goes on.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,12 +15,14 @@ pub(super) struct Lines<'t> {
     file: Arc<Path>,
     text: &'t str,
     starts: Vec<usize>,
+    /// Where the last place was found: the next one is seldom far from it.
+    last: Cell<usize>,
 }
 
 impl<'t> Lines<'t> {
     pub(super) fn new(file: Arc<Path>, text: &'t str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(offset, _)| offset + 1);
-        Self { file, text, starts: std::iter::once(0).chain(ends).collect() }
+        Self { file, text, starts: std::iter::once(0).chain(ends).collect(), last: Cell::new(0) }
     }
 
     /// Where a line, counted from 1, starts.
@@ -28,9 +31,21 @@ impl<'t> Lines<'t> {
     }
 
     pub(super) fn place(&self, offset: usize) -> Place {
-        let line = self.starts.partition_point(|start| *start <= offset);
+        let line = self.line(offset);
+        self.last.set(line);
         let start = self.starts[line - 1];
         Place { file: self.file.clone(), line: to_u32(line), column: to_u32(self.column(start, offset)) }
+    }
+
+    /// The line of an offset: nearly the last one, or looked for among all.
+    fn line(&self, offset: usize) -> usize {
+        const NEAR: usize = 8;
+        let near = self.starts.get(self.last.get()..).unwrap_or_default();
+        let ahead = near.iter().take(NEAR).position(|start| *start > offset);
+        match ahead {
+            Some(ahead) if ahead > 0 => self.last.get() + ahead,
+            _ => self.starts.partition_point(|start| *start <= offset),
+        }
     }
 
     /// In characters; in bytes on lines nobody reads (a whole file without a line break must not cost its square).

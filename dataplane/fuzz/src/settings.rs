@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use control::config::{Config, EamOverlap, Findings, KEYS, Problems, TranslateConfig};
-use control::plan;
+use control::plan::{self, PlanError};
+use dataplane::table::eam::EamTable;
 
 use crate::oracle::Judgement;
 use crate::oracle::bytes::Bytes;
@@ -62,8 +63,9 @@ pub fn mappings(input: &[u8]) -> Judgement {
     let again: String = config
         .eams
         .iter()
-        .map(|eam| {
-            let comment = eam.comment.as_deref().unwrap_or_default().replace('"', "\"\"");
+        .enumerate()
+        .map(|(row, eam)| {
+            let comment = config.eams.comment(row).unwrap_or_default().replace('"', "\"\"");
             format!("{},{},\"{comment}\"\n", eam.ipv4, eam.ipv6)
         })
         .collect();
@@ -129,7 +131,8 @@ fn readable<T: Display>(findings: &Findings<T>) -> Judgement {
 
 /// The tables take it, and it keeps what the documentation promises.
 fn usable(config: &TranslateConfig) -> Judgement {
-    if let Err(error) = plan::translation(&config.translation, &config.eams) {
+    let table = EamTable::build(&plan::rows(config.eams.to_vec())).map_err(PlanError::from);
+    if let Err(error) = table.and_then(|table| plan::translation(&config.translation, table)) {
         return Err(format!("validated, but refused by the tables: {error}"));
     }
     for eam in &config.eams {

@@ -230,6 +230,10 @@ fn document() -> String {
     for (name, meaning) in control_thread() {
         writeln!(text, "| `{name}` | {} |", cell(&meaning)).unwrap();
     }
+    text.push_str(RELOADS);
+    for (name, meaning) in reloads() {
+        writeln!(text, "| `{name}` | {} |", cell(&meaning)).unwrap();
+    }
     text
 }
 
@@ -243,23 +247,44 @@ number for each punt reason.
 | --- | --- |
 ";
 
-/// The fields of control's counters with their comments. This crate does not know that one, so its source is read.
+const RELOADS: &str = "
+## Reloads
+
+Under `reloads`: how often SIGHUP made the relay read its configuration again.
+
+| Counter | Meaning |
+| --- | --- |
+";
+
 fn control_thread() -> Vec<(String, String)> {
-    let source = read("control/src/kernel/counters.rs");
-    let (_, fields) = source.split_once("pub struct KernelCounters {\n").expect("the counters");
+    fields("control/src/kernel/counters.rs", "pub struct KernelCounters {\n")
+}
+
+fn reloads() -> Vec<(String, String)> {
+    fields("src/reload.rs", "pub(crate) struct Reloads {\n")
+}
+
+/// The fields of a struct with their comments. This crate does not know the others, so their source is read.
+fn fields(file: &str, structure: &str) -> Vec<(String, String)> {
+    let source = read(file);
+    let (_, fields) = source.split_once(structure).expect("the counters");
     let (fields, _) = fields.split_once("\n}\n").expect("their end");
     let mut comment = Vec::new();
     let mut counters = Vec::new();
     for line in fields.lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
             comment.push(text.trim());
-        } else if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(':')) {
+        } else if let Some((name, _)) = field(line) {
             let text = comment.join(" ").replace("[`PuntReason::index`]", "reason");
             counters.push((name.to_owned(), text));
             comment.clear();
         }
     }
     counters
+}
+
+fn field(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) "))?.split_once(':')
 }
 
 #[test]
@@ -269,8 +294,9 @@ fn the_control_threads_counters_are_all_printed() {
         let printed = report.contains(&format!("\"{name}\"")) && !meaning.is_empty();
         (!printed).then(|| format!("{name} is not printed by src/report.rs, or has no comment"))
     };
-    let counters = control_thread();
+    let mut counters = control_thread();
     assert!(counters.len() > 10);
+    counters.extend(reloads());
     complain(&counters.iter().filter_map(complaint).collect::<Vec<_>>());
 }
 

@@ -127,7 +127,7 @@ impl Cmd {
     }
 
     /// Starts without waiting; both streams go to `log`.
-    pub(crate) fn start(&self, log: &Path) -> Result<Child, LabError> {
+    pub(crate) fn start(&self, log: &Path, stdin: Stdio) -> Result<Child, LabError> {
         let file = File::options()
             .create(true)
             .append(true)
@@ -135,7 +135,7 @@ impl Cmd {
             .map_err(LabError::io(log.display().to_string()))?;
         let copy = file.try_clone().map_err(LabError::io(log.display().to_string()))?;
         let mut command = self.command();
-        command.stdin(Stdio::null()).stdout(file).stderr(copy);
+        command.stdin(stdin).stdout(file).stderr(copy);
         command.spawn().map_err(LabError::io(self.line()))
     }
 

@@ -23,12 +23,26 @@ pub struct Counters {
     pub punted: BTreeMap<String, u64>,
     /// Packets ended, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// What each worker counts for itself.
+    pub workers: Vec<WorkerCounters>,
     /// The kernel's side of the twins.
     pub kernel: Kernel,
     /// What the drivers count themselves.
     pub ports: Vec<PortCounters>,
+    /// Configurations read again.
+    pub reloads: Reloads,
     /// Buffers out of the pool: held by the drivers, or leaked.
     pub mbufs_in_use: Option<u64>,
+}
+
+/// Configurations read again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Reloads {
+    /// Those that took over.
+    pub applied: u64,
+    /// Those that changed nothing.
+    pub refused: u64,
 }
 
 /// The kernel's side of the twins.
@@ -39,6 +53,16 @@ pub struct Kernel {
     pub injected: u64,
     /// Punted packets a twin did not take.
     pub twin_refused: u64,
+}
+
+/// One worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct WorkerCounters {
+    /// Frames it took from the ports.
+    pub received: u64,
+    /// Cycles of the turns that had any.
+    pub busy_cycles: u64,
 }
 
 /// One port as its driver counts.

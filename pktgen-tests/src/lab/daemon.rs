@@ -1,8 +1,9 @@
 //! Long-running programs: real servers with a configuration of their own in a directory of their own.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -27,8 +28,27 @@ impl Daemon {
     /// # Errors
     /// When it cannot be started.
     pub fn start(name: &str, command: &Cmd, directory: TempDir) -> Result<Self, LabError> {
-        let child = command.start(&directory.path().join("log"))?;
+        Self::start_reading(name, command, directory, Stdio::null())
+    }
+
+    /// The same for a program that reads commands; see [`Daemon::tell`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_interactive(name: &str, command: &Cmd, directory: TempDir) -> Result<Self, LabError> {
+        Self::start_reading(name, command, directory, Stdio::piped())
+    }
+
+    fn start_reading(name: &str, command: &Cmd, directory: TempDir, stdin: Stdio) -> Result<Self, LabError> {
+        let child = command.start(&directory.path().join("log"), stdin)?;
         Ok(Self { name: name.into(), child, ended: None, directory })
+    }
+
+    /// Writes a line to its standard input. One that has ended hears nothing; that shows elsewhere.
+    pub fn tell(&mut self, line: &str) {
+        if let Some(stdin) = &mut self.child.stdin {
+            writeln!(stdin, "{line}").ok();
+        }
     }
 
     /// Its directory.
@@ -43,12 +63,16 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Where its standard streams go.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.path().join("log")
+    }
+
     /// Everything it wrote to its standard streams so far.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read(self.path().join("log"))
-            .map(|text| String::from_utf8_lossy(&text).into_owned())
-            .unwrap_or_default()
+        fs::read(self.log_path()).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
     }
 
     /// How it ended, when it has.

@@ -27,6 +27,8 @@ pub enum Driver {
 
 /// What the relay logs once its workers have their first snapshot.
 const READY: &str = "translating";
+/// Its configuration, in a directory of its own.
+const FILE: &str = "borderline.toml";
 
 /// One port of the relay.
 #[derive(Debug, Clone)]
@@ -129,8 +131,16 @@ impl Relay {
     pub fn start_with(namespace: &Namespace, config: &str, ports: &[&str]) -> Result<Self, LabError> {
         let binary =
             binary().ok_or_else(|| LabError::Relay { what: "is not built".into(), log: String::new() })?;
+        Self::run(&binary, namespace, config, ports)
+    }
+
+    /// The same for some binary.
+    ///
+    /// # Errors
+    /// As [`Relay::start`].
+    pub fn run(binary: &Path, namespace: &Namespace, toml: &str, ports: &[&str]) -> Result<Self, LabError> {
         let directory = directory()?;
-        let file = write(directory.path().join("borderline.toml"), config)?;
+        let file = write(directory.path().join(FILE), toml)?;
         let command =
             namespace.cmd(&binary.display().to_string()).args("run --config").arg(file.display().to_string());
         let mut daemon = Daemon::start("borderline", &command, directory)?;
@@ -140,10 +150,53 @@ impl Relay {
         Ok(Self { daemon })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// Where its log is.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.daemon.log_path()
+    }
+
     /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.daemon.log()
+    }
+
+    /// Replaces its configuration file; it does not look at it before it is told to.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn rewrite(&self, toml: &str) -> TestResult {
+        self.write(FILE, toml)
+    }
+
+    /// Writes a file beside its configuration file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> TestResult {
+        write(self.daemon.path().join(name), text).map(drop)
+    }
+
+    /// Makes it read its configuration again; what it logged meanwhile, to the line with the outcome.
+    ///
+    /// # Errors
+    /// When there is none within 30 seconds.
+    pub fn reload(&mut self) -> Result<String, LabError> {
+        let before = self.log().len();
+        self.daemon.signal(Signal::SIGHUP);
+        let new = |daemon: &Daemon| daemon.log().get(before..).unwrap_or_default().to_owned();
+        self.daemon.wait_for("reload", 30, |daemon| {
+            let log = new(daemon);
+            log.ends_with('\n') && log.contains("reloaded")
+        })?;
+        Ok(new(&self.daemon))
     }
 
     /// Gives it the processors before others, for tests that measure under load: workers have a processor of their

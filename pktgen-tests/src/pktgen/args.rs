@@ -45,7 +45,7 @@ enum Command {
     BackToBack(RunArgs),
     /// The rate received with all flows against the rate with one
     Overload(RunArgs),
-    /// How long the device forwards nothing when a command resets it (RFC 2544 26.6)
+    /// How long the device forwards nothing when a command resets it (RFC 6201 4, RFC 8219 7.7)
     Reset(CommandArgs),
     /// How long the device forwards nothing while a command changes its configuration
     Reconfigure(CommandArgs),

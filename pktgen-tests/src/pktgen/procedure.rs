@@ -37,7 +37,7 @@ pub enum Procedure {
     BackToBack,
     /// The rate with many flows against the rate with one (RFC 8219 10).
     Overload,
-    /// Loss while a command disturbs the device: a reset (RFC 2544 26.6), a change of its configuration.
+    /// Loss while a command disturbs the device: a reset (RFC 6201 4, RFC 8219 7.7), a change of its configuration.
     Disturbance {
         /// `reset` or `reconfigure`.
         name: &'static str,
@@ -176,6 +176,13 @@ impl Point<'_> {
             self.size
         ));
     }
+}
+
+/// The middle value, of an even number of values the lower one of the two.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() - 1) / 2]
 }
 
 /// What is sent while something else is measured.

@@ -102,6 +102,12 @@ pub struct Finding {
     /// `throughput` and what needs one: the highest rate without loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throughput_pps: Option<f64>,
+    /// `latency`: the median over the repetitions of the median latency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub typical_latency_us: Option<f64>,
+    /// `latency`: the median over the repetitions of the 99.9th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worst_case_latency_us: Option<f64>,
     /// `pdv`: the 99.9th percentile of the delay less its minimum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pdv_us: Option<f64>,
@@ -246,6 +252,8 @@ fn row(measurement: &Measurement) -> [String; COLUMNS] {
 fn finding(finding: &Finding) -> String {
     let parts = [
         finding.throughput_pps.map(|rate| format!("throughput {}", mega(rate))),
+        finding.typical_latency_us.map(|latency| format!("typical {latency:.1} us")),
+        finding.worst_case_latency_us.map(|latency| format!("worst case {latency:.1} us")),
         finding.pdv_us.map(|pdv| format!("pdv {pdv:.1} us")),
         finding.burst_frames.map(|frames| format!("burst {frames}")),
         finding.ratio_to_one_flow.map(|ratio| format!("{:.1} % of one flow", ratio * 100.0)),

@@ -6,17 +6,21 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::error::Place;
+use crate::config::eams::Spot;
+use crate::config::model::Eam;
 
-fn eams(rows: &[(&str, &str)]) -> Vec<Eam> {
+/// A file with one row per line.
+fn written(rows: impl Iterator<Item = Eam>) -> Eams {
     let file: std::sync::Arc<Path> = Path::new("eams.csv").into();
-    let eam = |(index, (ipv4, ipv6)): (usize, &(&str, &str))| Eam {
-        ipv4: ipv4.parse().unwrap(),
-        ipv6: ipv6.parse().unwrap(),
-        comment: None,
-        place: Place { file: file.clone(), line: to_u32(index + 1), column: 1 },
-    };
-    rows.iter().enumerate().map(eam).collect()
+    let mut eams = Eams::default();
+    for (index, eam) in rows.enumerate() {
+        eams.push(eam, Spot { file: &file, line: to_u32(index + 1), column: 1 }, None);
+    }
+    eams
+}
+
+fn eams(rows: &[(&str, &str)]) -> Eams {
+    written(rows.iter().map(|(ipv4, ipv6)| Eam { ipv4: ipv4.parse().unwrap(), ipv6: ipv6.parse().unwrap() }))
 }
 
 /// Row and message of every finding.
@@ -113,22 +117,14 @@ fn half_of_everything_twice_shadows_everything() {
 /// A million rows must not cost their square; here a chain and a fan of a size that would show.
 #[test]
 fn large_tables_are_linted_in_reasonable_time() {
-    let file: std::sync::Arc<Path> = Path::new("eams.csv").into();
-    let place = Place { file, line: 1, column: 1 };
-    let mut table = vec![Eam {
-        ipv4: "0.0.0.0/0".parse().unwrap(),
-        ipv6: "2001:db8::/32".parse().unwrap(),
-        comment: None,
-        place: place.clone(),
-    }];
-    table.extend((0..100_000u32).map(|index| Eam {
+    let outer = Eam { ipv4: "0.0.0.0/0".parse().unwrap(), ipv6: "2001:db8::/32".parse().unwrap() };
+    let inner = (0..100_000u32).map(|index| Eam {
         ipv4: Ipv4Net::from(Ipv4Addr::from(0x0a00_0000 + index)),
         ipv6: Ipv6Net::from(Ipv6Addr::from(
             (0x2001_0db8_u128 << 96) + (u128::from(0x0a00_0000 + index) << 64),
         )),
-        comment: None,
-        place: place.clone(),
-    }));
+    });
+    let table = written(std::iter::once(outer).chain(inner));
     let started = std::time::Instant::now();
     let mut found = 0;
     Table::new(&table).lint(&table, &[], &mut |_, _| found += 1);
@@ -165,11 +161,10 @@ impl Small {
         self.ipv4.0 | u8::try_from(u16::from(ipv6 - self.ipv6.0) >> self.spare_bits()).unwrap()
     }
 
-    fn eam(self, row: usize) -> Eam {
-        let place = Place { file: Path::new("naive").into(), line: to_u32(row + 1), column: 1 };
+    fn eam(self) -> Eam {
         let ipv4 = Ipv4Net::new(Ipv4Addr::new(192, 0, 2, self.ipv4.0), 28 + self.ipv4.1).unwrap();
         let ipv6 = Ipv6Addr::from((0x2001_0db8_u128 << 96) + u128::from(self.ipv6.0));
-        Eam { ipv4, ipv6: Ipv6Net::new(ipv6, 120 + self.ipv6.1).unwrap(), comment: None, place }
+        Eam { ipv4, ipv6: Ipv6Net::new(ipv6, 120 + self.ipv6.1).unwrap() }
     }
 }
 
@@ -209,7 +204,7 @@ fn naive(rows: &[Small]) -> Found {
     found
 }
 
-fn real(eams: &[Eam], table: &Table) -> Found {
+fn real(eams: &Eams, table: &Table) -> Found {
     let mut found = Found::new();
     table.lint(eams, &[], &mut |row, lint| match lint {
         Lint::Overlap { which, .. } => {
@@ -246,7 +241,7 @@ proptest! {
         // The outcome of duplicates is open (RFC 7757 section 5); they have their own test.
         let mut seen = (BTreeSet::new(), BTreeSet::new());
         rows.retain(|row| seen.0.insert(row.ipv4) & seen.1.insert(row.ipv6));
-        let eams: Vec<Eam> = rows.iter().enumerate().map(|(index, row)| row.eam(index)).collect();
+        let eams = written(rows.iter().map(|row| row.eam()));
         let table = Table::new(&eams);
         prop_assert_eq!(&table.duplicates, &[]);
         prop_assert_eq!(real(&eams, &table), naive(&rows));
@@ -254,7 +249,7 @@ proptest! {
 
     #[test]
     fn finds_every_duplicate(rows in prop::collection::vec(small(), 0..20)) {
-        let eams: Vec<Eam> = rows.iter().enumerate().map(|(index, row)| row.eam(index)).collect();
+        let eams = written(rows.iter().map(|row| row.eam()));
         let mut expected = BTreeSet::new();
         for (row, later) in rows.iter().enumerate() {
             expected.extend(rows[..row].iter().position(|first| first.ipv4 == later.ipv4).map(|first| (row, first, 4)));

@@ -4,9 +4,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Report;
 use crate::config::address::{ipv4_prefix, ipv6_prefix, not_unicast4, not_unicast6};
-use crate::config::error::{
-    EamRef, Finding, Lint, Nested, Place, Problem, ProblemKind, Warning, WarningKind,
-};
+use crate::config::eams::{Eams, Spot};
+use crate::config::error::{Finding, Lint, Nested, Place, Problem, ProblemKind, WarningKind};
 use crate::config::file::EamTable;
 use crate::config::lint::{Duplicate, Table};
 use crate::config::model::{Eam, EamOverlap, Translation};
@@ -15,7 +14,7 @@ use crate::config::tree::Literal;
 /// Takes rows as text and keeps the legal ones.
 #[derive(Default)]
 pub(in crate::config) struct EamSink {
-    pub(in crate::config) eams: Vec<Eam>,
+    pub(in crate::config) eams: Eams,
     pub(in crate::config) report: Report,
 }
 
@@ -23,17 +22,17 @@ impl EamSink {
     /// One row. `keys` name its two prefixes in messages.
     pub(in crate::config) fn row(
         &mut self,
-        place: Place,
+        spot: Spot<'_>,
         keys: [&'static str; 2],
         ipv4: &str,
         ipv6: &str,
         comment: Option<&str>,
     ) {
-        let ipv4 = self.prefix(&place, keys[0], ipv4, |text| {
+        let ipv4 = self.prefix(spot, keys[0], ipv4, |text| {
             let net = ipv4_prefix(text)?;
             not_unicast4(net).map_or(Ok(net), |what| Err(ProblemKind::NotUnicast { what }))
         });
-        let ipv6 = self.prefix(&place, keys[1], ipv6, |text| {
+        let ipv6 = self.prefix(spot, keys[1], ipv6, |text| {
             let net = ipv6_prefix(text)?;
             not_unicast6(net).map_or(Ok(net), |what| Err(ProblemKind::NotUnicast { what }))
         });
@@ -41,10 +40,9 @@ impl EamSink {
             return;
         };
         match suffixes(ipv4, ipv6) {
-            Err(kind) => self.report.problems.push(about(&place, ipv4, ipv6, kind)),
+            Err(kind) => self.report.problems.push(about(spot.place(), Eam { ipv4, ipv6 }, kind)),
             Ok(()) => {
-                let comment = comment.filter(|comment| !comment.is_empty()).map(Box::from);
-                self.eams.push(Eam { ipv4, ipv6, comment, place });
+                self.eams.push(Eam { ipv4, ipv6 }, spot, comment.filter(|comment| !comment.is_empty()));
             }
         }
     }
@@ -55,13 +53,15 @@ impl EamSink {
         let ipv6 = self.report.required(&table.ipv6, &table.place, "eam.ipv6");
         if let (Some(ipv4), Some(ipv6)) = (ipv4, ipv6) {
             let comment = table.comment.given().map(|at| at.value.as_str());
-            self.row(ipv4.place.clone(), ["eam.ipv4", "eam.ipv6"], &ipv4.value, &ipv6.value, comment);
+            let Place { file, line, column } = &ipv4.place;
+            let spot = Spot { file, line: *line, column: *column };
+            self.row(spot, ["eam.ipv4", "eam.ipv6"], &ipv4.value, &ipv6.value, comment);
         }
     }
 
     fn prefix<N>(
         &mut self,
-        place: &Place,
+        spot: Spot<'_>,
         key: &'static str,
         text: &str,
         parse: impl Fn(&str) -> Result<N, ProblemKind>,
@@ -69,7 +69,7 @@ impl EamSink {
         parse(text)
             .map_err(|kind| {
                 let value = Some(text.literal());
-                self.report.problems.push(Problem { place: place.clone(), key: key.to_owned(), value, kind });
+                self.report.problems.push(Problem { place: spot.place(), key: key.to_owned(), value, kind });
             })
             .ok()
     }
@@ -103,59 +103,58 @@ impl<'t> TableRules<'t> {
 }
 
 /// Compares the rows with each other, with the prefixes and with the pools.
-pub(in crate::config) fn table(eams: &[Eam], rules: &TableRules<'_>, report: &mut Report) -> Table {
+pub(in crate::config) fn table(eams: &Eams, rules: &TableRules<'_>, report: &mut Report) -> Table {
     let table = Table::new(eams);
     for duplicate in &table.duplicates {
-        report.problems.push(duplicate_problem(eams, *duplicate));
+        report.problems.push_with(|| duplicate_problem(eams, *duplicate));
     }
     if rules.eam_overlap != EamOverlap::Allow {
-        table.lint(eams, rules.prefixes, &mut |row, lint| overlap(&eams[row], lint, rules, report));
+        table.lint(eams, rules.prefixes, &mut |row, lint| overlap(eams, row, lint, rules, report));
     }
     outside_service_pools(eams, rules, report);
     table
 }
 
-fn duplicate_problem(eams: &[Eam], duplicate: Duplicate) -> Problem {
+fn duplicate_problem(eams: &Eams, duplicate: Duplicate) -> Problem {
     let Duplicate { row, first, which } = duplicate;
-    let (eam, first) = (&eams[row], &eams[first]);
-    let first = EamRef { ipv4: first.ipv4, ipv6: first.ipv6, place: first.place.clone() };
+    let first = eams.reference(first);
     let kind = match which {
         Nested::Ipv4 => ProblemKind::DuplicateIpv4 { first },
         Nested::Ipv6 => ProblemKind::DuplicateIpv6 { first },
         Nested::Both => ProblemKind::DuplicateEam { first },
     };
-    about(&eam.place, eam.ipv4, eam.ipv6, kind)
+    about(eams.place(row), eams[row], kind)
 }
 
-fn overlap(eam: &Eam, lint: Lint, rules: &TableRules<'_>, report: &mut Report) {
+fn overlap(eams: &Eams, row: usize, lint: Lint, rules: &TableRules<'_>, report: &mut Report) {
     match rules.eam_overlap {
         EamOverlap::Reject => {
-            report.problems.push(about(&eam.place, eam.ipv4, eam.ipv6, ProblemKind::Lint(lint)));
+            report.problems.push_with(|| about(eams.place(row), eams[row], ProblemKind::Lint(lint)));
         }
         EamOverlap::Warn => {
-            report.warnings.push(about(&eam.place, eam.ipv4, eam.ipv6, WarningKind::Lint(lint)));
+            report.warnings.push_with(|| about(eams.place(row), eams[row], WarningKind::Lint(lint)));
         }
         EamOverlap::Allow => {}
     }
 }
 
-fn outside_service_pools(eams: &[Eam], rules: &TableRules<'_>, report: &mut Report) {
+fn outside_service_pools(eams: &Eams, rules: &TableRules<'_>, report: &mut Report) {
     if rules.service_pools.is_empty() {
         return;
     }
     let mut pools = rules.service_pools.to_vec();
     pools.sort_unstable();
     let pools = Ipv4Net::aggregate(&pools);
-    for eam in eams {
+    for (row, eam) in eams.iter().enumerate() {
         let after = pools.partition_point(|pool| pool.network() <= eam.ipv4.network());
         let is_inside = after > 0 && pools[after - 1].contains(&eam.ipv4);
         if !is_inside {
-            let warning: Warning = about(&eam.place, eam.ipv4, eam.ipv6, WarningKind::OutsideServicePools);
-            report.warnings.push(warning);
+            report.warnings.push_with(|| about(eams.place(row), *eam, WarningKind::OutsideServicePools));
         }
     }
 }
 
-fn about<K>(place: &Place, ipv4: Ipv4Net, ipv6: Ipv6Net, kind: K) -> Finding<K> {
-    Finding { place: place.clone(), key: "eam".to_owned(), value: Some(format!("{ipv4} {ipv6}")), kind }
+fn about<K>(place: Place, eam: Eam, kind: K) -> Finding<K> {
+    let value = Some(format!("{} {}", eam.ipv4, eam.ipv6));
+    Finding { place, key: "eam".to_owned(), value, kind }
 }

@@ -7,11 +7,12 @@ use super::port::mtu;
 use crate::config::address::{
     WELL_KNOWN_PREFIX, ipv4_prefix, ipv6_prefix, not_unicast4, not_unicast6, overlap4, touches_private,
 };
-use crate::config::error::{EamRef, Problem, ProblemKind, Warning, WarningKind};
+use crate::config::eams::Eams;
+use crate::config::error::{Problem, ProblemKind, Warning, WarningKind};
 use crate::config::file::TranslationTable;
 use crate::config::lint::Table;
 use crate::config::model::{
-    CopyOr, Eam, EamOverlap, FragmentDf, Hairpin, IcmpErrors, IcmpSourceChoice, Port, Role, Translation,
+    CopyOr, EamOverlap, FragmentDf, Hairpin, IcmpErrors, IcmpSourceChoice, Port, Role, Translation,
     UdpZeroChecksum,
 };
 use crate::config::tree::{At, Field, List, WordOrNumber};
@@ -283,7 +284,7 @@ fn mtu_plateaus(field: &Field<List<i64>>, report: &mut Report) -> Vec<u16> {
 pub(in crate::config) fn check_with_eams(
     file: &TranslationTable,
     translation: &Translation,
-    eams: &[Eam],
+    eams: &Eams,
     index: &Table,
     report: &mut Report,
 ) {
@@ -298,7 +299,7 @@ pub(in crate::config) fn check_with_eams(
     }
     for at in texts(&file.icmp_source_pool) {
         if let Some(row) = ipv4_prefix(&at.value).ok().and_then(|net| index.touching_ipv4(net)) {
-            let eam = EamRef { ipv4: eams[row].ipv4, ipv6: eams[row].ipv6, place: eams[row].place.clone() };
+            let eam = eams.reference(row);
             report.warnings.push(at.finding(WarningKind::IcmpSourceMapped { eam }));
         }
     }

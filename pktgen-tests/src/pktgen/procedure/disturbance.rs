@@ -1,4 +1,4 @@
-//! Loss while a command runs: `reset` (RFC 2544 26.6) and `reconfigure`.
+//! Loss while a command runs: `reset` (RFC 6201 4, RFC 8219 7.7) and `reconfigure`.
 //!
 //! A constant load is sent, and the command starts when a third of the time is over. What is lost, divided by the rate, is
 //! how long the device forwarded nothing; frames its port did not take count as lost, for a real wire would have lost

@@ -1,0 +1,124 @@
+//! Reloads from files, as a relay does them.
+
+use std::fs;
+use std::net::Ipv4Addr;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const BASE: &str = "eam_files = [\"eams.csv\"]\n[dpdk]\nworkers = [1]\nmemory = \"no-huge\"\n\
+    [[port]]\nname = \"v4\"\ndevice = \"net_null0\"\n[translation]\nprefixes = [\"2001:db8:46::/96\"]\n";
+const EAMS: &str = "192.0.2.1,2001:db8::1\n192.0.2.2,2001:db8::2\n192.0.2.3,2001:db8::3\n";
+
+/// A configuration in a directory of its own, and the relay that started with it.
+struct Relay {
+    directory: TempDir,
+    running: Running,
+}
+
+impl Relay {
+    fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("relay.toml");
+        fs::write(&path, BASE).unwrap();
+        fs::write(directory.path().join("eams.csv"), EAMS).unwrap();
+        let (mut config, _) = Config::load(&path).unwrap();
+        let (running, translation) = Running::start(&path, &mut config).unwrap();
+        assert_eq!(translation.eams.len(), 3);
+        Self { directory, running }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.directory.path().join(name), text).unwrap();
+    }
+
+    fn refused(&self) -> String {
+        match self.running.prepare() {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("not refused"),
+        }
+    }
+}
+
+#[test]
+fn new_files_give_new_tables_and_say_what_changed() {
+    let relay = Relay::start();
+    relay.write("eams.csv", "192.0.2.2,2001:db8::22\n192.0.2.3,2001:db8::3\n192.0.2.4,2001:db8::4\n");
+    relay.write("relay.toml", &format!("{BASE}anti_spoof = false\n"));
+    let (prepared, running) = relay.running.prepare().unwrap();
+    let EamChanges { added, removed, changed } = &prepared.changes;
+    assert_eq!((added.len(), removed.len(), changed.len(), prepared.eams), (1, 1, 1, 3));
+    let lookup = |host| {
+        let mapped = prepared.translation.eams.lookup_ipv4(Ipv4Addr::new(192, 0, 2, host));
+        mapped.map(|mapped| mapped.address.to_string())
+    };
+    assert_eq!([lookup(1), lookup(2)], [None, Some("2001:db8::22".to_owned())]);
+    assert_eq!([lookup(3), lookup(4)], [Some("2001:db8::3".to_owned()), Some("2001:db8::4".to_owned())]);
+    assert!(!prepared.translation.settings.anti_spoof);
+    let (again, _) = running.prepare().unwrap();
+    assert_eq!(
+        again.changes,
+        EamChanges::default(),
+        "what was prepared is what the next one is compared with"
+    );
+}
+
+#[test]
+fn every_problem_of_wrong_files_is_told() {
+    let relay = Relay::start();
+    relay.write("eams.csv", &format!("{EAMS}192.0.2.1,2001:db8::9\n192.0.2.256,2001:db8::5\n"));
+    relay.write("relay.toml", &format!("{BASE}hairpin = \"no\"\n"));
+    let Err(ReloadError::Problems(problems)) = relay.running.prepare() else {
+        panic!("wrong files are refused with their problems")
+    };
+    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    for words in
+        [["relay.toml:10:", "hairpin"], ["eams.csv:4:", "already mapped"], ["eams.csv:5:", "192.0.2.256"]]
+    {
+        assert!(
+            texts.iter().any(|text| words.iter().all(|word| text.contains(word))),
+            "{words:?}: {texts:#?}"
+        );
+    }
+    relay.write("relay.toml", "[[[");
+    assert!(relay.refused().contains("correct them and reload again"));
+}
+
+#[test]
+fn what_a_running_relay_cannot_change_is_refused_by_name() {
+    let relay = Relay::start();
+    relay.write("relay.toml", &BASE.replace("[1]", "[1, 2]").replace("net_null0", "net_null1"));
+    let message = relay.refused();
+    for word in ["dpdk.workers", "port.device of port v4", "restart it"] {
+        assert!(message.contains(word), "{word} is missing in {message:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_during_a_reload_become_one_more() {
+    let Relay { directory, running } = Relay::start();
+    let mut reloader = Reloader::new(running);
+    reloader.request();
+    fs::write(directory.path().join("eams.csv"), format!("{EAMS}192.0.2.4,2001:db8::4\n")).unwrap();
+    for _ in 0..5 {
+        reloader.request();
+    }
+    let eams = [reloader.finished().await.unwrap().eams, reloader.finished().await.unwrap().eams];
+    assert_eq!(eams[1], 4, "the last one sees the files as they are");
+    let third = tokio::time::timeout(Duration::from_millis(300), reloader.finished());
+    assert!(third.await.is_err(), "two were enough");
+}
+
+#[tokio::test]
+async fn a_refused_reload_leaves_the_relay_as_it_was_and_the_next_one_may_succeed() {
+    let Relay { directory, running } = Relay::start();
+    let mut reloader = Reloader::new(running);
+    fs::write(directory.path().join("eams.csv"), "nonsense\n").unwrap();
+    reloader.request();
+    assert!(reloader.finished().await.is_err());
+    fs::write(directory.path().join("eams.csv"), "192.0.2.1,2001:db8::1\n").unwrap();
+    reloader.request();
+    let prepared = reloader.finished().await.unwrap();
+    assert_eq!(prepared.changes.removed.len(), 2, "compared with what the relay started with");
+}
