@@ -31,6 +31,7 @@ mod port;
 mod port_config;
 mod port_setup;
 mod port_state;
+mod precheck;
 mod queue;
 
 pub use eal::{Eal, EalConfig, Memory};
