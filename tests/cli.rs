@@ -477,6 +477,61 @@ fn a_second_relay_with_the_same_port_name_leaves_the_first_alone() {
     }
 }
 
+/// The CPUs of every thread of a process, by the name of the thread.
+fn threads(pid: u32) -> Vec<(String, String)> {
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let thread = |task: PathBuf| {
+        let status = read(task.join("status"));
+        let cpus = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .unwrap()
+            .trim()
+            .to_owned();
+        (read(task.join("comm")).trim().to_owned(), cpus)
+    };
+    tasks.map(|task| thread(task.unwrap().path())).collect()
+}
+
+#[test]
+fn a_worker_has_its_cpu_to_itself() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    if skip_without_root() || cpus < 2 {
+        return;
+    }
+    let relay = Relay::good();
+    let mut child = Command::new("unshare")
+        .args(["--net", "--", BORDERLINE, "run", "--config"])
+        .arg(relay.config())
+        .current_dir(relay.directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let translating = lines.any(|line| line.contains("translating"));
+    let threads = threads(child.id());
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    let stopped = lines.any(|line| line.starts_with("counters "));
+    drop(lines);
+    assert_eq!((translating, stopped, child.wait().unwrap().code()), (true, true, Some(0)));
+    let worker = format!("worker-{}", relay.workers);
+    assert!(threads.len() > 1);
+    for (name, list) in threads {
+        let is_worker = name == worker;
+        let shares = list.split(',').any(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let number = |text: &str| text.parse::<u32>().unwrap();
+            (number(first)..=number(last)).contains(&number(&relay.workers))
+        });
+        assert_eq!(
+            shares, is_worker,
+            "thread {name} may run on CPUs {list}, the worker on {}",
+            relay.workers
+        );
+    }
+}
+
 #[test]
 fn a_good_relay_translates_prints_its_counters_and_stops_when_asked() {
     if skip_without_root() {
