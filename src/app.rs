@@ -65,6 +65,9 @@ enum AppError {
 /// Runs the relay; returns the exit status.
 pub(crate) fn run(path: &Path) -> u8 {
     log_to_stderr();
+    if !dpdk::return_large_blocks() {
+        tracing::debug!("memory of replaced tables may stay with the process");
+    }
     let mut config = match Config::load(path) {
         Ok((config, warnings)) => {
             reload::log_warnings(&warnings);

@@ -532,6 +532,62 @@ fn a_worker_has_its_cpu_to_itself() {
     }
 }
 
+/// Resident memory of a process in kilobytes.
+fn resident_kb(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn reloads_do_not_make_it_grow() {
+    if skip_without_root() {
+        return;
+    }
+    let relay = Relay::good();
+    let eams: String = (0..200_000_u32)
+        .map(|number| {
+            let [_, a, b, c] = number.wrapping_mul(0x009e_3779).to_be_bytes();
+            format!("10.{a}.{b}.{c},2001:db8:1::{a:x}:{b:02x}{c:02x}\n")
+        })
+        .collect();
+    let path = relay.config();
+    fs::write(relay.directory.path().join("eams.csv"), eams).unwrap();
+    let toml = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("eam_files = [\"eams.csv\"]\n{toml}")).unwrap();
+    let mut child = Command::new("unshare")
+        .args(["--net", "--", BORDERLINE, "run", "--config"])
+        .arg(&path)
+        .current_dir(relay.directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("translating")), "it starts");
+    let send = |signal: &str| {
+        Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+    };
+    let start = resident_kb(child.id());
+    let is_small = |_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        resident_kb(child.id()) < start + start / 5
+    };
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        send("HUP");
+        assert!(lines.any(|line| line.contains("reloaded eams=200000")), "it reloads");
+        // The old tables are freed once the worker has let go of them.
+        if !(0..50).any(is_small) {
+            sizes.push(resident_kb(child.id()));
+        }
+    }
+    send("TERM");
+    assert!(lines.any(|line| line.starts_with("counters ")));
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(sizes.is_empty(), "kilobytes after reloads: {sizes:?}; at the start: {start}");
+}
+
 #[test]
 fn a_good_relay_translates_prints_its_counters_and_stops_when_asked() {
     if skip_without_root() {

@@ -22,6 +22,7 @@
 mod device;
 mod eal;
 mod error;
+mod heap;
 mod hugepages;
 mod lcore;
 mod log;
@@ -36,6 +37,7 @@ mod queue;
 
 pub use eal::{Eal, EalConfig, Memory};
 pub use error::{EalError, Errno, LcoreError, MempoolError, PortError, Said};
+pub use heap::return_large_blocks;
 pub use lcore::{LcoreGuard, lcore_id, pin_current_thread, tsc, tsc_hz};
 pub use log::{LogLevel, LogSink, log_to_stderr};
 pub use mbuf::{Checksum, Mbuf};
