@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Direction, FrameBytes};
 use super::error::PktgenError;
+use super::form::Protocol;
 use super::outcome::{Latency, Outcome, PortOutcome, rounded};
 use super::pick::Pattern;
 use super::tally::Corrupt;
-use super::template::Protocol;
 
 /// One measured point.
 #[derive(Debug, Clone, Serialize, Deserialize)]
