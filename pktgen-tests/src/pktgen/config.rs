@@ -275,3 +275,42 @@ impl Config {
         self.ports.iter().find(|port| port.family == family).expect("one port of each family was checked")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example a reader starts from.
+    fn documented() -> Config {
+        let readme = include_str!("../../README.md");
+        let (_, example) =
+            readme.split_once("    device = \"relay\"").expect("the example begins with the device");
+        let (example, _) = example.split_once("**Frame sizes**").expect("and ends before the frame sizes");
+        Config::parse(&format!("device = \"relay\"{example}")).expect("it is a configuration")
+    }
+
+    #[test]
+    fn the_documented_configuration_has_the_defaults() {
+        let documented = documented();
+        assert_eq!(documented.problems(), Vec::<String>::new());
+        assert_eq!(format!("{:?}", documented.traffic), format!("{:?}", Traffic::default()));
+        assert_eq!(format!("{:?}", documented.trial), format!("{:?}", Trial::default()));
+        let dpdk = Dpdk { sockets: documented.dpdk.sockets.clone(), ..Dpdk::default() };
+        assert_eq!(format!("{:?}", documented.dpdk), format!("{dpdk:?}"));
+    }
+
+    #[test]
+    fn values_are_read_from_numbers_and_text() {
+        assert_eq!("imix".parse(), Ok(FrameBytes::Imix));
+        assert_eq!("9216".parse(), Ok(FrameBytes::Bytes(9216)));
+        assert_eq!("max".parse(), Ok(Rate::Max));
+        assert_eq!("1e6".parse(), Ok(Rate::PerSecond(1e6)));
+        for text in ["0", "-5", "inf", "NaN", "fast"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+        assert_eq!(Mac::try_from("02:00:00:00:00:fE".to_owned()), Ok(Mac([2, 0, 0, 0, 0, 0xfe])));
+        for text in ["02:00:00:00:00", "02:00:00:00:00:0g", "2:00:00:00:00:001", "01:00:5e:00:00:01", ""] {
+            assert!(Mac::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}

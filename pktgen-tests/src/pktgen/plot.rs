@@ -165,7 +165,7 @@ fn short(value: f64) -> String {
 fn rate(measurement: &Measurement) -> Option<f64> {
     let total = match measurement.procedure.as_str() {
         "throughput" => measurement.finding.throughput_pps?,
-        "run" | "overload" => measurement.received_pps,
+        "run" => measurement.received_pps,
         _ => return None,
     };
     let directions = if measurement.direction == Direction::Mixed { 2.0 } else { 1.0 };
