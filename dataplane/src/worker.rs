@@ -515,7 +515,7 @@ mod tests {
     #[test]
     fn a_new_rate_limit_of_icmp_errors_holds_from_the_next_turn_on() {
         let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
-        let mut publish = |bench: &mut Bench, icmp_errors| {
+        let publish = |bench: &mut Bench, icmp_errors| {
             bench.publisher.publish(|snapshot| {
                 let mut translation = snapshot.translation.as_ref().clone();
                 translation.settings.icmp_errors = icmp_errors;
