@@ -280,10 +280,21 @@ fn translate_v4_to_v6(buffers: &mut [SlabBuffer], _: &Settings) {
     let (source, destination) = black_box((Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED));
     let (transport, first) = black_box((TransportV4::Udp, ipv6::first_word(0, 26, 17, 63)));
     let delta = black_box(Delta::new(Sum::of_u16(1), Sum::of_u16(2)));
+    let (offset, front) = (ethernet::HEADER, ethernet::HEADER);
     for buffer in buffers {
-        let (offset, front) = (ethernet::HEADER, ethernet::HEADER);
-        v4_to_v6::translate_plain(buffer, transport, first, source, destination, delta, offset, front)
-            .unwrap();
+        let length = buffer.data().len() - offset;
+        v4_to_v6::translate_plain(
+            buffer,
+            transport,
+            first,
+            source,
+            destination,
+            delta,
+            length,
+            offset,
+            front,
+        )
+        .unwrap();
     }
 }
 
