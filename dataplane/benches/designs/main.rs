@@ -114,11 +114,14 @@ const BURSTS: usize = 16;
 /// Keys of both families.
 type Keys = Vec<([u32; BURST], [u128; BURST])>;
 
+/// Makes one of the tables.
+type Build<'a> = &'a dyn Fn() -> Box<dyn Lookup>;
+
 /// Tables of pairs, random hits.
 fn lookups(arguments: &Arguments, label: &str, count: u32, rows: &mut Vec<Row>) {
     let bits = |eam: &Eam| (eam.ipv4.network().to_bits(), eam.ipv6.network().to_bits());
     let pairs: Vec<Pair> = eams(count).iter().map(bits).collect();
-    let entrants: [(&str, &dyn Fn() -> Box<dyn Lookup>); 8] = [
+    let entrants: [(&str, Build<'_>); 8] = [
         ("adopted", &|| Box::new(Adopted::new(&pairs))),
         ("one_line", &|| Box::new(OneLine::<true>::new(&pairs, Pages::Huge))),
         ("one_line_no_prefetch", &|| Box::new(OneLine::<false>::new(&pairs, Pages::Huge))),

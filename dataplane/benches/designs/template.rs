@@ -25,7 +25,7 @@ impl Template {
 
     #[inline(always)]
     fn of(&self, input: &Input) -> &[u64; 8] {
-        &self.0[(u64::from(input.mapping) * self.0.len() as u64 >> 32) as usize]
+        &self.0[((u64::from(input.mapping) * self.0.len() as u64) >> 32) as usize]
     }
 }
 
