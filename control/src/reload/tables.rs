@@ -10,8 +10,9 @@ use crate::config;
 use crate::eam_set::{EamChanges, EamSet};
 use crate::plan::{self, PlanError};
 
-/// How many rows a table has for each that may be different for the changes to be applied to it: beyond that, building a
-/// new one is faster, and its memory fits the rows again.
+/// How many rows a table has for each that may be different for the changes to be applied to it. A quarter of a million
+/// changed rows take half as long to apply as the table takes to build (`benches/load.rs`), so half of them would be the
+/// limit; a new table also fits its memory to the rows again.
 const ROWS_PER_CHANGE: usize = 4;
 
 /// How the tables of a reload came about.
