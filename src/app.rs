@@ -24,6 +24,7 @@ use dataplane::table::snapshot::Snapshot;
 use dataplane::worker::{Clock, Poll, StopFlag, Worker, WorkerParts};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use tokio::task::spawn_blocking;
 
 use crate::args::{DONE, FAILED, WRONG};
 use crate::reload::{self, Reloads};
@@ -68,6 +69,27 @@ pub(crate) fn run(path: &Path) -> u8 {
     if !dpdk::return_large_blocks() {
         tracing::debug!("memory of replaced tables may stay with the process");
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result =
+        runtime.map_err(|error| AppError::System { what: "event queues", error }).and_then(|runtime| {
+            let result = runtime.block_on(load_and_relay(path));
+            // Nobody waits for a reload that is still being prepared.
+            runtime.shutdown_background();
+            result
+        });
+    match result {
+        Ok(status) => status,
+        Err(error) => {
+            tracing::error!("{error}");
+            FAILED
+        }
+    }
+}
+
+/// Listens to signals before anything else: one that comes while a million mappings are read is answered after the start,
+/// and does not end the process.
+async fn load_and_relay(path: &Path) -> Result<u8, AppError> {
+    let signals = Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
     let mut config = match Config::load(path) {
         Ok((config, warnings)) => {
             reload::log_warnings(&warnings);
@@ -75,7 +97,7 @@ pub(crate) fn run(path: &Path) -> u8 {
         }
         Err(problems) => {
             eprintln!("{problems}");
-            return WRONG;
+            return Ok(WRONG);
         }
     };
     let lacking = config::check_machine(&config);
@@ -83,23 +105,9 @@ pub(crate) fn run(path: &Path) -> u8 {
         tracing::error!("{problem}");
     }
     if !lacking.is_empty() {
-        return FAILED;
+        return Ok(FAILED);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result =
-        runtime.map_err(|error| AppError::System { what: "event queues", error }).and_then(|runtime| {
-            let result = runtime.block_on(relay(path, &mut config));
-            // Nobody waits for a reload that is still being prepared.
-            runtime.shutdown_background();
-            result
-        });
-    match result {
-        Ok(()) => DONE,
-        Err(error) => {
-            tracing::error!("{error}");
-            FAILED
-        }
-    }
+    relay(path, &mut config, signals).await.map(|()| DONE)
 }
 
 fn log_to_stderr() {
@@ -115,11 +123,9 @@ fn log_to_stderr() {
 }
 
 /// Start, run, stop: each list from top to bottom.
-async fn relay(path: &Path, config: &mut Config) -> Result<(), AppError> {
-    let mut signals =
-        Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
-    let (running, translation) = Running::start(path, config)?;
-    let (eams, translation) = (running.eams().rows().len(), Arc::new(translation));
+async fn relay(path: &Path, config: &mut Config, mut signals: Signals) -> Result<(), AppError> {
+    let running = Running::start(path, config)?;
+    let (eams, translation) = (running.eams().rows().len(), Arc::clone(running.translation()));
     let mut reloader = Reloader::new(running);
     let mut reloads = Reloads::default();
     let config = &*config;
@@ -141,6 +147,7 @@ async fn relay(path: &Path, config: &mut Config) -> Result<(), AppError> {
     let on_routing = |routing: Routing| {
         let fib = Arc::new(Fib::build(&routing));
         publisher.borrow_mut().publish(|snapshot| snapshot.fib = fib);
+        free_replaced(&publisher);
         if std::mem::take(&mut first) {
             tracing::info!("translating");
         }
@@ -163,7 +170,7 @@ async fn relay(path: &Path, config: &mut Config) -> Result<(), AppError> {
                 prepared = reloader.finished() => reloads.finish(prepared, &publisher),
                 () = tokio::time::sleep(LINK_POLL) => {
                     links.follow();
-                    publisher.borrow_mut().reclaim();
+                    free_replaced(&publisher);
                 }
             }
         }
@@ -390,6 +397,14 @@ fn spawn(cpu: u16, eal: Eal, parts: DpdkParts) -> Result<JoinHandle<()>, AppErro
     match is_ready.recv() {
         Ok(Ok(())) | Err(_) => Ok(thread),
         Ok(Err(error)) => Err(AppError::Worker { cpu, error }),
+    }
+}
+
+/// Frees the snapshots that no worker uses any more on a thread that has the time, which this one has not.
+fn free_replaced(publisher: &RefCell<Publisher>) {
+    let replaced = publisher.borrow_mut().reclaim();
+    if !replaced.is_empty() {
+        spawn_blocking(|| drop(replaced));
     }
 }
 

@@ -33,16 +33,17 @@ impl Reloads {
 }
 
 fn publish(prepared: Prepared, publisher: &mut Publisher) {
-    let Prepared { translation, changes, eams, warnings, times } = prepared;
+    let Prepared { translation, way, changes, eams, warnings, times } = prepared;
     let started = Instant::now();
     publisher.publish(|snapshot| snapshot.translation = translation);
     let publish = started.elapsed();
     log_warnings(&warnings);
     tracing::info!(
         eams,
-        added = changes.added.len(),
-        removed = changes.removed.len(),
-        changed = changes.changed.len(),
+        added = changes.added,
+        removed = changes.removed,
+        changed = changes.changed,
+        tables = %way,
         read_ms = times.load.read.as_millis(),
         check_ms = times.load.check.as_millis(),
         compare_ms = times.compare.as_millis(),

@@ -3,6 +3,9 @@
 //! `cargo bench -p control --bench load` prints a table, then one JSON object per number. `-- --runs N` repeats each case
 //! (5), `--only TEXT` takes the cases whose name has it. Every run is a process of its own, so that its peak memory is
 //! its own too; it does what a relay does that is told to reload.
+//!
+//! The rows `changes_1m_*` are changes per second on a table of a million, in steps of so many at once, from the difference
+//! on: applied to the tables in use and published, while a worker pins and somebody frees what is replaced.
 #![allow(clippy::unwrap_used, reason = "a benchmark, not a service")]
 
 use std::fmt::Write as _;
@@ -10,10 +13,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use control::config::Config;
+use control::eam_set::{EamChange, EamChanges};
 use control::reload::{Prepared, Running};
+use dataplane::table::eam::Eam;
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
 use dataplane::table::snapshot::Snapshot;
@@ -22,6 +30,9 @@ use serde_json::{Value, json};
 const ROWS: u32 = 1_000_000;
 const CONFIG: &str = "eam_files = [\"eams\"]\n[dpdk]\nworkers = [0]\nmemory = \"no-huge\"\n\
     [[port]]\nname = \"v4\"\ndevice = \"net_null0\"\n[translation]\nprefixes = [\"2001:db8:46::/96\"]\n";
+
+/// Rows that change at once; the last are as many as a reload applies.
+const STEPS: [u32; 5] = [1, 100, 10_000, 100_000, 250_000];
 
 /// The stages of one run, in order.
 const STAGES: [&str; 5] = ["read", "check", "compare", "build", "publish"];
@@ -67,7 +78,10 @@ fn main() {
     let only = option("--only").unwrap_or_default();
     println!("{:13} {:40} {:>8} ms: {}  peak MB  kept MB", "case", "", "total", STAGES.join(" "));
     let cases = CASES.iter().filter(|case| case.name.contains(&only));
-    let lines: Vec<Value> = cases.flat_map(|case| measure(case, runs)).collect();
+    let mut lines: Vec<Value> = cases.flat_map(|case| measure(case, runs)).collect();
+    if "changes_1m".contains(&only) {
+        lines.extend(measure_changes(runs));
+    }
     for line in lines {
         println!("{line}");
     }
@@ -80,9 +94,8 @@ fn run(case: &Case, directory: &Path) -> Value {
     let path = directory.join("relay.toml");
     fs::copy(directory.join("before"), directory.join("eams")).unwrap();
     let (mut config, _) = Config::load(&path).unwrap();
-    let (running, translation) = Running::start(&path, &mut config).unwrap();
-    let first = Snapshot { generation: 1, translation: Arc::new(translation), fib: Arc::new(Fib::default()) };
-    let mut publisher = Publisher::new(first);
+    let running = Running::start(&path, &mut config).unwrap();
+    let mut publisher = publisher(&running);
     fs::copy(directory.join("after"), directory.join("eams")).unwrap();
 
     let started = Instant::now();
@@ -94,7 +107,7 @@ fn run(case: &Case, directory: &Path) -> Value {
     let (publish, total) = (publishing.elapsed(), started.elapsed());
     assert!(eams > 900_000, "{eams}");
     if case.before.is_some() {
-        assert_eq!(changes.changed.len(), ROWS as usize / 100);
+        assert_eq!(changes.changed, ROWS as usize / 100);
     }
     json!({
         "read": times.load.read.as_secs_f64(),
@@ -107,6 +120,11 @@ fn run(case: &Case, directory: &Path) -> Value {
         "table_mb": megabytes(table),
         "peak_mb": peak_mb(),
     })
+}
+
+fn publisher(running: &Running) -> Publisher {
+    let translation = Arc::clone(running.translation());
+    Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) })
 }
 
 #[allow(clippy::cast_precision_loss, reason = "bytes of a process")]
@@ -130,11 +148,7 @@ fn measure(case: &Case, runs: usize) -> Vec<Value> {
         .unwrap();
     fs::write(directory.path().join("after"), (case.write)()).unwrap();
     let results: Vec<Value> = (0..runs).map(|_| child(case, directory.path())).collect();
-    let of = |key: &str| {
-        let mut values: Vec<f64> = results.iter().map(|result| result[key].as_f64().unwrap()).collect();
-        values.sort_by(f64::total_cmp);
-        (values[values.len() / 2], values[0], values[values.len() - 1])
-    };
+    let of = |key: &str| median(results.iter().map(|result| result[key].as_f64().unwrap()).collect());
     let mut stages = String::new();
     for stage in STAGES {
         write!(stages, " {:.0}", of(stage).0 * 1000.0).unwrap();
@@ -158,13 +172,93 @@ fn measure(case: &Case, runs: usize) -> Vec<Value> {
 
 fn child(case: &Case, directory: &Path) -> Value {
     // A process that has just written a hundred megabytes disturbs the next one.
-    std::thread::sleep(Duration::from_millis(100));
+    thread::sleep(Duration::from_millis(100));
     let mut command = Command::new(std::env::current_exe().unwrap());
     // As the relay itself has it, see dataplane/src/dpdk/heap.rs.
     command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
     let output = command.args(["--case", case.name, "--in"]).arg(directory).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Median, smallest and largest.
+fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
+    values.sort_by(f64::total_cmp);
+    (values[values.len() / 2], values[0], values[values.len() - 1])
+}
+
+// Changes on a running table.
+
+fn measure_changes(runs: usize) -> Vec<Value> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("relay.toml");
+    fs::write(&path, CONFIG).unwrap();
+    fs::write(directory.path().join("eams"), csv_hosts()).unwrap();
+    let (mut config, _) = Config::load(&path).unwrap();
+    let mut publisher = publisher(&Running::start(&path, &mut config).unwrap());
+    let mut reader = publisher.reader();
+    let stop = AtomicBool::new(false);
+    let (replaced, to_free) = mpsc::channel::<Vec<Arc<Snapshot>>>();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                std::hint::black_box(reader.pin().translation.eams.lookup_ipv4(ipv4(1)));
+            }
+        });
+        scope.spawn(|| to_free.into_iter().for_each(drop));
+        let lines = STEPS.iter().flat_map(|rows| step(*rows, runs, &mut publisher, &replaced)).collect();
+        stop.store(true, Ordering::Relaxed);
+        drop(replaced);
+        lines
+    })
+}
+
+/// Changes so many rows there and back again, `runs` times.
+fn step(
+    rows: u32,
+    runs: usize,
+    publisher: &mut Publisher,
+    replaced: &mpsc::Sender<Vec<Arc<Snapshot>>>,
+) -> Vec<Value> {
+    let (there, back) = moves(rows);
+    let (mut rates, mut publishing) = (Vec::new(), Vec::new());
+    for changes in [&there, &back].into_iter().cycle().take(2 * runs) {
+        let started = Instant::now();
+        let translation = Arc::new(publisher.current().translation.apply(&changes.steps()).unwrap());
+        let applied = Instant::now();
+        publisher.publish(|snapshot| snapshot.translation = translation);
+        publishing.push(applied.elapsed().as_secs_f64());
+        rates.push(f64::from(rows) / started.elapsed().as_secs_f64());
+        replaced.send(publisher.reclaim()).unwrap();
+    }
+    let (rate, slowest, fastest) = median(rates);
+    let (publish, quickest, longest) = median(publishing);
+    println!(
+        "changes_1m    {rows:>6} at once {:24} {:8.1} ms, {rate:.0}/s, publish {:.0} us, {:.0} at most",
+        "",
+        f64::from(rows) / rate * 1000.0,
+        publish * 1e6,
+        longest * 1e6
+    );
+    let name = format!("changes_1m_by_{rows}");
+    vec![
+        json!({ "name": format!("{name}_per_second"), "value": rate, "unit": "1/s", "min": slowest, "max": fastest,
+            "runs": 2 * runs }),
+        json!({ "name": format!("{name}_publish_seconds"), "value": publish, "unit": "s", "min": quickest,
+            "max": longest, "runs": 2 * runs }),
+    ]
+}
+
+/// So many rows of [`csv_hosts`], from everywhere in it, mapped elsewhere; and the way back.
+fn moves(rows: u32) -> (EamChanges, EamChanges) {
+    let eam = |number, to| Eam { ipv4: ipv4(number).into(), ipv6: ipv6(to).into() };
+    let changed: Vec<EamChange> = (0..rows)
+        .map(|row| row * (ROWS / rows))
+        .map(|number| EamChange { from: eam(number, number), to: eam(number, number + ROWS) })
+        .collect();
+    let back = changed.iter().map(|EamChange { from, to }| EamChange { from: *to, to: *from }).collect();
+    let only = |changed| EamChanges { changed, ..EamChanges::default() };
+    (only(changed), only(back))
 }
 
 // The files.

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use dataplane::table::eam::Eam;
+use dataplane::table::eam::{Change, Eam};
 
 /// Rows in the order of their IPv4 prefixes: 22 bytes each, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +21,17 @@ pub struct EamChanges {
     pub removed: Vec<Eam>,
     /// Rows whose IPv4 prefix is mapped to another IPv6 prefix now.
     pub changed: Vec<EamChange>,
+}
+
+/// How many rows came, went and changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChangeCounts {
+    /// See [`EamChanges::added`].
+    pub added: usize,
+    /// See [`EamChanges::removed`].
+    pub removed: usize,
+    /// See [`EamChanges::changed`].
+    pub changed: usize,
 }
 
 /// One IPv4 prefix that is mapped to another IPv6 prefix than before.
@@ -76,6 +87,31 @@ impl EamSet {
                 (None, Some(new)) => changes.added.push(*new),
             }
         }
+    }
+}
+
+impl EamChanges {
+    /// The same as steps of a table. Whatever goes, goes first: so no step meets a prefix that another row still has.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Change> {
+        let changed = self.changed.iter();
+        let gone = self.removed.iter().copied().chain(changed.clone().map(|change| change.from));
+        let new = changed.map(|change| change.to).chain(self.added.iter().copied());
+        gone.map(Change::Remove).chain(new.map(Change::Add)).collect()
+    }
+
+    /// How many there are of each kind.
+    #[must_use]
+    pub fn counts(&self) -> ChangeCounts {
+        ChangeCounts { added: self.added.len(), removed: self.removed.len(), changed: self.changed.len() }
+    }
+}
+
+impl ChangeCounts {
+    /// Rows that are different in any way.
+    #[must_use]
+    pub fn total(self) -> usize {
+        self.added + self.removed + self.changed
     }
 }
 

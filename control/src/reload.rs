@@ -8,18 +8,20 @@
 //! sees the files as they are then.
 
 mod fixed;
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::table::eam::{EamError, EamTable};
 use dataplane::table::translation::Translation;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::config::{Config, Dpdk, LoadTimes, Port, Problems, Warnings};
-use crate::eam_set::{EamChanges, EamSet};
+use crate::config::{self, Config, Dpdk, LoadTimes, Port, Problems, Warnings};
+use crate::eam_set::{ChangeCounts, EamSet};
 use crate::plan::{self, PlanError};
+
+pub use tables::Way;
 
 /// Why a reload was refused. The relay goes on as before.
 #[derive(Debug, thiserror::Error)]
@@ -38,21 +40,24 @@ pub enum ReloadError {
     Plan(#[from] PlanError),
 }
 
-/// What a running relay must remember of its configuration.
-#[derive(Debug)]
+/// What a running relay must remember of its configuration, and the tables made of it.
 pub struct Running {
     path: PathBuf,
     dpdk: Dpdk,
     ports: Vec<Port>,
+    settings: config::Translation,
     eams: EamSet,
+    translation: Arc<Translation>,
 }
 
 /// A configuration ready to be published.
 pub struct Prepared {
     /// The tables.
     pub translation: Arc<Translation>,
+    /// How they came about.
+    pub way: Way,
     /// What is different about the mappings.
-    pub changes: EamChanges,
+    pub changes: ChangeCounts,
     /// How many there are.
     pub eams: usize,
     /// What works and is probably not meant.
@@ -68,30 +73,38 @@ pub struct Times {
     pub load: LoadTimes,
     /// Finding the difference.
     pub compare: Duration,
-    /// Building the tables.
+    /// Building the tables, or applying the difference to those in use.
     pub build: Duration,
 }
 
 impl Running {
-    /// What a relay has that was started with `config`, and the tables it starts with.
+    /// What a relay has that is started with `config`, whose mappings are taken out of it.
     ///
     /// # Errors
     /// [`PlanError`]: a contradiction between validation and tables.
-    pub fn start(path: &Path, config: &mut Config) -> Result<(Self, Translation), PlanError> {
-        let running = Self {
+    pub fn start(path: &Path, config: &mut Config) -> Result<Self, PlanError> {
+        let eams = EamSet::new(plan::rows(std::mem::take(&mut config.eams).into_rows()));
+        let translation = Arc::new(tables::build(&config.translation, &eams)?);
+        Ok(Self {
             path: path.to_owned(),
             dpdk: config.dpdk.clone(),
             ports: config.ports.clone(),
-            eams: EamSet::new(plan::rows(std::mem::take(&mut config.eams).into_rows())),
-        };
-        let table = eam_table(&running.eams)?;
-        Ok((running, plan::translation(&config.translation, table)?))
+            settings: config.translation.clone(),
+            eams,
+            translation,
+        })
     }
 
     /// The mappings in use.
     #[must_use]
     pub fn eams(&self) -> &EamSet {
         &self.eams
+    }
+
+    /// The tables in use.
+    #[must_use]
+    pub fn translation(&self) -> &Arc<Translation> {
+        &self.translation
     }
 
     /// Reads the configuration again and gets everything ready to be published; with it, what the relay must remember
@@ -110,20 +123,20 @@ impl Running {
         let eams = EamSet::new(plan::rows(std::mem::take(&mut config.eams).into_rows()));
         let changes = self.eams.changes_to(&eams);
         let compared = Instant::now();
-        let table = eam_table(&eams).map_err(PlanError::from)?;
-        let translation = plan::translation(&config.translation, table)?;
+        let (translation, way) = tables::next(self, &config.translation, &eams, &changes)?;
         let times = Times { load, compare: compared - started, build: compared.elapsed() };
-        let (translation, eam_count) = (Arc::new(translation), eams.rows().len());
-        let prepared = Prepared { translation, changes, eams: eam_count, warnings, times };
-        Ok((prepared, Self { path: self.path.clone(), dpdk: config.dpdk, ports: config.ports, eams }))
+        let translation = Arc::new(translation);
+        let prepared = Prepared {
+            translation: Arc::clone(&translation),
+            way,
+            changes: changes.counts(),
+            eams: eams.rows().len(),
+            warnings,
+            times,
+        };
+        let Config { dpdk, ports, translation: settings, .. } = config;
+        Ok((prepared, Self { path: self.path.clone(), dpdk, ports, settings, eams, translation }))
     }
-}
-
-/// The table of a set of mappings.
-///
-/// The one place where a reload gets its table: [`Running::prepare`] has the changes at hand when it comes here.
-fn eam_table(eams: &EamSet) -> Result<EamTable, EamError> {
-    EamTable::build(eams.rows())
 }
 
 type Job = JoinHandle<Result<(Prepared, Running), ReloadError>>;
@@ -160,7 +173,9 @@ impl Reloader {
         let finished = job.await.expect("preparing a reload does not panic");
         self.job = None;
         let prepared = finished.map(|(prepared, running)| {
-            self.running = Arc::new(running);
+            let replaced = std::mem::replace(&mut self.running, Arc::new(running));
+            // A million rows are not freed in no time.
+            spawn_blocking(|| drop(replaced));
             prepared
         });
         if std::mem::take(&mut self.again) {

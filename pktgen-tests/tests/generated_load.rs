@@ -1,12 +1,18 @@
 //! pktgen against the relay over memif: every packet of every kind comes back right, and none is lost at a rate that
 //! even a busy machine manages.
 
+use std::fs;
 use std::path::Path;
+use std::thread;
 
-use pktgen_tests::lab::{Cmd, Namespace, Need, Relay, TestResult, skip_unless};
+use pktgen_tests::lab::{Cmd, LabError, Namespace, Need, Relay, TestResult, skip_unless};
 use pktgen_tests::pktgen::report::{self, Measurement};
 
 const EAMS: u32 = 200;
+const STEADY: &str = "[trial]\nrate = 10000\nseconds = 0.5\ndrain_ms = 1000\n";
+/// So many that a reload of them takes a while, and of these so many change each time.
+const MANY: u32 = 10_000;
+const CHANGING: u32 = 1000;
 
 /// A memif port. The server, which must be there first, is the relay: generators come and go.
 fn device(number: u8, role: &str, sockets: &str, name: &str, mac: &str) -> String {
@@ -28,7 +34,7 @@ fn relay_config(sockets: &Path) -> String {
     )
 }
 
-fn generator_config(traffic: &str) -> String {
+fn generator_config(traffic: &str, trial: &str) -> String {
     let ports = [("v4", "ipv4", 0, 4), ("v6", "ipv6", 1, 6)].map(|(name, family, number, last)| {
         let mac = format!("02:00:00:00:00:1{last}");
         format!(
@@ -39,7 +45,7 @@ fn generator_config(traffic: &str) -> String {
     });
     format!(
         "[dpdk]\nlcores = [0]\nmemory = \"no-huge\"\nmemory_mb = 256\nsockets = \"SOCKETS\"\n{}\n\
-         [traffic]\neams = {EAMS}\n{traffic}\n[trial]\nrate = 10000\nseconds = 0.5\ndrain_ms = 1000\n",
+         [traffic]\n{traffic}\n{trial}",
         ports.concat()
     )
 }
@@ -68,10 +74,10 @@ fn add_routes(relay: &Namespace) -> TestResult {
 }
 
 /// One run of the generator; the status must be 0.
-fn generate(sockets: &Path, traffic: &str) -> Result<Measurement, pktgen_tests::lab::LabError> {
+fn generate(sockets: &Path, traffic: &str, trial: &str) -> Result<Measurement, LabError> {
     let config = sockets.join("pktgen.toml");
-    let text = generator_config(traffic).replace("SOCKETS", &sockets.display().to_string());
-    std::fs::write(&config, text)?;
+    let text = generator_config(traffic, trial).replace("SOCKETS", &sockets.display().to_string());
+    fs::write(&config, text)?;
     let json = sockets.join("result.json");
     pktgen()
         .args("run --config")
@@ -80,6 +86,12 @@ fn generate(sockets: &Path, traffic: &str) -> Result<Measurement, pktgen_tests::
         .arg(json.display().to_string())
         .ok()?;
     Ok(report::read(&json).expect("the results just written").pop().expect("one result"))
+}
+
+/// The relay's mappings.
+fn write_eams(sockets: &Path, count: u32) -> TestResult {
+    let file = sockets.join("eams.csv").display().to_string();
+    pktgen().args(&format!("eams --count {count} --out")).arg(file).ok().map(drop)
 }
 
 fn pktgen() -> Cmd {
@@ -94,8 +106,7 @@ fn the_relay_translates_all_of_a_generated_load() -> TestResult {
     }
     let directory = tempfile::tempdir()?;
     let sockets = directory.path();
-    let eams = sockets.join("eams.csv").display().to_string();
-    pktgen().args(&format!("eams --count {EAMS} --out")).arg(eams).ok()?;
+    write_eams(sockets, EAMS)?;
     let namespace = Namespace::new("relay")?;
     let mut relay = Relay::start_with(&namespace, &relay_config(sockets), &["v4", "v6"])?;
     add_routes(&namespace)?;
@@ -107,7 +118,7 @@ fn the_relay_translates_all_of_a_generated_load() -> TestResult {
         ("protocol = \"icmp\"\npattern = \"sequential\"", 2),
         ("udp_checksum = false\ndirection = \"v4_to_v6\"", 1),
     ] {
-        let result = generate(sockets, traffic)?;
+        let result = generate(sockets, &format!("eams = {EAMS}\n{traffic}"), STEADY)?;
         assert_eq!(
             (result.lost, result.corrupt.total(), result.reordered),
             (0, 0, 0),
@@ -121,4 +132,51 @@ fn the_relay_translates_all_of_a_generated_load() -> TestResult {
     let counters = relay.settled_counters()?;
     assert!(counters.balance() && counters.sent >= packets, "{counters:#?}");
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn nothing_is_lost_while_mappings_change_again_and_again() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let sockets = directory.path();
+    write_eams(sockets, MANY)?;
+    let file = sockets.join("eams.csv");
+    // The last ones change; the generator sends to the others.
+    let here = fs::read_to_string(&file)?;
+    let (kept, changing) = here.split_at(line_start(&here, MANY - CHANGING));
+    let elsewhere = format!("{kept}{}", changing.replace("2001:db8:e:", "2001:db8:f:"));
+    let namespace = Namespace::new("relay")?;
+    let mut relay = Relay::start_with(&namespace, &relay_config(sockets), &["v4", "v6"])?;
+    add_routes(&namespace)?;
+    relay.prefer()?;
+
+    let result = thread::scope(|scope| {
+        let traffic = format!("eams = {}", MANY - CHANGING);
+        let trial = "[trial]\nrate = 20000\nseconds = 3\ndrain_ms = 1000\n";
+        let load = scope.spawn(move || generate(sockets, &traffic, trial));
+        for text in [&elsewhere, &here].into_iter().cycle() {
+            if load.is_finished() {
+                break;
+            }
+            let next = sockets.join("next.csv");
+            fs::write(&next, text)?;
+            fs::rename(&next, &file)?;
+            let log = relay.reload()?;
+            assert!(log.contains(&format!("changed={CHANGING}")) && log.contains("tables=applied"), "{log}");
+        }
+        load.join().expect("the thread does not panic")
+    })?;
+    assert_eq!((result.lost, result.corrupt.total(), result.reordered), (0, 0, 0), "{result:#?}");
+    let reloads = relay.settled_counters()?.reloads;
+    println!("{} reloads, {} packets, none lost", reloads.applied, result.sent);
+    assert!(reloads.applied > 3 && reloads.refused == 0, "{reloads:?}");
+    Ok(())
+}
+
+/// Where the line of this number starts, the first being 0.
+fn line_start(text: &str, number: u32) -> usize {
+    text.split_inclusive('\n').take(number as usize).map(str::len).sum()
 }

@@ -43,7 +43,7 @@ fn mappings_come_and_go_and_nothing_is_lost() -> TestResult {
     config.eams.push(("192.0.2.2/32".into(), "2001:db8:12:34::2/128".into()));
     lab.relay().rewrite(&config.to_toml())?;
     let log = lab.relay().reload()?;
-    for word in ["eams=2", "added=1", "removed=0", "changed=0", "read_ms=", "build_ms="] {
+    for word in ["eams=2", "added=1", "removed=0", "changed=0", "tables=built", "read_ms=", "build_ms="] {
         assert!(log.contains(word), "{word} is missing in {log}");
     }
     assert!(lab.pings(&lab.client, "192.0.2.2", 3), "a mapping that was added works");

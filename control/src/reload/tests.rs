@@ -24,8 +24,8 @@ impl Relay {
         fs::write(&path, BASE).unwrap();
         fs::write(directory.path().join("eams.csv"), EAMS).unwrap();
         let (mut config, _) = Config::load(&path).unwrap();
-        let (running, translation) = Running::start(&path, &mut config).unwrap();
-        assert_eq!(translation.eams.len(), 3);
+        let running = Running::start(&path, &mut config).unwrap();
+        assert_eq!(running.translation().eams.len(), 3);
         Self { directory, running }
     }
 
@@ -47,8 +47,8 @@ fn new_files_give_new_tables_and_say_what_changed() {
     relay.write("eams.csv", "192.0.2.2,2001:db8::22\n192.0.2.3,2001:db8::3\n192.0.2.4,2001:db8::4\n");
     relay.write("relay.toml", &format!("{BASE}anti_spoof = false\n"));
     let (prepared, running) = relay.running.prepare().unwrap();
-    let EamChanges { added, removed, changed } = &prepared.changes;
-    assert_eq!((added.len(), removed.len(), changed.len(), prepared.eams), (1, 1, 1, 3));
+    assert_eq!(prepared.changes, ChangeCounts { added: 1, removed: 1, changed: 1 });
+    assert_eq!((prepared.eams, prepared.way), (3, Way::Built));
     let lookup = |host| {
         let mapped = prepared.translation.eams.lookup_ipv4(Ipv4Addr::new(192, 0, 2, host));
         mapped.map(|mapped| mapped.address.to_string())
@@ -59,9 +59,10 @@ fn new_files_give_new_tables_and_say_what_changed() {
     let (again, _) = running.prepare().unwrap();
     assert_eq!(
         again.changes,
-        EamChanges::default(),
+        ChangeCounts::default(),
         "what was prepared is what the next one is compared with"
     );
+    assert_eq!(again.way, Way::Applied);
 }
 
 #[test]
@@ -120,5 +121,5 @@ async fn a_refused_reload_leaves_the_relay_as_it_was_and_the_next_one_may_succee
     fs::write(directory.path().join("eams.csv"), "192.0.2.1,2001:db8::1\n").unwrap();
     reloader.request();
     let prepared = reloader.finished().await.unwrap();
-    assert_eq!(prepared.changes.removed.len(), 2, "compared with what the relay started with");
+    assert_eq!(prepared.changes.removed, 2, "compared with what the relay started with");
 }

@@ -2,7 +2,8 @@
 //!
 //! A worker looks at the pointer once per burst ([`SnapshotReader::pin`], one load when nothing changed) and
 //! keeps what it pinned until the next burst, so no packet sees half a table. The publisher holds every snapshot
-//! it replaced until no worker has it any more and frees it then: a worker never frees a table.
+//! it replaced until no worker has it any more and hands it out then: a worker never frees a table, and publishing does
+//! not either, because giving a large table back to the kernel takes milliseconds.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -55,20 +56,19 @@ impl Publisher {
         self.current.load_full()
     }
 
-    /// Replaces the snapshot by what `change` makes of it, with the next generation number, and frees the
-    /// replaced ones that no worker uses any more.
+    /// Replaces the snapshot by what `change` makes of it, with the next generation number.
     pub fn publish(&mut self, change: impl FnOnce(&mut Snapshot)) {
         let mut next = Snapshot::clone(&self.current());
         change(&mut next);
         next.generation += 1;
         self.retired.push(self.current.swap(Arc::new(next)));
-        self.reclaim();
     }
 
-    /// Frees replaced snapshots that no worker uses any more; returns how many are still in use.
-    pub fn reclaim(&mut self) -> usize {
-        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
-        self.retired.len()
+    /// Takes out the replaced snapshots that no worker uses any more. Dropping them frees their tables: on a thread that
+    /// has the time.
+    #[must_use]
+    pub fn reclaim(&mut self) -> Vec<Arc<Snapshot>> {
+        self.retired.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1).collect()
     }
 }
 
@@ -93,17 +93,20 @@ mod tests {
     }
 
     #[test]
-    fn readers_see_changes_between_pins_and_the_publisher_frees() {
+    fn readers_see_changes_between_pins_and_free_nothing() {
         let first = Snapshot { generation: 1, translation: Arc::new(translation(&[])), fib: Arc::default() };
         let mut publisher = Publisher::new(first);
         let mut reader = publisher.reader();
         assert_eq!(reader.pin().generation, 1);
         let old = Arc::downgrade(&publisher.current().translation);
         publisher.publish(|snapshot| snapshot.translation = Arc::new(translation(&[])));
-        assert_eq!(publisher.reclaim(), 1, "the reader still has the first");
-        assert!(old.upgrade().is_some());
+        assert!(publisher.reclaim().is_empty(), "the reader still has the first");
         assert_eq!(reader.pin().generation, 2);
-        assert_eq!(publisher.reclaim(), 0);
-        assert!(old.upgrade().is_none(), "freed by the publisher");
+        let reclaimed = publisher.reclaim();
+        assert_eq!(reclaimed.len(), 1);
+        assert!(publisher.reclaim().is_empty(), "handed out once");
+        assert!(old.upgrade().is_some());
+        drop(reclaimed);
+        assert!(old.upgrade().is_none(), "freed by whoever reclaimed it");
     }
 }
