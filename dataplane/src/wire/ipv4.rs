@@ -13,7 +13,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::checksum::Sum;
+use super::checksum::{self, Sum};
 
 /// Length of a header without options.
 pub const HEADER: usize = 20;
@@ -74,11 +74,11 @@ impl Ipv4Header {
     #[inline(always)]
     pub fn parse(data: &[u8]) -> Result<Self, Ipv4Error> {
         let header = Self::parse_quoted(data)?;
-        let sum = match data.first_chunk::<HEADER>() {
-            Some(plain) if header.header_length == HEADER_LENGTH => Sum::of(plain),
-            _ => Sum::of(&data[..usize::from(header.header_length)]),
+        let right = match data.first_chunk::<HEADER>() {
+            Some(plain) if header.header_length == HEADER_LENGTH => checksum::is_right(plain),
+            _ => Sum::of(&data[..usize::from(header.header_length)]).fold() == 0xffff,
         };
-        if sum.fold() != 0xffff {
+        if !right {
             return Err(Ipv4Error::Checksum);
         }
         if usize::from(header.total_length) > data.len() {
