@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dpdk_sys::rte_mbuf;
 
-use super::mbuf::Mbuf;
+use super::mbuf::{Mbuf, free_burst};
 use super::mempool::Mempool;
 use super::port::PortInner;
 use crate::io::{BURST, Frames, ReceiveQueue, Refused, TransmitQueue};
@@ -115,18 +115,28 @@ impl TxQueue {
     /// order, for a later call: for who waits for the port. A forwarder calls `transmit`, which never keeps
     /// any. Returns how many were taken.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the capacity is BURST, asserted above to fit")]
     pub fn offer(&mut self, frames: &mut Frames<Mbuf>) -> usize {
-        self.refused += self.drop_strangers(frames) as u64;
+        self.refused += self.drop_strangers(frames).frames as u64;
+        self.hand_over(frames)
+    }
+
+    /// One call into DPDK. Returns how many frames it took.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the capacity is BURST, asserted above to fit")]
+    fn hand_over(&mut self, frames: &mut Frames<Mbuf>) -> usize {
         let count = frames.len();
-        // SAFETY: as in `transmit`: DPDK takes the first `sent` of the `count` mbufs and leaves the others to us;
-        // those are moved to the front, and `frames` owns exactly them.
+        // SAFETY: the port is started and stays so while `_port` lives; `&mut self` makes this thread the only one
+        // on this queue. `set_len(0)` first: from there on `frames` owns none of the `count` mbufs at `mbufs`. DPDK
+        // takes the first `sent` of them and leaves the others to us; those are moved to the front, and `frames`
+        // owns exactly them.
         unsafe {
             frames.set_len(0);
             let mbufs = frames.as_mut_ptr().cast::<*mut rte_mbuf>();
             let sent = usize::from(dpdk_sys::bl_eth_tx_burst(self.port, self.queue, mbufs, count as u16));
-            std::ptr::copy(mbufs.add(sent), mbufs, count - sent);
-            frames.set_len(count - sent);
+            if sent < count {
+                std::ptr::copy(mbufs.add(sent), mbufs, count - sent);
+                frames.set_len(count - sent);
+            }
             sent
         }
     }
@@ -152,28 +162,14 @@ impl TransmitQueue for TxQueue {
     type Buffer = Mbuf;
 
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the capacity is BURST, asserted above to fit")]
     fn transmit(&mut self, frames: &mut Frames<Mbuf>) -> Refused {
         let mut refused = self.drop_strangers(frames);
-        let count = frames.len() as u16;
-        // SAFETY: the port is started and stays so while `_port` lives; `&mut self` makes this thread the
-        // only one on this queue. `set_len(0)` first: from there on `frames` owns none of the `count` mbufs
-        // at `mbufs`. DPDK takes the first `sent` of them and leaves the others to us, whose places nobody has
-        // written since: from these an ArrayVec of owned mbufs is made again, which frees them.
-        unsafe {
-            frames.set_len(0);
-            let mbufs = frames.as_mut_ptr().cast::<*mut rte_mbuf>();
-            let sent = dpdk_sys::bl_eth_tx_burst(self.port, self.queue, mbufs, count);
-            if sent < count {
-                mbufs.copy_from(mbufs.add(usize::from(sent)), usize::from(count - sent));
-                frames.set_len(usize::from(count - sent));
-            }
-        };
+        self.hand_over(frames);
         if !frames.is_empty() {
             let left = Refused::of(frames.iter());
             refused.frames += left.frames;
             refused.bytes += left.bytes;
-            frames.clear();
+            free_burst(frames);
         }
         self.refused += refused.frames as u64;
         refused
