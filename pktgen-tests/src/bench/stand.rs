@@ -170,6 +170,19 @@ impl Stand {
         traffic: Traffic,
         mpps: Option<f64>,
     ) -> Result<(Outcome, f64), BenchError> {
+        self.trial(subject, traffic, mpps).map_err(|source| BenchError::Trial {
+            subject: subject.to_string(),
+            traffic: traffic.to_string(),
+            source: Box::new(source),
+        })
+    }
+
+    fn trial(
+        &self,
+        subject: Subject,
+        traffic: Traffic,
+        mpps: Option<f64>,
+    ) -> Result<(Outcome, f64), BenchError> {
         let sockets = self.fresh_directory()?;
         let mut running = self.start(subject, &traffic, sockets.path())?;
         let peers = running.macs();
