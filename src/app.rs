@@ -23,6 +23,8 @@ use dataplane::table::routing::{MacAddress, PortId, Routing};
 use dataplane::table::snapshot::Snapshot;
 use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use crate::args::{DONE, FAILED, WRONG};
 use crate::reload::{self, Reloads};
 use crate::report;
@@ -63,6 +65,9 @@ enum AppError {
 /// Runs the relay; returns the exit status.
 pub(crate) fn run(path: &Path) -> u8 {
     log_to_stderr();
+    if !dpdk::return_large_blocks() {
+        tracing::debug!("memory of replaced tables may stay with the process");
+    }
     let mut config = match Config::load(path) {
         Ok((config, warnings)) => {
             reload::log_warnings(&warnings);
@@ -118,6 +123,7 @@ async fn relay(path: &Path, config: &mut Config) -> Result<(), AppError> {
     let mut reloader = Reloader::new(running);
     let mut reloads = Reloads::default();
     let config = &*config;
+    leave_the_workers_alone(&config.dpdk.workers);
     let eal = Eal::init(&eal_config(config))?;
     let mempool = mempool(&eal, config)?;
     let (ports, queues) = open_ports(&eal, config, &mempool)?;
@@ -199,6 +205,19 @@ fn eal_config(config: &Config) -> EalConfig {
         telemetry: false,
         extra_args: config.dpdk.extra_args.clone(),
         log: log_dpdk,
+    }
+}
+
+/// Keeps this thread, and with it all it starts but the workers, off the workers' CPUs, as long as there are others: a
+/// reload of a million mappings must not take a worker's time.
+fn leave_the_workers_alone(workers: &[u16]) {
+    let kept = sched_getaffinity(None).and_then(|mut cpus| {
+        let workers = workers.iter().map(|worker| usize::from(*worker));
+        workers.filter(|worker| *worker < CpuSet::MAX_CPU).for_each(|worker| cpus.unset(worker));
+        if cpus.count() == 0 { Ok(()) } else { sched_setaffinity(None, &cpus) }
+    });
+    if let Err(error) = kept {
+        tracing::warn!(%error, "the control thread may run on the workers' CPUs");
     }
 }
 
@@ -303,7 +322,7 @@ impl Workers {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
             let (receive, transmit) = pairs.into_iter().map(|pair| (pair.rx, pair.tx)).unzip();
             let cells = Arc::<CounterCells>::default();
-            let worker = Worker::new(WorkerParts {
+            let parts = WorkerParts {
                 receive,
                 transmit,
                 pool: mempool.clone(),
@@ -317,9 +336,9 @@ impl Workers {
                     config::Poll::Adaptive => Poll::Adaptive,
                     config::Poll::Busy => Poll::Busy,
                 },
-            });
+            };
             workers.cells.push(cells);
-            workers.threads.push(spawn(*cpu, eal.clone(), worker)?);
+            workers.threads.push(spawn(*cpu, eal.clone(), parts)?);
         }
         Ok(workers)
     }
@@ -345,9 +364,11 @@ impl Drop for Workers {
     }
 }
 
-type DpdkWorker = Worker<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
+type DpdkParts = WorkerParts<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
 
-fn spawn(cpu: u16, eal: Eal, worker: DpdkWorker) -> Result<JoinHandle<()>, AppError> {
+/// Starts a worker. It is put together by its own thread, so that what it writes comes from memory of that thread: of its
+/// own part of the heap, and of its NUMA node.
+fn spawn(cpu: u16, eal: Eal, parts: DpdkParts) -> Result<JoinHandle<()>, AppError> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{cpu}"))
@@ -356,6 +377,7 @@ fn spawn(cpu: u16, eal: Eal, worker: DpdkWorker) -> Result<JoinHandle<()>, AppEr
                 dpdk::pin_current_thread(usize::from(cpu)).and_then(|()| eal.register_current_thread());
             match registered {
                 Ok(_lcore) => {
+                    let worker = Worker::new(parts);
                     let _ = ready.send(Ok(()));
                     worker.run();
                 }

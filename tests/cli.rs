@@ -253,7 +253,8 @@ fn a_configuration_that_is_missing_or_wrong_is_status_2() {
     let path = directory.path().join("relay.toml");
     for command in ["run", "check"] {
         let arguments = [OsStr::new(command), OsStr::new("--config"), path.as_os_str()];
-        Run::borderline(arguments).failed_with(2, &["relay.toml: cannot be read", "check the path"]);
+        Run::borderline(arguments)
+            .failed_with(2, &["relay.toml: cannot be read", "there is no such file", "check the path"]);
     }
     fs::write(&path, "[translation]\nprefixes = [\"2001:db8::/44\"]\n").unwrap();
     let run = Run::borderline([OsStr::new("run"), OsStr::new("--config"), path.as_os_str()]);
@@ -273,7 +274,35 @@ fn an_interface_that_is_not_there_is_named() {
 
 #[test]
 fn an_unknown_driver_is_named() {
-    Relay::new("net_warp0").refused(&["port bltest", "net_warp0", "cannot be opened"]);
+    Relay::new("net_warp0").refused(&["port bltest", "net_warp0", "no driver of this name", "net_af_xdp0"]);
+}
+
+#[test]
+fn a_wrong_argument_is_named_with_those_there_are() {
+    for (device, words) in [
+        ("net_null0,bogus=1", ["no argument \"bogus\"", "it takes size, copy, no-rx"]),
+        ("net_vhost0,queues=2", ["net_vhost needs iface=...", "as in net_vhost0,iface=..."]),
+        ("net_memif0,role=boss", ["Unknown role: boss", "correct the arguments of the device"]),
+    ] {
+        Relay::new(device).refused(&words);
+    }
+}
+
+#[test]
+fn a_file_or_a_peer_that_is_not_there_is_named() {
+    for (device, words) in [
+        ("net_pcap0,rx_pcap=/nowhere/in.pcap", ["no file /nowhere/in.pcap", "correct the path"]),
+        (
+            "net_virtio_user0,path=/tmp/nobody-is-here.sock",
+            ["nobody listens on /tmp/nobody", "start the other end first"],
+        ),
+        (
+            "net_memif0,role=client,socket=/tmp/nobody-is-here.sock,socket-abstract=no",
+            ["nobody listens on /tmp/nobody", "start the other end first"],
+        ),
+    ] {
+        Relay::new(device).refused(&words);
+    }
 }
 
 #[test]
@@ -302,6 +331,22 @@ fn missing_hugepages_come_with_the_command_that_reserves_them() {
 }
 
 #[test]
+fn a_machine_without_hugepages_is_told_how_to_get_them() {
+    if skip_without_root() {
+        return;
+    }
+    let mut relay = Relay::good();
+    relay.memory = "memory = \"hugepages\"\nmemory_mb = 64".to_owned();
+    // As in a container that hides them.
+    let script = "mount -t tmpfs none /sys/kernel/mm/hugepages && exec \"$1\" run --config \"$2\"";
+    let config = relay.config();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--net", "sh", "-c", script, "sh"]).arg(BORDERLINE).arg(&config);
+    let words = ["0 MB of hugepages are reserved", "sysctl -w vm.nr_hugepages=32", "memory = \"no-huge\""];
+    refused(&Run::command(&mut command), &words);
+}
+
+#[test]
 fn missing_memory_is_named() {
     let mut relay = Relay::good();
     relay.memory = "memory = \"no-huge\"\nmemory_mb = 1048576".to_owned();
@@ -315,29 +360,24 @@ fn a_memif_socket_in_use_is_named_and_left_alone() {
     let socket = elsewhere.path().join("memif.sock");
     let _peer = UnixListener::bind(&socket).unwrap();
     relay.device = format!("net_memif0,role=server,socket={},socket-abstract=no", socket.display());
-    relay.refused(&["port bltest", "net_memif0", "memif.sock", "Address already in use"]);
+    relay.refused(&["port bltest", "net_memif0", "another process listens on", "memif.sock", "another path"]);
     assert!(socket.exists());
 }
 
 #[test]
-fn a_vhost_socket_in_use_is_named() {
+fn a_vhost_socket_in_use_is_named_and_left_alone() {
     let mut relay = Relay::new("");
     let elsewhere = TempDir::new().unwrap();
     let socket = elsewhere.path().join("vhost.sock");
-    let _peer = UnixListener::bind(&socket).unwrap();
+    let peer = UnixListener::bind(&socket).unwrap();
     relay.device = format!("net_vhost0,iface={}", socket.display());
-    relay.refused(&["port bltest", "net_vhost0", "vhost.sock", "Address already in use"]);
-}
-
-#[test]
-#[ignore = "DPDK's vhost library removes the path it could not bind; the port should refuse before it tries"]
-fn a_vhost_socket_in_use_is_left_alone() {
-    let elsewhere = TempDir::new().unwrap();
-    let socket = elsewhere.path().join("vhost.sock");
-    let _peer = UnixListener::bind(&socket).unwrap();
-    Run::command(&mut Relay::new(&format!("net_vhost0,iface={}", socket.display())).command())
-        .failed_with(1, &["vhost.sock"]);
+    relay.refused(&["port bltest", "net_vhost0", "another process listens on", "vhost.sock", "another path"]);
     assert!(socket.exists(), "the socket of somebody else is gone");
+    drop(peer);
+    fs::remove_file(&socket).unwrap();
+    fs::write(&socket, "precious").unwrap();
+    relay.refused(&["vhost.sock exists and is no socket"]);
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "precious");
 }
 
 #[test]
@@ -345,10 +385,14 @@ fn a_directory_that_is_not_there_is_named() {
     for (device, words) in [
         (
             "net_memif0,role=server,socket=/nowhere/memif.sock,socket-abstract=no",
-            ["net_memif0", "Invalid socket directory"],
+            ["net_memif0", "no directory /nowhere: create it"],
         ),
-        ("net_vhost0,iface=/nowhere/vhost.sock", ["/nowhere/vhost.sock", "No such file or directory"]),
-        ("net_virtio_user0,path=/nowhere/vhost.sock", ["/nowhere/vhost.sock", "No such file or directory"]),
+        ("net_vhost0,iface=/nowhere/vhost.sock", ["/nowhere/vhost.sock", "no directory /nowhere: create it"]),
+        (
+            "net_virtio_user0,path=/nowhere/vhost.sock",
+            ["/nowhere/vhost.sock", "no directory /nowhere: create it"],
+        ),
+        ("net_pcap0,tx_pcap=/nowhere/out.pcap", ["/nowhere/out.pcap", "no directory /nowhere: create it"]),
     ] {
         Relay::new(device).refused(&words);
     }
@@ -394,7 +438,7 @@ fn a_socket_that_may_not_be_made_is_named() {
     for (device, words) in [
         (
             format!("net_memif0,role=server,socket={place}/m.sock,socket-abstract=no"),
-            ["net_memif0", "Invalid socket directory"],
+            ["net_memif0", "may not write to the directory of the socket"],
         ),
         (format!("net_vhost0,iface={place}/v.sock"), ["v.sock", "Permission denied"]),
     ] {
@@ -431,6 +475,117 @@ fn a_second_relay_with_the_same_port_name_leaves_the_first_alone() {
     for word in ["interface bl-bltest exists", "is another borderline running?", "rename the port"] {
         assert!(run.stderr.contains(word), "{word:?} is missing\n{}", run.stderr);
     }
+}
+
+/// The CPUs of every thread of a process, by the name of the thread.
+fn threads(pid: u32) -> Vec<(String, String)> {
+    let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let thread = |task: PathBuf| {
+        let status = read(task.join("status"));
+        let cpus = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .unwrap()
+            .trim()
+            .to_owned();
+        (read(task.join("comm")).trim().to_owned(), cpus)
+    };
+    tasks.map(|task| thread(task.unwrap().path())).collect()
+}
+
+#[test]
+fn a_worker_has_its_cpu_to_itself() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    if skip_without_root() || cpus < 2 {
+        return;
+    }
+    let relay = Relay::good();
+    let mut child = Command::new("unshare")
+        .args(["--net", "--", BORDERLINE, "run", "--config"])
+        .arg(relay.config())
+        .current_dir(relay.directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let translating = lines.any(|line| line.contains("translating"));
+    let threads = threads(child.id());
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    let stopped = lines.any(|line| line.starts_with("counters "));
+    drop(lines);
+    assert_eq!((translating, stopped, child.wait().unwrap().code()), (true, true, Some(0)));
+    let worker = format!("worker-{}", relay.workers);
+    assert!(threads.len() > 1);
+    for (name, list) in threads {
+        let is_worker = name == worker;
+        let shares = list.split(',').any(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let number = |text: &str| text.parse::<u32>().unwrap();
+            (number(first)..=number(last)).contains(&number(&relay.workers))
+        });
+        assert_eq!(
+            shares, is_worker,
+            "thread {name} may run on CPUs {list}, the worker on {}",
+            relay.workers
+        );
+    }
+}
+
+/// Resident memory of a process in kilobytes.
+fn resident_kb(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn reloads_do_not_make_it_grow() {
+    if skip_without_root() {
+        return;
+    }
+    let relay = Relay::good();
+    let eams: String = (0..200_000_u32)
+        .map(|number| {
+            let [_, a, b, c] = number.wrapping_mul(0x009e_3779).to_be_bytes();
+            format!("10.{a}.{b}.{c},2001:db8:1::{a:x}:{b:02x}{c:02x}\n")
+        })
+        .collect();
+    let path = relay.config();
+    fs::write(relay.directory.path().join("eams.csv"), eams).unwrap();
+    let toml = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("eam_files = [\"eams.csv\"]\n{toml}")).unwrap();
+    let mut child = Command::new("unshare")
+        .args(["--net", "--", BORDERLINE, "run", "--config"])
+        .arg(&path)
+        .current_dir(relay.directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("translating")), "it starts");
+    let send = |signal: &str| {
+        Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+    };
+    let start = resident_kb(child.id());
+    let is_small = |_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        resident_kb(child.id()) < start + start / 5
+    };
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        send("HUP");
+        assert!(lines.any(|line| line.contains("reloaded eams=200000")), "it reloads");
+        // The old tables are freed once the worker has let go of them.
+        if !(0..50).any(is_small) {
+            sizes.push(resident_kb(child.id()));
+        }
+    }
+    send("TERM");
+    assert!(lines.any(|line| line.starts_with("counters ")));
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(sizes.is_empty(), "kilobytes after reloads: {sizes:?}; at the start: {start}");
 }
 
 #[test]

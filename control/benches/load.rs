@@ -160,6 +160,8 @@ fn child(case: &Case, directory: &Path) -> Value {
     // A process that has just written a hundred megabytes disturbs the next one.
     std::thread::sleep(Duration::from_millis(100));
     let mut command = Command::new(std::env::current_exe().unwrap());
+    // As the relay itself has it, see dataplane/src/dpdk/heap.rs.
+    command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
     let output = command.args(["--case", case.name, "--in"]).arg(directory).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()

@@ -491,7 +491,9 @@ fn a_file_that_is_not_there_or_not_text_is_one_problem() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("relay.toml");
     assert!(
-        check(&path).to_string().contains("relay.toml: cannot be read (entity not found); check the path")
+        check(&path)
+            .to_string()
+            .contains("relay.toml: cannot be read: there is no such file; check the path")
     );
     fs::write(&path, b"[dpdk]\n\xff\xfe").unwrap();
     assert!(check(&path).to_string().contains("relay.toml: not UTF-8 text; save the file as UTF-8"));

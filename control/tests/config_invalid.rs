@@ -94,7 +94,7 @@ fn files_tables_and_keys() {
         top(
             "eam_files = [\"/nowhere/x.csv\"] # HERE",
             "eam_files",
-            "cannot be read (entity not found)",
+            "cannot be read: there is no such file",
             "check the path",
         ),
         with_prefix(

@@ -189,6 +189,8 @@ impl CounterCells {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -216,6 +218,15 @@ mod tests {
         assert!(DropReason::ALL.iter().all(|reason| sum.dropped(*reason) == 4));
         assert_eq!(sum.all_dropped(), 4 * DROPS as u64);
         assert_eq!(sum.all_punted(), 2 * PUNTS as u64);
+    }
+
+    #[test]
+    fn the_cells_of_two_workers_never_share_a_cache_line() {
+        let workers: Vec<Arc<CounterCells>> = (0..16).map(|_| Arc::default()).collect();
+        workers.iter().for_each(|cells| crate::testing::assert_own_lines(&**cells));
+        let mut places: Vec<usize> = workers.iter().map(|cells| Arc::as_ptr(cells).addr()).collect();
+        places.sort_unstable();
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= size_of::<CounterCells>()), "{places:?}");
     }
 
     #[test]

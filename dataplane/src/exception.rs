@@ -300,6 +300,27 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    /// A ring's shared part is two indices, a pointer and a capacity: 32 bytes, unless each index has lines of its own.
+    #[test]
+    fn both_ends_of_every_ring_write_to_lines_of_their_own() {
+        let workers: Vec<_> =
+            (0..8).map(|_| (punt_ring(1 << 12, Arc::new(|| ())), inject_ring(1 << 12))).collect();
+        let rings =
+            workers.iter().flat_map(|((punt, _), (inject, _))| [punt.ring.buffer(), inject.ring.buffer()]);
+        let mut places = Vec::new();
+        for ring in rings {
+            crate::testing::assert_own_lines(ring);
+            assert!(
+                size_of_val(ring) >= 3 * 128,
+                "the two indices share a line: {} bytes",
+                size_of_val(ring)
+            );
+            places.push(std::ptr::from_ref(ring).addr());
+        }
+        places.sort_unstable();
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= size_of::<RingBuffer<u8>>()));
+    }
+
     #[test]
     fn records_come_out_as_they_went_in_across_the_wrap() {
         let rings = Arc::new(AtomicU32::new(0));

@@ -28,6 +28,17 @@ pub const OWN_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
 /// The relay's own IPv6 address.
 pub const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
 
+/// What one thread writes and another uses must lie on cache lines that nothing else is on; two at a time, because
+/// processors fetch the neighbour of a line along with it.
+///
+/// # Panics
+/// When something else could lie on a line of `shared`.
+pub fn assert_own_lines<T>(shared: &T) {
+    const LINES: usize = 128;
+    let place = std::ptr::from_ref(shared).addr();
+    assert_eq!((place % LINES, size_of::<T>() % LINES), (0, 0), "{}", std::any::type_name::<T>());
+}
+
 /// A Border Relay with prefix 2001:db8:46::/96, service pool 192.0.2.0/24, ICMP source 198.51.100.1 and the
 /// given EAMs, all other settings at their defaults.
 ///

@@ -474,7 +474,7 @@ fn devices_that_are_not_there_are_named() {
     let config = PortConfig { mempools: vec![mempool("absent", 7)], ..PortConfig::default() };
     for (device, expected) in [
         ("", "\"\" is not a device"),
-        ("net_nosuch0", "net_nosuch0 cannot be opened"),
+        ("net_nosuch0", "DPDK has no driver of this name"),
         ("net_af_packet0,iface=nowhere0", "there is no network interface nowhere0"),
         ("net_af_xdp0,iface=nowhere0", "there is no network interface nowhere0"),
         ("0000:ff:1f.7", "there is no PCI card at this address"),

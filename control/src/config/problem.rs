@@ -14,7 +14,7 @@ use super::warning::Lint;
 pub enum ProblemKind {
     // Files.
     /// The file cannot be read.
-    #[error("cannot be read ({reason}); check the path and its permissions")]
+    #[error("cannot be read: {}", unreadable(*reason))]
     Unreadable {
         /// What the system said.
         reason: ErrorKind,
@@ -355,6 +355,15 @@ pub enum ProblemKind {
         /// The default page size.
         page_kb: u64,
     },
+}
+
+fn unreadable(reason: ErrorKind) -> String {
+    match reason {
+        ErrorKind::NotFound => "there is no such file; check the path".to_owned(),
+        ErrorKind::PermissionDenied => "this user may not read it; check its permissions".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory; name a file".to_owned(),
+        reason => format!("{reason}; check the path and its permissions"),
+    }
 }
 
 /// What may have been meant instead of an unknown word.

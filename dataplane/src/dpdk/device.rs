@@ -52,10 +52,25 @@ impl<'a> Device<'a> {
         }
     }
 
+    /// The driver of a virtual device: its name up to the number.
+    pub(super) fn driver(self) -> Option<&'a str> {
+        match self {
+            Self::Pci(_) => None,
+            Self::Virtual(text) => {
+                Some(text.split(',').next()?.trim_end_matches(|digit: char| digit.is_ascii_digit()))
+            }
+        }
+    }
+
     /// The value of one of the driver's arguments.
     pub(super) fn argument(self, key: &str) -> Option<&'a str> {
+        self.arguments(key).next()
+    }
+
+    /// All values of an argument that may be given more than once.
+    pub(super) fn arguments(self, key: &str) -> impl Iterator<Item = &'a str> {
         let (Self::Pci(text) | Self::Virtual(text)) = self;
-        text.split(',').skip(1).find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
+        text.split(',').skip(1).filter_map(move |argument| argument.strip_prefix(key)?.strip_prefix('='))
     }
 
     /// Whether the card is there; `None` for a virtual device.
@@ -72,15 +87,15 @@ impl<'a> Device<'a> {
 
     /// The network interface this device shall use, when that interface is not in this network namespace.
     pub(super) fn missing_interface(self) -> Option<&'a str> {
-        let interface = match self {
-            Self::Virtual(name) if name.starts_with("net_af_packet") || name.starts_with("net_af_xdp") => {
-                self.argument("iface")?
-            }
+        let keys: &[&str] = match self.driver()? {
+            "net_af_packet" | "net_af_xdp" => &["iface"],
+            "net_pcap" => &["iface", "rx_iface", "rx_iface_in", "tx_iface"],
             _ => return None,
         };
         let interfaces = fs::read_to_string("/proc/thread-self/net/dev").ok()?;
-        let present = interfaces.lines().any(|line| line.split(':').next().map(str::trim) == Some(interface));
-        (!present).then_some(interface)
+        let is_present =
+            |name: &str| interfaces.lines().any(|line| line.split(':').next().map(str::trim) == Some(name));
+        keys.iter().flat_map(|key| self.arguments(key)).find(|interface| !is_present(interface))
     }
 
     /// The MTU of the interface under a virtual device, if it has one and the kernel tells.
@@ -131,6 +146,68 @@ pub(super) fn mtu_hint(driver: &str) -> &'static str {
         "net_tap" => ": this driver takes no jumbo frames",
         _ => "",
     }
+}
+
+/// The arguments each virtual driver of DPDK 22.11 takes; the first is one it cannot do without, if that is said.
+const ARGUMENTS: &[(&str, bool, &[&str])] = &[
+    ("net_null", false, &["size", "copy", "no-rx"]),
+    ("net_af_packet", true, &["iface", "qpairs", "blocksz", "framesz", "framecnt", "qdisc_bypass"]),
+    (
+        "net_af_xdp",
+        true,
+        &["iface", "start_queue", "queue_count", "shared_umem", "xdp_prog", "busy_budget", "force_copy"],
+    ),
+    (
+        "net_vhost",
+        true,
+        &[
+            "iface",
+            "queues",
+            "client",
+            "iommu-support",
+            "postcopy-support",
+            "tso",
+            "linear-buffer",
+            "ext-buffer",
+            "legacy-ol-flags",
+        ],
+    ),
+    (
+        "net_virtio_user",
+        true,
+        &[
+            "path",
+            "mac",
+            "cq",
+            "queue_size",
+            "queues",
+            "iface",
+            "server",
+            "mrg_rxbuf",
+            "in_order",
+            "packed_vq",
+            "speed",
+            "vectorized",
+        ],
+    ),
+    (
+        "net_pcap",
+        false,
+        &["rx_pcap", "tx_pcap", "rx_iface", "rx_iface_in", "tx_iface", "iface", "phy_mac", "infinite_rx"],
+    ),
+    ("net_tap", false, &["iface", "mac", "remote", "persist"]),
+];
+
+/// What is wrong with the arguments of a device that its driver refused, as far as the names tell.
+pub(super) fn argument_hint(device: Device<'_>) -> Option<String> {
+    let (driver, needs_first, known) = ARGUMENTS.iter().find(|(name, ..)| device.driver() == Some(*name))?;
+    let Device::Virtual(text) = device else { return None };
+    let mut given = text.split(',').skip(1).map(|argument| argument.split('=').next().unwrap_or(argument));
+    if let Some(unknown) = given.find(|key| !known.contains(key)) {
+        return Some(format!(": {driver} has no argument {unknown:?}, it takes {}", known.join(", ")));
+    }
+    let first = known.first().filter(|key| *needs_first && device.argument(key).is_none())?;
+    Some(format!(": {driver} needs {first}=..., as in {driver}0,{first}=..."))
 }
 
 /// What the driver of `device` needs and this process lacks.
@@ -200,10 +277,24 @@ mod tests {
     }
 
     #[test]
+    fn arguments_a_driver_does_not_take_or_lacks_are_named() {
+        let hint = |text| argument_hint(Device::parse(text).expect("a device"));
+        let unknown = hint("net_null0,copy=1,bogus=2").expect("an unknown argument");
+        assert!(unknown.contains("\"bogus\"") && unknown.contains("size, copy, no-rx"), "{unknown}");
+        let missing = hint("net_vhost3,queues=2").expect("a missing argument");
+        assert!(missing.contains("net_vhost needs iface="), "{missing}");
+        for fine in ["net_null0", "net_af_xdp0,iface=eth0,queue_count=2", "net_ring0,x=1", "0000:3b:00.0,x=1"]
+        {
+            assert_eq!(hint(fine), None, "{fine}");
+        }
+    }
+
+    #[test]
     fn only_drivers_on_interfaces_miss_them() {
         let missing = |text| Device::parse(text).expect("a device").missing_interface();
         assert_eq!(missing("net_af_packet0,iface=nowhere0"), Some("nowhere0"));
         assert_eq!(missing("net_af_packet0,iface=lo"), None);
+        assert_eq!(missing("net_pcap0,rx_iface=lo,tx_iface=nowhere0"), Some("nowhere0"));
         assert_eq!(missing("net_tap0,iface=nowhere0"), None, "a TAP device is made, not found");
     }
 }

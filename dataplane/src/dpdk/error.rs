@@ -12,6 +12,7 @@ pub struct Errno(i32);
 impl Errno {
     pub(super) const EPERM: Self = Self(1);
     pub(super) const EACCES: Self = Self(13);
+    pub(super) const EFAULT: Self = Self(14);
     pub(super) const ENOMEM: Self = Self(12);
     pub(super) const EINVAL: Self = Self(22);
     pub(super) const ENOBUFS: Self = Self(105);
@@ -304,8 +305,69 @@ pub enum PortError {
         errno: Errno,
         /// What DPDK logged.
         said: Said,
-        /// What the process lacks, or nothing.
-        hint: &'static str,
+        /// What is wrong with the device or lacking to the process.
+        hint: String,
+    },
+    /// A name that belongs to no driver.
+    #[error(
+        "device {device}: DPDK has no driver of this name: correct it, as in net_af_xdp0, net_af_packet0, net_memif0, net_vhost0 \
+         or net_virtio_user0, or install the driver's library{said}"
+    )]
+    NoDriver {
+        /// The device string.
+        device: String,
+        /// What DPDK logged.
+        said: Said,
+    },
+    /// A directory the device needs.
+    #[error("device {device}: there is no directory {directory}: create it, or correct the path")]
+    NoSuchDirectory {
+        /// The device string.
+        device: String,
+        /// The directory.
+        directory: String,
+    },
+    /// A file the device reads.
+    #[error("device {device}: there is no file {file}: correct the path")]
+    NoSuchFile {
+        /// The device string.
+        device: String,
+        /// The file.
+        file: String,
+    },
+    /// The socket of another process.
+    #[error("device {device}: another process listens on {path}: end it, or give the device another path")]
+    SocketInUse {
+        /// The device string.
+        device: String,
+        /// The socket.
+        path: String,
+    },
+    /// Something else where the socket shall be.
+    #[error("device {device}: {path} exists and is no socket: move it away, or give the device another path")]
+    NotASocket {
+        /// The device string.
+        device: String,
+        /// The path.
+        path: String,
+    },
+    /// A socket nobody listens on, which cannot be removed.
+    #[error("device {device}: the left-over socket {path} cannot be removed ({reason}): remove it")]
+    LeftOver {
+        /// The device string.
+        device: String,
+        /// The socket.
+        path: String,
+        /// What the system said.
+        reason: io::ErrorKind,
+    },
+    /// No peer to connect to.
+    #[error("device {device}: nobody listens on {path}: start the other end first, or correct the path")]
+    NobodyListens {
+        /// The device string.
+        device: String,
+        /// The socket.
+        path: String,
     },
     /// The same device twice.
     #[error("device {device} is already open: name each device in one [[port]] only")]

@@ -209,6 +209,16 @@ fn explain(name: &str, count: u32, data_room: u16, errno: Errno, said: Said) -> 
 mod tests {
     use super::*;
 
+    /// A pool has an array of caches, one for each lcore. Whatever of a cache is in use ends two lines before the next.
+    #[test]
+    fn the_caches_of_two_lcores_never_share_a_cache_line() {
+        use dpdk_sys::rte_mempool_cache as Cache;
+        let most = LARGEST_CACHE as usize * 3 / 2 + crate::io::BURST;
+        let used = std::mem::offset_of!(Cache, objs) + most * size_of::<*mut ()>();
+        assert!(align_of::<Cache>() >= 64 && size_of::<Cache>().is_multiple_of(64));
+        assert!(used + 128 <= size_of::<Cache>(), "{used} of {} bytes are in use", size_of::<Cache>());
+    }
+
     #[test]
     fn data_rooms_hold_a_frame_and_end_on_a_kilobyte() {
         for (mtu, data_room) in

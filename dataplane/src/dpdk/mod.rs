@@ -22,6 +22,7 @@
 mod device;
 mod eal;
 mod error;
+mod heap;
 mod hugepages;
 mod lcore;
 mod log;
@@ -31,10 +32,12 @@ mod port;
 mod port_config;
 mod port_setup;
 mod port_state;
+mod precheck;
 mod queue;
 
 pub use eal::{Eal, EalConfig, Memory};
 pub use error::{EalError, Errno, LcoreError, MempoolError, PortError, Said};
+pub use heap::return_large_blocks;
 pub use lcore::{LcoreGuard, lcore_id, pin_current_thread, tsc, tsc_hz};
 pub use log::{LogLevel, LogSink, log_to_stderr};
 pub use mbuf::{Checksum, Mbuf, free_burst};

@@ -209,6 +209,68 @@ mod tests {
         assert_eq!(fit_mtu("x", "net_memif", 9000, &by_frame), Ok(1500), "a nominal limit does not bind");
     }
 
+    /// Whatever a driver offers of the types we know: fragments and ICMP errors have no ports to hash, so they meet
+    /// their flow only where its packets are hashed by addresses alone.
+    #[test]
+    fn fragments_and_icmp_errors_are_hashed_by_address_for_every_set_of_abilities() {
+        let types: Vec<u64> =
+            (0..64).map(|bit| 1 << bit).filter(|bit| (RSS_ADDRESSES | RSS_PORTS) & bit != 0).collect();
+        assert_eq!(types.len(), 10);
+        let (mut by_address, mut by_port) = (0, 0);
+        for choice in 0_u32..1 << types.len() {
+            let offered: u64 =
+                types.iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1).map(|(_, bit)| bit).sum();
+            let info = rte_eth_dev_info {
+                max_rx_queues: 4,
+                max_tx_queues: 4,
+                // Types we never ask for are offered as well: L2 payload, SCTP, tunnels.
+                flow_type_rss_offloads: offered | 1 << 14 | 1 << 6 | 1 << 21,
+                ..limits(68, u16::MAX, u32::MAX)
+            };
+            let config = PortConfig { queues: 4, ..PortConfig::default() };
+            let plan = plan("x", "net_x", &config, &info).expect("nothing is too much for this driver");
+            let asked = plan.conf.rx_adv_conf.rss_conf.rss_hf;
+            assert_eq!(asked & !offered, 0, "{offered:x}: only what is offered, and only what we know");
+            assert_eq!(
+                offered & RSS_ADDRESSES,
+                asked & RSS_ADDRESSES,
+                "{offered:x}: all that hashes addresses"
+            );
+            assert_eq!(plan.conf.rxmode.mq_mode == dpdk_sys::RTE_ETH_MQ_RX_RSS, asked != 0, "{offered:x}");
+            match plan.spread {
+                Spread::Addresses => {
+                    by_address += 1;
+                    assert_eq!(
+                        asked & RSS_PORTS,
+                        0,
+                        "{offered:x}: ports would part fragments from their flow"
+                    );
+                    assert_eq!(
+                        asked & RSS_WHOLE_IP,
+                        RSS_WHOLE_IP,
+                        "{offered:x}: TCP and UDP would not be spread"
+                    );
+                }
+                Spread::AddressesAndPorts => {
+                    by_port += 1;
+                    assert_ne!(
+                        offered & RSS_WHOLE_IP,
+                        RSS_WHOLE_IP,
+                        "{offered:x}: addresses alone were possible"
+                    );
+                    assert_eq!(
+                        asked & RSS_PORTS,
+                        offered & RSS_PORTS,
+                        "{offered:x}: one queue would get it all"
+                    );
+                }
+                Spread::Driver => assert_eq!(offered, 0),
+                Spread::OneQueue => panic!("four queues"),
+            }
+        }
+        assert_eq!((by_address, by_port), (256, 767), "of 1024 sets");
+    }
+
     #[test]
     fn packets_spread_by_addresses_alone_where_the_driver_can() {
         let all = RSS_ADDRESSES | RSS_PORTS | 1 << 14;

@@ -3,9 +3,10 @@
 use std::ffi::CString;
 use std::ptr;
 
-use super::device::{Device, mtu_hint, privilege_hint};
+use super::device::{Device, argument_hint, mtu_hint, privilege_hint};
 use super::error::{Errno, PortError, Said};
 use super::port_config::{Plan, PortConfig};
+use super::precheck;
 
 /// The port DPDK has under the name of `device`.
 pub(super) fn find(device: Device<'_>) -> Option<u16> {
@@ -24,9 +25,7 @@ pub(super) fn probe(device: &str, parsed: Device<'_>) -> Result<u16, PortError> 
     if let Some(driver) = parsed.kernel_driver() {
         return Err(PortError::KernelOwned { device, driver });
     }
-    if let Some(interface) = parsed.missing_interface() {
-        return Err(PortError::NoSuchInterface { device, interface: interface.to_owned() });
-    }
+    precheck::check(&device, parsed)?;
     let Ok(arguments) = CString::new(device.as_str()) else {
         return Err(PortError::Device { device });
     };
@@ -35,10 +34,24 @@ pub(super) fn probe(device: &str, parsed: Device<'_>) -> Result<u16, PortError> 
     match (Errno::check(result), find(parsed)) {
         (Ok(_), Some(id)) => Ok(id),
         (Ok(_), None) => Err(PortError::NotProbed { device, said }),
+        // What EAL says of a name no driver answers to.
+        (Err(Errno::EFAULT), _) => Err(PortError::NoDriver { device, said }),
         (Err(errno), _) => {
-            let hint = privilege_hint(&device);
+            let hint = probe_hint(parsed, &device, &said);
             Err(PortError::Probe { device, errno, said, hint })
         }
+    }
+}
+
+/// The remedy for a device its driver refused.
+fn probe_hint(parsed: Device<'_>, device: &str, said: &Said) -> String {
+    let lacking = privilege_hint(device);
+    if !lacking.is_empty() {
+        lacking.to_owned()
+    } else if said.text().contains("Invalid socket directory") {
+        ": this process may not write to the directory of the socket".to_owned()
+    } else {
+        argument_hint(parsed).unwrap_or_else(|| ": correct the arguments of the device".to_owned())
     }
 }
 

@@ -4,34 +4,49 @@
 //! keeps what it pinned until the next burst, so no packet sees half a table. The publisher holds every snapshot
 //! it replaced until no worker has it any more and frees it then: a worker never frees a table.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
 
 use super::snapshot::Snapshot;
 
 /// The control thread's end.
 pub struct Publisher {
-    current: Arc<ArcSwap<Snapshot>>,
+    current: Slot,
     retired: Vec<Arc<Snapshot>>,
 }
 
 /// A worker's end.
 pub struct SnapshotReader {
-    cache: arc_swap::Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    cache: arc_swap::Cache<Slot, Arc<Snapshot>>,
+}
+
+/// The pointer itself. Every worker reads it every turn, so nothing that is written more often may lie beside it.
+#[derive(Clone)]
+struct Slot(Arc<CachePadded<ArcSwap<Snapshot>>>);
+
+impl Deref for Slot {
+    type Target = ArcSwap<Snapshot>;
+
+    fn deref(&self) -> &ArcSwap<Snapshot> {
+        &self.0
+    }
 }
 
 impl Publisher {
     /// A publisher whose readers see `first`.
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(first)), retired: Vec::new() }
+        let slot = CachePadded::new(ArcSwap::from_pointee(first));
+        Self { current: Slot(Arc::new(slot)), retired: Vec::new() }
     }
 
     /// A reader for one more worker.
     #[must_use]
     pub fn reader(&self) -> SnapshotReader {
-        SnapshotReader { cache: arc_swap::Cache::new(Arc::clone(&self.current)) }
+        SnapshotReader { cache: arc_swap::Cache::new(self.current.clone()) }
     }
 
     /// The snapshot readers pin next.
@@ -69,6 +84,13 @@ impl SnapshotReader {
 mod tests {
     use super::*;
     use crate::testing::translation;
+
+    #[test]
+    fn nothing_else_lies_on_the_lines_of_the_pointer() {
+        let first = Snapshot { generation: 1, translation: Arc::new(translation(&[])), fib: Arc::default() };
+        let publisher = Publisher::new(first);
+        crate::testing::assert_own_lines(&*publisher.current.0);
+    }
 
     #[test]
     fn readers_see_changes_between_pins_and_the_publisher_frees() {

@@ -63,7 +63,7 @@ impl Sum {
     #[inline]
     #[must_use]
     pub const fn of_u64(value: u64) -> Self {
-        // 2^16 = 1 modulo 2^16 - 1, so 32-bit halves may be added before folding.
+        let value = value.to_be();
         Self((value >> 32) + (value & 0xffff_ffff))
     }
 
