@@ -70,11 +70,13 @@ pub enum Part {
 }
 
 impl Args {
-    /// Whether a part is wanted. `--quick` leaves out what the fixed names do not need, unless it is asked for.
+    /// Whether a part is wanted. `--quick` leaves out what the fixed names do not need, and `--against` what an older
+    /// relay may not know, unless it is asked for.
     #[must_use]
     pub fn wants(&self, part: Part) -> bool {
         if self.only.is_empty() {
-            return !self.quick || matches!(part, Part::Micro | Part::Forwarding);
+            let all = !self.quick && self.against.is_none();
+            return all || matches!(part, Part::Micro | Part::Forwarding);
         }
         self.only.contains(&part)
     }
@@ -103,6 +105,7 @@ mod tests {
         assert!(!args.wants(Part::Latency) && !args.wants(Part::Reload) && !args.wants(Part::Options));
         assert_eq!(args.rounds(), 3);
         assert!(parse("--quick --only latency").unwrap().wants(Part::Latency));
+        assert!(!parse("--against HEAD").unwrap().wants(Part::Reload));
     }
 
     #[test]
