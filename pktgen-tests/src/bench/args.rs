@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 
 /// Measures the relay: cycles per packet in memory, and its rate over virtual wires beside DPDK's own testpmd.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "scripts/bench", version, max_term_width = 100)]
+#[command(name = "scripts/bench", bin_name = "scripts/bench", version, max_term_width = 100)]
 pub struct Args {
     /// Fewer rows, rounds and seconds: done in under three minutes.
     #[arg(long)]

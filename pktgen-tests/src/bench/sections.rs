@@ -100,7 +100,7 @@ fn cycles_chart(report: &Report) -> Chart<'static> {
     Chart {
         title: "Cycles per packet by number of EAMs, without the driver",
         axis: "cycles per packet",
-        labels: TABLES.map(|(_, title)| format!("{title} EAMs")).to_vec(),
+        labels: TABLES.map(|(_, title)| title.to_owned()).to_vec(),
         series: series.into(),
     }
 }
