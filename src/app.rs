@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{MacAddress, PortId, Routing};
 use dataplane::table::snapshot::Snapshot;
-use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
+use dataplane::worker::{Clock, Poll, StopFlag, Worker, WorkerParts};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -303,7 +303,7 @@ fn exception_rings(config: &Config) -> (Rings, Vec<(PuntSender, InjectReceiver)>
 struct Workers {
     threads: Vec<JoinHandle<()>>,
     cells: Vec<Arc<CounterCells>>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<StopFlag>,
 }
 
 impl Workers {

@@ -35,6 +35,24 @@ pub trait Buffer {
     /// When `count` exceeds the length of the packet: a caller checks lengths in `parse`.
     fn pull_front(&mut self, count: usize);
 
+    /// Replaces the first `old` bytes by `new` bytes of unspecified content, and cuts what is then behind the first
+    /// `length` bytes.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when there is too little headroom.
+    ///
+    /// # Panics
+    /// When `old` exceeds the length of the packet.
+    #[inline(always)]
+    fn reshape(&mut self, old: usize, new: usize, length: usize) -> Result<(), NoRoom> {
+        match new.checked_sub(old) {
+            Some(more) => self.push_front(more)?,
+            None => self.pull_front(old - new),
+        }
+        self.truncate(length);
+        Ok(())
+    }
+
     /// Grows the packet by `count` bytes at its end. Their content is unspecified until written.
     ///
     /// # Errors

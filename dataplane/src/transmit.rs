@@ -47,11 +47,12 @@ impl<T: TransmitQueue> Transmit<T> {
             self.counts.end(Verdict::Dropped(DropReason::NoRoute));
             return;
         };
-        out.bytes += frame.data().len();
-        out.frames.push(frame);
-        if out.frames.is_full() {
+        let bytes = frame.data().len();
+        if let Err(full) = out.frames.try_push(frame) {
             flush(out, &mut self.counts);
+            out.frames.push(full.element());
         }
+        out.bytes += bytes;
     }
 
     /// Hands everything over that is still waiting.

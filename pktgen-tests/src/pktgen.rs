@@ -1,7 +1,7 @@
 //! The traffic generator and receiver: packets at full speed into a device, and every one that comes out verified.
 //!
 //! A packet's life, in the order of the modules: [`config`] says what is wanted, [`stream`] makes of it what is sent and
-//! what should arrive, each formatted once as a [`template`] over a network and a transport header; [`pick`] and
+//! what should arrive, each formatted ([`form`]) once as a [`template`] over a network and a transport header; [`pick`] and
 //! [`address`] give packet number n its flow and addresses, [`tag`] is what it carries so that its receiver can do the
 //! same. [`sender`] writes packets when [`pace`] says that they are due; [`receiver`] takes them, [`verify`] compares
 //! them with what they should be, [`order`] finds those that are lost, came twice or were overtaken, and [`tally`]
@@ -20,6 +20,7 @@ pub mod config;
 pub mod eams;
 pub mod engine;
 pub mod error;
+pub mod form;
 mod hash;
 mod network;
 pub mod order;

@@ -12,11 +12,11 @@ use dataplane::table::prefix::TranslationPrefix;
 use dataplane::table::translation::{Settings, Translation, TranslationParts, UdpZeroChecksum};
 use pktgen_tests::pktgen::address::{EAM_BASE, service_v4, service_v6};
 use pktgen_tests::pktgen::config::{Config, Direction, Expect, FrameBytes, Ports};
+use pktgen_tests::pktgen::form::Protocol;
 use pktgen_tests::pktgen::pick::Pattern;
 use pktgen_tests::pktgen::receiver::Judge;
 use pktgen_tests::pktgen::stream::{Stream, streams};
 use pktgen_tests::pktgen::tally::Corruption;
-use pktgen_tests::pktgen::template::Protocol;
 use pktgen_tests::pktgen::verify::{Found, examine};
 
 const EAMS: u32 = 50;

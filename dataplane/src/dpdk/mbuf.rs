@@ -159,6 +159,20 @@ impl Buffer for Mbuf {
         self.set_extent(data_off + count, data_len - count);
     }
 
+    #[inline(always)]
+    fn reshape(&mut self, old: usize, new: usize, length: usize) -> Result<(), NoRoom> {
+        let &bl_mbuf { data_off, data_len, .. } = self.head();
+        let (start, end) = (usize::from(data_off) + old, usize::from(data_off) + usize::from(data_len));
+        let Some(offset) = start.checked_sub(new).filter(|_| start <= end) else {
+            return if start <= end { Err(NoRoom) } else { pulled_too_much(old, data_len) };
+        };
+        let length = length.min(end - offset);
+        // Both are at most `end`, which is at most buf_len.
+        let fit = |value: usize| u16::try_from(value).expect("an mbuf has fewer than 64 KiB");
+        self.set_extent(fit(offset), fit(length));
+        Ok(())
+    }
+
     #[inline]
     fn push_back(&mut self, count: usize) -> Result<(), NoRoom> {
         if count > self.tailroom() {

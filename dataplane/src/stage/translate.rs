@@ -12,12 +12,8 @@ pub mod v6_to_v4;
 /// Replaces the first `old` bytes of a packet by `new` bytes the caller writes next.
 #[inline(always)]
 fn resize_front(buffer: &mut impl Buffer, old: usize, new: usize) -> Result<(), DropReason> {
-    if new > old {
-        buffer.push_front(new - old).map_err(|_| DropReason::NoBuffer)
-    } else {
-        buffer.pull_front(old - new);
-        Ok(())
-    }
+    let length = buffer.data().len() + new - old;
+    buffer.reshape(old, new, length).map_err(|_| DropReason::NoBuffer)
 }
 
 /// Adjusts the checksum at `at` for a change of the data it covers.

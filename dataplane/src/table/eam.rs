@@ -59,6 +59,9 @@ pub enum EamError {
     Unknown(Eam),
 }
 
+/// Mappings whose lines are fetched before the first of them is touched.
+const FETCHED_AHEAD: usize = 32;
+
 /// The table. Immutable but for the way from one version to the next.
 #[derive(Clone)]
 pub struct EamTable {
@@ -88,8 +91,9 @@ impl EamTable {
             prefixes: Arc::default(),
             mappings: 0,
         };
-        for eam in eams {
-            table.add(eam)?;
+        for some in eams.chunks(FETCHED_AHEAD) {
+            some.iter().for_each(|eam| table.fetch(eam));
+            some.iter().try_for_each(|eam| table.add(eam))?;
         }
         Ok(table)
     }
@@ -101,13 +105,24 @@ impl EamTable {
     /// [`EamError`], the first one found. This version is as it was in any case.
     pub fn apply(&self, changes: &[Change]) -> Result<Self, EamError> {
         let mut next = self.clone();
-        for change in changes {
-            match change {
-                Change::Add(eam) => next.add(eam)?,
-                Change::Remove(eam) => next.remove(eam)?,
+        for some in changes.chunks(FETCHED_AHEAD) {
+            for Change::Add(eam) | Change::Remove(eam) in some {
+                next.fetch(eam);
+            }
+            for change in some {
+                match change {
+                    Change::Add(eam) => next.add(eam)?,
+                    Change::Remove(eam) => next.remove(eam)?,
+                }
             }
         }
         Ok(next)
+    }
+
+    /// Has the lines that a mapping belongs into fetched, so that the waits of several overlap.
+    fn fetch(&self, eam: &Eam) {
+        self.by_ipv4.fetch(eam.ipv4.addr());
+        self.by_ipv6.fetch(eam.ipv6.addr());
     }
 
     /// Has the mapping of an IPv4 host fetched, for [`Self::host_ipv4`] soon after.

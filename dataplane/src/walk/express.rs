@@ -199,7 +199,8 @@ impl<'a> Lane<'a> {
         let header = Ipv6Header::parse(data).ok()?;
         let destination = header.destination;
         if header.hop_limit <= 1
-            || protocol::is_ipv6_extension(header.next_header)
+            || !matches!(header.next_header, protocol::TCP | protocol::UDP)
+                && protocol::is_ipv6_extension(header.next_header)
             || fib.may_be_local(IpAddr::V6(destination))
         {
             return None;
@@ -312,7 +313,6 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         lane: &Lane<'_>,
     ) -> End<P::Buffer> {
         let adjacency = lane.adjacency.expect("packets without an adjacency have left the lane");
-        frame.truncate(offset + usize::from(lane.length));
         let written = match lane.heading {
             Heading::ToV6(transport) => self.write_ipv6(&mut frame, offset, lane, transport, adjacency),
             Heading::ToV4(transport) => self.write_ipv4(&mut frame, offset, lane, transport, adjacency),
@@ -338,8 +338,18 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
     ) -> Result<(), DropReason> {
         let link = self.output.link_header(adjacency, 6);
         let Lane { first_word, source_ipv6: source, destination_ipv6: destination, delta, .. } = *lane;
-        let front = link.length();
-        v4_to_v6::translate_plain(frame, transport, first_word, source, destination, delta, offset, front)?;
+        let (length, front) = (usize::from(lane.length), link.length());
+        v4_to_v6::translate_plain(
+            frame,
+            transport,
+            first_word,
+            source,
+            destination,
+            delta,
+            length,
+            offset,
+            front,
+        )?;
         link.write(frame.data_mut());
         self.lcore.counts.count(Event::TranslatedV4ToV6);
         Ok(())
@@ -354,6 +364,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         transport: TransportV6,
         adjacency: &Adjacency,
     ) -> Result<(), DropReason> {
+        frame.truncate(offset + usize::from(lane.length));
         let Lane { fields, source_ipv4: source, destination_ipv4: destination, delta, .. } = *lane;
         let identification = self.lcore.identifications.next(source, destination, fields.protocol);
         let plan = v6_to_v4::Plan::plain(fields, source, destination, delta, identification);

@@ -9,9 +9,9 @@ use clap::{Parser, Subcommand};
 use super::address::{EAM_BASE, MOST_EAMS};
 use super::config::{Config, Direction, FrameBytes, Rate};
 use super::error::PktgenError;
+use super::form::Protocol;
 use super::pick::Pattern;
 use super::procedure::{self, Procedure};
-use super::template::Protocol;
 use super::{eams, plot, report};
 
 /// It was measured, and what came back was right.

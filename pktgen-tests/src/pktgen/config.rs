@@ -1,17 +1,20 @@
 //! The configuration file: what it says, and what is wrong with it. Unknown keys are errors.
 
-use std::fmt;
+mod check;
+mod value;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
-use super::address::{EAM_BASE, MOST_EAMS};
+use super::address::EAM_BASE;
 use super::error::PktgenError;
+use super::form::{Family, Protocol};
 use super::pick::Pattern;
-use super::tag::FLOWS;
-use super::template::{FCS, Family, Protocol, shortest_payload};
+
+pub use value::{FrameBytes, Mac, Rate};
 
 /// Largest frame on the IPv4 side, frame check sequence included.
 pub const LARGEST_FRAME: u16 = 9216;
@@ -238,147 +241,6 @@ pub enum Expect {
     Macswapped,
 }
 
-/// A frame size on the IPv4 side, frame check sequence included, or a mix of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "NumberOrText", into = "NumberOrText")]
-pub enum FrameBytes {
-    /// One size.
-    Bytes(u16),
-    /// 7 of 64, 4 of 594 and 1 of 1518 bytes.
-    Imix,
-}
-
-impl FrameBytes {
-    /// The sizes, as often as they occur in a round.
-    #[must_use]
-    pub fn round(self) -> Vec<u16> {
-        match self {
-            Self::Bytes(bytes) => vec![bytes],
-            Self::Imix => vec![64, 594, 64, 594, 64, 594, 64, 594, 64, 64, 64, 1518],
-        }
-    }
-
-    /// The largest of them.
-    #[must_use]
-    pub fn largest(self) -> u16 {
-        self.round().into_iter().max().unwrap_or(0)
-    }
-}
-
-impl fmt::Display for FrameBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes(bytes) => bytes.fmt(f),
-            Self::Imix => f.write_str("imix"),
-        }
-    }
-}
-
-impl std::str::FromStr for FrameBytes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "imix" => Ok(Self::Imix),
-            _ => text
-                .parse()
-                .map(Self::Bytes)
-                .map_err(|_| format!("`{text}` is no frame size: give 64 to {LARGEST_FRAME} bytes, or imix")),
-        }
-    }
-}
-
-/// Packets per second.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(try_from = "NumberOrText")]
-pub enum Rate {
-    /// As many as the driver takes.
-    Max,
-    /// So many.
-    PerSecond(f64),
-}
-
-impl std::str::FromStr for Rate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "max" => Ok(Self::Max),
-            _ => text
-                .parse()
-                .ok()
-                .filter(|rate: &f64| rate.is_finite() && *rate >= 1.0)
-                .map(Self::PerSecond)
-                .ok_or_else(|| format!("`{text}` is no rate: give packets per second, or max")),
-        }
-    }
-}
-
-/// What TOML and JSON write for a size or a rate.
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-enum NumberOrText {
-    Integer(u64),
-    Float(f64),
-    Text(String),
-}
-
-impl NumberOrText {
-    fn text(self) -> String {
-        match self {
-            Self::Integer(number) => number.to_string(),
-            Self::Float(number) => number.to_string(),
-            Self::Text(text) => text,
-        }
-    }
-}
-
-impl TryFrom<NumberOrText> for FrameBytes {
-    type Error = String;
-
-    fn try_from(value: NumberOrText) -> Result<Self, String> {
-        value.text().parse()
-    }
-}
-
-impl From<FrameBytes> for NumberOrText {
-    fn from(value: FrameBytes) -> Self {
-        match value {
-            FrameBytes::Bytes(bytes) => Self::Integer(bytes.into()),
-            FrameBytes::Imix => Self::Text("imix".into()),
-        }
-    }
-}
-
-impl TryFrom<NumberOrText> for Rate {
-    type Error = String;
-
-    fn try_from(value: NumberOrText) -> Result<Self, String> {
-        value.text().parse()
-    }
-}
-
-/// A MAC address, written `02:00:00:00:00:01`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Mac(pub [u8; 6]);
-
-impl TryFrom<String> for Mac {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let bytes: Vec<u8> = text
-            .split(':')
-            .filter(|part| part.len() == 2)
-            .filter_map(|part| u8::from_str_radix(part, 16).ok())
-            .collect();
-        match <[u8; 6]>::try_from(bytes) {
-            Ok(bytes) if text.len() == 17 && bytes[0] & 1 == 0 => Ok(Self(bytes)),
-            _ => Err(format!("`{text}` is no MAC address of one station: write it as 02:00:00:00:00:01")),
-        }
-    }
-}
-
 impl Config {
     /// Reads a file. See [`Config::parse`].
     ///
@@ -398,90 +260,6 @@ impl Config {
         toml::from_str(text).map_err(|error| error.to_string().trim_end().replace('\n', "\n  "))
     }
 
-    /// Everything that cannot work.
-    #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        self.port_problems(&mut problems);
-        self.traffic_problems(&mut problems);
-        self.trial_problems(&mut problems);
-        problems
-    }
-
-    fn port_problems(&self, problems: &mut Vec<String>) {
-        let families: Vec<Family> = self.ports.iter().map(|port| port.family).collect();
-        if self.ports.len() != 2 || families[0] == families[1] {
-            problems
-                .push("two [[port]] sections are needed, one of family \"ipv4\" and one of \"ipv6\"".into());
-        }
-        if !(1..=2).contains(&self.dpdk.lcores.len()) {
-            problems
-                .push("[dpdk] lcores: name one CPU, or two (the first sends, the second receives)".into());
-        }
-        for port in &self.ports {
-            if port.device.contains("{sockets}") && self.dpdk.sockets.is_none() {
-                problems
-                    .push(format!("port {}: {{sockets}} needs [dpdk] sockets = \"DIRECTORY\"", port.name));
-            }
-        }
-    }
-
-    fn traffic_problems(&self, problems: &mut Vec<String>) {
-        let traffic = &self.traffic;
-        if !(1..=MOST_EAMS).contains(&traffic.eams) {
-            problems.push(format!("eams = {}: give 1 to {MOST_EAMS}", traffic.eams));
-        }
-        if traffic.flows > FLOWS {
-            problems.push(format!("flows = {}: a packet's tag has room for {FLOWS}", traffic.flows));
-        }
-        if traffic.prefix.prefix_len() != 96 {
-            problems.push(format!("prefix = \"{}\": it must have 96 bits", traffic.prefix));
-        }
-        if u32::from(traffic.native_ipv4) + u32::from(traffic.native_ipv6) > 100 {
-            problems.push("native_ipv4 and native_ipv6 are per cent: 100 together at most".into());
-        }
-        if traffic.fragments && traffic.protocol == Protocol::Icmp {
-            problems.push("fragments: no translator passes fragments of ICMP, use udp or tcp".into());
-        }
-        if traffic.fragments && !traffic.udp_checksum {
-            problems.push(
-                "fragments: a translator cannot compute their checksum, leave udp_checksum = true".into(),
-            );
-        }
-        if !traffic.udp_checksum && traffic.protocol != Protocol::Udp {
-            problems.push("udp_checksum = false needs protocol = \"udp\"".into());
-        }
-        let smallest = (shortest_payload(traffic.protocol, traffic.fragments) + 14 + 20 + FCS).max(64);
-        let largest = if traffic.fragments { LARGEST_FRAGMENT } else { LARGEST_FRAME };
-        for size in self.sizes() {
-            let (low, high) = (size.round().into_iter().min().unwrap_or(0), size.largest());
-            if usize::from(low) < smallest || high > largest {
-                problems.push(format!(
-                    "frame_bytes = {size}: give {smallest} to {largest}, frame check sequence included"
-                ));
-            }
-        }
-    }
-
-    fn trial_problems(&self, problems: &mut Vec<String>) {
-        let trial = &self.trial;
-        if !(trial.seconds > 0.0 && trial.seconds <= 3600.0) {
-            problems.push(format!("[trial] seconds = {}: give more than 0, 3600 at most", trial.seconds));
-        }
-        if !(0.0..=60.0).contains(&trial.ready_seconds) || trial.drain_ms > 60_000 {
-            problems.push("[trial] ready_seconds and drain_ms: wait a minute at most".into());
-        }
-        if !(0.0001..=0.5).contains(&trial.precision) {
-            problems.push(format!("[trial] precision = {}: give 0.0001 to 0.5", trial.precision));
-        }
-        if !(0.0..=1.0).contains(&trial.loss_tolerance) {
-            problems.push(format!("[trial] loss_tolerance = {}: give 0 to 1", trial.loss_tolerance));
-        }
-        if !(1..=1000).contains(&trial.repetitions) {
-            problems.push(format!("[trial] repetitions = {}: give 1 to 1000", trial.repetitions));
-        }
-    }
-
     /// The frame sizes a procedure goes through.
     #[must_use]
     pub fn sizes(&self) -> Vec<FrameBytes> {
@@ -495,5 +273,44 @@ impl Config {
     #[must_use]
     pub fn port(&self, family: Family) -> &Port {
         self.ports.iter().find(|port| port.family == family).expect("one port of each family was checked")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example a reader starts from.
+    fn documented() -> Config {
+        let readme = include_str!("../../README.md");
+        let (_, example) =
+            readme.split_once("    device = \"relay\"").expect("the example begins with the device");
+        let (example, _) = example.split_once("**Frame sizes**").expect("and ends before the frame sizes");
+        Config::parse(&format!("device = \"relay\"{example}")).expect("it is a configuration")
+    }
+
+    #[test]
+    fn the_documented_configuration_has_the_defaults() {
+        let documented = documented();
+        assert_eq!(documented.problems(), Vec::<String>::new());
+        assert_eq!(format!("{:?}", documented.traffic), format!("{:?}", Traffic::default()));
+        assert_eq!(format!("{:?}", documented.trial), format!("{:?}", Trial::default()));
+        let dpdk = Dpdk { sockets: documented.dpdk.sockets.clone(), ..Dpdk::default() };
+        assert_eq!(format!("{:?}", documented.dpdk), format!("{dpdk:?}"));
+    }
+
+    #[test]
+    fn values_are_read_from_numbers_and_text() {
+        assert_eq!("imix".parse(), Ok(FrameBytes::Imix));
+        assert_eq!("9216".parse(), Ok(FrameBytes::Bytes(9216)));
+        assert_eq!("max".parse(), Ok(Rate::Max));
+        assert_eq!("1e6".parse(), Ok(Rate::PerSecond(1e6)));
+        for text in ["0", "-5", "inf", "NaN", "fast"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+        assert_eq!(Mac::try_from("02:00:00:00:00:fE".to_owned()), Ok(Mac([2, 0, 0, 0, 0, 0xfe])));
+        for text in ["02:00:00:00:00", "02:00:00:00:00:0g", "2:00:00:00:00:001", "01:00:5e:00:00:01", ""] {
+            assert!(Mac::try_from(text.to_owned()).is_err(), "{text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Runs trials: a time of sending at a rate, then a time of waiting for what is late.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread;
 
 use dataplane::dpdk::{pin_current_thread, tsc, tsc_hz};
@@ -119,18 +119,10 @@ impl Engine {
         let bases = self.sender.prepare();
         self.receiver.begin(&bases);
         let hertz = tsc_hz();
-        let start = tsc();
-        let times = Times {
-            start,
-            end: start + cycles(trial.seconds, hertz),
-            last_packets: cycles(LAST_PACKETS_SECONDS, hertz),
-            drain: cycles(trial.drain_seconds, hertz),
-        };
-        self.sender.begin(&Offer { rate: trial.rate, most: trial.most, start, hertz });
-        let stop = &self.stop;
+        let plan = Plan { trial: *trial, hertz, stop: &self.stop };
         let ran = match self.config.dpdk.lcores.get(1) {
-            None => one_lcore(&mut self.sender, &mut self.receiver, &times, stop),
-            Some(&cpu) => two_lcores(&mut self.sender, &mut self.receiver, &times, stop, &self.ports, cpu)?,
+            None => one_lcore(&mut self.sender, &mut self.receiver, &plan),
+            Some(&cpu) => two_lcores(&mut self.sender, &mut self.receiver, &plan, &self.ports, cpu)?,
         };
         if self.stop.load(Ordering::Relaxed) {
             return Err(PktgenError::Interrupted);
@@ -140,15 +132,18 @@ impl Engine {
     }
 }
 
-/// When things happen, in cycles.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    start: u64,
-    end: u64,
-    /// How long after `end`.
-    last_packets: u64,
-    /// How long after the last packet was sent.
-    drain: u64,
+/// What both ways to run a trial need.
+struct Plan<'a> {
+    trial: Trial,
+    hertz: u64,
+    stop: &'a AtomicBool,
+}
+
+impl Plan<'_> {
+    /// How long late packets are waited for, in cycles.
+    fn drain(&self) -> u64 {
+        cycles(self.trial.drain_seconds, self.hertz)
+    }
 }
 
 /// How the trial went for this program itself.
@@ -173,8 +168,8 @@ pub(super) fn cycles(seconds: f64, hertz: u64) -> u64 {
 }
 
 /// Sends and receives in turns.
-fn one_lcore(sender: &mut Sender, receiver: &mut Receiver, times: &Times, stop: &AtomicBool) -> Ran {
-    let mut clock = SendClock::new(times, stop);
+fn one_lcore(sender: &mut Sender, receiver: &mut Receiver, plan: &Plan<'_>) -> Ran {
+    let mut clock = SendClock::start(sender, plan);
     loop {
         let more = clock.turn(sender);
         receiver.turn(tsc);
@@ -183,7 +178,7 @@ fn one_lcore(sender: &mut Sender, receiver: &mut Receiver, times: &Times, stop: 
         }
     }
     let sent: u64 = sender.sent().iter().sum();
-    let end = tsc() + times.drain;
+    let end = tsc() + plan.drain();
     while receiver.judge().received() < sent && tsc() < end {
         receiver.turn(tsc);
     }
@@ -194,46 +189,87 @@ fn one_lcore(sender: &mut Sender, receiver: &mut Receiver, times: &Times, stop: 
 fn two_lcores(
     sender: &mut Sender,
     receiver: &mut Receiver,
-    times: &Times,
-    stop: &AtomicBool,
+    plan: &Plan<'_>,
     ports: &Ports,
     cpu: usize,
 ) -> Result<Ran, PktgenError> {
-    let sent = AtomicU64::new(u64::MAX);
-    let failed = AtomicBool::new(false);
+    let shared = Shared { state: AtomicU8::new(STARTING), sent: AtomicU64::new(u64::MAX) };
     let eal = ports.eal();
     thread::scope(|scope| {
-        let receiving = scope.spawn(|| -> Result<(), PktgenError> {
+        let receiving = scope.spawn(|| -> Result<u64, PktgenError> {
             let lcore = pin_current_thread(cpu).and_then(|()| eal.register_current_thread());
-            failed.store(lcore.is_err(), Ordering::Relaxed);
+            shared.state.store(if lcore.is_ok() { RECEIVING } else { FAILED }, Ordering::Release);
             let _lcore = lcore?;
-            let mut end = u64::MAX;
-            while tsc() < end && receiver.judge().received() < sent.load(Ordering::Acquire) {
-                receiver.turn(tsc);
-                if end == u64::MAX && sent.load(Ordering::Acquire) != u64::MAX {
-                    end = tsc() + times.drain;
-                }
-            }
-            Ok(())
+            Ok(receive(receiver, &shared, plan.drain()))
         });
-        let mut clock = SendClock::new(times, stop);
-        while clock.turn(sender) && !failed.load(Ordering::Relaxed) {}
-        sent.store(sender.sent().iter().sum(), Ordering::Release);
-        receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|()| clock.ran)
+        // The first packets must not fill the receive queues before anybody takes them out.
+        while shared.state.load(Ordering::Acquire) == STARTING {
+            std::hint::spin_loop();
+        }
+        let mut clock = SendClock::start(sender, plan);
+        while shared.state.load(Ordering::Relaxed) == RECEIVING && clock.turn(sender) {}
+        shared.sent.store(sender.sent().iter().sum(), Ordering::Release);
+        let pause = receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Ran { longest_pause: clock.ran.longest_pause.max(pause), ..clock.ran })
     })
+}
+
+/// What two lcores tell each other.
+struct Shared {
+    /// [`STARTING`], [`RECEIVING`] or [`FAILED`].
+    state: AtomicU8,
+    /// Packets sent, once the last one is.
+    sent: AtomicU64,
+}
+
+const STARTING: u8 = 0;
+const RECEIVING: u8 = 1;
+const FAILED: u8 = 2;
+
+/// Receives until all that was sent is there, or for `drain` cycles after the last was sent; the longest time between
+/// two turns.
+fn receive(receiver: &mut Receiver, shared: &Shared, drain: u64) -> u64 {
+    let (mut end, mut last, mut longest) = (u64::MAX, tsc(), 0);
+    loop {
+        let now = tsc();
+        longest = longest.max(now - last);
+        last = now;
+        receiver.turn(tsc);
+        let sent = shared.sent.load(Ordering::Acquire);
+        if sent != u64::MAX && end == u64::MAX {
+            end = now + drain;
+        }
+        if now >= end || receiver.judge().received() >= sent {
+            return longest;
+        }
+    }
 }
 
 /// The sender's turns, until its time is over and the ports have taken its last packets.
 struct SendClock<'a> {
-    times: Times,
+    start: u64,
+    end: u64,
+    /// How long after `end` the ports may refuse.
+    last_packets: u64,
     stop: &'a AtomicBool,
     last: u64,
     ran: Ran,
 }
 
 impl<'a> SendClock<'a> {
-    fn new(times: &Times, stop: &'a AtomicBool) -> Self {
-        Self { times: *times, stop, last: times.start, ran: Ran::default() }
+    /// The schedule begins now.
+    fn start(sender: &mut Sender, plan: &Plan<'a>) -> Self {
+        let Plan { trial, hertz, stop } = *plan;
+        let start = tsc();
+        sender.begin(&Offer { rate: trial.rate, most: trial.most, start, hertz });
+        Self {
+            start,
+            end: start + cycles(trial.seconds, hertz),
+            last_packets: cycles(LAST_PACKETS_SECONDS, hertz),
+            stop,
+            last: start,
+            ran: Ran::default(),
+        }
     }
 
     /// One turn; false when it was the last one.
@@ -243,22 +279,22 @@ impl<'a> SendClock<'a> {
         self.ran.longest_pause = self.ran.longest_pause.max(now - self.last);
         self.last = now;
         if self.stop.load(Ordering::Relaxed) {
-            self.times.end = self.times.end.min(now);
+            self.end = self.end.min(now);
         }
-        if now >= self.times.end {
-            sender.finish(self.times.end);
+        if now >= self.end {
+            sender.finish(self.end);
         }
-        if sender.turn(now) > 0 || now < self.times.end {
-            self.ran.sending = now - self.times.start;
+        if sender.turn(now) > 0 || now < self.end {
+            self.ran.sending = now - self.start;
         }
-        let late = now >= self.times.end + self.times.last_packets;
+        let late = now >= self.end + self.last_packets;
         if !late && !sender.is_done() {
             return true;
         }
         self.ran.abandoned = sender.abandon();
         // Until the end of the schedule, or until the last packet was taken if that was later, or was all there were.
-        if now >= self.times.end {
-            self.ran.sending = self.ran.sending.max(self.times.end - self.times.start);
+        if now >= self.end {
+            self.ran.sending = self.ran.sending.max(self.end - self.start);
         }
         false
     }

@@ -1,6 +1,6 @@
 //! Which packets of a stream have arrived: each once, and those of a flow in order.
 //!
-//! A ring over the last [`WINDOW`] sequence numbers holds the flow of each packet that has arrived. It finds duplicates,
+//! A ring over the last 65,536 sequence numbers holds the flow of each packet that has arrived. It finds duplicates,
 //! and, when a packet comes behind one with a higher number, whether that one was of the same flow: packets of different
 //! flows may overtake each other, as they do on a device with several workers. A table with one cell for each of a
 //! million flows would cost a cache miss per packet; the ring is written in order.

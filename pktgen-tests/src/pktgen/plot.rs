@@ -4,7 +4,6 @@
 //! - `latency.svg`: latency percentiles;
 //! - `table_size.svg`: packets per second by number of EAMs, for each frame size.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +20,20 @@ const GROWTH: f64 = 20.0;
 
 const SIZE: (u32, u32) = (960, 600);
 
-/// Named lines through points.
-type Series = BTreeMap<String, Vec<(f64, f64)>>;
+/// Lines that are told apart on white, by readers with any colour vision.
+const COLORS: [RGBColor; 8] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(100, 60, 140),
+    RGBColor(90, 90, 90),
+];
+
+/// Named lines through points, in the order of the results.
+type Series = Vec<(String, Vec<(f64, f64)>)>;
 
 /// Draws everything `measurements` have data for into files in `directory`; their names.
 ///
@@ -38,6 +49,7 @@ pub fn draw(measurements: &[Measurement], directory: &Path) -> Result<Vec<PathBu
             y: "packets per second and direction",
             series: throughput(measurements),
             limits: wire_limits(measurements),
+            legend: SeriesLabelPosition::LowerLeft,
         },
         Chart {
             file: "latency.svg",
@@ -46,6 +58,7 @@ pub fn draw(measurements: &[Measurement], directory: &Path) -> Result<Vec<PathBu
             y: "microseconds",
             series: latencies(measurements),
             limits: Series::new(),
+            legend: SeriesLabelPosition::UpperLeft,
         },
         Chart {
             file: "table_size.svg",
@@ -54,6 +67,7 @@ pub fn draw(measurements: &[Measurement], directory: &Path) -> Result<Vec<PathBu
             y: "packets per second and direction",
             series: table_sizes(measurements),
             limits: Series::new(),
+            legend: SeriesLabelPosition::LowerLeft,
         },
     ];
     let mut drawn = Vec::new();
@@ -77,8 +91,9 @@ struct Chart {
     x: &'static str,
     y: &'static str,
     series: Series,
-    /// Thin lines without points.
+    /// Thin lines without points, named where they begin.
     limits: Series,
+    legend: SeriesLabelPosition,
 }
 
 impl Chart {
@@ -86,7 +101,7 @@ impl Chart {
     fn draw(&self, file: &Path) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
         let root = SVGBackend::new(file, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
-        let points = || self.series.values().chain(self.limits.values()).flatten();
+        let points = || self.series.iter().chain(&self.limits).flat_map(|(_, points)| points);
         let mut chart = ChartBuilder::on(&root)
             .caption(self.title, ("sans-serif", 24))
             .margin(12)
@@ -104,13 +119,14 @@ impl Chart {
             .y_label_formatter(&|y| short(*y))
             .draw()?;
         for (name, points) in &self.limits {
-            chart
-                .draw_series(LineSeries::new(points.iter().copied(), BLACK.mix(0.4)))?
-                .label(name)
-                .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], BLACK.mix(0.4)));
+            chart.draw_series(LineSeries::new(points.iter().copied(), BLACK.mix(0.5)))?;
+            let label = |point: &(f64, f64)| {
+                EmptyElement::at(*point) + Text::new(name.clone(), (4, -14), ("sans-serif", 12))
+            };
+            chart.draw_series(points.first().map(label))?;
         }
         for (number, (name, points)) in self.series.iter().enumerate() {
-            let color = Palette99::pick(number).to_rgba();
+            let color = COLORS[number % COLORS.len()];
             chart
                 .draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?
                 .label(name)
@@ -119,7 +135,7 @@ impl Chart {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerLeft)
+            .position(self.legend.clone())
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.3))
             .draw()?;
@@ -149,7 +165,7 @@ fn short(value: f64) -> String {
 fn rate(measurement: &Measurement) -> Option<f64> {
     let total = match measurement.procedure.as_str() {
         "throughput" => measurement.finding.throughput_pps?,
-        "run" | "overload" => measurement.received_pps,
+        "run" => measurement.received_pps,
         _ => return None,
     };
     let directions = if measurement.direction == Direction::Mixed { 2.0 } else { 1.0 };
@@ -209,12 +225,13 @@ fn latencies(measurements: &[Measurement]) -> Series {
         let Some(latency) = &measurement.latency_us else { continue };
         let load = measurement.offered_pps.map_or_else(|| "max".into(), short);
         let name = format!(
-            "{}, {}, {} bytes, {load}/s",
+            "{}, {}, {} bytes, {} EAMs, {load}/s",
             measurement.device,
             direction(measurement),
-            measurement.frame_bytes
+            measurement.frame_bytes,
+            measurement.eams
         );
-        series.insert(name, vec![(2.0, latency.p50), (100.0, latency.p99), (1000.0, latency.p999)]);
+        series.push((name, vec![(2.0, latency.p50), (100.0, latency.p99), (1000.0, latency.p999)]));
     }
     series
 }
@@ -226,10 +243,13 @@ fn collect(
 ) -> Series {
     let mut series = Series::new();
     for (name, point) in measurements.iter().filter_map(point) {
-        series.entry(name).or_default().push(point);
+        match series.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, points)) => points.push(point),
+            None => series.push((name, vec![point])),
+        }
     }
-    series.retain(|_, points| points.iter().any(|(x, _)| *x != points[0].0));
-    for points in series.values_mut() {
+    series.retain(|(_, points)| points.iter().any(|(x, _)| *x != points[0].0));
+    for (_, points) in &mut series {
         points.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     }
     series
@@ -256,11 +276,14 @@ mod tests {
         let all = [measurement(64, 1, 10e6), measurement(512, 1, 8e6), measurement(64, 1000, 9e6)];
         let sizes = throughput(&all);
         assert_eq!(sizes.len(), 1, "one size alone is no series: {sizes:?}");
-        assert_eq!(sizes["relay, mixed, 1 EAMs"], [(64.0, 5e6), (512.0, 4e6)]);
-        assert_eq!(table_sizes(&all)["relay, mixed, 64 bytes"], [(1.0, 5e6), (1000.0, 4.5e6)]);
-        assert_eq!(latencies(&all[..1])["relay, mixed, 64 bytes, 10M/s"][2], (1000.0, 4.0));
+        assert_eq!(sizes[0], ("relay, mixed, 1 EAMs".into(), vec![(64.0, 5e6), (512.0, 4e6)]));
+        let tables = table_sizes(&all);
+        assert_eq!(tables, [("relay, mixed, 64 bytes".into(), vec![(1.0, 5e6), (1000.0, 4.5e6)])]);
+        let (name, points) = &latencies(&all)[0];
+        assert_eq!(name, "relay, mixed, 64 bytes, 1 EAMs, 10M/s");
+        assert_eq!(points[2], (1000.0, 4.0));
         // 84 bytes in IPv6 and 20 between frames.
-        let limit = wire_limits(&all)["wire, 10 Gbit/s"][0].1;
+        let limit = wire_limits(&all)[0].1[0].1;
         assert!((limit - 12.02e6).abs() < 1e4, "{limit}");
     }
 

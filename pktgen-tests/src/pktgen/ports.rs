@@ -12,15 +12,16 @@ use dataplane::dpdk::{
 
 use super::config::{self, Config};
 use super::error::PktgenError;
+use super::form::Family;
 use super::stream::{IPV4, IPV6};
-use super::template::{FCS, Family};
 
 /// Packet buffers: the descriptors of both ports, and then some for drivers with many more.
 const MBUFS: u32 = 16_383;
 /// Buffers an lcore keeps for itself.
 const CACHE: u32 = 256;
-/// What an IPv6 packet is longer than the IPv4 packet it is made of; a fragment.
-const GROWTH: u16 = 28;
+/// What an IPv6 packet may be longer than the IPv4 frame it is made of: by 28 bytes than the packet in it, a fragment,
+/// less Ethernet header and frame check sequence.
+const GROWTH: u16 = 28 - 14 - 4;
 
 /// The two open ports, without their queues.
 pub struct Ports {
@@ -61,7 +62,7 @@ impl Ports {
             log: warn,
             ..EalConfig::default()
         })?;
-        let mtu = (largest - 14 - u16::try_from(FCS).unwrap_or(4) + GROWTH).max(1500);
+        let mtu = (largest + GROWTH).max(1500);
         let pool = Mempool::create(&eal, "pktgen", MBUFS, CACHE, data_room_for_mtu(mtu))?;
         let port_config = PortConfig { mtu, mempools: vec![pool.clone()], ..PortConfig::default() };
         let open = |device: &str| -> Result<(Port, QueuePair), PktgenError> {

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, Direction, FrameBytes};
 use super::error::PktgenError;
+use super::form::Protocol;
 use super::outcome::{Latency, Outcome, PortOutcome, rounded};
 use super::pick::Pattern;
 use super::tally::Corrupt;
-use super::template::Protocol;
 
 /// One measured point.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -244,13 +244,15 @@ fn row(measurement: &Measurement) -> [String; COLUMNS] {
         wrong.to_string(),
         latency(|latency| latency.p50),
         latency(|latency| latency.p999),
-        finding(&measurement.finding),
+        finding(measurement),
     ]
 }
 
 /// What the procedure found, in a few words.
-fn finding(finding: &Finding) -> String {
+fn finding(measurement: &Measurement) -> String {
+    let finding = &measurement.finding;
     let parts = [
+        (measurement.procedure == "overload").then(|| format!("{} flows", measurement.flows)),
         finding.throughput_pps.map(|rate| format!("throughput {}", mega(rate))),
         finding.typical_latency_us.map(|latency| format!("typical {latency:.1} us")),
         finding.worst_case_latency_us.map(|latency| format!("worst case {latency:.1} us")),

@@ -4,10 +4,11 @@ use dataplane::wire::checksum::Sum;
 
 use super::address::{Endpoints, Ends};
 use super::config::{Config, Direction, Expect, FrameBytes, Ports};
+use super::form::{Family, Form, IPV4_OVERHEAD, Part, Protocol};
 use super::hash::mix;
 use super::pick::{Picker, ports};
 use super::tag::Tag;
-use super::template::{FCS, Family, Form, Packet, Part, Protocol, Template};
+use super::template::{Packet, Template};
 
 /// The hop count packets are sent with.
 const HOPS: u8 = 64;
@@ -213,7 +214,7 @@ fn forms(config: &Config, bytes: u16, part: Option<Part>, ends: Ends, reverse: b
         Ends::NativeV4 => Family::Ipv4,
     };
     let port = config.port(near);
-    let payload = usize::from(bytes) - FCS - 14 - 20;
+    let payload = usize::from(bytes) - IPV4_OVERHEAD;
     let sent = Form {
         family,
         protocol: traffic.protocol,

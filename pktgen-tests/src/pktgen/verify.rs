@@ -3,10 +3,11 @@
 use dataplane::wire::checksum::Sum;
 use dataplane::wire::{ethernet, icmp, ipv4, ipv6, protocol};
 
+use super::form::{Family, Form, Part, Protocol, number};
 use super::stream::Stream;
 use super::tag::Tag;
 use super::tally::Corruption;
-use super::template::{Family, Form, Packet, Part, Protocol, Template, number};
+use super::template::{Packet, Template};
 
 /// A frame that belongs to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

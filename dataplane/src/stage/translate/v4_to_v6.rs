@@ -114,8 +114,8 @@ pub fn translate(
     Ok(())
 }
 
-/// As [`translate`], for a packet without options that needs no Fragment header and whose new header is known to the
-/// last bit: `first` is its [`ipv6::first_word`].
+/// As [`translate`], for a packet of `length` bytes without options that needs no Fragment header and whose new header
+/// is known to the last bit: `first` is its [`ipv6::first_word`]. What is behind the packet is cut off.
 ///
 /// # Errors
 /// The buffer has no room.
@@ -128,12 +128,15 @@ pub fn translate_plain(
     source: Ipv6Addr,
     destination: Ipv6Addr,
     delta: Delta,
+    length: usize,
     offset: usize,
     front: usize,
 ) -> Result<(), DropReason> {
     let start = offset + ipv4::HEADER;
-    fix_checksum(&mut buffer.data_mut()[start..], transport, source, destination, delta);
-    resize_front(buffer, start, front + ipv6::HEADER)?;
+    let payload = &mut buffer.data_mut()[start..offset + length];
+    fix_checksum(payload, transport, source, destination, delta);
+    let grown = front + ipv6::HEADER + length - ipv4::HEADER;
+    buffer.reshape(start, front + ipv6::HEADER, grown).map_err(|_| DropReason::NoBuffer)?;
     let header = buffer.data_mut()[front..].first_chunk_mut();
     ipv6::emit_words(first, source, destination, header.expect("the front was made for the header"));
     Ok(())
