@@ -6,7 +6,7 @@ use clap::{Parser, ValueEnum};
 
 /// Measures the relay: cycles per packet in memory, and its rate over virtual wires beside DPDK's own testpmd.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "scripts/bench", version, max_term_width = 100)]
+#[command(name = "scripts/bench", bin_name = "scripts/bench", version, max_term_width = 100)]
 pub struct Args {
     /// Fewer rows, rounds and seconds: done in under three minutes.
     #[arg(long)]
@@ -70,11 +70,13 @@ pub enum Part {
 }
 
 impl Args {
-    /// Whether a part is wanted. `--quick` leaves out what the fixed names do not need, unless it is asked for.
+    /// Whether a part is wanted. `--quick` leaves out what the fixed names do not need, and `--against` what an older
+    /// relay may not know, unless it is asked for.
     #[must_use]
     pub fn wants(&self, part: Part) -> bool {
         if self.only.is_empty() {
-            return !self.quick || matches!(part, Part::Micro | Part::Forwarding);
+            let all = !self.quick && self.against.is_none();
+            return all || matches!(part, Part::Micro | Part::Forwarding);
         }
         self.only.contains(&part)
     }
@@ -103,6 +105,7 @@ mod tests {
         assert!(!args.wants(Part::Latency) && !args.wants(Part::Reload) && !args.wants(Part::Options));
         assert_eq!(args.rounds(), 3);
         assert!(parse("--quick --only latency").unwrap().wants(Part::Latency));
+        assert!(!parse("--against HEAD").unwrap().wants(Part::Reload));
     }
 
     #[test]

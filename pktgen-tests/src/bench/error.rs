@@ -73,6 +73,16 @@ pub(super) enum BenchError {
         /// Why.
         reason: String,
     },
+    /// A trial failed.
+    #[error("{subject}, {traffic}: {source}")]
+    Trial {
+        /// The device under test.
+        subject: String,
+        /// What was sent.
+        traffic: String,
+        /// Why.
+        source: Box<Self>,
+    },
     /// Nothing was forwarded.
     #[error("{subject} forwarded nothing of {traffic}")]
     NothingForwarded {

@@ -110,8 +110,6 @@ pub(super) struct Latency {
     pub p99: f64,
     /// 999 in 1000 are shorter.
     pub p999: f64,
-    /// The longest.
-    pub(super) max: f64,
 }
 
 /// `pktgen run`: sends, and verifies every packet that comes back.

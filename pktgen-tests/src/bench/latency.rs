@@ -20,8 +20,7 @@ pub(super) fn round(stand: &Stand, build: &Build, results: &mut Collector) -> Re
         let mpps = stand.saturate(relay, traffic)?.mpps * SHARE;
         for (name, subject) in [("relay", relay), ("macswap", Subject::Testpmd(Mode::MacSwap))] {
             let latency = stand.latency(subject, traffic, mpps)?;
-            let quantiles =
-                [("p50", latency.p50), ("p99", latency.p99), ("p999", latency.p999), ("max", latency.max)];
+            let quantiles = [("p50", latency.p50), ("p99", latency.p99), ("p999", latency.p999)];
             for (quantile, value) in quantiles {
                 results.add(&format!("latency_{name}_{}_{quantile}", direction.name()), "us", value);
             }

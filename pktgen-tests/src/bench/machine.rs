@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use dataplane::dpdk::tsc;
 use serde::{Deserialize, Serialize};
 
 use crate::lab::Cmd;
@@ -55,7 +58,7 @@ impl Machine {
             cpu: field(&cpuinfo, "model name"),
             microcode: field(&cpuinfo, "microcode"),
             cores: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
-            tsc_mhz: field(&cpuinfo, "cpu MHz").parse().unwrap_or(0.0),
+            tsc_mhz: tsc_mhz(),
             caches: caches(Path::new("/sys/devices/system/cpu/cpu0/cache")),
             memory_gb: memory_gb(&read("/proc/meminfo")),
             kernel: read("/proc/sys/kernel/osrelease"),
@@ -124,6 +127,16 @@ fn output(command: Cmd) -> String {
     command.ok().map(|output| output.stdout.trim().to_owned()).unwrap_or_default()
 }
 
+/// Cycles in a twentieth of a second.
+fn tsc_mhz() -> f64 {
+    let (start, before) = (Instant::now(), tsc());
+    thread::sleep(Duration::from_millis(50));
+    let (elapsed, after) = (start.elapsed(), tsc());
+    #[expect(clippy::cast_precision_loss, reason = "a twentieth of a second has fewer cycles than 2^52")]
+    let cycles = (after - before) as f64;
+    cycles / elapsed.as_secs_f64() / 1e6
+}
+
 /// The first line of that name in `/proc/cpuinfo`.
 fn field(cpuinfo: &str, name: &str) -> String {
     cpuinfo
@@ -176,6 +189,7 @@ mod tests {
     #[test]
     fn this_machine_can_be_described() {
         let machine = Machine::here(Path::new(env!("CARGO_MANIFEST_DIR")));
+        assert!(machine.tsc_mhz > 10.0);
         assert!(machine.cores > 0 && machine.memory_gb > 0 && !machine.kernel.is_empty());
         assert!(machine.rustc.starts_with("rustc ") && machine.date.ends_with('Z'), "{machine:?}");
         assert!(machine.differences(&machine).is_empty());

@@ -8,7 +8,7 @@ use super::Vdev;
 use super::cpus::{self, SUBJECT_CPU};
 use super::vdev::PORTS;
 use super::{BenchError, Build, generator};
-use crate::lab::{LabError, Namespace, Relay, WorkerCounters, wait_until};
+use crate::lab::{Counters, LabError, Namespace, Relay, WorkerCounters, wait_until};
 
 /// What is being relayed.
 #[derive(Debug, Clone, Copy)]
@@ -74,18 +74,27 @@ impl RelayUnderTest {
     /// Ends it; cycles its worker spent on each packet.
     ///
     /// # Errors
-    /// When it does not end, or its counters do not add up.
+    /// As [`RelayUnderTest::finish`].
     pub(super) fn stop(self) -> Result<f64, BenchError> {
-        let (_, counters) = self.relay.stop()?;
-        if !counters.balance() || counters.received == 0 {
-            let text = format!("{counters:?}");
-            return Err(LabError::Unreadable { what: "counters that add up".into(), text }.into());
-        }
+        let counters = self.finish()?;
         let sum = |of: fn(&WorkerCounters) -> u64| counters.workers.iter().map(of).sum::<u64>();
         #[expect(clippy::cast_precision_loss, reason = "a run has fewer cycles than 2^52")]
         let (cycles, packets) =
             (sum(|worker| worker.busy_cycles) as f64, sum(|worker| worker.received) as f64);
         Ok(cycles / packets)
+    }
+
+    /// Ends it; its last counters.
+    ///
+    /// # Errors
+    /// When it does not end, or its counters do not add up.
+    pub(super) fn finish(self) -> Result<Counters, BenchError> {
+        let (_, counters) = self.relay.stop()?;
+        if counters.balance() && counters.received > 0 {
+            return Ok(counters);
+        }
+        let text = format!("{counters:?}");
+        Err(LabError::Unreadable { what: "counters that add up".into(), text }.into())
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Row {
     pub(super) max: f64,
     /// How many runs there were.
     pub(super) runs: usize,
-    /// Half the distance between the quartiles of the runs.
+    /// Half the distance between the tenth and the ninetieth percentile of the runs.
     #[serde(default)]
     pub(super) spread: f64,
 }
@@ -144,9 +144,9 @@ mod tests {
 
     fn collected() -> Collector {
         let mut collector = Collector::default();
-        for value in [3.0, 1.0, 2.0] {
+        for value in [15.0, 5.0, 10.0] {
             collector.add("cycles", "cycles/packet", value);
-            collector.add("rate", "Mpps", value * 10.0);
+            collector.add("rate", "Mpps", value * 2.0);
         }
         collector
     }
@@ -170,8 +170,8 @@ mod tests {
         assert!(value["machine"]["cpu"].is_string() && value["machine"]["cores"].is_number());
         assert_eq!(
             value["results"][0],
-            json!({"name": "cycles", "value": 2.0, "unit": "cycles/packet", "min": 1.0, "max": 3.0, "runs": 3,
-                   "spread": 0.5})
+            json!({"name": "cycles", "value": 10.0, "unit": "cycles/packet", "min": 5.0, "max": 15.0, "runs": 3,
+                   "spread": 4.0})
         );
         assert_eq!(Report::read(&path).unwrap(), report);
     }

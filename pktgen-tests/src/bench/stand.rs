@@ -14,7 +14,7 @@ use super::relay::{RelayUnderTest, Setting};
 use super::testpmd::{Mode, Testpmd};
 use super::traffic::Traffic;
 use super::{BenchError, Build, reload};
-use crate::lab::LabError;
+use crate::lab::{Counters, LabError};
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +139,12 @@ impl Stand {
     ///
     /// # Errors
     /// When the relay or the generator fails.
-    pub(super) fn reload(&self, build: &Build, traffic: Traffic, mpps: f64) -> Result<Outcome, BenchError> {
+    pub(super) fn reload(
+        &self,
+        build: &Build,
+        traffic: Traffic,
+        mpps: f64,
+    ) -> Result<(Outcome, Counters), BenchError> {
         let directory = self.fresh_directory()?;
         let (current, next) = (directory.path().join("eams.csv"), directory.path().join("next.csv"));
         let eams = self.eams(traffic.table.count())?;
@@ -159,12 +164,24 @@ impl Stand {
         };
         let command = reload::command(&next, &current, relay.relay.pid(), &relay.relay.log_path());
         let outcome = generator::reconfigure(&trial, &command)?;
-        relay.stop()?;
-        Ok(outcome)
+        Ok((outcome, relay.finish()?))
     }
 
     /// One trial: what the generator says, and the device's cycles per packet.
     fn pass(
+        &self,
+        subject: Subject,
+        traffic: Traffic,
+        mpps: Option<f64>,
+    ) -> Result<(Outcome, f64), BenchError> {
+        self.trial(subject, traffic, mpps).map_err(|source| BenchError::Trial {
+            subject: subject.to_string(),
+            traffic: traffic.to_string(),
+            source: Box::new(source),
+        })
+    }
+
+    fn trial(
         &self,
         subject: Subject,
         traffic: Traffic,
