@@ -11,7 +11,7 @@
 //! are left-aligned in 128 bits; an IPv4 lookup ends after at most three levels.
 //!
 //! Where all prefixes below a place share more bits than one level consumes, a node without any bit set stands for the
-//! levels in between: `first child` is the node behind them, `first leaf` the [`Skip`] that says which bits they share.
+//! levels in between: `first child` is the node behind them, `first leaf` the `Skip` that says which bits they share.
 //! A host route on a /64 is so three or four steps deep instead of nineteen.
 
 use std::net::IpAddr;
