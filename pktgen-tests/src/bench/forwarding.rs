@@ -87,8 +87,8 @@ fn record(results: &mut Collector, subject: &str, traffic: &Traffic, measured: M
 }
 
 /// What the relay forwards of what testpmd does on one core, both busy: testpmd's cycles for a packet by the relay's.
-/// The rates themselves would not do: they are also those of the generator, which verifies every packet and may be the
-/// slowest of all.
+/// The share of the rates beside it is the one that is seen on the wires; it is also one of the generator, which verifies
+/// every packet and may be the slowest of all.
 fn compare(results: &mut Collector, traffic: &Traffic) {
     let testpmd = Traffic { table: Table::TenThousand, ..*traffic };
     for (mode, kind) in [(Mode::MacSwap, "ratio_testpmd"), (Mode::Io, "ratio_testpmd_io")] {
@@ -97,6 +97,11 @@ fn compare(results: &mut Collector, traffic: &Traffic) {
         if let (Some(relay), Some(testpmd)) = (relay, testpmd) {
             results.add(&traffic.row(kind), "ratio", testpmd / relay);
         }
+    }
+    let testpmd = results.last(&testpmd.row("vdev_rate_macswap"));
+    let relay = results.last(&traffic.row("vdev_rate_relay"));
+    if let (Some(relay), Some(testpmd)) = (relay, testpmd) {
+        results.add(&traffic.row("ratio_rate_testpmd"), "ratio", relay / testpmd);
     }
 }
 
@@ -141,10 +146,14 @@ mod tests {
         for (relay, testpmd) in [(200.0, 100.0), (250.0, 200.0)] {
             results.add("vdev_cycles_relay_mixed_eam_1m", "cycles/packet", relay);
             results.add("vdev_cycles_macswap_mixed", "cycles/packet", testpmd);
+            results.add("vdev_rate_relay_mixed_eam_1m", "Mpps", 9.0);
+            results.add("vdev_rate_macswap_mixed", "Mpps", 10.0);
             compare(&mut results, &traffic);
         }
         let ratios = results.entry("ratio_testpmd_mixed_eam_1m").unwrap().samples.runs();
         assert!(ratios == [0.5, 0.8], "{ratios:?}");
+        let rates = results.entry("ratio_rate_testpmd_mixed_eam_1m").unwrap().samples.runs();
+        assert!(rates == [0.9, 0.9], "{rates:?}");
         assert!(results.entry("ratio_testpmd_io_mixed_eam_1m").is_none());
     }
 }

@@ -137,6 +137,7 @@ fn ratio(report: &Report) -> Option<String> {
         let relay = |kind: &str| report.row(&traffic.row(kind));
         let cells = vec![
             relay("ratio_testpmd"),
+            relay("ratio_rate_testpmd"),
             relay("ratio_testpmd_io"),
             relay("vdev_cycles_relay"),
             report.row(&testpmd.row("vdev_cycles_macswap")),
@@ -148,6 +149,7 @@ fn ratio(report: &Report) -> Option<String> {
     let head = [
         "",
         "relay / macswap",
+        "the same by rates",
         "relay / io",
         "relay, cycles",
         "macswap, cycles",
