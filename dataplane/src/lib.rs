@@ -2,7 +2,8 @@
 //!
 //! A worker ([`worker`]) takes a burst of frames, pins the newest [`table::snapshot::Snapshot`] and takes each
 //! packet through the [`stage`]s. [`walk`] has their order on one page, and is the same code in `borderline
-//! translate`. Each packet ends in exactly one [`verdict::Verdict`], which is counted ([`counters`]).
+//! translate`; plain packets, nearly all there are, take them a burst at a time (`walk/express.rs`). Each packet ends
+//! in exactly one [`verdict::Verdict`], which is counted ([`counters`]).
 //!
 //! What the relay does not forward itself goes to the kernel over the rings of [`exception`].
 #![deny(unsafe_code)]
