@@ -21,6 +21,8 @@ const LAST_PACKETS_SECONDS: f64 = 0.05;
 const READY_STEP_SECONDS: f64 = 0.05;
 /// Packets of each try, over all streams.
 const READY_PACKETS: u64 = 256;
+/// How often in a row they must come back.
+const READY_TIMES: u32 = 10;
 
 /// One trial.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +86,8 @@ impl Engine {
         self.receiver.replace(&self.streams);
     }
 
-    /// Sends a few packets again and again until one of every stream has come back.
+    /// Sends a few packets again and again until some of every stream come back each time: a link that has just come up
+    /// makes a router's routes come and go for a while.
     ///
     /// # Errors
     /// [`PktgenError::Silence`].
@@ -92,6 +95,7 @@ impl Engine {
         let seconds = self.config.trial.ready_seconds;
         let hertz = tsc_hz();
         let end = tsc() + cycles(seconds, hertz);
+        let mut good = 0;
         loop {
             let trial = Trial {
                 rate: Rate::Max,
@@ -102,8 +106,13 @@ impl Engine {
             let outcome = self.run(&trial)?;
             let Some(silent) = outcome.streams.iter().find(|stream| stream.sent == 0 || stream.received == 0)
             else {
-                return Ok(());
+                good += 1;
+                if good == READY_TIMES {
+                    return Ok(());
+                }
+                continue;
             };
+            good = 0;
             if tsc() >= end {
                 return Err(PktgenError::Silence { stream: silent.name, seconds, seen: outcome.summary() });
             }
