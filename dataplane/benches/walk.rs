@@ -26,7 +26,7 @@ use dataplane::table::eam::EamTable;
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::prefix::TranslationPrefix;
 use dataplane::table::publish::Publisher;
-use dataplane::table::translation::{Settings, Translation, TranslationParts, UdpZeroChecksum};
+use dataplane::table::translation::{Hairpin, Settings, Translation, TranslationParts, UdpZeroChecksum};
 use dataplane::testing;
 use dataplane::wire::checksum::{Delta, Sum};
 use dataplane::wire::ethernet;
@@ -72,6 +72,11 @@ fn main() {
     let settings = Settings { udp_zero_checksum: UdpZeroChecksum::Compute, ..Settings::default() };
     turns(&arguments, TABLE, settings, computed, &mut rows);
     turns(&arguments, TABLE, Settings::default(), short_bursts(), &mut rows);
+    for (name, settings) in options() {
+        let mixed: Vec<(String, usize, Make)> =
+            vec![(format!("cycles_option_{name}"), BURST, packets::mixed(TABLE))];
+        turns(&arguments, TABLE, settings, mixed, &mut rows);
+    }
     kernels(&arguments, &mut rows);
     println!("{:.1} s", started.elapsed().as_secs_f64());
     publish(&arguments, &rows);
@@ -95,6 +100,18 @@ fn families() -> Vec<(String, usize, Make)> {
         ("native_v6", packets::native_v6(TABLE)),
     ];
     rows.into_iter().map(|(name, make)| (format!("cycles_{name}"), BURST, make)).collect()
+}
+
+/// The defaults, and each feature that ordinary packets pay for the other way round.
+fn options() -> [(&'static str, Settings); 5] {
+    let default = Settings::default;
+    [
+        ("defaults", default()),
+        ("without_anti_spoof", Settings { anti_spoof: false, ..default() }),
+        ("without_guard_protocols", Settings { guard_protocols: false, ..default() }),
+        ("without_hairpin", Settings { hairpin: Hairpin::Off, ..default() }),
+        ("with_icmp_source_extension", Settings { icmp_source_extension: true, ..default() }),
+    ]
 }
 
 /// Fewer packets than a burst wait when the worker looks.

@@ -83,7 +83,10 @@ pub(super) fn round(
 
 fn record(results: &mut Collector, subject: &str, traffic: &Traffic, measured: Measured) {
     results.add(&traffic.row(&format!("vdev_rate_{subject}")), "Mpps", measured.mpps);
-    results.add(&traffic.row(&format!("vdev_cycles_{subject}")), "cycles/packet", measured.cycles);
+    // A device that counted no busy poll at all has no cycles for a packet.
+    if measured.cycles.is_finite() {
+        results.add(&traffic.row(&format!("vdev_cycles_{subject}")), "cycles/packet", measured.cycles);
+    }
 }
 
 /// What the relay forwards of what testpmd does on one core, both busy: testpmd's cycles for a packet by the relay's.
