@@ -73,10 +73,13 @@ impl Change {
             before: before.samples.median()?,
             after: entry.samples.median()?,
             worse: changes.median()?,
-            spread: changes.spread()?,
+            spread: if changes.runs().len() < 3 { UNKNOWN_SPREAD } else { changes.spread()? },
         })
     }
 }
+
+/// The spread of fewer than three pairs, which tell none of their own: only what changed by more than half stands out.
+const UNKNOWN_SPREAD: f64 = 0.5;
 
 /// Nothing is called more than ten times worse: so a count that rises from zero is a number too.
 const WORST: f64 = 10.0;
@@ -222,6 +225,13 @@ mod tests {
         assert_eq!(meanings(&alternated(&before, &same)), [Meaning::Same]);
         assert_eq!(meanings(&alternated(&before, &slower)), [Meaning::Slower]);
         assert_eq!(meanings(&alternated(&slower, &before)), [Meaning::Faster]);
+    }
+
+    #[test]
+    fn two_pairs_show_only_a_large_change() {
+        let before = collector(&[100.0, 100.0], &[]);
+        assert_eq!(meanings(&alternated(&before, &collector(&[130.0, 130.0], &[]))), [Meaning::Same]);
+        assert_eq!(meanings(&alternated(&before, &collector(&[170.0, 170.0], &[]))), [Meaning::Slower]);
     }
 
     #[test]
