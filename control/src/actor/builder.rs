@@ -1,5 +1,5 @@
 //! The builder's thread: the only one that makes translation tables, from reloads and from updates, in the order in which
-//! they were asked for. And the threads beside it: one builds the FIB, one frees what was replaced.
+//! they were asked for. And the thread beside it that frees what was replaced.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -7,8 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use dataplane::table::eam::Eam;
-use dataplane::table::fib::Fib;
-use dataplane::table::routing::Routing;
+use dataplane::table::routing;
 use dataplane::table::translation::Translation;
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,10 +42,8 @@ pub enum UpdateError<E> {
 
 /// What the builder has done, and others that the actor waits for.
 pub(super) enum Done {
-    /// The kernel's routing is another.
-    Routing(Box<Routing>),
-    /// The FIB of the last one.
-    Fib(Arc<Fib>),
+    /// The kernel's routing changed.
+    Routing(routing::Update),
     /// The files were read.
     Read { number: u64, loaded: Box<Loaded> },
     /// A reload is ready to be published, or refused.
@@ -111,7 +108,6 @@ enum Job {
 /// The actor's ends of the threads.
 pub(super) struct Builder {
     tables: Sender<Job>,
-    routes: Sender<Box<Routing>>,
     garbage: Sender<Box<dyn Send>>,
 }
 
@@ -122,20 +118,11 @@ impl Builder {
     /// When the system gives no more threads.
     pub(super) fn start(running: Running, results: &mpsc::UnboundedSender<Done>) -> std::io::Result<Self> {
         let (tables, jobs) = channel();
-        let (routes, routings) = channel::<Box<Routing>>();
         let (garbage, replaced) = channel::<Box<dyn Send>>();
-        let (built, fibs) = (results.clone(), results.clone());
-        let waste = garbage.clone();
+        let (built, waste) = (results.clone(), garbage.clone());
         spawn("builder", move || build(running, &jobs, &built, &waste))?;
-        spawn("routes", move || {
-            for routing in routings {
-                if fibs.send(Done::Fib(Arc::new(Fib::build(&routing)))).is_err() {
-                    return;
-                }
-            }
-        })?;
         spawn("freeing", move || replaced.into_iter().for_each(drop))?;
-        Ok(Self { tables, routes, garbage })
+        Ok(Self { tables, garbage })
     }
 
     pub(super) fn reload(&self, loaded: Box<Loaded>, askers: Askers) {
@@ -144,10 +131,6 @@ impl Builder {
 
     pub(super) fn update(&self, update: Update) {
         self.tables.send(Job::Update(update)).expect("the builder lives as long as the actor");
-    }
-
-    pub(super) fn fib(&self, routing: Box<Routing>) {
-        self.routes.send(routing).expect("the thread lives as long as the actor");
     }
 
     /// Drops something large elsewhere.

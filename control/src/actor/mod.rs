@@ -3,7 +3,8 @@
 //! It owns the publisher, the ports and workers (as a [`Machine`]), and the twins. Whoever wants something is a sender:
 //! signals, the follower of the kernel's state, the builder, a control socket. They talk through a [`ControlHandle`],
 //! whose queue is bounded, and through the results of work the actor itself ordered, of which there is never more than
-//! was ordered. The actor only ever does what takes microseconds: it swaps pointers, reads counters, passes orders on.
+//! was ordered. The actor only ever does what takes microseconds: it swaps pointers, reads counters, passes orders on, and compiles changes of routes
+//! one by one.
 //! Reading files happens on a thread for each reload ([`reader`]), building tables on the builder's thread
 //! ([`builder`]), freeing them on another. How long the actor was ever busy in one go is measured ([`stall`]) and part of
 //! the counters.

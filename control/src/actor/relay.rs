@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::counters::{Counts, Event};
+use dataplane::table::compiler::Compiler;
 use dataplane::table::publish::Publisher;
-use dataplane::table::routing::Routing;
+use dataplane::table::routing;
 use dataplane::table::snapshot::Snapshot;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
@@ -69,17 +70,11 @@ pub struct Actor<M> {
     started: Instant,
     eams: usize,
     loads: Loads,
-    fib: FibOrders,
+    compiler: Compiler,
+    /// The workers have the kernel's routing.
+    is_translating: bool,
     /// Updates that some worker may not use yet, oldest first, with their generation.
     unconfirmed: Vec<(u64, Answer)>,
-}
-
-/// The FIB that is being built, and what came meanwhile.
-#[derive(Default)]
-struct FibOrders {
-    is_building: bool,
-    newest: Option<Box<Routing>>,
-    is_published: bool,
 }
 
 impl<M: Machine> Actor<M> {
@@ -119,7 +114,8 @@ impl<M: Machine> Actor<M> {
             stalls: Default::default(),
             started: Instant::now(),
             eams,
-            fib: FibOrders::default(),
+            compiler: Compiler::default(),
+            is_translating: false,
             unconfirmed: Vec::new(),
         };
         Ok((actor, handle))
@@ -163,14 +159,14 @@ impl<M: Machine> Actor<M> {
         let kernel = Rc::clone(self.kernel.as_ref().expect("it is over only once everything is"));
         let routings = self.routings.clone();
         let follow = async move {
-            let on_routing = |routing| {
+            let on_update = |update| {
                 // The actor outlives this task.
-                routings.send(Done::Routing(Box::new(routing))).ok();
+                routings.send(Done::Routing(update)).ok();
             };
             let shutdown = async {
                 stopped.await.ok();
             };
-            kernel.run(on_routing, shutdown).await
+            kernel.run(on_update, shutdown).await
         };
         (stop, spawn_local(self.stalls.1.watch(follow)))
     }
@@ -196,17 +192,7 @@ impl<M: Machine> Actor<M> {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Routing(routing) => self.routing(routing),
-            Done::Fib(fib) => {
-                self.publish(|snapshot| snapshot.fib = fib);
-                self.fib.is_building = false;
-                if !std::mem::replace(&mut self.fib.is_published, true) {
-                    tracing::info!("translating");
-                }
-                if let Some(routing) = self.fib.newest.take() {
-                    self.routing(routing);
-                }
-            }
+            Done::Routing(update) => self.routing(update),
             Done::Read { number, loaded } => {
                 if let Some(askers) = self.reader.finished(number) {
                     self.builder.reload(loaded, askers);
@@ -233,15 +219,16 @@ impl<M: Machine> Actor<M> {
         }
     }
 
-    /// One FIB is built at a time, of the newest routing there is.
-    fn routing(&mut self, routing: Box<Routing>) {
-        if self.fib.is_building {
-            if let Some(outdated) = self.fib.newest.replace(routing) {
-                self.builder.free(outdated);
-            }
-        } else {
-            self.fib.is_building = true;
-            self.builder.fib(routing);
+    /// A few microseconds for each change, whatever the size of the tables.
+    fn routing(&mut self, update: routing::Update) {
+        update.changes.into_iter().for_each(|change| self.compiler.apply(change));
+        if !update.publish {
+            return;
+        }
+        let fib = Arc::new(self.compiler.version());
+        self.publish(|snapshot| snapshot.fib = fib);
+        if !std::mem::replace(&mut self.is_translating, true) {
+            tracing::info!("translating");
         }
     }
 
@@ -309,7 +296,7 @@ impl<M: Machine> Actor<M> {
             eams: self.eams,
             reloads: self.reloads,
             reading_since: self.reader.reading_since(),
-            translating: self.fib.is_published,
+            translating: self.is_translating,
             ports: self.machine.ports().iter().enumerate().map(port).collect(),
             workers: workers.enumerate().map(worker).collect(),
             complaints: Vec::new(),
@@ -340,7 +327,7 @@ impl<M: Machine> Actor<M> {
     /// The twins vanish, so that routing daemons withdraw; the workers go on for a moment; then they end too.
     async fn end(mut self) -> M {
         let last = self.kernel_counters();
-        let linger = !self.twins.is_empty() && self.fib.is_published;
+        let linger = !self.twins.is_empty() && self.is_translating;
         // These are the last owners of the twins.
         self.links = Links::new(Vec::new());
         self.twins.clear();
