@@ -52,7 +52,6 @@ pub use self::event::{
     Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
     Table,
 };
-pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
 pub use self::resolver::{ASK_INTERVAL, IN_ALL, PATIENCE, PER_NEXT_HOP};
 pub use self::state::{Changes, FAILED_HOLD, KernelState, NeighborChange, News};

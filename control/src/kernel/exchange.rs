@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use dataplane::exception::InjectSender;
-use dataplane::table::routing::{Interface, InterfaceId, MacAddress, PortId};
+use dataplane::table::routing::{Change, Interface, InterfaceId, MacAddress, PortId};
 
 use super::counters::KernelCounters;
 use super::event::{Dump, Event};
 use super::interfaces::ethernet_header;
 use super::resolver::{Queued, Resolver};
+use super::routes::RouteTable;
 use super::state::{Changes, KernelState, NeighborChange, News};
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -76,11 +77,25 @@ impl Exchange {
     }
 
     /// A finished dump, and the news since it began: see [`KernelState::catch_up`].
-    pub(super) fn catch_up(&mut self, dump: Dump, meanwhile: Vec<Event>, now: Instant) -> Changes {
+    pub(super) fn catch_up(
+        &mut self,
+        dump: Dump,
+        routes: RouteTable,
+        meanwhile: Vec<Event>,
+        now: Instant,
+    ) -> Changes {
         let mut changes = Changes::default();
-        self.state.catch_up(dump, meanwhile, now, &mut changes);
+        self.state.catch_up(dump, routes, meanwhile, now, &mut changes);
         self.neighbors(&changes.neighbors);
         changes
+    }
+
+    /// Some of what the dataplane has not been told of yet, and what finding that out means to others.
+    pub(super) fn take_changes(&mut self, steps: usize) -> (Vec<Change>, Changes) {
+        let changes = self.state.take_changes(steps);
+        let news = self.state.take_news();
+        self.neighbors(&news.neighbors);
+        (changes, news)
     }
 
     /// Lets time pass.
@@ -88,6 +103,9 @@ impl Exchange {
         let mut changes = Changes::default();
         self.state.tick(now, &mut changes);
         self.neighbors(&changes.neighbors);
+        for gateway in self.state.unresolved_gateways() {
+            self.resolver.refresh(gateway);
+        }
         let (expired, asks) = self.resolver.tick(now);
         self.counters.unresolved_expired += expired as u64;
         self.asks.extend(asks);

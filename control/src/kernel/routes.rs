@@ -113,6 +113,19 @@ impl KernelRoute {
 }
 
 impl RouteTable {
+    /// The table of a whole dump.
+    pub(super) fn of(routes: Vec<KernelRoute>) -> Self {
+        let mut table = Self::default();
+        routes.into_iter().for_each(|route| table.fill(route));
+        table
+    }
+
+    /// Takes in a route of a dump, in a table the dataplane is not told of.
+    pub(super) fn fill(&mut self, route: KernelRoute) {
+        let _ = self.insert(route, Placement::Last);
+        self.untold.clear();
+    }
+
     pub(super) fn insert(&mut self, route: KernelRoute, placement: Placement) -> Trust {
         let destination = route.destination;
         self.edit(destination, |same_destination| {

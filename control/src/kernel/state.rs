@@ -17,7 +17,7 @@ use dataplane::table::routing::{Interface, InterfaceId, MacAddress, Neighbor, Ne
 
 use self::replacing::Replacing;
 use self::untold::Untold;
-use super::event::{Address, Dump, Event, NeighborEntry, Placement, Reachability};
+use super::event::{Address, Event, NeighborEntry, Reachability};
 use super::interfaces::{Interfaces, LinkChange, TwinSettings};
 use super::routes::{RouteTable, Trust};
 
@@ -157,6 +157,7 @@ impl KernelState {
             Event::Neighbor(neighbor) => self.neighbor(&neighbor, Told::Now, now, changes),
             Event::NeighborRemoved { index, address } => {
                 let known = self.neighbors.remove(&(index, address));
+                self.untold.neighbor(index, address);
                 changes.routing |= known.is_some_and(|known| known.state != State::Forgotten);
             }
             Event::Route { route, placement } => {
@@ -169,12 +170,8 @@ impl KernelState {
             }
             Event::NextHopObject { id } => changes.doubt |= self.routes.uses_object(id),
             Event::Dump(mut dump) => {
-                let mut routes = RouteTable::default();
-                for route in std::mem::take(&mut dump.routes) {
-                    let _ = routes.insert(route, Placement::Last);
-                }
+                let routes = RouteTable::of(std::mem::take(&mut dump.routes));
                 self.catch_up(*dump, routes, Vec::new(), now, changes);
-                changes.routing = true;
             }
         }
     }
@@ -195,14 +192,23 @@ impl KernelState {
                 self.tell(index, address, News::Failed { gateway: true }, changes);
             } else {
                 self.neighbors.insert((index, address), Known { state: State::Forgotten, since });
+                self.untold.neighbor(index, address);
                 changes.routing = true;
             }
         }
     }
 
+    /// The routes to one destination, best first.
+    #[cfg(test)]
+    pub(super) fn routes_to(&self, destination: &ipnet::IpNet) -> &[super::event::KernelRoute] {
+        self.routes.to(destination)
+    }
+
     /// Gateways of routes that the kernel knows nothing of, by ifindex. Where a route has several, no packet asks for them.
     pub fn unresolved_gateways(&self) -> impl Iterator<Item = (u32, IpAddr)> {
-        self.routes.gateways().filter(|key| !self.neighbors.contains_key(key) && self.interfaces.usable(key.0))
+        self.routes
+            .gateways()
+            .filter(|key| !self.neighbors.contains_key(key) && self.interfaces.usable(key.0))
     }
 
     /// An interface of ours, as long as it exists.
@@ -296,6 +302,9 @@ impl KernelState {
     fn address(&mut self, address: Address, changes: &mut Changes) {
         let ipv4 = address.address.is_ipv4();
         let new = self.put_address(address);
+        if new {
+            self.untold.interfaces();
+        }
         changes.routing |= new;
         // The first IPv4 address of an interface revives its routes without a word.
         changes.doubt |= new && ipv4;
@@ -310,6 +319,9 @@ impl KernelState {
         let gone = addresses.len() < before;
         if addresses.is_empty() {
             self.addresses.remove(&address.index);
+        }
+        if gone {
+            self.untold.interfaces();
         }
         changes.routing |= gone;
         // IPv4 routes with this preferred source, or over an interface without addresses, go without a word.
@@ -360,7 +372,10 @@ impl KernelState {
             }
         }
         let after = self.neighbors.get(&(index, address)).map(|known| known.state);
-        changes.routing |= before != after;
+        if before != after {
+            self.untold.neighbor(index, address);
+            changes.routing = true;
+        }
     }
 
     fn fail(&mut self, index: u32, address: IpAddr, now: Instant) {

@@ -21,11 +21,22 @@ const STRIDE: u32 = 6;
 const LEVELS: u32 = 10;
 
 /// Hosts at one moment. A clone is another version.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Hosts {
     root: Block,
     count: usize,
+    keys: [u64; 2],
 }
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self { root: Block::default(), count: 0, keys: *KEYS }
+    }
+}
+
+/// What the hash is keyed with.
+static KEYS: LazyLock<[u64; 2]> =
+    LazyLock::new(|| [RandomState::new().hash_one(0), RandomState::new().hash_one(1)]);
 
 #[derive(Debug, Clone, Default)]
 struct Block {
@@ -63,7 +74,7 @@ impl Hosts {
     #[inline]
     pub(super) fn get(&self, address: IpAddr) -> Option<&Path> {
         let key = key(address);
-        let mut hash = hash(key);
+        let mut hash = hash(key, self.keys);
         let mut block = &self.root;
         for _ in 0..LEVELS {
             let bit = 1_u64 << (hash >> (64 - STRIDE));
@@ -83,20 +94,20 @@ impl Hosts {
     /// Puts a host in, or changes its path.
     pub(super) fn insert(&mut self, address: IpAddr, path: Path) {
         let key = key(address);
-        self.count += usize::from(self.root.insert(Host { key, path }, hash(key), 0));
+        self.count += usize::from(self.root.insert(Host { key, path }, hash(key, self.keys), 0));
     }
 
     /// Takes a host out; whether there was one.
     pub(super) fn remove(&mut self, address: IpAddr) -> bool {
         let key = key(address);
-        let removed = self.root.remove(key, hash(key), 0);
+        let removed = self.root.remove(key, hash(key, self.keys), 0);
         self.count -= usize::from(removed);
         removed
     }
 
     /// The same hosts with other paths.
     pub(super) fn map(&self, change: &impl Fn(&Path) -> Path) -> Self {
-        Self { root: self.root.map(change), count: self.count }
+        Self { root: self.root.map(change), ..*self }
     }
 }
 
@@ -145,7 +156,7 @@ impl Block {
             Entry::Host(known) => {
                 let mut below = Self::default();
                 // What is left of the other one's hash begins a level further down.
-                let other = self::hash(known.key) << (STRIDE * (level + 1));
+                let other = self::hash(known.key, *KEYS) << (STRIDE * (level + 1));
                 below.insert(known.clone(), other, level + 1);
                 below.insert(host, hash << STRIDE, level + 1);
                 *entry = Entry::Block(below);
@@ -213,17 +224,11 @@ fn key(address: IpAddr) -> [u64; 2] {
     [high64(key), low64(key)]
 }
 
-/// Two multiplications whose upper halves are folded onto the lower ones, under keys drawn at start.
+/// A multiplication whose upper half is folded onto the lower one, under keys drawn at start.
 #[inline]
-fn hash(key: [u64; 2]) -> u64 {
-    static KEYS: LazyLock<[u64; 2]> =
-        LazyLock::new(|| [RandomState::new().hash_one(0), RandomState::new().hash_one(1)]);
-    let fold = |one: u64, two: u64| {
-        let product = u128::from(one) * u128::from(two);
-        high64(product) ^ low64(product)
-    };
-    let [one, two] = *KEYS;
-    fold(fold(key[0] ^ one, key[1] ^ two) ^ two, 0x9e37_79b9_7f4a_7c15)
+fn hash(key: [u64; 2], keys: [u64; 2]) -> u64 {
+    let product = u128::from(key[0] ^ keys[0]) * u128::from(key[1] ^ keys[1]);
+    high64(product) ^ low64(product)
 }
 
 #[cfg(test)]

@@ -124,11 +124,7 @@ fn choose(candidates: &[KernelRoute], exits: &HashMap<u32, Exit>) -> Option<Said
     })
 }
 
-fn unicast(
-    route: &KernelRoute,
-    following: &[KernelRoute],
-    exits: &HashMap<u32, Exit>,
-) -> Option<Effective> {
+fn unicast(route: &KernelRoute, following: &[KernelRoute], exits: &HashMap<u32, Exit>) -> Option<Effective> {
     let side_by_side = |other: &&KernelRoute| {
         other.rank() == route.rank() && other.kind == RouteKind::Unicast && route.destination.addr().is_ipv6()
     };

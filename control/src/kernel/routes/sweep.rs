@@ -68,9 +68,14 @@ impl RouteTable {
             }
         }
         let sweep = self.sweep.as_ref()?;
-        let routes = self.routes.get(&destination).map_or(&[][..], Vec::as_slice);
         let over = |route: &KernelRoute| route.hops.iter().any(|hop| sweep.changed.contains(&hop.index));
-        (dropped || routes.iter().any(over) || sweep.is_below(destination)).then_some(destination)
+        let below = sweep.is_below(destination);
+        let over = dropped || self.to(&destination).iter().any(over);
+        if over {
+            let special = self.special.get(&destination).copied().unwrap_or_default();
+            self.mark_dependents(destination, special, special);
+        }
+        (over || below).then_some(destination)
     }
 
     /// Before a destination changes: it is brought up to where the sweeps ahead of it would have brought it.

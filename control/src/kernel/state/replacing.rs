@@ -41,7 +41,7 @@ pub(super) struct Replacing {
 impl KernelState {
     /// Takes in a finished dump, its routes as a table that was filled while it was read, and what was notified meanwhile.
     /// [`Self::take_changes`] does the work.
-    pub fn catch_up(
+    pub(in crate::kernel) fn catch_up(
         &mut self,
         mut dump: Dump,
         routes: RouteTable,
@@ -49,11 +49,14 @@ impl KernelState {
         now: Instant,
         changes: &mut Changes,
     ) {
+        while self.replacing.is_some() {
+            self.replace_on(1);
+        }
         changes.routing |= self.interfaces.replace(std::mem::take(&mut dump.links));
         changes.routing |= self.replace_addresses(std::mem::take(&mut dump.addresses));
         self.untold.interfaces();
         let mut replacing = Replacing {
-            present: dump.neighbors.iter().map(|neighbor| (neighbor.index, neighbor.address)).collect(),
+            present: HashSet::new(),
             neighbors: dump.neighbors.into_iter(),
             touched: HashSet::new(),
             looked_at: None,
@@ -66,7 +69,10 @@ impl KernelState {
             changes: Changes::default(),
         };
         for event in meanwhile {
-            if matches!(event, Event::Link(_) | Event::LinkRemoved { .. } | Event::Address(_) | Event::AddressRemoved(_)) {
+            if matches!(
+                event,
+                Event::Link(_) | Event::LinkRemoved { .. } | Event::Address(_) | Event::AddressRemoved(_)
+            ) {
                 self.apply(event.clone(), now, changes);
             }
             replacing.note(&event);
@@ -109,7 +115,8 @@ impl KernelState {
 impl Replacing {
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Neighbor(NeighborEntry { index, address, .. }) | Event::NeighborRemoved { index, address } => {
+            Event::Neighbor(NeighborEntry { index, address, .. })
+            | Event::NeighborRemoved { index, address } => {
                 self.touched.insert((*index, *address));
             }
             Event::Route { route, .. } | Event::RouteRemoved(route) => {
@@ -126,6 +133,7 @@ impl Replacing {
     /// Whether there is more to do.
     fn step(&mut self, state: &mut KernelState) -> bool {
         if let Some(neighbor) = self.neighbors.next() {
+            self.present.insert((neighbor.index, neighbor.address));
             if !self.touched.contains(&(neighbor.index, neighbor.address)) {
                 state.neighbor(&neighbor, Told::OnRequest, self.now, &mut self.changes);
             }

@@ -62,7 +62,10 @@ impl KernelState {
         if !std::mem::take(&mut self.untold.interfaces) {
             return;
         }
-        let ours: Vec<(u32, Interface)> = self.interfaces.ours().into_iter()
+        let ours: Vec<(u32, Interface)> = self
+            .interfaces
+            .ours()
+            .into_iter()
             .filter_map(|index| Some((index, self.interface_at(index)?)))
             .collect();
         let before = std::mem::take(&mut self.untold.told);
@@ -88,7 +91,8 @@ impl KernelState {
         let before = std::mem::replace(&mut self.untold.exits, exits);
         let exits = &self.untold.exits;
         let gone = before.keys().filter(|index| !exits.contains_key(index));
-        let different = exits.iter().filter(|(index, exit)| before.get(index) != Some(exit)).map(|(index, _)| index);
+        let different =
+            exits.iter().filter(|(index, exit)| before.get(index) != Some(exit)).map(|(index, _)| index);
         different.chain(gone).for_each(|index| self.routes.interface_changed(*index));
     }
 
