@@ -21,7 +21,7 @@ use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{MacAddress, PortId, Routing};
 use dataplane::table::snapshot::Snapshot;
-use dataplane::worker::{Clock, Poll, StopFlag, Worker, WorkerParts};
+use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts, longest_sleep};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::task::spawn_blocking;
@@ -157,7 +157,7 @@ async fn relay(path: &Path, config: &mut Config, mut signals: Signals) -> Result
         let _ = stopped.await;
     };
     let housekeeping = async {
-        let mut links = Links::new(&ports, &twins);
+        let mut links = Links::new(&ports, &twins, Arc::clone(&workers.longest_sleep));
         loop {
             tokio::select! {
                 wish = signals.next() => match wish {
@@ -311,6 +311,7 @@ struct Workers {
     threads: Vec<JoinHandle<()>>,
     cells: Vec<Arc<CounterCells>>,
     stop: Arc<StopFlag>,
+    longest_sleep: Arc<SleepLimit>,
 }
 
 impl Workers {
@@ -323,7 +324,8 @@ impl Workers {
         rings: Vec<(PuntSender, InjectReceiver)>,
         publisher: &Publisher,
     ) -> Result<Self, AppError> {
-        let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop: Arc::default() };
+        let (stop, longest_sleep) = Default::default();
+        let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop, longest_sleep };
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
         for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
@@ -343,6 +345,8 @@ impl Workers {
                     config::Poll::Adaptive => Poll::Adaptive,
                     config::Poll::Busy => Poll::Busy,
                 },
+                longest_sleep: Arc::clone(&workers.longest_sleep),
+                workers: u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX),
             };
             workers.cells.push(cells);
             workers.threads.push(spawn(*cpu, eal.clone(), parts)?);
@@ -411,14 +415,21 @@ fn free_replaced(publisher: &RefCell<Publisher>) {
 /// Carries the ports' link states to their twins.
 struct Links<'a> {
     pairs: Vec<(&'a Port, &'a Twin, bool)>,
+    /// Of the workers, by the fastest link.
+    longest_sleep: Arc<SleepLimit>,
 }
 
 impl<'a> Links<'a> {
-    fn new(ports: &'a [Port], twins: &'a [Arc<Twin>]) -> Self {
-        Self { pairs: ports.iter().zip(twins).map(|(port, twin)| (port, &**twin, true)).collect() }
+    fn new(ports: &'a [Port], twins: &'a [Arc<Twin>], longest_sleep: Arc<SleepLimit>) -> Self {
+        let pairs = ports.iter().zip(twins).map(|(port, twin)| (port, &**twin, true)).collect();
+        Self { pairs, longest_sleep }
     }
 
     fn follow(&mut self) {
+        let sleep = |port: &Port| longest_sleep(port.info().rx_descriptors, port.link().speed_mbps);
+        if let Some(longest) = self.pairs.iter().map(|(port, ..)| sleep(port)).min() {
+            self.longest_sleep.set(longest);
+        }
         for (port, twin, up) in &mut self.pairs {
             let now = port.link().up;
             if now == *up {

@@ -83,6 +83,7 @@ pub fn routing(ipv4_mtu: u16, ipv6_mtu: u16) -> Routing {
         port: PortId(port),
         vlan,
         mac,
+        extra_macs: Vec::new(),
         mtu,
         up: true,
         ipv4_source: Some(OWN_V4),
