@@ -14,6 +14,7 @@ use crate::stage::parse::Ingress;
 use crate::table::fib::{Adjacency, Fib};
 use crate::table::routing::{
     Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Route, RouteAction, Routing,
+    TableId,
 };
 use crate::table::snapshot::Snapshot;
 use crate::table::translation::Translation;
@@ -137,6 +138,7 @@ fn routing(shape: &Shape) -> Routing {
         id,
         port: PortId(id.0),
         vlan: None,
+        table: TableId::MAIN,
         mac: MacAddress::default(),
         extra_macs: Vec::new(),
         mtu,
