@@ -214,7 +214,7 @@ impl Fib {
     #[inline]
     #[must_use]
     pub fn knows_interfaces(&self) -> bool {
-        !self.interfaces.is_empty()
+        !self.interfaces.all.is_empty()
     }
 
     /// The interface with this identity.

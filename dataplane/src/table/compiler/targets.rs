@@ -364,6 +364,7 @@ const fn unknown_interface() -> Interface {
         vlan: None,
         table: TableId::MAIN,
         mac: MacAddress([0; 6]),
+        extra_macs: Vec::new(),
         mtu: 0,
         up: false,
         ipv4_source: None,
