@@ -163,6 +163,12 @@ impl Lpm {
         if value == 0 { top.value } else { value }
     }
 
+    /// Whether both are one version.
+    #[cfg(test)]
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.top, &other.top)
+    }
+
     /// Bytes of it, the allocator's own not counted.
     #[must_use]
     pub fn memory(&self) -> usize {

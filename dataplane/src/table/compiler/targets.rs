@@ -120,6 +120,12 @@ impl Targets {
         self.links.values().filter_map(|link| link.interface.as_ref())
     }
 
+    /// How many routes or other targets lead to.
+    #[cfg(test)]
+    pub(super) fn in_use(&self) -> usize {
+        self.known.len()
+    }
+
     /// The target of a route, for one more user.
     pub(super) fn acquire(&mut self, action: &RouteAction, mtu: Option<u16>) -> u32 {
         match action {
