@@ -3,9 +3,11 @@
 
 mod app;
 mod args;
-mod capture;
 mod check;
+mod compare;
+mod import;
 mod machine;
+mod received;
 mod report;
 mod signals;
 mod translate;

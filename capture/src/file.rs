@@ -36,7 +36,8 @@ pub enum CaptureError {
     /// The file ends too early.
     #[error(
         "{}: the file ends in the middle of packet {packet}: was it copied while it was being written? Give a \
-         complete pcap or pcapng file", name(path)
+         complete pcap or pcapng file",
+        name(path)
     )]
     Truncated {
         /// The file.
@@ -57,7 +58,8 @@ pub enum CaptureError {
     /// Packets, and none of a link type we know.
     #[error(
         "{}: link type {link} is not supported: capture on an interface with Ethernet (1), raw IP (101), Linux cooked \
-         (113, 276, `tcpdump -i any`) or loopback (0, 108) headers", name(path)
+         (113, 276, `tcpdump -i any`) or loopback (0, 108) headers",
+        name(path)
     )]
     LinkType {
         /// The file.

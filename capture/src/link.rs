@@ -101,12 +101,7 @@ fn loopback(bytes: &[u8]) -> Content<'_> {
 }
 
 /// A Linux cooked header of `length` bytes with its protocol at `protocol`.
-fn cooked(
-    bytes: &[u8],
-    length: usize,
-    protocol: usize,
-    packet_type: impl Fn(&[u8]) -> u16,
-) -> Content<'_> {
+fn cooked(bytes: &[u8], length: usize, protocol: usize, packet_type: impl Fn(&[u8]) -> u16) -> Content<'_> {
     let Some((header, mut packet)) = bytes.split_at_checked(length) else {
         return Content::TooShort;
     };
