@@ -6,6 +6,7 @@ mod args;
 mod check;
 mod compare;
 mod import;
+mod log;
 mod machine;
 mod received;
 mod report;

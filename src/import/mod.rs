@@ -18,7 +18,6 @@ use clap::ValueEnum;
 use control::config::Config;
 
 use crate::args::{DONE, FAILED, WRONG};
-use draft::Draft;
 
 /// Whose configuration it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
