@@ -71,11 +71,13 @@ impl Both<'_> {
         let class =
             if self.is_own { known::OWN_PRECEDENCE } else { self.pick(known::CLASS_6, known::CLASS_4) };
         let class_name = self.pick("Traffic Class", "Type of Service");
-        found.add(class, class_name, (ours.class, theirs.class), None);
+        let known = self.is_own.then_some("TAYGA sends its own errors with Type of Service 0");
+        found.add(class, class_name, (ours.class, theirs.class), known);
         found.add(known::FLOW_LABEL, "flow label", (ours.flow_label, theirs.flow_label), None);
         if !self.is_own {
             let hops = self.pick(known::HOPS_6, known::HOPS_4);
-            found.add(hops, self.pick("hop limit", "Time to Live"), (ours.hops, theirs.hops), None);
+            let known = "the kernel in front of and behind a translator on a tun device takes hops, too: capture on that device";
+            found.add(hops, self.pick("hop limit", "Time to Live"), (ours.hops, theirs.hops), Some(known));
             let is_error = self.input.quote().is_some();
             let (requirement, known) = if is_error {
                 let own = "TAYGA gives errors of such routers its own ipv4-addr (T-6); Jool picks from its pool (J-11)";

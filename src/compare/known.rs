@@ -48,6 +48,7 @@ requirements! {
     ICMP_MTU_4 = "B4.8", "fragmentation needed with the MTU less 20, bounded by both links";
     ICMP_POINTER_4 = "B4.11", "parameter problem: the pointer follows its field";
     QUOTE_4 = "B4.21", "the quoted packet is translated like any other, its hop limit kept";
+    QUOTE_HEADER_4 = "B4.22", "the quoted header: DF by its own size, identification 0, extension headers removed";
     EXTENSION_4 = "B4.24", "extensions stay, the quote shrunk and padded again";
     TRANSPORT_4 = "B5.4", "TCP, UDP and ICMP checksums are corrected";
     ANSWER_6 = "B5.1", "a discarded IPv6 packet is answered";
@@ -62,6 +63,9 @@ requirements! {
     HOP_LIMIT_4 = "A2.7", "TTL 0 or 1 on arrival: time exceeded";
     FRAGMENTED_ICMP = "A4.13", "fragmented ICMP is not translated";
 }
+
+/// Packets between two mapped hosts that do not come back.
+pub(super) const NO_HAIRPIN: &str = "TAYGA refuses packets between two mapped hosts (T-2)";
 
 /// The requirement a reason of ours stands for, and who is known not to follow it.
 pub(super) fn reason(reason: &str, from_ipv6: bool) -> (Requirement, Option<&'static str>) {

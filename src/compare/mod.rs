@@ -183,7 +183,7 @@ fn judge(seen: &[Seen], index: usize, found: &Match, report: &mut Report) {
         }
         Match::Missing(number) => {
             let (requirement, known) = if input.verdict == "hairpinned" {
-                (known::HAIRPIN, Some("TAYGA drops packets between two mapped hosts (T-2)"))
+                (known::HAIRPIN, Some(known::NO_HAIRPIN))
             } else {
                 by_reason(if from_ipv6 { known::NATIVE } else { known::TRANSPORT_6 })
             };
@@ -192,8 +192,11 @@ fn judge(seen: &[Seen], index: usize, found: &Match, report: &mut Report) {
         }
         Match::Answered(other) => {
             let what = "we translate it, they answered with an ICMP error".to_owned();
-            let known = Some("TAYGA refuses prefix addresses with a suffix that is not zero (T-5)");
-            report.different(answer, known, Finding::new(input, Some(&seen[*other]), what));
+            let (requirement, known) = match input.verdict {
+                "hairpinned" => (known::HAIRPIN, known::NO_HAIRPIN),
+                _ => (answer, "TAYGA refuses prefix addresses with a suffix that is not zero (T-5)"),
+            };
+            report.different(requirement, Some(known), Finding::new(input, Some(&seen[*other]), what));
         }
         Match::Carried(other) => {
             let (requirement, known) = by_reason(answer);

@@ -179,7 +179,7 @@ impl fmt::Display for Report {
             self.unread,
         )?;
         for ((Requirement(id, text), known), group) in &self.groups {
-            writeln!(f, "\n{id}, {text}: {} packets", group.findings.len())?;
+            writeln!(f, "\n{id}, {text}: {} times", group.findings.len())?;
             match known {
                 Some(known) => writeln!(f, "  known: {known}")?,
                 None => writeln!(f, "  not known of any translator")?,
