@@ -9,7 +9,7 @@ use dataplane::verdict::{DropReason, PuntReason};
 use super::{cell, compare, complain, read};
 
 /// The walk, step by step: title, what happens, and the counters of that step.
-const WALK: [(&str, &str, &[&str]); 11] = [
+const WALK: [(&str, &str, &[&str]); 12] = [
     (
         "Receive",
         "A worker takes bursts from its queue of every port.",
@@ -135,6 +135,19 @@ const WALK: [(&str, &str, &[&str]); 11] = [
             "punt_policed",
             "punt_ring_full",
             "originated_kernel",
+        ],
+    ),
+    (
+        "Lost behind a punt",
+        "`control/src/kernel`: punted packets that the control thread could not bring to their end. Only in the sums: a worker has \
+         counted them as punted, and the sums count them as dropped instead.",
+        &[
+            "neighbor_wait_overflow",
+            "neighbor_wait_expired",
+            "neighbor_failed",
+            "neighbor_table_full",
+            "twin_refused",
+            "inject_ring_full",
         ],
     ),
 ];
