@@ -17,9 +17,10 @@ use dataplane::dpdk::{
     QueuePair,
 };
 use dataplane::exception::{InjectReceiver, PuntSender, inject_ring, punt_ring};
+use dataplane::table::compiler::Compiler;
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
-use dataplane::table::routing::{MacAddress, PortId, Routing};
+use dataplane::table::routing::{MacAddress, PortId, Update};
 use dataplane::table::snapshot::Snapshot;
 use dataplane::worker::{Clock, Poll, StopFlag, Worker, WorkerParts};
 
@@ -144,8 +145,13 @@ async fn relay(path: &Path, config: &mut Config, mut signals: Signals) -> Result
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut first = true;
-    let on_routing = |routing: Routing| {
-        let fib = Arc::new(Fib::build(&routing));
+    let mut compiler = Compiler::default();
+    let on_update = |update: Update| {
+        update.changes.into_iter().for_each(|change| compiler.apply(change));
+        if !update.publish {
+            return;
+        }
+        let fib = Arc::new(compiler.version());
         publisher.borrow_mut().publish(|snapshot| snapshot.fib = fib);
         free_replaced(&publisher);
         if std::mem::take(&mut first) {
@@ -178,7 +184,7 @@ async fn relay(path: &Path, config: &mut Config, mut signals: Signals) -> Result
         std::future::pending::<()>().await;
     };
     let ended = tokio::select! {
-        ended = kernel.run(on_routing, shutdown) => ended,
+        ended = kernel.run(on_update, shutdown) => ended,
         () = housekeeping => Ok(()),
     };
 
