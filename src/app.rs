@@ -139,7 +139,7 @@ async fn relay(path: &Path, config: &mut Config, mut signals: Signals) -> Result
     let first = Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) };
     let publisher = RefCell::new(Publisher::new(first));
     let (rings, worker_rings) = exception_rings(config);
-    let kernel = Kernel::new(twins.clone(), rings)?;
+    let kernel = Kernel::new(twins.clone(), rings, publisher.borrow().view())?;
     let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher.borrow())?;
     tracing::info!(ports = ports.len(), workers = workers.cells.len(), eams, "started");
 

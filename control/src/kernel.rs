@@ -38,15 +38,17 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dataplane::exception::{InjectSender, PuntReceiver, Punted, ZeroChecksum};
+use dataplane::table::publish::SnapshotView;
 use dataplane::table::routing::{PortId, Update};
-use dataplane::verdict::PuntReason;
+use dataplane::verdict::{DropReason, PuntReason};
 use futures_util::future::try_join_all;
+use rustix::io::Errno;
 
 pub use self::bell::Bell;
-pub use self::counters::KernelCounters;
+pub use self::counters::{KernelCounters, Lost};
 pub use self::error::KernelError;
 pub use self::event::{
     Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
@@ -54,8 +56,8 @@ pub use self::event::{
 };
 pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
-pub use self::resolver::{ASK_INTERVAL, IN_ALL, PATIENCE, PER_NEXT_HOP};
-pub use self::state::{Changes, FAILED_HOLD, KernelState, NeighborChange, News};
+pub use self::resolver::{ASK_INTERVAL, PATIENCE};
+pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};
 
 use self::exchange::Exchange;
@@ -65,7 +67,9 @@ use self::netlink::socket::Caller;
 use self::zero_checksum::ZeroChecksumLog;
 
 /// Punted records taken from one worker before others get their turn.
-const PUNT_BATCH: usize = 256;
+const PUNT_BATCH: usize = 64;
+/// How long others wait at most while one kind of work is done.
+const TURN: Duration = Duration::from_micros(500);
 /// The longest frame: an IP packet of 65,535 bytes behind an Ethernet and a VLAN header.
 const FRAME_MAX: usize = 65_535 + 18;
 
@@ -90,17 +94,18 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Takes the control thread's ends of the rings. Nothing happens before [`Self::run`].
+    /// Takes the control thread's ends of the rings, and a view of the tables in use: who has an EAM is resolved before
+    /// anybody else. Nothing happens before [`Self::run`].
     ///
     /// # Errors
     /// [`KernelError::Listen`] when the system gives no netlink socket.
-    pub fn new(twins: Vec<Arc<Twin>>, rings: Rings) -> Result<Self, KernelError> {
+    pub fn new(twins: Vec<Arc<Twin>>, rings: Rings, tables: SnapshotView) -> Result<Self, KernelError> {
         let state = KernelState::new(twins.iter().map(|twin| twin.settings()).collect());
         Ok(Self {
             twins,
             bell: rings.bell,
             punts: RefCell::new(rings.punts),
-            exchange: RefCell::new(Exchange::new(state, rings.injects)),
+            exchange: RefCell::new(Exchange::new(state, rings.injects, mapped_in(tables))),
             caller: Caller::new().map_err(KernelError::Listen)?,
             zero_checksums: RefCell::default(),
         })
@@ -160,7 +165,7 @@ impl Kernel {
         }
     }
 
-    /// Takes a batch from every ring; whether there was anything.
+    /// Takes a batch from every ring and passes on what they lead to; whether there may be more to do.
     fn drain(&self) -> bool {
         let mut any = false;
         let now = Instant::now();
@@ -173,7 +178,7 @@ impl Kernel {
             }
         }
         self.ask();
-        any
+        any || self.with(|exchange| exchange.resolver.has_requests())
     }
 
     fn punted(&self, punted: &Punted<'_>, now: Instant) {
@@ -190,8 +195,7 @@ impl Kernel {
         let sent = self.twins.iter().find(|twin| twin.port() == port).map(|twin| twin.send(frame));
         self.with(|exchange| match sent {
             Some(Ok(())) => exchange.counters.to_twin[reason.index()] += 1,
-            Some(Err(_)) => exchange.counters.twin_refused += 1,
-            None => exchange.counters.without_twin += 1,
+            Some(Err(_)) | None => exchange.counters.lost.count(reason, DropReason::TwinRefused, 1),
         });
     }
 
@@ -209,24 +213,49 @@ impl Kernel {
         );
     }
 
-    /// Passes on what is to be asked of the kernel.
+    /// Passes on what is to be asked of the kernel, as long as [`TURN`] lasts. The rest has its turn soon.
     fn ask(&self) {
-        let asks = self.with(Exchange::take_asks);
-        for (index, address) in asks {
-            let asked = self.caller.call(Request::use_neighbor(index, address));
-            self.with(|exchange| {
-                exchange.counters.neighbor_requests += 1;
-                if let Err(error) = asked {
-                    exchange.counters.neighbor_requests_refused += 1;
-                    let interface = exchange.state.name(index);
-                    tracing::debug!(interface, %address, %error, "the kernel does not resolve the neighbour");
+        let started = Instant::now();
+        while let Some(request) = self.with(|exchange| exchange.resolver.next_request()) {
+            let (index, address, message) = match request {
+                resolver::Request::Use((index, address)) => {
+                    self.with(|exchange| exchange.counters.neighbor_requests += 1);
+                    (index, address, Request::use_neighbor(index, address))
                 }
-            });
+                resolver::Request::Forget((index, address)) => {
+                    self.with(|exchange| exchange.counters.neighbors_forgotten += 1);
+                    (index, address, Request::forget_neighbor(index, address))
+                }
+            };
+            if let Err(error) = self.caller.call(message) {
+                self.refused(request, &error);
+                let name = self.with(|exchange| exchange.state.name(index).to_owned());
+                tracing::debug!(interface = name, %address, %error, "the kernel does not resolve the neighbour");
+            }
+            if started.elapsed() >= TURN {
+                break;
+            }
         }
+        if self.with(|exchange| exchange.resolver.has_requests()) {
+            self.bell.ring();
+        }
+    }
+
+    fn refused(&self, request: resolver::Request, error: &io::Error) {
+        let table_full = error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error());
+        self.with(|exchange| exchange.refused(request, table_full));
     }
 
     /// The shared part. Never held across an await, never entered twice.
     fn with<R>(&self, act: impl FnOnce(&mut Exchange) -> R) -> R {
         act(&mut self.exchange.borrow_mut())
     }
+}
+
+fn mapped_in(tables: SnapshotView) -> exchange::Mapped {
+    Box::new(move |host| {
+        let snapshot = tables.current();
+        let eams = &snapshot.translation.eams;
+        eams.host_ipv6(eams.fetch_ipv6(host), host).is_some()
+    })
 }

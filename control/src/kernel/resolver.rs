@@ -57,7 +57,8 @@ pub(super) struct Resolver {
     repeats: Repeats,
     /// Places in the kernel's two tables: IPv4's and IPv6's.
     slots: [GroupSlots; 2],
-    asked: HashMap<OnLink, Instant>,
+    /// Who was asked for when, and for which next hop, if packets were the reason.
+    asked: HashMap<OnLink, (Instant, Option<NextHop>)>,
     asks_left: [usize; 4],
     refresh: VecDeque<OnLink>,
     to_refresh: HashSet<OnLink>,
@@ -97,7 +98,12 @@ impl Resolver {
     }
 
     /// Who a next hop is that a packet came for. `mapped`: whether it has an EAM of its own.
-    pub(super) fn standing(&mut self, neighbor: OnLink, gateway: bool, mapped: impl FnOnce() -> bool) -> Standing {
+    pub(super) fn standing(
+        &mut self,
+        neighbor: OnLink,
+        gateway: bool,
+        mapped: impl FnOnce() -> bool,
+    ) -> Standing {
         if gateway {
             Standing::Gateway
         } else if self.acquaintances.knows(neighbor) || mapped() {
@@ -119,7 +125,7 @@ impl Resolver {
         now: Instant,
     ) -> Queued {
         let queued = self.waiting.queue(standing, hop, neighbor, packet, now);
-        if self.waiting.has(hop) {
+        if standing == Standing::Gateway || self.waiting.has(hop) {
             self.want(standing, hop, neighbor, now);
         }
         queued
@@ -142,14 +148,16 @@ impl Resolver {
     pub(super) fn gone(&mut self, neighbor: OnLink) {
         self.asked.remove(&neighbor);
         let slots = &mut self.slots[family(neighbor)];
-        slots.all().into_iter().for_each(|group| drop(group.free(neighbor)));
+        slots.all().into_iter().for_each(|group| group.free(neighbor));
     }
 
     /// The kernel had no room for a neighbour: whoever waits for it waits for that.
     pub(super) fn refused(&mut self, neighbor: OnLink) {
         let slots = &mut self.slots[family(neighbor)];
-        let hops: Vec<_> = slots.all().into_iter().filter_map(|group| group.free(neighbor)).collect();
-        hops.into_iter().for_each(|hop| self.waiting.refused(hop));
+        slots.all().into_iter().for_each(|group| group.free(neighbor));
+        if let Some((_, Some(hop))) = self.asked.get(&neighbor) {
+            self.waiting.refused(*hop);
+        }
     }
 
     /// The packets of a next hop, oldest first. They wait no longer.
@@ -166,7 +174,7 @@ impl Resolver {
 
     /// Has one asked for again at once that answered until now.
     pub(super) fn ask_again(&mut self, neighbor: OnLink, now: Instant) {
-        self.asked.insert(neighbor, now);
+        self.asked.insert(neighbor, (now, None));
         self.requests.push_back(Request::Use(neighbor));
     }
 
@@ -185,8 +193,8 @@ impl Resolver {
         self.asks_left = ASKS_PER_TICK;
         let is_recent = |at: Instant| now.saturating_duration_since(at) < ASK_INTERVAL;
         let asked = &self.asked;
-        self.waiting.ask_again(|neighbor| asked.get(&neighbor).is_none_or(|at| !is_recent(*at)));
-        self.asked.retain(|_, at| is_recent(*at));
+        self.waiting.ask_again(|neighbor| asked.get(&neighbor).is_none_or(|(at, _)| !is_recent(*at)));
+        self.asked.retain(|_, (at, _)| is_recent(*at));
         let mut expired = self.waiting.expire(now);
         self.confirm(now);
         for standing in Standing::ALL {
@@ -220,7 +228,7 @@ impl Resolver {
             }
         }
         self.asks_left[standing.index()] -= 1;
-        self.asked.insert(neighbor, now);
+        self.asked.insert(neighbor, (now, Some(hop)));
         self.waiting.asked(hop);
         self.requests.push_back(Request::Use(neighbor));
     }
@@ -238,7 +246,7 @@ impl Resolver {
     }
 
     fn is_asked(&self, neighbor: OnLink, now: Instant) -> bool {
-        self.asked.get(&neighbor).is_some_and(|at| now.saturating_duration_since(*at) < ASK_INTERVAL)
+        self.asked.get(&neighbor).is_some_and(|(at, _)| now.saturating_duration_since(*at) < ASK_INTERVAL)
     }
 }
 

@@ -287,6 +287,9 @@ fn fields(file: &str, structure: &str) -> Vec<(String, String)> {
     for line in fields.lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
             comment.push(text.trim());
+        } else if line.starts_with("pub lost: ") {
+            // Settled among the drops.
+            comment.clear();
         } else if let Some((name, _)) = field(line) {
             let text = comment.join(" ").replace("[`PuntReason::index`]", "reason");
             counters.push((name.to_owned(), text));

@@ -103,12 +103,12 @@ impl Waiting {
     /// The packets of a next hop, oldest first. They wait no longer.
     pub(super) fn take(&mut self, hop: NextHop) -> impl Iterator<Item = Vec<u8>> + use<> {
         let mut packets = Vec::new();
-        for room in &mut self.rooms {
+        // In more than one room only if its standing has changed, for the better in most cases.
+        for room in self.rooms.iter_mut().rev() {
             if let Some(place) = room.places.get(&hop).copied() {
                 packets.extend(room.turn_out(place).packets);
             }
         }
-        // In more than one room only if its standing has changed.
         packets.sort_by_key(|packet| packet.since);
         packets.into_iter().map(|packet| packet.bytes)
     }
