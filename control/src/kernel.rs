@@ -19,12 +19,14 @@
 //! `interfaces` and `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire.
 
 mod bell;
+mod complaints;
 mod counters;
 mod error;
 mod event;
 mod exchange;
 mod follower;
 mod interfaces;
+mod neighbor_tables;
 mod netlink;
 mod resolver;
 mod routes;
@@ -46,6 +48,8 @@ use dataplane::table::routing::{PortId, Update};
 use dataplane::verdict::{DropReason, PuntReason};
 use futures_util::future::try_join_all;
 use rustix::io::Errno;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 pub use self::bell::Bell;
 pub use self::counters::{KernelCounters, Lost};
@@ -60,10 +64,13 @@ pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};
 
+use self::complaints::{Complaints, Topic};
 use self::exchange::Exchange;
 use self::follower::Follower;
-use self::netlink::request::Request;
-use self::netlink::socket::Caller;
+use self::neighbor_tables::{Asked, NeighborTable, mapped_inside};
+use self::netlink::neighbor_table::neighbor_table;
+use self::netlink::request::{AF_UNSPEC, RTM_GETNEIGHTBL, Request};
+use self::netlink::socket::{Caller, short_dump};
 use self::zero_checksum::ZeroChecksumLog;
 
 /// Punted records taken from one worker before others get their turn.
@@ -91,6 +98,8 @@ pub struct Kernel {
     exchange: RefCell<Exchange>,
     caller: Caller,
     zero_checksums: RefCell<ZeroChecksumLog>,
+    tables: SnapshotView,
+    complaints: RefCell<Complaints>,
 }
 
 impl Kernel {
@@ -105,9 +114,11 @@ impl Kernel {
             twins,
             bell: rings.bell,
             punts: RefCell::new(rings.punts),
-            exchange: RefCell::new(Exchange::new(state, rings.injects, mapped_in(tables))),
+            exchange: RefCell::new(Exchange::new(state, rings.injects, mapped_in(tables.clone()))),
             caller: Caller::new().map_err(KernelError::Listen)?,
             zero_checksums: RefCell::default(),
+            tables,
+            complaints: RefCell::default(),
         })
     }
 
@@ -132,6 +143,7 @@ impl Kernel {
             ended = follower.run(on_update) => ended,
             ended = readers => ended,
             never = self.pump() => match never {},
+            never = self.watch_neighbor_tables() => match never {},
         }
     }
 
@@ -139,6 +151,12 @@ impl Kernel {
     #[must_use]
     pub fn counters(&self) -> KernelCounters {
         self.with(|exchange| exchange.counters.clone())
+    }
+
+    /// What the operator should put right about the kernel, as sentences.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        self.complaints.borrow().all()
     }
 
     /// The kernel's frames, from one twin to the inject ring.
@@ -244,6 +262,45 @@ impl Kernel {
     fn refused(&self, request: resolver::Request, error: &io::Error) {
         let table_full = error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error());
         self.with(|exchange| exchange.refused(request, table_full));
+    }
+
+    /// Compares the kernel's neighbour tables with what they are to hold, again and again: an operator may change them, and
+    /// mappings come and go.
+    async fn watch_neighbor_tables(&self) -> Infallible {
+        let mut asked = Asked::default();
+        let mut refused_before = 0;
+        loop {
+            let refused = self.with(|exchange| exchange.counters.neighbor_requests_refused);
+            let tables = self.look_at_neighbor_tables(refused > refused_before);
+            refused_before = refused;
+            let translation = Arc::clone(&self.tables.current().translation);
+            let prefixes = self.with(|exchange| exchange.state.connected_ipv6());
+            if asked.is_news(&translation, &prefixes) {
+                let counted = spawn_blocking(move || mapped_inside(&translation, &prefixes)).await;
+                let ipv6 = tables.iter().find(|table| table.ipv6);
+                if let (Ok(mapped), Some(ipv6)) = (counted, ipv6) {
+                    self.complaints.borrow_mut().set(Topic::SmallNeighborTable, ipv6.small(mapped));
+                }
+            }
+            sleep(neighbor_tables::LOOK).await;
+        }
+    }
+
+    fn look_at_neighbor_tables(&self, refused: bool) -> Vec<NeighborTable> {
+        let mut tables = Vec::new();
+        let request = Request::dump(RTM_GETNEIGHTBL, AF_UNSPEC, 1);
+        if let Err(error) = short_dump(request, |message| tables.extend(neighbor_table(message))) {
+            tracing::debug!(%error, "the sizes of the kernel's neighbour tables are not known");
+        }
+        for table in &tables {
+            let entries = usize::try_from(table.hard).unwrap_or(usize::MAX);
+            self.with(|exchange| exchange.resolver.set_table_size(table.ipv6, entries));
+            let mut complaints = self.complaints.borrow_mut();
+            let told = complaints.has(Topic::FullNeighborTable { ipv6: table.ipv6 });
+            let (topic, text) = table.full(refused, told);
+            complaints.set(topic, text);
+        }
+        tables
     }
 
     /// The shared part. Never held across an await, never entered twice.

@@ -18,6 +18,7 @@ mod command;
 mod counters;
 mod daemon;
 mod error;
+mod evidence;
 pub mod frame;
 mod namespace;
 pub mod probe;

@@ -38,7 +38,7 @@ impl Exchange {
 
     /// A frame the kernel sends by a twin.
     pub(super) fn inject(&mut self, port: PortId, frame: &[u8]) {
-        if self.to_worker(port, frame) {
+        if self.hand_over(port, frame) {
             self.counters.injected += 1;
         } else {
             self.counters.inject_refused += 1;
@@ -139,7 +139,7 @@ impl Exchange {
             self.lose(DropReason::InterfaceDown, 1);
             return;
         };
-        if self.to_worker(port, &frame) {
+        if self.hand_over(port, &frame) {
             self.counters.unresolved_released += 1;
             self.counters.injected += 1;
         } else {
@@ -147,7 +147,7 @@ impl Exchange {
         }
     }
 
-    fn to_worker(&mut self, port: PortId, frame: &[u8]) -> bool {
+    fn hand_over(&mut self, port: PortId, frame: &[u8]) -> bool {
         let workers = self.injects.len().max(1);
         let inject = self.injects.get_mut(usize::from(port.0) % workers);
         inject.is_some_and(|inject| inject.send(port, frame).is_ok())

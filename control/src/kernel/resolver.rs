@@ -2,7 +2,7 @@
 //!
 //! Pure: time comes in, decisions go out. What a scan of a connected prefix must not use up (RFC 6583) is shared out by
 //! [`Standing`]: room for waiting packets ([`waiting`]), questions per [`TICK`], and places in the kernel's neighbour table
-//! ([`slots`]), whose size is [`Resolver::set_thresholds`]'s. A packet waits [`PATIENCE`] at most.
+//! ([`slots`]), whose size is [`Resolver::set_table_size`]'s. A packet waits [`PATIENCE`] at most.
 
 mod slots;
 mod standing;
@@ -90,11 +90,9 @@ impl Resolver {
         }
     }
 
-    /// How many entries the kernel's tables hold at most (gc_thresh3), of IPv4 and of IPv6.
-    pub(super) fn set_thresholds(&mut self, entries: [usize; 2]) {
-        for (slots, entries) in self.slots.iter_mut().zip(entries) {
-            slots.resize(entries);
-        }
+    /// How many entries the kernel's table of a family takes at most (gc_thresh3).
+    pub(super) fn set_table_size(&mut self, ipv6: bool, entries: usize) {
+        self.slots[usize::from(ipv6)].resize(entries);
     }
 
     /// Who a next hop is that a packet came for. `mapped`: whether it has an EAM of its own.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use dataplane::table::routing::{Interface, InterfaceId, MacAddress, Neighbor, NeighborState, Routing};
 
@@ -249,6 +249,21 @@ impl KernelState {
     #[must_use]
     pub fn is_gateway(&self, index: u32, address: IpAddr) -> bool {
         self.routes.is_gateway(index, address)
+    }
+
+    /// The IPv6 prefixes that are on the links of our interfaces.
+    #[must_use]
+    pub fn connected_ipv6(&self) -> Vec<Ipv6Net> {
+        let ours = self.addresses.iter().filter(|(index, _)| self.interfaces.id(**index).is_some());
+        let prefix = |address: &Address| match address.address {
+            IpAddr::V6(v6) if address.global => Ipv6Net::new(v6, address.prefix_length).ok(),
+            _ => None,
+        };
+        let mut prefixes: Vec<_> = ours.flat_map(|(_, addresses)| addresses).filter_map(prefix).collect();
+        prefixes.iter_mut().for_each(|prefix| *prefix = prefix.trunc());
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes
     }
 
     /// Whether there is such a link.

@@ -195,8 +195,11 @@ impl Lab {
     }
 }
 
-/// Tables with one mapped host: 2001:db8::80.
+/// Tables with mapped hosts 2001:db8::1:0 and the 599 behind it.
 fn tables() -> SnapshotView {
-    let translation = Arc::new(translation(&[("192.0.2.128/32", "2001:db8::80/128")]));
+    let mapping = |n: u32| (format!("198.51.{}.{}/32", n >> 8, n & 255), format!("2001:db8::1:{n:x}/128"));
+    let mappings: Vec<_> = (0..600).map(mapping).collect();
+    let mappings: Vec<_> = mappings.iter().map(|(ipv4, ipv6)| (ipv4.as_str(), ipv6.as_str())).collect();
+    let translation = Arc::new(translation(&mappings));
     Publisher::new(Snapshot { generation: 1, translation, fib: Arc::default() }).view()
 }

@@ -274,7 +274,7 @@ fn control_thread() -> Vec<(String, String)> {
 }
 
 fn reloads() -> Vec<(String, String)> {
-    fields("src/reload.rs", "pub(crate) struct Reloads {\n")
+    fields("control/src/actor/message.rs", "pub struct Reloads {\n")
 }
 
 /// The fields of a struct with their comments. This crate does not know the others, so their source is read.

@@ -14,6 +14,8 @@ const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
 pub(in crate::kernel) const RTM_GETNEIGH: u16 = 30;
 
+pub(in crate::kernel) const RTM_GETNEIGHTBL: u16 = 66;
+
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
 const NLM_F_DUMP: u16 = 0x300;

@@ -74,7 +74,9 @@ fn an_answered_question_may_be_asked_again() {
 #[test]
 fn a_packet_that_comes_when_all_questions_are_asked_is_not_forgotten() {
     let mut desk = Desk::new();
-    (0..250).for_each(|number| drop(desk.packet(Standing::Known, number)));
+    (0..250).for_each(|number| {
+        desk.packet(Standing::Known, number);
+    });
     assert_eq!(desk.uses().len(), 200);
     desk.pass(TICK);
     let mut rest = desk.uses();
@@ -148,9 +150,13 @@ fn who_is_sought_again_and_again_gets_a_turn_in_a_scan() {
 #[test]
 fn failed_neighbours_are_forgotten_before_those_that_may_still_answer() {
     let mut desk = Desk::new();
-    (0..100).for_each(|number| drop(desk.packet(Standing::Unknown, number)));
+    (0..100).for_each(|number| {
+        desk.packet(Standing::Unknown, number);
+    });
     desk.pass(TICK);
-    (100..128).for_each(|number| drop(desk.packet(Standing::Unknown, number)));
+    (100..128).for_each(|number| {
+        desk.packet(Standing::Unknown, number);
+    });
     desk.requests();
     desk.resolver.failed(on_link(77));
     assert_eq!(desk.resolver.take(hop(77)).count(), 1);
@@ -165,9 +171,11 @@ fn failed_neighbours_are_forgotten_before_those_that_may_still_answer() {
 #[test]
 fn a_larger_table_has_more_places() {
     let mut desk = Desk::new();
-    desk.resolver.set_thresholds([16_384, 1024]);
+    desk.resolver.set_table_size(false, 16_384);
     for _ in 0..5 {
-        (0..2000).for_each(|number| drop(desk.packet(Standing::Unknown, number)));
+        (0..2000).for_each(|number| {
+            desk.packet(Standing::Unknown, number);
+        });
         desk.pass(TICK);
     }
     assert!(desk.resolver.unanswered() > 300);
