@@ -73,7 +73,8 @@ use self::netlink::request::{AF_UNSPEC, RTM_GETNEIGHTBL, Request};
 use self::netlink::socket::{Caller, short_dump};
 use self::zero_checksum::ZeroChecksumLog;
 
-/// Punted records taken from one worker before others get their turn.
+/// Punted records taken from one worker's ring before others get their turn; between two batches of what is not urgent
+/// lies a look at every worker's urgent ring.
 const PUNT_BATCH: usize = 64;
 /// How long others wait at most while one kind of work is done.
 const TURN: Duration = Duration::from_micros(500);
@@ -88,6 +89,11 @@ pub struct Rings {
     pub injects: Vec<InjectSender>,
     /// The bell whose [`Bell::doorbell`] the punt rings were made with.
     pub bell: Bell,
+}
+
+/// Takes records until there is none, or a batch is full; whether there was any.
+fn batch(mut take: impl FnMut() -> Option<()>) -> bool {
+    (0..PUNT_BATCH).take_while(|_| take().is_some()).count() > 0
 }
 
 /// Everything between the workers and the kernel.
@@ -183,20 +189,28 @@ impl Kernel {
         }
     }
 
-    /// Takes a batch from every ring and passes on what they lead to; whether there may be more to do.
+    /// Takes a batch from every ring, from the urgent ones of all workers first and again after each other one, and
+    /// passes on what they lead to; whether there may be more to do.
     fn drain(&self) -> bool {
-        let mut any = false;
         let now = Instant::now();
-        for ring in self.punts.borrow_mut().iter_mut() {
-            for _ in 0..PUNT_BATCH {
-                if ring.receive(|punted| self.punted(&punted, now)).is_none() {
-                    break;
-                }
+        let mut rings = self.punts.borrow_mut();
+        let mut any = self.drain_urgent(&mut rings, now);
+        for at in 0..rings.len() {
+            let ring = &mut rings[at];
+            let taken = batch(|| ring.receive_other(|punted| self.punted(&punted, now)));
+            if taken {
                 any = true;
+                self.drain_urgent(&mut rings, now);
             }
         }
         self.ask();
         any || self.with(|exchange| exchange.resolver.has_requests())
+    }
+
+    fn drain_urgent(&self, rings: &mut [PuntReceiver], now: Instant) -> bool {
+        rings
+            .iter_mut()
+            .fold(false, |any, ring| any | batch(|| ring.receive_urgent(|punted| self.punted(&punted, now))))
     }
 
     fn punted(&self, punted: &Punted<'_>, now: Instant) {
