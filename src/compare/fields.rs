@@ -152,14 +152,17 @@ impl Both<'_> {
             );
         }
         let differs = (0..common).filter(|at| ours_quote[*at] != theirs_quote[*at]);
-        for at in differs.take(3) {
-            let name = self.quoted_field(at);
-            found.add(
-                quote,
-                name,
-                (format!("{:#04x}", ours_quote[at]), format!("{:#04x}", theirs_quote[at])),
-                None,
-            );
+        // A header checksum differs whenever something in the header does.
+        let is_telling = |at: &usize| self.ours.is_ipv6 || !(10..12).contains(at);
+        for at in differs.filter(is_telling).take(3) {
+            let (requirement, known) = match (self.ours.is_ipv6, at) {
+                (false, 2..8) => {
+                    (known::QUOTE_HEADER_4, Some("TAYGA 0.9.2 sets DF in quotes as it does outside of them"))
+                }
+                _ => (quote, None),
+            };
+            let values = (format!("{:#04x}", ours_quote[at]), format!("{:#04x}", theirs_quote[at]));
+            found.add(requirement, self.quoted_field(at), values, known);
         }
     }
 

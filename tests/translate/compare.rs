@@ -23,6 +23,11 @@ fn large() -> Vec<u8> {
     packet[2..4].copy_from_slice(&1400_u16.to_be_bytes());
     packet[24..26].copy_from_slice(&1380_u16.to_be_bytes());
     packet[4..6].copy_from_slice(&[0x12, 0x34]);
+    sealed(packet)
+}
+
+/// An IPv4 packet with the right header checksum.
+fn sealed(mut packet: Vec<u8>) -> Vec<u8> {
     packet[10..12].fill(0);
     let sum: u32 = packet[..20].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
@@ -81,10 +86,9 @@ fn the_same_translator_shows_no_difference_whatever_the_order() {
 #[test]
 fn the_identification_of_whole_packets_is_anybodys() {
     let before = [bytes(UDP_V6)];
-    let mut after = ours(&before);
-    after[0][4] ^= 0x5a;
-    after[0][10] ^= 0x5a;
-    assert_eq!(counts(&compared(&before, &after)), [1, 0, 0, 0, 0]);
+    let mut after = ours(&before).remove(0);
+    after[4] ^= 0x5a;
+    assert_eq!(counts(&compared(&before, &[sealed(after)])), [1, 0, 0, 0, 0]);
 }
 
 #[test]
