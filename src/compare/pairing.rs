@@ -92,9 +92,9 @@ pub(super) fn pair(seen: &[Seen], way: impl Fn(&Seen) -> Way) -> Pairs {
     for (index, missing) in open {
         pairing.nearly(index, missing, way(&seen[index]));
     }
-    for index in 0..seen.len() {
+    for (index, packet) in seen.iter().enumerate() {
         if pairing.used[index] == Use::Free {
-            pairing.silent(index, way(&seen[index]));
+            pairing.silent(index, way(packet));
         }
     }
     for (index, packet) in seen.iter().enumerate() {
