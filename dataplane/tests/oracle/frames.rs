@@ -201,7 +201,10 @@ fn changed(mut frame: Vec<u8>, from: &mut Bytes<'_>) -> Vec<u8> {
     match from.byte() % 16 {
         0 | 1 if frame.len() > 5 => frame[..6].copy_from_slice(&MAC_EXTRA.0),
         2 if frame.len() > 5 => frame[0] ^= 1,
-        3 if frame.len() > 5 => frame.iter_mut().zip(bits).for_each(|(byte, bit)| *byte ^= bit),
+        3 if frame.len() > 5 => {
+            let near = from.pick(&[MACS[0].0, MACS[1].0, MAC_EXTRA.0]);
+            frame.iter_mut().zip(near).zip(bits).for_each(|((byte, near), bit)| *byte = near ^ bit);
+        }
         4 if frame.len() > 11 => drop(frame.splice(12..12, [0x81, 0x00, from.byte(), VLAN as u8])),
         5 if frame.len() > 11 => drop(frame.splice(12..12, [0x81, 0x00, 0, 0])),
         6 | 7 => frame.resize(frame.len().max(60) + from.below(60), from.byte()),
