@@ -116,7 +116,7 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let twins = create_twins(config, &ports).await?;
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
-    let kernel = Kernel::new(twins.clone(), rings)?;
+    let kernel = Kernel::new(twins.clone(), rings, publisher.view())?;
     let workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
     tracing::info!(ports = ports.len(), workers = config.dpdk.workers.len(), eams, "started");
 

@@ -299,7 +299,7 @@ impl<M: Machine> Actor<M> {
             translating: self.is_translating,
             ports: self.machine.ports().iter().enumerate().map(port).collect(),
             workers: workers.enumerate().map(worker).collect(),
-            complaints: Vec::new(),
+            complaints: self.kernel.as_ref().map(|kernel| kernel.complaints()).unwrap_or_default(),
         }
     }
 

@@ -15,7 +15,7 @@ use super::event::{
 use super::exchange::Exchange;
 use super::interfaces::TwinSettings;
 use super::resolver::{PATIENCE, TICK};
-use super::state::{Changes, FAILED_HOLD, KernelState, News};
+use super::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, News};
 
 mod addresses;
 mod exchange;

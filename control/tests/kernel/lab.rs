@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use control::kernel::{Bell, Kernel, KernelError, Rings, Twin};
 use dataplane::exception::{inject_ring, punt_ring};
+use dataplane::table::publish::{Publisher, SnapshotView};
 use dataplane::table::routing::{MacAddress, PortId, RouteAction, Routing, Update};
-use dataplane::testing::Mirror;
+use dataplane::table::snapshot::Snapshot;
+use dataplane::testing::{Mirror, translation};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{sleep, timeout};
@@ -85,7 +87,7 @@ impl Lab {
             rings.injects.push(inject_sender);
             wires.push(Wire::new(port, mac, punt_sender, inject_receiver));
         }
-        let kernel = Rc::new(Kernel::new(twins.clone(), rings).unwrap());
+        let kernel = Rc::new(Kernel::new(twins.clone(), rings, tables()).unwrap());
         let (publish, mut published) = watch::channel(Routing::default());
         let runner = Rc::clone(&kernel);
         let running = tokio::task::spawn_local(async move {
@@ -177,7 +179,7 @@ impl Lab {
     /// What another follower, started now, has published last when `end` is ready.
     pub(crate) async fn follow_anew(&self, end: impl Future<Output = ()>) -> Routing {
         let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
-        let fresh = Kernel::new(self.twins.clone(), rings).unwrap();
+        let fresh = Kernel::new(self.twins.clone(), rings, tables()).unwrap();
         let last = RefCell::<Option<Mirror>>::default();
         let on_update = |update: Update| {
             let mut last = last.borrow_mut();
@@ -191,4 +193,13 @@ impl Lab {
     pub(crate) async fn ended(&mut self) -> Result<(), KernelError> {
         timeout(PATIENCE, &mut self.running).await.expect("the run ends").unwrap()
     }
+}
+
+/// Tables with mapped hosts 2001:db8::1:0 and the 599 behind it.
+fn tables() -> SnapshotView {
+    let mapping = |n: u32| (format!("198.51.{}.{}/32", n >> 8, n & 255), format!("2001:db8::1:{n:x}/128"));
+    let mappings: Vec<_> = (0..600).map(mapping).collect();
+    let mappings: Vec<_> = mappings.iter().map(|(ipv4, ipv6)| (ipv4.as_str(), ipv6.as_str())).collect();
+    let translation = Arc::new(translation(&mappings));
+    Publisher::new(Snapshot { generation: 1, translation, fib: Arc::default() }).view()
 }
