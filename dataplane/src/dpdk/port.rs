@@ -34,8 +34,8 @@ pub struct QueuePair {
 pub struct Port {
     inner: Arc<PortInner>,
     info: PortInfo,
-    growing: Cell<Growing>,
-    macs: ExtraMacs,
+    growing: Box<Cell<Growing>>,
+    macs: Box<ExtraMacs>,
     /// DPDK's control calls of one port must not run at the same time: `Send`, and not `Sync`.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -92,7 +92,7 @@ impl Port {
             tx: TxQueue::new(&inner, queue, plan.fast_free.then(|| config.mempool(queue).clone())),
         };
         let queues = (0..config.queues).map(pair).collect();
-        let (growing, macs) = (Cell::default(), ExtraMacs::default());
+        let (growing, macs) = Default::default();
         Ok((Self { inner, info, growing, macs, _not_sync: PhantomData }, queues))
     }
 
