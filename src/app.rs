@@ -21,7 +21,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::args::{DONE, FAILED, WRONG};
 use crate::log::Log;
-use crate::machine::{DpdkMachine, Opened};
+use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::report;
 use crate::signals::Signals;
 use crate::workers::Workers;
@@ -167,7 +167,8 @@ async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>,
     for (number, (port, open)) in (0..).zip(config.ports.iter().zip(ports)) {
         let twin = Twin::create(&port.name, PortId(number), MacAddress(open.info().mac), port.mtu)
             .await
-            .map_err(|error| AppError::Twin { port: port.name.clone(), error })?;
+            .map_err(|error| AppError::Twin { port: port.name.clone(), error })?
+            .before(interface_behind(port.device.argument()).map(str::to_owned));
         twins.push(Arc::new(twin));
     }
     Ok(twins)

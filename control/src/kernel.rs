@@ -19,6 +19,7 @@
 //! `interfaces` and `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire.
 
 mod bell;
+mod carrier;
 mod complaints;
 mod counters;
 mod error;
@@ -36,7 +37,7 @@ mod tests;
 mod twin;
 mod zero_checksum;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -44,10 +45,11 @@ use std::time::{Duration, Instant};
 
 use dataplane::exception::{InjectSender, PuntReceiver, Punted, ZeroChecksum};
 use dataplane::table::publish::SnapshotView;
-use dataplane::table::routing::{PortId, Update};
+use dataplane::table::routing::{MacAddress, PortId, Update};
 use dataplane::verdict::{DropReason, PuntReason};
 use futures_util::future::try_join_all;
 use rustix::io::Errno;
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -64,6 +66,7 @@ pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};
 
+use self::carrier::Carriers;
 use self::complaints::{Complaints, Topic};
 use self::exchange::Exchange;
 use self::follower::Follower;
@@ -106,6 +109,10 @@ pub struct Kernel {
     zero_checksums: RefCell<ZeroChecksumLog>,
     tables: SnapshotView,
     complaints: RefCell<Complaints>,
+    /// The links whose addresses were taken last.
+    macs_of: Cell<u64>,
+    /// Something besides the kernel has news for the follower.
+    news: Notify,
 }
 
 impl Kernel {
@@ -116,15 +123,20 @@ impl Kernel {
     /// [`KernelError::Listen`] when the system gives no netlink socket.
     pub fn new(twins: Vec<Arc<Twin>>, rings: Rings, tables: SnapshotView) -> Result<Self, KernelError> {
         let state = KernelState::new(twins.iter().map(|twin| twin.settings()).collect());
+        let behind = twins.iter().map(|twin| (twin.port(), twin.behind().map(str::to_owned)));
+        let mut exchange = Exchange::new(state, rings.injects, mapped_in(tables.clone()));
+        exchange.carriers = Carriers::new(behind);
         Ok(Self {
             twins,
             bell: rings.bell,
             punts: RefCell::new(rings.punts),
-            exchange: RefCell::new(Exchange::new(state, rings.injects, mapped_in(tables.clone()))),
+            exchange: RefCell::new(exchange),
             caller: Caller::new().map_err(KernelError::Listen)?,
             zero_checksums: RefCell::default(),
             tables,
             complaints: RefCell::default(),
+            macs_of: Cell::new(0),
+            news: Notify::new(),
         })
     }
 
@@ -157,6 +169,28 @@ impl Kernel {
     #[must_use]
     pub fn counters(&self) -> KernelCounters {
         self.with(|exchange| exchange.counters.clone())
+    }
+
+    /// What a port's driver says of its link; none when it cannot tell. The twin follows.
+    pub fn port_link(&self, port: PortId, up: Option<bool>) {
+        self.with(|exchange| exchange.carriers.driver(port, up));
+        self.news.notify_one();
+    }
+
+    /// Whether a port's twin has carrier.
+    #[must_use]
+    pub fn carrier(&self, port: PortId) -> bool {
+        self.with(|exchange| exchange.carriers.of(port))
+    }
+
+    /// The Ethernet addresses each port is to receive, its twin's first: those of VLANs, macvlans and VRRP devices on the
+    /// twin, too. Nothing when no interface has changed since they were taken last.
+    pub fn take_port_macs(&self) -> Option<Vec<(PortId, Vec<MacAddress>)>> {
+        self.with(|exchange| {
+            let version = exchange.state.links_version();
+            let is_news = self.macs_of.replace(version) != version;
+            is_news.then(|| exchange.state.port_macs())
+        })
     }
 
     /// What the operator should put right about the kernel, as sentences.
@@ -271,6 +305,33 @@ impl Kernel {
         if self.with(|exchange| exchange.resolver.has_requests()) {
             self.bell.ring();
         }
+    }
+
+    /// Gives the twins the carrier of their ports.
+    fn carry(&self) -> Changes {
+        let (carriers, changes) = self.with(Exchange::carry);
+        for (port, up) in carriers {
+            let Some(twin) = self.twins.iter().find(|twin| twin.port() == port) else {
+                continue;
+            };
+            tracing::info!(twin = twin.name(), up, "link changed");
+            if let Err(error) = twin.set_carrier(up) {
+                tracing::warn!("{error}");
+            }
+        }
+        let exchange = self.exchange.borrow();
+        for (port, gone) in exchange.carriers.gone(exchange.state.links()) {
+            let twin =
+                self.twins.iter().find(|twin| twin.port() == port).map_or("its twin", |twin| twin.name());
+            let text = gone.map(|interface| {
+                format!(
+                    "the kernel interface {interface} behind {twin} is gone: nothing is received or sent there; put it back \
+                     and restart borderline"
+                )
+            });
+            self.complaints.borrow_mut().set(Topic::PortInterface(port.0), text);
+        }
+        changes
     }
 
     fn refused(&self, request: resolver::Request, error: &io::Error) {

@@ -9,6 +9,8 @@ pub(super) enum Topic {
     SmallNeighborTable,
     /// The kernel's neighbour table is full: of IPv4, or of IPv6.
     FullNeighborTable { ipv6: bool },
+    /// The kernel interface behind a port is gone.
+    PortInterface(u16),
 }
 
 /// The complaints of now.

@@ -10,6 +10,7 @@ use dataplane::exception::InjectSender;
 use dataplane::table::routing::{Interface, InterfaceId, MacAddress, PortId};
 use dataplane::verdict::{DropReason, PuntReason};
 
+use super::carrier::Carriers;
 use super::counters::KernelCounters;
 use super::event::{Dump, Event};
 use super::interfaces::ethernet_header;
@@ -27,13 +28,21 @@ pub(super) struct Exchange {
     pub(super) state: KernelState,
     pub(super) counters: KernelCounters,
     pub(super) resolver: Resolver,
+    pub(super) carriers: Carriers,
     injects: Vec<InjectSender>,
     mapped: Mapped,
 }
 
 impl Exchange {
     pub(super) fn new(state: KernelState, injects: Vec<InjectSender>, mapped: Mapped) -> Self {
-        Self { state, counters: KernelCounters::default(), resolver: Resolver::new(), injects, mapped }
+        Self {
+            state,
+            counters: KernelCounters::default(),
+            resolver: Resolver::new(),
+            carriers: Carriers::default(),
+            injects,
+            mapped,
+        }
     }
 
     /// A frame the kernel sends by a twin.
@@ -90,6 +99,16 @@ impl Exchange {
         self.state.catch_up(dump, meanwhile, now, &mut changes);
         self.neighbors(&changes.neighbors, now);
         changes
+    }
+
+    /// The twins whose carrier is to change. The state has it at once.
+    pub(super) fn carry(&mut self) -> (Vec<(PortId, bool)>, Changes) {
+        let mut changes = Changes::default();
+        let carriers = self.carriers.changes(self.state.links());
+        for (port, carrier) in &carriers {
+            self.state.carrier_set(*port, *carrier, &mut changes);
+        }
+        (carriers, changes)
     }
 
     /// Lets time pass.

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv6Net};
 
-use dataplane::table::routing::{Interface, InterfaceId, MacAddress, Neighbor, NeighborState, Routing};
+use dataplane::table::routing::{
+    Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Routing,
+};
 
-use super::event::{Address, Dump, Event, KernelRoute, NeighborEntry, Reachability};
+use super::event::{Address, Dump, Event, KernelRoute, Link, NeighborEntry, Reachability};
 use super::interfaces::{Interfaces, LinkChange, TwinSettings};
 use super::routes::{RouteTable, Trust, same_routes};
 
@@ -243,6 +245,32 @@ impl KernelState {
             State::Resolved(mac) => Some(mac),
             State::Failed | State::Forgotten => None,
         }
+    }
+
+    /// The relay has given a twin carrier, or taken it away: it knows before the kernel tells.
+    pub fn carrier_set(&mut self, port: PortId, carrier: bool, changes: &mut Changes) {
+        let change = self.interfaces.set_carrier(port, carrier);
+        if let Some(index) = self.interfaces.twin_index(port) {
+            self.link_changed(index, change, changes);
+        }
+    }
+
+    /// The Ethernet addresses each port is to receive.
+    #[must_use]
+    pub fn port_macs(&self) -> Vec<(PortId, Vec<MacAddress>)> {
+        self.interfaces.port_macs()
+    }
+
+    /// Another number whenever links may have changed.
+    #[must_use]
+    pub fn links_version(&self) -> u64 {
+        self.interfaces.version()
+    }
+
+    /// Every link by its ifindex.
+    #[must_use]
+    pub fn links(&self) -> &BTreeMap<u32, Link> {
+        self.interfaces.links()
     }
 
     /// Whether any route goes through this neighbour.

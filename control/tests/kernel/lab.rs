@@ -73,6 +73,16 @@ pub(crate) struct Lab {
 impl Lab {
     /// Twins bl-v4 (port 0) and bl-v6 (port 1), one worker each for the rings.
     pub(crate) async fn start() -> Self {
+        let mut lab = Self::behind(None).await;
+        lab.until("both links", |routing| {
+            routing.interfaces.len() == 2 && routing.interfaces.iter().all(|twin| twin.up)
+        })
+        .await;
+        lab
+    }
+
+    /// The same with a kernel interface behind port 0.
+    pub(crate) async fn behind(interface: Option<&str>) -> Self {
         // Until its link-local address has passed duplicate address detection the kernel solicits nobody.
         sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad");
         let (mut twins, mut wires) = (Vec::new(), Vec::new());
@@ -80,7 +90,8 @@ impl Lab {
         for (port, name) in (0..).zip(["v4", "v6"]) {
             let mac = MacAddress([2, 0, 0, 0, 1, port]);
             let port = PortId(u16::from(port));
-            twins.push(Arc::new(Twin::create(name, port, mac, 1500).await.unwrap()));
+            let behind = interface.filter(|_| port == PortId(0)).map(str::to_owned);
+            twins.push(Arc::new(Twin::create(name, port, mac, 1500).await.unwrap().before(behind)));
             let (punt_sender, punt_receiver) = punt_ring(1 << 20, rings.bell.doorbell());
             let (inject_sender, inject_receiver) = inject_ring(1 << 20);
             rings.punts.push(punt_receiver);
@@ -88,6 +99,7 @@ impl Lab {
             wires.push(Wire::new(port, mac, punt_sender, inject_receiver));
         }
         let kernel = Rc::new(Kernel::new(twins.clone(), rings, tables()).unwrap());
+        twins.iter().for_each(|twin| kernel.port_link(twin.port(), Some(true)));
         let (publish, mut published) = watch::channel(Routing::default());
         let runner = Rc::clone(&kernel);
         let running = tokio::task::spawn_local(async move {
@@ -180,6 +192,9 @@ impl Lab {
     pub(crate) async fn follow_anew(&self, end: impl Future<Output = ()>) -> Routing {
         let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
         let fresh = Kernel::new(self.twins.clone(), rings, tables()).unwrap();
+        self.twins
+            .iter()
+            .for_each(|twin| fresh.port_link(twin.port(), Some(self.kernel.carrier(twin.port()))));
         let last = RefCell::<Option<Mirror>>::default();
         let on_update = |update: Update| {
             let mut last = last.borrow_mut();
