@@ -103,7 +103,10 @@ impl<'a> Follower<'a> {
                     let changes = self.kernel.with(|exchange| exchange.tick(Instant::now()));
                     self.note(&changes);
                 }
+                () = self.kernel.news.notified() => {}
             }
+            let changes = self.kernel.carry();
+            self.note(&changes);
             self.kernel.ask();
         }
     }
@@ -215,7 +218,7 @@ impl<'a> Follower<'a> {
         {
             return Err(KernelError::TwinLost { name: twin.name().to_owned() });
         }
-        let (changes, news) = self.kernel.with(|exchange| exchange.take_changes(SLICE));
+        let (changes, news) = self.kernel.with(|exchange| exchange.take_changes(SLICE, Instant::now()));
         self.note(&news);
         let untold = self.kernel.with(|exchange| exchange.state.is_untold());
         // The first tables are shown when they are complete.

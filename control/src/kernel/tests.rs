@@ -17,9 +17,10 @@ use super::exchange::Exchange;
 use super::interfaces::TwinSettings;
 use super::resolver::{PATIENCE, TICK};
 use super::routes::RouteTable;
-use super::state::{Changes, FAILED_HOLD, KernelState, News};
+use super::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, News};
 
 mod addresses;
+mod carrier;
 mod exchange;
 mod interfaces;
 mod neighbors;
@@ -47,6 +48,8 @@ fn link(index: u32) -> Link {
         name: format!("if{index}"),
         parent: None,
         vlan: None,
+        kind: String::new(),
+        master: None,
         mac: Some(mac(u8::try_from(index).unwrap())),
         mtu: 1500,
         admin_up: true,
