@@ -7,6 +7,7 @@ mod capture;
 mod check;
 mod log;
 mod machine;
+mod preflight;
 mod report;
 mod signals;
 mod translate;

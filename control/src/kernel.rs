@@ -23,6 +23,7 @@ mod counters;
 mod error;
 mod event;
 mod exchange;
+mod facts;
 mod follower;
 mod interfaces;
 mod netlink;
@@ -52,6 +53,7 @@ pub use self::event::{
     Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
     Table,
 };
+pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
 pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
 pub use self::resolver::{ASK_INTERVAL, IN_ALL, PATIENCE, PER_NEXT_HOP};

@@ -134,6 +134,15 @@ impl Twin {
         Ok(twin)
     }
 
+    /// Whether the twin of a port could get its name.
+    ///
+    /// # Errors
+    /// [`TwinError`] says why not.
+    pub fn check_name(port_name: &str) -> Result<(), TwinError> {
+        let name = checked_name(port_name)?;
+        if interface_index(&name).is_some() { Err(TwinError::NameInUse { name }) } else { Ok(()) }
+    }
+
     /// Name of the interface at its creation.
     #[must_use]
     pub fn name(&self) -> &str {
