@@ -17,6 +17,7 @@ use super::builder::{Answer, Builder, Done};
 use super::handle::{ControlHandle, Updated};
 use super::links::Links;
 use super::machine::{Link, Machine, PortFacts};
+use super::macs::ExtraMacs;
 use super::message::{Counters, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
 use super::reader::{Askers, Patience, Read, Reader};
 use super::stall::Stall;
@@ -66,6 +67,7 @@ pub struct Actor<M> {
     results: mpsc::UnboundedReceiver<Done>,
     routings: mpsc::UnboundedSender<Done>,
     links: Links,
+    macs: ExtraMacs,
     reloads: Reloads,
     stalls: (Stall, Stall),
     started: Instant,
@@ -104,6 +106,7 @@ impl<M: Machine> Actor<M> {
             builder: Builder::start(running, &routings)?,
             reader: Reader::new(read, routings.clone(), patience),
             links: Links::default(),
+            macs: ExtraMacs::new(machine.ports().len()),
             loads: Loads::new(&machine),
             watch: Watch::new(&machine),
             ticks: 0,
@@ -231,6 +234,7 @@ impl<M: Machine> Actor<M> {
             return;
         }
         let fib = Arc::new(self.compiler.version());
+        self.macs.follow(&fib, &mut self.machine);
         self.publish(|snapshot| snapshot.fib = fib);
         if !std::mem::replace(&mut self.is_translating, true) {
             tracing::info!("translating");
