@@ -151,10 +151,8 @@ impl Store {
         if let Some(base) = candidate.base() {
             self.match_head(base)?;
         }
-        let pending = self.pending();
-        let may_extend = request.confirm_within.is_some()
-            && pending.as_ref().is_some_and(|pending| pending.revision.author.uid == request.author.uid);
-        if let Some(pending) = pending
+        let may_extend = self.may_extend(&request);
+        if let Some(pending) = self.pending()
             && !may_extend
         {
             return Err(CommitError::Pending(Box::new(pending)));
@@ -180,8 +178,9 @@ impl Store {
         }
         if let Some(pending) = self.pending() {
             let is_own = [pending.revision.author.uid, 0].contains(&request.author.uid);
-            let takes_back = to == pending.prior && request.confirm_within.is_none();
-            if !is_own || !(takes_back || request.confirm_within.is_some()) {
+            let takes_back =
+                is_own && to == pending.prior && request.confirm_within.is_none() && !self.owes_rollback;
+            if !(takes_back || self.may_extend(&request)) {
                 return Err(CommitError::Pending(Box::new(pending)));
             }
         }
@@ -212,6 +211,15 @@ impl Store {
         self.match_head(request.if_match)?;
         self.settle()?;
         Ok(None)
+    }
+
+    /// Whoever waits for a confirmation may go on, as long as he says until when and the time is not over.
+    fn may_extend(&self, request: &Request) -> bool {
+        request.confirm_within.is_some()
+            && !self.owes_rollback
+            && self.pending().is_some_and(|pending| {
+                pending.revision.author.uid == request.author.uid && !pending.remaining.is_zero()
+            })
     }
 
     pub(crate) fn match_head(&self, expected: RevisionId) -> Result<(), CommitError> {
@@ -338,13 +346,21 @@ impl Store {
         if !self.in_doubt {
             return Ok(());
         }
-        let touched = self.connection.execute_batch("UPDATE touched SET times = times + 1");
-        if let Err(error) = touched {
+        if let Err(error) = self.connection.execute_batch("UPDATE touched SET times = times + 1") {
             self.undo();
-            return Err(StoreError::new(&self.path, COMMIT, Fault::InDoubt, error));
+            // Emptying the log does as well, and needs no room in it.
+            if !self.empties_log() {
+                return Err(StoreError::new(&self.path, COMMIT, Fault::InDoubt, error));
+            }
         }
         self.in_doubt = false;
         Ok(())
+    }
+
+    fn empties_log(&self) -> bool {
+        let busy =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        busy.is_ok_and(|busy| busy == 0)
     }
 }
 
