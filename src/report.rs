@@ -42,6 +42,7 @@ fn worker(counts: &Counts) -> Value {
         "sent": counts.event(Event::Sent),
         "busy_cycles": counts.event(Event::BusyCycles),
         "idle_cycles": counts.event(Event::IdleCycles),
+        "sleep_cycles": counts.event(Event::SleepCycles),
     })
 }
 
