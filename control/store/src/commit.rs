@@ -11,10 +11,14 @@ use crate::eam::{Key4, Key6, Row};
 use crate::error::{Fault, StoreError};
 use crate::record::{self, Idempotency, Record};
 use crate::revision::{Author, Kind, Pending, Revision, RevisionId, State};
+use crate::schema;
 use crate::store::Store;
 use crate::time::{from_millis, rfc3339, to_millis};
 
 const COMMIT: &str = "commit";
+
+/// Changes for which the index may be made anew.
+const MANY: usize = 10_000;
 
 /// Longest comment of an author, in bytes.
 const MAX_COMMENT: usize = 4096;
@@ -252,11 +256,12 @@ impl Store {
         };
         // What does not have to be confirmed ends all waiting: it goes back to where the waiting began.
         let reverted = if within.is_none() { self.waiting(State::Reverted)? } else { Vec::new() };
+        let rows = self.head.revision.rows;
         let write = |connection: &Connection| {
             reverted.iter().try_for_each(|record| record.replace(connection))?;
             record.insert(connection)?;
             record::write_changes(connection, record.revision.id, &parts)?;
-            write_rows(connection, changes.as_slice())
+            write_rows(connection, changes.as_slice(), rows)
         };
         self.write(COMMIT, write)?;
         Ok(Prepared { transaction: Transaction(Some(self)), record, changes, within })
@@ -423,8 +428,17 @@ impl Durable<'_> {
     }
 }
 
-/// Rows go before rows come, so that prefixes can change hands.
-pub(crate) fn write_rows(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
+/// Writes changes to a table of so many rows. Rows go before rows come, so that prefixes can change hands.
+pub(crate) fn write_rows(connection: &Connection, changes: &[Change], rows: u64) -> rusqlite::Result<()> {
+    let is_most = changes.len() > MANY && changes.len() as u64 > rows / 4;
+    if is_most {
+        connection.execute_batch(schema::DROP_INDEX)?;
+    }
+    remove_and_insert(connection, changes)?;
+    if is_most { connection.execute_batch(schema::INDEX) } else { Ok(()) }
+}
+
+fn remove_and_insert(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
     let mut delete = connection.prepare_cached("DELETE FROM eams WHERE ipv4 = ?1")?;
     let mut insert =
         connection.prepare_cached("INSERT INTO eams (ipv4, ipv6, comment) VALUES (?1, ?2, ?3)")?;

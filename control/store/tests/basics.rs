@@ -294,3 +294,30 @@ proptest! {
         }
     }
 }
+
+/// So many that the order of the IPv6 prefixes is made anew.
+#[test]
+fn a_large_import_is_a_revision_like_any_other() {
+    let mut lab = Lab::new();
+    lab.commit(&[Edit::Add(host(50_000, 50_000))]);
+    let import = |lab: &mut Lab| {
+        let mut candidate = Candidate::default();
+        let edits = (0..12_000).rev().map(|number| Edit::Add(host(number, 20_000 - number))).collect();
+        lab.store().stage_all(&mut candidate, edits).unwrap();
+        candidate
+    };
+    let (candidate, request) = (import(&mut lab), lab.request());
+    drop(lab.store().commit(&candidate, request.clone()).unwrap());
+    assert_eq!(rows(lab.store()).len(), 1, "given up");
+    finish(lab.store().commit(&candidate, request)).unwrap();
+    let expected: Vec<_> =
+        (0..12_000).map(|number| host(number, 20_000 - number)).chain([host(50_000, 50_000)]).collect();
+    lab.reopen();
+    assert_eq!((lab.notices.len(), rows(lab.store())), (0, expected));
+    let held = lab.store().get_ipv6(host(0, 19_000).eam().ipv6()).unwrap().unwrap();
+    assert_eq!(held.row, host(1000, 19_000));
+    let refused = lab.store().stage(&mut Candidate::default(), Edit::Add(host(60_000, 19_000)));
+    assert!(matches!(refused, Err(StageError::Conflict(Conflict::Duplicate { .. }))));
+    lab.rollback(RevisionId(2)).unwrap();
+    assert_eq!(rows(lab.store()), [host(50_000, 50_000)]);
+}
