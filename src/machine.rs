@@ -3,7 +3,8 @@
 use control::actor::{Link, Machine, PortCounts, PortFacts};
 use control::config::{self, Config};
 use dataplane::counters::Counts;
-use dataplane::dpdk::{self, Eal, EalConfig, LogLevel, Mempool, Port, PortConfig, QueuePair};
+use dataplane::dpdk::{self, Eal, EalConfig, LogLevel, MacFilter, Mempool, Port, PortConfig, QueuePair};
+use dataplane::table::routing::MacAddress;
 use dataplane::worker::longest_sleep;
 
 use crate::app::AppError;
@@ -82,6 +83,29 @@ impl Machine for DpdkMachine {
         }
     }
 
+    fn set_extra_macs(&mut self, port: usize, macs: &[MacAddress]) {
+        let (Some(open), Some(facts)) = (self.ports.get_mut(port), self.facts.get(port)) else {
+            return;
+        };
+        let macs: Vec<[u8; 6]> = macs.iter().map(|mac| mac.0).collect();
+        let (port, count) = (&facts.name, macs.len());
+        match open.set_extra_macs(&macs) {
+            Ok(MacFilter::Exact | MacFilter::Promiscuous) => {
+                tracing::info!(port, macs = count, "receives frames to further MAC addresses");
+            }
+            Ok(MacFilter::LastResort(why)) => {
+                tracing::warn!(
+                    port,
+                    macs = count,
+                    "receives all frames, since its NIC takes no more MAC addresses: {why}"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(port, "frames to further MAC addresses (VRRP, macvlan) are lost: {error}");
+            }
+        }
+    }
+
     fn port_counts(&self, port: usize) -> PortCounts {
         let Some(port) = self.ports.get(port) else {
             return PortCounts::default();
@@ -122,10 +146,18 @@ fn facts(port: &config::Port, open: &Port) -> PortFacts {
         name: port.name.clone(),
         device: info.device.clone(),
         driver: info.driver.clone(),
-        interface: None,
+        interface: interface_behind(&info.device).map(str::to_owned),
         mac: info.mac,
         mtu: info.mtu,
     }
+}
+
+/// The kernel interface of a device string such as `net_af_xdp0,iface=eth1`, whose driver does not know its state.
+pub(crate) fn interface_behind(device: &str) -> Option<&str> {
+    let mut parts = device.split(',');
+    let sits_on_one = |name: &str| name.starts_with("net_af_xdp") || name.starts_with("net_af_packet");
+    parts.next().filter(|name| sits_on_one(name))?;
+    parts.find_map(|argument| argument.trim().strip_prefix("iface="))
 }
 
 fn eal_config(config: &Config) -> EalConfig {
@@ -193,4 +225,17 @@ fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts
         opened.1.push(queues);
     }
     Ok(opened)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_on_a_kernel_interface_name_it() {
+        assert_eq!(interface_behind("net_af_xdp0,iface=eth1,start_queue=2"), Some("eth1"));
+        assert_eq!(interface_behind("net_af_packet7,qpairs=1,iface=v0"), Some("v0"));
+        assert_eq!(interface_behind("0000:3b:00.0"), None);
+        assert_eq!(interface_behind("net_tap0,iface=tap0"), None, "the driver knows");
+    }
 }

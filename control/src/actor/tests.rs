@@ -12,6 +12,7 @@ use dataplane::counters::Counts;
 use dataplane::table::eam::{Change, Eam, EamError};
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::{Publisher, SnapshotReader};
+use dataplane::table::routing::MacAddress;
 use dataplane::table::snapshot::Snapshot;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -51,6 +52,8 @@ impl Machine for Paper {
     }
 
     fn links_changed(&self) {}
+
+    fn set_extra_macs(&mut self, _port: usize, _macs: &[MacAddress]) {}
 
     fn port_counts(&self, _port: usize) -> PortCounts {
         PortCounts { received: 7, ..PortCounts::default() }
@@ -151,7 +154,7 @@ fn run(
             Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
         let snapshots = publisher.reader();
         let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
-        let kernel = Kernel::new(Vec::new(), rings).unwrap();
+        let kernel = Kernel::new(Vec::new(), rings, publisher.view()).unwrap();
         let facts = PortFacts {
             name: "v4".to_owned(),
             device: "net_null0".to_owned(),
