@@ -615,8 +615,8 @@ fn what_a_class_sends_above_its_rate_does_not_reach_the_kernel() {
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
     bench.receive[0].put(arp);
     let counts = bench.turn();
-    assert_eq!(bench.punts(), HashMap::from([(PuntReason::EtherType, 100), (PuntReason::Arp, 1)]));
-    assert_eq!((counts.punted(PuntReason::EtherType), counts.dropped(DropReason::PuntPoliced)), (100, 2400));
+    assert_eq!(bench.punts(), HashMap::from([(PuntReason::EtherType, 64), (PuntReason::Arp, 1)]));
+    assert_eq!((counts.punted(PuntReason::EtherType), counts.dropped(DropReason::PuntPoliced)), (64, 2436));
 }
 
 #[test]

@@ -109,11 +109,12 @@ impl Port {
         // SAFETY: writes to `link` only; the port is open. A failure leaves it zero, which is a link that is
         // down.
         unsafe { dpdk_sys::bl_eth_link_get_nowait(self.inner.id, &raw mut link) };
+        // A driver whose link goes may forget its counters: whoever follows the link keeps them.
+        self.stats();
         Link { up: link.up != 0, speed_mbps: link.speed_mbps, full_duplex: link.full_duplex != 0 }
     }
 
     /// The basic counters; zeros when the driver has none. They only grow, whatever the driver does.
-    #[must_use]
     pub fn stats(&self) -> PortStats {
         let mut growing = self.growing.get();
         let stats = growing.read(self.driver_stats());
