@@ -88,7 +88,7 @@ fn hash(value: &impl Hash) -> u64 {
 struct Pairing<'s> {
     seen: &'s [Seen],
     used: Vec<Use>,
-    /// By the hash of [`View::identity`].
+    /// By the hash of family and [`View::identity`].
     identities: Candidates,
     /// ICMP errors by the hash of [`View::start`] of what they quote.
     quoting: Candidates,
@@ -129,11 +129,10 @@ pub(super) fn pair(seen: &[Seen], way: impl Fn(&Seen) -> Way) -> Pairs {
 
 impl<'s> Pairing<'s> {
     fn new(seen: &'s [Seen]) -> Self {
-        let (mut identities, mut quoting) =
-            (HashMap::<_, Vec<usize>>::new(), HashMap::<_, Vec<usize>>::new());
+        let (mut identities, mut quoting) = (Candidates::new(), Candidates::new());
         for (index, packet) in seen.iter().enumerate() {
             let Some(view) = View::new(&packet.bytes) else { continue };
-            identities.entry(hash(&view.identity())).or_default().push_back(index);
+            identities.entry(hash(&(view.is_ipv6, view.identity()))).or_default().push_back(index);
             if let Some(quoted) = view.quote().and_then(View::new) {
                 quoting.entry(hash(&quoted.start())).or_default().push_back(index);
             }
@@ -243,12 +242,11 @@ impl<'s> Pairing<'s> {
 
     /// A free packet like ours, the more alike and the sooner after the input the better.
     fn like(&mut self, index: usize, ours: &View<'_>) -> Option<usize> {
-        let candidates = free(self.identities.get_mut(&hash(&ours.identity())), &self.used);
+        let candidates = free(self.identities.get_mut(&hash(&(ours.is_ipv6, ours.identity()))), &self.used);
         candidates
             .into_iter()
             .filter(|other| *other != index)
             .filter_map(|other| Some((other, View::new(&self.seen[other].bytes)?)))
-            .filter(|(_, theirs)| theirs.is_ipv6 == ours.is_ipv6)
             .min_by_key(|(other, theirs)| {
                 let strange = usize::from(theirs.source != ours.source)
                     + usize::from(theirs.destination != ours.destination);
@@ -260,11 +258,9 @@ impl<'s> Pairing<'s> {
     /// A free packet of the other family with the same identity: the translation of one we do not translate.
     fn carried(&mut self, index: usize) -> Option<usize> {
         let input = View::new(&self.seen[index].bytes)?;
-        let candidates = free(self.identities.get_mut(&hash(&input.identity())), &self.used);
-        let is_other = |other: &usize| {
-            View::new(&self.seen[*other].bytes).is_some_and(|theirs| theirs.is_ipv6 != input.is_ipv6)
-        };
-        candidates.into_iter().filter(is_other).min_by_key(|other| (self.after(index, *other), *other))
+        let candidates =
+            free(self.identities.get_mut(&hash(&(!input.is_ipv6, input.identity()))), &self.used);
+        candidates.into_iter().min_by_key(|other| (self.after(index, *other), *other))
     }
 
     /// A free ICMP error about an input, sent to its source.
