@@ -8,6 +8,7 @@ mod compare;
 mod import;
 mod log;
 mod machine;
+mod preflight;
 mod received;
 mod report;
 mod signals;
