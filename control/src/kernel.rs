@@ -63,7 +63,6 @@ pub use self::event::{
     Table,
 };
 pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
-pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
