@@ -1,0 +1,107 @@
+//! Packets that wait, frames of the twins, counters.
+
+use super::*;
+
+struct Desk {
+    exchange: Exchange,
+    wires: Vec<InjectReceiver>,
+    now: Instant,
+}
+
+impl Desk {
+    fn new(workers: usize) -> Self {
+        let (senders, wires) = (0..workers).map(|_| inject_ring(8192)).unzip();
+        let mut exchange = Exchange::new(KernelState::new(twins()), senders);
+        let now = Instant::now();
+        for link in [link(BL_V4), link(BL_V6), vlan(VLAN, BL_V6, 100)] {
+            exchange.apply(Event::Link(link), now);
+        }
+        Self { exchange, wires, now }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.exchange.apply(event, self.now);
+    }
+
+    fn unresolved(&mut self, interface: u16, hop: &str, packet: &[u8]) {
+        self.exchange.unresolved(InterfaceId(interface), ip(hop), packet, self.now);
+    }
+
+    fn sent(&mut self, worker: usize) -> Vec<(u16, Vec<u8>)> {
+        let wire = &mut self.wires[worker];
+        std::iter::from_fn(|| wire.receive().map(|(port, frame)| (port.0, frame.to_vec()))).collect()
+    }
+}
+
+#[test]
+fn waiting_packets_leave_in_order_framed_for_their_interface() {
+    let mut desk = Desk::new(1);
+    desk.unresolved(2, "fe80::1", &[0x45, 1]);
+    desk.unresolved(2, "fe80::1", &[0x60, 2]);
+    assert_eq!(desk.exchange.take_asks(), [(VLAN, ip("fe80::1"))], "one request, on the VLAN");
+    assert_eq!(desk.sent(0), []);
+    desk.tell(neighbor(BL_V6, "fe80::1", Reachability::Reachable, 9));
+    assert_eq!(desk.sent(0), [], "the same address on another interface");
+    desk.tell(neighbor(VLAN, "fe80::1", Reachability::Reachable, 9));
+    let frame = |ether_type: [u8; 2], packet: [u8; 2]| {
+        (1, [&mac(9).0[..], &mac(20).0, &[0x81, 0, 0, 100], &ether_type, &packet].concat())
+    };
+    assert_eq!(desk.sent(0), [frame([0x08, 0x00], [0x45, 1]), frame([0x86, 0xdd], [0x60, 2])]);
+    let counters = &desk.exchange.counters;
+    assert_eq!((counters.unresolved_queued, counters.unresolved_released, counters.injected), (2, 2, 2));
+}
+
+#[test]
+fn untagged_interfaces_have_no_tag_and_known_neighbours_no_wait() {
+    let mut desk = Desk::new(1);
+    desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Stale, 9));
+    desk.unresolved(0, "192.0.2.1", &[0x45]);
+    let frame = [&mac(9).0[..], &mac(10).0, &[0x08, 0x00, 0x45]].concat();
+    assert_eq!(desk.sent(0), [(0, frame)]);
+    assert_eq!(desk.exchange.take_asks(), []);
+    assert_eq!(desk.exchange.counters.unresolved_queued, 0);
+}
+
+#[test]
+fn failed_late_and_impossible_packets_are_counted() {
+    let mut desk = Desk::new(1);
+    for _ in 0..18 {
+        desk.unresolved(0, "192.0.2.1", &[0x45]);
+    }
+    desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Failed, 0));
+    desk.unresolved(0, "192.0.2.2", &[0x45]);
+    desk.exchange.tick(desk.now + PATIENCE);
+    desk.unresolved(7, "192.0.2.2", &[0x45]);
+    desk.unresolved(0, "192.0.2.2", &[0x15]);
+    desk.unresolved(0, "192.0.2.2", &[]);
+    let counters = &desk.exchange.counters;
+    assert_eq!((counters.unresolved_queued, counters.unresolved_overflow), (17, 2));
+    assert_eq!((counters.unresolved_failed, counters.unresolved_expired), (16, 1));
+    assert_eq!((counters.unresolved_invalid, counters.unresolved_released), (3, 0));
+}
+
+#[test]
+fn stale_neighbours_and_dead_gateways_are_asked_for_others_are_not() {
+    let mut desk = Desk::new(1);
+    let route = unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.4"))]);
+    desk.tell(Event::Route { route, placement: Placement::First });
+    desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Reachable, 1));
+    desk.tell(neighbor(BL_V4, "192.0.2.2", Reachability::Stale, 2));
+    desk.tell(neighbor(BL_V4, "192.0.2.3", Reachability::Failed, 0));
+    desk.tell(neighbor(BL_V4, "192.0.2.4", Reachability::Failed, 0));
+    desk.tell(neighbor(MANAGEMENT, "192.0.2.5", Reachability::Stale, 5));
+    desk.exchange.tick(desk.now + TICK);
+    assert_eq!(desk.exchange.take_asks(), [(BL_V4, ip("192.0.2.2")), (BL_V4, ip("192.0.2.4"))]);
+}
+
+#[test]
+fn a_port_stays_with_its_worker_and_refusals_are_counted() {
+    let mut desk = Desk::new(2);
+    desk.exchange.inject(PortId(0), &[0; 60]);
+    desk.exchange.inject(PortId(1), &[1; 60]);
+    desk.exchange.inject(PortId(2), &[2; 60]);
+    assert_eq!(desk.sent(0).iter().map(|(port, _)| *port).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(desk.sent(1).iter().map(|(port, _)| *port).collect::<Vec<_>>(), [1]);
+    desk.exchange.inject(PortId(1), &[0; 9000]);
+    assert_eq!((desk.exchange.counters.injected, desk.exchange.counters.inject_refused), (3, 1));
+}
