@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// The owner of mappings that are changed through the socket. Every other owner is a file's name.
+/// The owner of mappings that are changed through the socket.
 pub const STORE: &str = "store";
 
 /// One mapping (RFC 7757).
@@ -15,12 +15,12 @@ pub struct Entry {
     pub ipv4: String,
     /// IPv6 prefix with its length, such as `2001:db8:12:34::1/128`.
     pub ipv6: String,
-    /// `store`, or the name of the file it is written in. Only what the store owns can be changed here.
+    /// `store`, `config` or `file:NAME:LINE`. Only what the store owns can be changed here.
     pub owner: String,
     /// The operator's note; empty without one.
     #[serde(default)]
     pub comment: String,
-    /// The line of that file.
+    /// The line of the file that owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
 }

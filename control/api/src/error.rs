@@ -31,8 +31,6 @@ pub enum Code {
     Timeout,
     /// Not now: the store cannot be written, or the relay is busy.
     Unavailable,
-    /// The relay has no store: `[control] store` is not set.
-    NoStore,
     /// A mistake of the relay.
     Internal,
 }
@@ -46,7 +44,7 @@ impl Code {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Timeout => 408,
-            Self::Conflict | Self::Pending | Self::NoStore => 409,
+            Self::Conflict | Self::Pending => 409,
             Self::TooLarge => 413,
             Self::Refused => 422,
             Self::PreconditionRequired => 428,

@@ -9,16 +9,14 @@ use crate::{Allocated, Entry, Finding};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Committed for good; the newest of these is in force.
-    Committed,
-    /// In force until its deadline, unless it is confirmed.
+    /// It is in force.
+    Active,
+    /// It is in force until its deadline, unless it is confirmed.
     Pending,
-    /// Was pending, and was confirmed.
-    Confirmed,
-    /// Was pending, and nobody confirmed it.
+    /// Another one followed.
+    Superseded,
+    /// It was not confirmed, or taken back before it was.
     Reverted,
-    /// Goes back to an earlier one.
-    Rollback,
 }
 
 /// One revision of the mappings in the store.
@@ -31,11 +29,10 @@ pub struct Revision {
     pub parent: Option<u64>,
     /// When, RFC 3339, UTC.
     pub time: String,
-    /// Who: the uid of the process at the other end of the socket; none for the relay itself.
-    pub uid: Option<u32>,
+    /// Who: the uid of the process at the other end of the socket, or of the relay itself.
+    pub uid: u32,
     /// Its pid.
-    #[serde(default)]
-    pub pid: Option<u32>,
+    pub pid: u32,
     /// Why.
     pub comment: String,
     /// Mappings that came.
@@ -44,10 +41,22 @@ pub struct Revision {
     pub removed: u64,
     /// Mappings whose IPv6 prefix or comment is another.
     pub changed: u64,
+    /// Mappings in the store.
+    pub eams: u64,
     /// Of the whole table in the store, whatever the order it was made in.
     pub digest: String,
     /// What became of it.
     pub state: State,
+    /// How it came to be: `created`, `commit`, `rollback`, or why the relay went back by itself: `not_confirmed`, `restarted`.
+    pub kind: String,
+    /// The revision whose table it has, when it goes back to one.
+    pub back_to: Option<u64>,
+    /// Until when it could be confirmed, or can be, RFC 3339, UTC.
+    pub until: Option<String>,
+    /// When it was confirmed, RFC 3339, UTC.
+    pub confirmed: Option<String>,
+    /// By which uid.
+    pub confirmed_by: Option<u32>,
 }
 
 /// The revisions, newest first.

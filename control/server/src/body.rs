@@ -1,5 +1,6 @@
 //! Bodies: read as they come, line by line, within limits of size and time.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -17,14 +18,16 @@ pub(crate) const LISTED: usize = 100;
 /// Longest line of a request.
 const LINE: usize = 4096;
 
-/// The changes of a request, one JSON object a line.
-pub(crate) async fn edits(body: Body, limits: &Limits) -> Result<Vec<Edit>, Refusal> {
+/// The changes of a request, one JSON object a line, and a hash of the bytes.
+pub(crate) async fn edits(body: Body, limits: &Limits) -> Result<(Vec<Edit>, u64), Refusal> {
     let mut reader = Reader { body, limits, started: Instant::now(), received: 0 };
     let mut lines = Lines::default();
+    let mut hasher = DefaultHasher::new();
     while let Some(bytes) = reader.next().await? {
+        hasher.write(&bytes);
         lines.feed(&bytes, limits)?;
     }
-    lines.finish()
+    Ok((lines.finish()?, hasher.finish()))
 }
 
 /// Reads a body to its end that has nothing to say.

@@ -32,6 +32,8 @@ pub struct Intent {
     pub revision: Option<u64>,
     /// A repeated request with the same key (`Idempotency-Key`) is carried out once.
     pub key: Option<String>,
+    /// All that is asked for, in a form that is the same when it is asked for again.
+    pub request: Vec<u8>,
     /// Undo the change after that time unless it is confirmed.
     pub confirm_within: Option<Duration>,
 }

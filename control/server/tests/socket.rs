@@ -8,14 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use control_api::{Code, Committed, Refusal};
-use control_server::testing::{FakeRelay, MemoryStore, impatient};
+use control_server::testing::{FakeRelay, impatient};
 use control_server::{Limits, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
 struct Lab {
     relay: Arc<FakeRelay>,
-    store: MemoryStore,
+    store: PathBuf,
     socket: PathBuf,
     server: Option<Server>,
     _directory: TempDir,
@@ -29,8 +29,8 @@ impl Lab {
     fn with(limits: Limits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("control.sock");
-        let store = MemoryStore::default();
-        let relay = FakeRelay::with(Box::new(store.clone()));
+        let store = directory.path().join("mappings.db");
+        let relay = FakeRelay::new(&store);
         let server = Some(relay.serve(&socket, limits).unwrap());
         Self { relay, store, socket, server, _directory: directory }
     }
@@ -125,11 +125,10 @@ fn a_change_is_answered_when_it_is_in_force_and_recorded_with_who_made_it() {
     let lab = Lab::new();
     let published = || lab.relay.published.load(std::sync::atomic::Ordering::Relaxed);
     let before = published();
-    let committed = lab.change("if-match: \"0\"\r\n", "/v1/changes?comment=first%20one", ADD).unwrap();
+    let committed = lab.change("if-match: \"1\"\r\n", "/v1/changes?comment=first%20one", ADD).unwrap();
     assert_eq!((committed.added, published()), (1, before + 1));
     let revision = committed.revision;
-    assert_eq!(revision.uid, Some(rustix_uid()));
-    assert_eq!(revision.pid, Some(std::process::id()));
+    assert_eq!((revision.uid, revision.pid), (own_uid(), std::process::id()));
     assert_eq!(revision.comment, "first one");
     let (_, list) = lab.get("/v1/eams");
     assert!(
@@ -138,10 +137,10 @@ fn a_change_is_answered_when_it_is_in_force_and_recorded_with_who_made_it() {
         ),
         "{list}"
     );
-    assert!(list.contains("\"owner\":\"eams.csv\""), "{list}");
+    assert!(list.contains("\"owner\":\"file:eams.csv:3\""), "{list}");
 }
 
-fn rustix_uid() -> u32 {
+fn own_uid() -> u32 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid()
 }
@@ -149,13 +148,13 @@ fn rustix_uid() -> u32 {
 #[test]
 fn whoever_commits_on_an_old_view_is_told_who_was_faster() {
     let lab = Lab::new();
-    lab.change("if-match: \"0\"\r\n", "/v1/changes?comment=the%20faster", ADD).unwrap();
+    lab.change("if-match: \"1\"\r\n", "/v1/changes?comment=the%20faster", ADD).unwrap();
     let other = ADD.replace("192.0.2.1", "192.0.2.2").replace("::1", "::2");
-    let refused = lab.change("if-match: \"0\"\r\n", "/v1/changes", &other).unwrap_err();
+    let refused = lab.change("if-match: \"1\"\r\n", "/v1/changes", &other).unwrap_err();
     assert_eq!(refused.code, Code::Conflict);
     assert!(refused.message.contains("the faster") && refused.message.contains("uid"), "{}", refused.message);
-    assert_eq!(refused.revision.as_ref().map(|revision| revision.id), Some(1));
-    lab.change("if-match: \"1\"\r\n", "/v1/changes", &other).unwrap();
+    assert_eq!(refused.revision.as_ref().map(|revision| revision.id), Some(2));
+    lab.change("if-match: \"2\"\r\n", "/v1/changes", &other).unwrap();
 }
 
 #[test]
@@ -168,17 +167,24 @@ fn a_repeated_request_is_one_commit() {
     assert_eq!(first.revision.id, second.revision.id);
     assert!(!first.repeated && second.repeated);
     let (_, history) = lab.get("/v1/history");
-    assert_eq!(serde_json::from_str::<Value>(&history).unwrap().as_array().unwrap().len(), 1);
+    assert_eq!(
+        serde_json::from_str::<Value>(&history).unwrap().as_array().unwrap().len(),
+        2,
+        "the first, and one more"
+    );
 }
 
 #[test]
 fn a_store_that_cannot_write_changes_nothing() {
     let lab = Lab::new();
-    lab.store.break_with(Some("the disk is full"));
+    let other = rusqlite::Connection::open(&lab.store).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let refused = lab.change("if-match: *\r\n", "/v1/changes", ADD).unwrap_err();
-    assert_eq!((refused.code, refused.message.as_str()), (Code::Unavailable, "the disk is full"));
+    assert_eq!(refused.code, Code::Unavailable);
+    assert!(refused.message.contains("locked"), "{}", refused.message);
     assert_eq!(lab.get("/v1/eam?prefix=192.0.2.1").0, 404);
-    lab.store.break_with(None);
+    assert_eq!(lab.relay.published.load(std::sync::atomic::Ordering::Relaxed), 0);
+    other.execute_batch("ROLLBACK").unwrap();
     lab.change("if-match: *\r\n", "/v1/changes", ADD).unwrap();
 }
 
@@ -233,7 +239,12 @@ fn malformed_requests_harm_nobody() {
         }
     }
     lab.still_answers();
-    assert_eq!(lab.get("/v1/history").1, "[]", "none of them was a change");
+    let (_, history) = lab.get("/v1/history");
+    assert_eq!(
+        serde_json::from_str::<Value>(&history).unwrap().as_array().unwrap().len(),
+        1,
+        "none was a change"
+    );
 }
 
 #[test]
@@ -372,7 +383,7 @@ fn a_slow_reader_of_events_is_told_what_it_missed() {
     }
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    assert!(text.contains("\"event\":\"begin\",\"revision\":0"), "it begins with what is in force");
+    assert!(text.contains("\"event\":\"begin\",\"revision\":1"), "it begins with what is in force");
     let lost = text.split("\"event\":\"lost\",\"lost\":").nth(1).expect("it was told");
     let lost: usize = lost.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
     let seen = text.matches("\"event\":\"revision\"").count();

@@ -8,7 +8,7 @@ use super::eam_file;
 use super::eams::Eams;
 use super::error::{Place, Problem, ProblemKind, Problems, Warnings};
 use super::file::{self, File, Section};
-use super::model::{Config, Dpdk, Port, TranslateConfig, Translation};
+use super::model::{Config, Control, Dpdk, Port, TranslateConfig, Translation};
 use super::tree::At;
 use super::validate::{self, EamSink, Report, TableRules};
 
@@ -49,8 +49,8 @@ impl Config {
     }
 
     fn from_parts(parts: Option<Parts>) -> Option<Self> {
-        let Parts { dpdk, ports, translation, eams } = parts?;
-        Some(Self { dpdk: dpdk?, ports, translation: translation?, eams })
+        let Parts { dpdk, ports, translation, eams, control } = parts?;
+        Some(Self { dpdk: dpdk?, ports, translation: translation?, eams, control })
     }
 
     fn finish((config, report): (Option<Self>, Report)) -> Result<(Self, Warnings), Problems> {
@@ -89,6 +89,7 @@ struct Parts {
     ports: Vec<Port>,
     translation: Option<Translation>,
     eams: Eams,
+    control: Option<Control>,
 }
 
 struct Loader<'p> {
@@ -137,6 +138,7 @@ impl<'p> Loader<'p> {
         );
         let translation = table.as_ref().map(|table| validate::translation(table, report));
         let eams = self.eams(&file, report);
+        let control = validate::control(&file.control, self.directory(), report);
         if let (Some(table), Some(translation)) = (&table, &translation) {
             let started = Instant::now();
             let index = validate::table(&eams, &TableRules::new(translation), report);
@@ -144,7 +146,7 @@ impl<'p> Loader<'p> {
             validate::check_with_ports(table, &ports, report);
             self.check_time = started.elapsed();
         }
-        Parts { dpdk, ports, translation, eams }
+        Parts { dpdk, ports, translation, eams, control }
     }
 
     fn dpdk(&self, file: &mut File, report: &mut Report) -> Option<Dpdk> {

@@ -69,8 +69,12 @@ fn entries(response: Response) -> impl Iterator<Item = Result<Entry>> {
     })
 }
 
+/// The owner, with the line where its name has none.
 fn owner(entry: &Entry) -> String {
-    entry.line.map_or_else(|| entry.owner.clone(), |line| format!("{}:{line}", entry.owner))
+    match entry.line {
+        Some(line) if entry.owner == "config" => format!("config:{line}"),
+        _ => entry.owner.clone(),
+    }
 }
 
 pub(crate) fn get(context: &Context, prefix: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use super::Context;
 use crate::args::Commit;
 use crate::client::Request;
 use crate::error::Result;
-use crate::view::{Align, Paper, Table, count, finding, or_dash};
+use crate::view::{Align, Paper, Table, count, finding};
 
 /// Warnings that people want to read one by one.
 const PRINTED: usize = 20;
@@ -185,6 +185,7 @@ pub(crate) fn history(context: &Context, limit: u32, before: Option<u64>) -> Res
             ("TIME", Align::Left),
             ("UID", Align::Right),
             ("STATE", Align::Left),
+            ("KIND", Align::Left),
             ("ADDED", Align::Right),
             ("REMOVED", Align::Right),
             ("CHANGED", Align::Right),
@@ -194,8 +195,11 @@ pub(crate) fn history(context: &Context, limit: u32, before: Option<u64>) -> Res
             table.row([
                 revision.id.to_string(),
                 revision.time.clone(),
-                or_dash(revision.uid),
+                revision.uid.to_string(),
                 state(revision.state).to_owned(),
+                revision
+                    .back_to
+                    .map_or_else(|| revision.kind.clone(), |to| format!("{} to {to}", revision.kind)),
                 revision.added.to_string(),
                 revision.removed.to_string(),
                 revision.changed.to_string(),
@@ -208,11 +212,10 @@ pub(crate) fn history(context: &Context, limit: u32, before: Option<u64>) -> Res
 
 fn state(state: State) -> &'static str {
     match state {
-        State::Committed => "committed",
+        State::Active => "active",
         State::Pending => "pending",
-        State::Confirmed => "confirmed",
+        State::Superseded => "superseded",
         State::Reverted => "reverted",
-        State::Rollback => "rollback",
     }
 }
 

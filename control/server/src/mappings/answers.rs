@@ -3,59 +3,72 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use control_api::{
-    Candidate, Changed, Check, Code, Diff, Entry, History, Lookup, Pending, Pools, Refusal, RevisionSummary,
-    STORE, rfc3339,
+    Candidate, Check, Code, Diff, Entry, History, Lookup, Pending, Pool, Pools, Refusal, RevisionSummary,
 };
+use eam_store::{Changes, Eam, OwnedRow, RevisionId, StageError};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::engine::{Mappings, State};
-use super::table::Table;
-use super::{Delta, Row, pools};
+use super::Mappings;
+use super::convert::{self, commit_error, entry, revision, stage_error, store_error};
+use super::engine::State;
+use crate::body::LISTED;
 use crate::relay::{Entries, ListQuery};
 
-/// Mappings of a difference that are listed one by one.
-const LISTED: usize = 10_000;
-/// Mappings that are taken out of the table at a time.
-const AT_A_TIME: usize = 1024;
+/// Mappings that are taken out of the store at a time.
+const AT_A_TIME: usize = 2048;
 
 impl Mappings {
     /// See [`crate::Relay::revision`].
     #[must_use]
     pub fn revision(&self) -> u64 {
-        self.lock().head_id()
+        self.lock().store.head().id.0
     }
 
-    /// The revision in force, how many mappings there are, and how many changes are staged.
+    /// The revision in force, and how many changes are staged.
+    #[must_use]
+    pub fn summary(&self) -> (RevisionSummary, u64) {
+        let state = self.lock();
+        let head = revision(state.store.head());
+        let pending = state.store.pending().map(|pending| convert::pending(&pending).until);
+        let staged = state.candidate.changes().as_slice().len() as u64;
+        (RevisionSummary { id: head.id, digest: head.digest, pending_until: pending }, staged)
+    }
+
+    /// See [`crate::Relay::eams`]. Each two thousand mappings are of one moment.
     ///
     /// # Errors
     /// [`Refusal`] of the store.
-    pub fn summary(&self) -> Result<(RevisionSummary, u64, u64), Refusal> {
-        let mut state = self.lock();
-        let awaiting = state.awaiting()?;
-        let head = state.store.as_ref().map(|store| store.head());
-        let revision = RevisionSummary {
-            id: head.as_ref().map_or(0, |head| head.id),
-            digest: head.map_or_else(String::new, |head| head.digest),
-            pending_until: awaiting.map(|awaiting| rfc3339(awaiting.until)),
-        };
-        let staged = state.candidate.as_ref().map_or(0, |staged| staged.edits.len() as u64);
-        Ok((revision, state.table.len() as u64, staged))
-    }
-
-    /// See [`crate::Relay::eams`].
-    #[must_use]
-    pub fn eams(&self, query: &ListQuery) -> Entries {
+    pub fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
         let state = self.lock();
-        let (revision, table) = (state.head_id(), state.table.clone());
-        drop(state);
+        let revision = state.store.head().id.0;
         let limit = query.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let owner = query.owner.clone();
-        let is_owners = move |entry: &Entry| owner.as_ref().is_none_or(|owner| *owner == entry.owner);
-        let entries: Box<dyn Iterator<Item = Entry> + Send> = match query.within {
-            None => Box::new(All { table, page: Vec::new().into_iter(), last: None, ended: false }),
-            Some(net) => Box::new(within(&table, net).into_iter()),
+        let is_owners = move |entry: &Entry| owner.as_ref().is_none_or(|owner| is_of(entry, owner));
+        let mut around = Vec::new();
+        let (mut within, mut inside6) = (Ipv4Net::default(), None);
+        match query.within {
+            None => {}
+            Some(IpNet::V4(net)) => {
+                let covering =
+                    state.store.covering(net.network().into()).map_err(|error| store_error(&error))?;
+                let outer =
+                    covering.iter().filter(|row| row.row.eam().ipv4().prefix_len() < net.prefix_len());
+                around = outer.map(entry).collect();
+                within = net;
+            }
+            Some(IpNet::V6(net)) => inside6 = Some(net),
+        }
+        drop(state);
+        let pages = Pages {
+            mappings: self.clone(),
+            within,
+            inside6,
+            page: Vec::new().into_iter(),
+            last: None,
+            ended: false,
         };
-        Entries { revision, entries: Box::new(entries.filter(is_owners).take(limit)) }
+        let entries = around.into_iter().chain(pages).filter(is_owners).take(limit);
+        Ok(Entries { revision, entries: Box::new(entries) })
     }
 
     /// See [`crate::Relay::eam`].
@@ -65,10 +78,10 @@ impl Mappings {
     pub fn eam(&self, net: IpNet) -> Result<Entry, Refusal> {
         let state = self.lock();
         let found = match net {
-            IpNet::V4(net) => state.table.get4(net).map(|row| state.table.entry(net, row)),
-            IpNet::V6(net) => state.table.get6(net).map(|(ipv4, row)| state.table.entry(ipv4, row)),
+            IpNet::V4(net) => state.store.get_ipv4(net),
+            IpNet::V6(net) => state.store.get_ipv6(net),
         };
-        found.ok_or_else(|| {
+        found.map_err(|error| store_error(&error))?.as_ref().map(entry).ok_or_else(|| {
             Refusal::new(
                 Code::NotFound,
                 format!("{net} is not mapped"),
@@ -78,29 +91,28 @@ impl Mappings {
     }
 
     /// See [`crate::Relay::lookup`].
-    #[must_use]
-    pub fn lookup(&self, address: IpAddr) -> Lookup {
+    ///
+    /// # Errors
+    /// [`Refusal`] of the store.
+    pub fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
         let state = self.lock();
-        let mut covering: Vec<Entry> = state
-            .table
-            .covering(address)
-            .into_iter()
-            .map(|(ipv4, row)| state.table.entry(ipv4, row))
-            .collect();
-        let first = state.table.covering(address).first().map(|(ipv4, row)| row.row(*ipv4));
-        let pool = state.rules.pools().iter().find(|pool| IpNet::V4(**pool).contains(&address)).copied();
+        let covering = state.store.covering(address).map_err(|error| store_error(&error))?;
+        let pool = state.rules.pools().into_iter().find(|pool| IpNet::V4(*pool).contains(&address));
         let by_prefix = state.rules.by_prefix(address);
         drop(state);
-        let eam = (!covering.is_empty()).then(|| covering.remove(0));
-        let (translated, prefix, text) = match (first, by_prefix, pool) {
-            (Some(row), _, _) => {
-                let translated = translate(&row, address);
-                let text = format!("{address} is {translated} by the mapping {} = {}", row.ipv4, row.ipv6);
+        let mut entries = covering.iter().map(entry);
+        let eam = entries.next();
+        let shadowed = entries.collect();
+        let (translated, prefix, text) = match (covering.first(), by_prefix, pool) {
+            (Some(OwnedRow { row, .. }), _, _) => {
+                let eam = row.eam();
+                let translated = translate(&eam, address);
+                let text =
+                    format!("{address} is {translated} by the mapping {} = {}", eam.ipv4(), eam.ipv6());
                 (Some(translated.to_string()), None, text)
             }
             (None, _, Some(pool)) => {
-                let text = format!("{address} is a free address of the service pool {pool}: unreachable");
-                (None, None, text)
+                (None, None, format!("{address} is a free address of the service pool {pool}: unreachable"))
             }
             (None, Some((translated, prefix)), None) => {
                 let text = format!("{address} is {translated} by the translation prefix {prefix}");
@@ -108,15 +120,48 @@ impl Mappings {
             }
             (None, None, None) => (None, None, format!("nothing translates {address}")),
         };
-        Lookup { address: address.to_string(), translated, eam, prefix, shadowed: covering, text }
+        Ok(Lookup { address: address.to_string(), translated, eam, prefix, shadowed, text })
     }
 
     /// See [`crate::Relay::pools`].
-    #[must_use]
-    pub fn pools(&self) -> Pools {
-        let state = self.lock();
-        let pools = state.rules.pools().iter().map(|pool| pools::pool(&state.table, *pool)).collect();
-        Pools { pools }
+    ///
+    /// # Errors
+    /// [`Refusal`] of the store.
+    pub fn pools(&self) -> Result<Pools, Refusal> {
+        let pools = self.lock().rules.pools();
+        let pools = pools.into_iter().map(|pool| self.pool(pool)).collect::<Result<_, _>>()?;
+        Ok(Pools { pools })
+    }
+
+    fn pool(&self, pool: Ipv4Net) -> Result<Pool, Refusal> {
+        let addresses = 1_u64 << (32 - pool.prefix_len());
+        let mut used = 0;
+        let next_free = self.lock().store.next_free(pool).map_err(|error| store_error(&error))?;
+        let covering =
+            self.lock().store.covering(pool.network().into()).map_err(|error| store_error(&error))?;
+        if covering.iter().any(|row| row.row.eam().ipv4().contains(&pool)) {
+            used = addresses;
+        } else {
+            let mut next = u64::from(pool.network().to_bits());
+            let mut last = None;
+            loop {
+                let rows =
+                    self.lock().store.list(pool, last, AT_A_TIME).map_err(|error| store_error(&error))?;
+                for row in &rows {
+                    let net = row.row.eam().ipv4();
+                    let end = u64::from(net.broadcast().to_bits()) + 1;
+                    // A prefix inside one that was counted adds nothing.
+                    used += end.saturating_sub(next.max(u64::from(net.network().to_bits())));
+                    next = next.max(end);
+                }
+                last = rows.last().map(|row| row.row.eam().ipv4());
+                if rows.len() < AT_A_TIME {
+                    break;
+                }
+            }
+        }
+        let next_free = next_free.map(|address| address.to_string());
+        Ok(Pool { prefix: pool.to_string(), addresses, used, free: addresses - used, next_free })
     }
 
     /// See [`crate::Relay::candidate`].
@@ -124,51 +169,26 @@ impl Mappings {
     /// # Errors
     /// [`Refusal`], when what is staged no longer fits.
     pub fn candidate(&self) -> Result<Candidate, Refusal> {
-        let mut state = self.lock();
-        let head = state.store()?.head().id;
-        let Some(staged) = state.candidate.clone() else {
-            return Ok(Candidate {
-                base: None,
-                stale: false,
-                diff: state.diff(head, None, &Delta::default()),
-            });
-        };
-        let delta = state.resolve(&staged.edits, false)?.delta;
-        Ok(Candidate {
-            base: Some(staged.base),
-            stale: staged.base != head,
-            diff: state.diff(head, None, &delta),
-        })
+        self.lock().candidate()
     }
 
     /// See [`crate::Relay::discard`].
-    ///
-    /// # Errors
-    /// [`Refusal`] of the store.
-    pub fn discard(&self) -> Result<Candidate, Refusal> {
-        let candidate = self.candidate();
+    pub fn discard(&self) -> Candidate {
         let mut state = self.lock();
-        let head = state.store()?.head().id;
-        let staged = state.candidate.take();
-        candidate.or_else(|_| {
-            let base = staged.map(|staged| staged.base);
-            Ok(Candidate { base, stale: true, diff: state.diff(head, None, &Delta::default()) })
-        })
+        let staged = std::mem::take(&mut state.candidate);
+        let head = state.store.head().id;
+        let base = staged.base().filter(|_| !staged.is_empty());
+        Candidate {
+            base: base.map(|base| base.0),
+            stale: base.is_some_and(|base| base != head),
+            diff: convert::diff(head.0, None, &staged.changes()),
+        }
     }
 
     /// See [`crate::Relay::pending`].
-    ///
-    /// # Errors
-    /// [`Refusal`] of the store.
-    pub fn pending(&self) -> Result<Option<Pending>, Refusal> {
-        let left = self.seconds_left();
-        let Some(awaiting) = self.lock().awaiting()? else { return Ok(None) };
-        Ok(Some(Pending {
-            revision: awaiting.revision,
-            back_to: awaiting.back_to,
-            until: rfc3339(awaiting.until),
-            seconds: left,
-        }))
+    #[must_use]
+    pub fn pending(&self) -> Option<Pending> {
+        self.lock().store.pending().map(|pending| convert::pending(&pending))
     }
 
     /// See [`crate::Relay::check`].
@@ -176,34 +196,48 @@ impl Mappings {
     /// # Errors
     /// [`Refusal`] of the store.
     pub fn check(&self) -> Result<Check, Refusal> {
-        let mut state = self.lock();
-        let staged = state.candidate.clone();
-        let candidate = staged.is_some();
-        let delta = match &staged {
-            Some(staged) => match state.resolve(&staged.edits, false) {
-                Ok(resolved) => resolved.delta,
-                Err(refusal) if refusal.code == Code::Refused => {
-                    let eams = state.table.len() as u64;
-                    let (problems, more) = (refusal.findings, refusal.more);
-                    return Ok(Check { candidate, eams, problems, warnings: Vec::new(), more });
-                }
-                Err(refusal) => return Err(refusal),
-            },
-            None => Delta::default(),
+        let state = self.lock();
+        let mut check = Check {
+            candidate: !state.candidate.is_empty(),
+            eams: 0,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            more: 0,
         };
-        if candidate {
-            let mut after = state.table.clone();
-            after.apply(&delta);
-            let found = state.findings(&delta);
-            let (problems, warnings, more) = (found.problems, found.warnings, found.more);
-            return Ok(Check { candidate, eams: after.len() as u64, problems, warnings, more });
+        if check.candidate {
+            let counts = state.candidate.changes().counts();
+            check.eams = state.store.head().rows + counts.added - counts.removed;
+            match state.store.rebase(&state.candidate) {
+                Ok(_) => {}
+                Err(StageError::Conflict(found)) => check.problems.push(convert::conflict(None, &found)),
+                Err(StageError::Store(error)) => return Err(store_error(&error)),
+            }
+            let rows = state.candidate.changes().as_slice().to_vec();
+            let rules = state.rules.of_store();
+            drop(state);
+            for row in rows.iter().filter_map(eam_store::Change::after) {
+                lint(&rules, &row.eam(), &mut check);
+            }
+            return Ok(check);
         }
-        let (table, rules) = (state.table.clone(), std::sync::Arc::clone(&state.rules));
+        let rules = state.rules.of_store();
         drop(state);
-        let rows: Vec<Row> = table.iter().map(|(ipv4, owned)| owned.row(ipv4)).collect();
-        let found = rules.check(&rows, rows.len());
-        let (problems, warnings, more) = (found.problems, found.warnings, found.more);
-        Ok(Check { candidate, eams: rows.len() as u64, problems, warnings, more })
+        for entry in (Pages {
+            mappings: self.clone(),
+            within: Ipv4Net::default(),
+            inside6: None,
+            page: Vec::new().into_iter(),
+            last: None,
+            ended: false,
+        }) {
+            check.eams += 1;
+            if let (Ok(ipv4), Ok(ipv6)) = (entry.ipv4.parse(), entry.ipv6.parse())
+                && let Ok(eam) = Eam::new(ipv4, ipv6)
+            {
+                lint(&rules, &eam, &mut check);
+            }
+        }
+        Ok(check)
     }
 
     /// See [`crate::Relay::diff`].
@@ -211,11 +245,11 @@ impl Mappings {
     /// # Errors
     /// [`Refusal`], when there is no such revision.
     pub fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal> {
-        let mut state = self.lock();
-        let head = state.store()?.head().id;
-        let to = to.unwrap_or(head);
-        let delta = state.store()?.delta(from, to)?;
-        Ok(state.diff(from, Some(to), &delta))
+        let state = self.lock();
+        let to = to.unwrap_or(state.store.head().id.0);
+        let changes =
+            state.store.diff(RevisionId(from), RevisionId(to)).map_err(|error| commit_error(&error))?;
+        Ok(convert::diff(from, Some(to), &changes))
     }
 
     /// See [`crate::Relay::history`].
@@ -223,109 +257,106 @@ impl Mappings {
     /// # Errors
     /// [`Refusal`] of the store.
     pub fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal> {
-        self.lock().store()?.history(before, limit)
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let revisions = self.lock().store.history(before.map(RevisionId), limit);
+        Ok(revisions.map_err(|error| store_error(&error))?.iter().map(revision).collect())
     }
 }
 
 impl State {
-    fn diff(&self, from: u64, to: Option<u64>, delta: &Delta) -> Diff {
-        let added = delta.added.iter().map(stored).take(LISTED);
-        let removed = delta.removed.iter().map(stored).take(LISTED);
-        let changed = delta.changed.iter().take(LISTED);
-        let changed = changed.map(|(from, to)| Changed { from: stored(from), to: stored(to) });
-        let diff = Diff {
-            from,
-            to,
-            added: delta.added.len() as u64,
-            removed: delta.removed.len() as u64,
-            changed: delta.changed.len() as u64,
-            added_eams: added.collect(),
-            removed_eams: removed.collect(),
-            changed_eams: changed.collect(),
-            more: 0,
+    fn candidate(&self) -> Result<Candidate, Refusal> {
+        let head = self.store.head().id;
+        if self.candidate.is_empty() {
+            let diff = convert::diff(head.0, None, &Changes::default());
+            return Ok(Candidate { base: None, stale: false, diff });
+        }
+        let base = self.candidate.base();
+        let stale = base != Some(head);
+        let changes = if stale {
+            self.store.rebase(&self.candidate).map_err(|error| stage_error(None, &error))?.changes()
+        } else {
+            self.candidate.changes()
         };
-        let listed = diff.added_eams.len() + diff.removed_eams.len() + diff.changed_eams.len();
-        Diff { more: (delta.len() - listed) as u64, ..diff }
+        Ok(Candidate { base: base.map(|base| base.0), stale, diff: convert::diff(head.0, None, &changes) })
     }
 }
 
-fn stored(row: &Row) -> Entry {
-    Entry {
-        ipv4: row.ipv4.to_string(),
-        ipv6: row.ipv6.to_string(),
-        owner: STORE.to_owned(),
-        comment: row.comment.as_deref().unwrap_or_default().to_owned(),
-        line: None,
+/// What the rules say about one mapping by itself.
+fn lint(rules: &eam_store::Rules, eam: &Eam, check: &mut Check) {
+    let Some(lint) = &rules.lint else { return };
+    let told = match lint.check(eam) {
+        Ok(texts) => texts
+            .into_iter()
+            .map(|text| (false, convert::warning(None, &eam_store::Finding::Other { eam: *eam, text })))
+            .collect(),
+        Err(reason) => {
+            let refused = eam_store::Conflict::Refused { eam: *eam, reason };
+            vec![(true, convert::conflict(None, &refused))]
+        }
+    };
+    for (is_problem, finding) in told {
+        let findings = if is_problem { &mut check.problems } else { &mut check.warnings };
+        if findings.len() < LISTED { findings.push(finding) } else { check.more += 1 }
     }
 }
 
-/// Every mapping of a table, a page at a time.
-struct All {
-    table: Table,
-    page: std::vec::IntoIter<Entry>,
+/// Whether an owner is the one asked for: the store, or a file by its name.
+fn is_of(entry: &Entry, owner: &str) -> bool {
+    let name = entry.owner.strip_prefix("file:").and_then(|rest| Some(rest.rsplit_once(':')?.0));
+    entry.owner == owner || name == Some(owner)
+}
+
+/// Every mapping inside a prefix, a page at a time.
+struct Pages {
+    mappings: Mappings,
+    within: Ipv4Net,
+    /// Only those whose IPv6 prefix is inside this one, or around it.
+    inside6: Option<Ipv6Net>,
+    page: std::vec::IntoIter<OwnedRow>,
     last: Option<Ipv4Net>,
     ended: bool,
 }
 
-impl Iterator for All {
+impl Iterator for Pages {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
-        if let Some(entry) = self.page.next() {
-            return Some(entry);
+        loop {
+            for row in self.page.by_ref() {
+                let ipv6 = row.row.eam().ipv6();
+                if self.inside6.is_none_or(|net| net.contains(&ipv6) || ipv6.contains(&net)) {
+                    return Some(entry(&row));
+                }
+            }
+            if self.ended {
+                return None;
+            }
+            let rows =
+                self.mappings.lock().store.list(self.within, self.last, AT_A_TIME).unwrap_or_else(|error| {
+                    tracing::error!("a list ends early: {error}");
+                    Vec::new()
+                });
+            self.ended = rows.len() < AT_A_TIME;
+            self.last = rows.last().map(|row| row.row.eam().ipv4()).or(self.last);
+            self.page = rows.into_iter();
         }
-        if self.ended {
-            return None;
-        }
-        let rows = self.table.after(self.last, AT_A_TIME);
-        self.ended = rows.len() < AT_A_TIME;
-        self.last = rows.last().map(|(net, _)| *net).or(self.last);
-        self.page = rows.iter().map(|(net, row)| self.table.entry(*net, row)).collect::<Vec<_>>().into_iter();
-        self.page.next()
-    }
-}
-
-/// The mappings around and inside a prefix.
-fn within(table: &Table, net: IpNet) -> Vec<Entry> {
-    match net {
-        IpNet::V4(net) => table
-            .around4(net)
-            .into_iter()
-            .chain(table.inside4(net))
-            .map(|(ipv4, row)| table.entry(ipv4, row))
-            .collect(),
-        IpNet::V6(net) => table
-            .around6(net)
-            .into_iter()
-            .chain(table.inside6(net))
-            .map(|(ipv4, row)| table.entry(ipv4, row))
-            .collect(),
     }
 }
 
 /// What a mapping makes of an address under it (RFC 7757 3.3): the suffix moves, the rest of an IPv6 suffix is zero.
-fn translate(row: &Row, address: IpAddr) -> IpAddr {
-    let spare = (128 - row.ipv6.prefix_len()).saturating_sub(32 - row.ipv4.prefix_len());
+fn translate(eam: &Eam, address: IpAddr) -> IpAddr {
+    let (net4, net6) = (eam.ipv4(), eam.ipv6());
+    let spare = u32::from((128 - net6.prefix_len()).saturating_sub(32 - net4.prefix_len()));
     match address {
         IpAddr::V4(address) => {
-            let suffix = u128::from(address.to_bits() & !mask4(row.ipv4));
-            let shifted = suffix.checked_shl(spare.into()).unwrap_or(0);
-            Ipv6Addr::from_bits(row.ipv6.network().to_bits() | shifted).into()
+            let suffix = u128::from(address.to_bits() & net4.hostmask().to_bits());
+            Ipv6Addr::from_bits(net6.network().to_bits() | suffix.checked_shl(spare).unwrap_or(0)).into()
         }
         IpAddr::V6(address) => {
-            let suffix = (address.to_bits() & !mask6(row.ipv6)).checked_shr(spare.into()).unwrap_or(0);
-            let suffix = u32::try_from(suffix).unwrap_or(u32::MAX);
-            Ipv4Addr::from_bits(row.ipv4.network().to_bits() | suffix).into()
+            let suffix = (address.to_bits() & net6.hostmask().to_bits()).checked_shr(spare).unwrap_or(0);
+            Ipv4Addr::from_bits(net4.network().to_bits() | u32::try_from(suffix).unwrap_or(u32::MAX)).into()
         }
     }
-}
-
-fn mask4(net: Ipv4Net) -> u32 {
-    net.netmask().to_bits()
-}
-
-fn mask6(net: Ipv6Net) -> u128 {
-    net.netmask().to_bits()
 }
 
 #[cfg(test)]
@@ -334,21 +365,16 @@ mod tests {
 
     #[test]
     fn suffixes_move_as_rfc_7757_says() {
-        let row = |ipv4: &str, ipv6: &str| Row {
-            ipv4: ipv4.parse().unwrap(),
-            ipv6: ipv6.parse().unwrap(),
-            comment: None,
-        };
         for (ipv4, ipv6, four, six) in [
             ("192.0.2.1/32", "2001:db8:aaaa::/128", "192.0.2.1", "2001:db8:aaaa::"),
             ("192.0.2.2/32", "2001:db8:bbbb::b/128", "192.0.2.2", "2001:db8:bbbb::b"),
             ("192.0.2.16/28", "2001:db8:cccc::/124", "192.0.2.24", "2001:db8:cccc::8"),
             ("192.0.2.128/26", "2001:db8:dddd::/64", "192.0.2.152", "2001:db8:dddd:0:6000::"),
         ] {
-            let row = row(ipv4, ipv6);
+            let eam = Eam::new(ipv4.parse().unwrap(), ipv6.parse().unwrap()).unwrap();
             let (four, six): (IpAddr, IpAddr) = (four.parse().unwrap(), six.parse().unwrap());
-            assert_eq!(translate(&row, four), six);
-            assert_eq!(translate(&row, six), four);
+            assert_eq!(translate(&eam, four), six);
+            assert_eq!(translate(&eam, six), four);
         }
     }
 }

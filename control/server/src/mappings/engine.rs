@@ -1,23 +1,25 @@
 //! The order of a commit.
 //!
 //! ```text
-//! repeated? -> somebody else's turn? -> old view? -> resolve -> rules -> tables -> durable -> published -> answered
+//! repeated? -> edits checked -> old view, somebody else's turn? -> tables -> durable -> published -> answered
 //! ```
 //!
 //! Up to *durable* nothing has changed, and whatever is refused is refused there. After it nothing can fail: publishing is one
 //! pointer swap. All of it happens inside [`Tables::update`], so that no reload comes between.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
-use control_api::{Code, Committed, Event, Finding, Refusal, Reloaded, Revision, State as Became, rfc3339};
-use ipnet::Ipv4Net;
+use control_api::{Code, Committed, Event, Finding, Refusal, Reloaded, Revision};
+use eam_store::{
+    Author, Candidate, Conflict, Eam, Foreign, Idempotency, Request, RevisionId, Step, Store, StoreError,
+};
 use tokio::sync::broadcast;
 
-use super::pending::Clock;
-use super::resolve::{Resolved, resolve};
-use super::table::{Clash, FileRow, Table};
-use super::{Awaiting, Delta, Draft, Edit, Next, Reach, Row, Rules, Store, Tables};
-use crate::relay::{Events, Intent, Peer};
+use super::convert::{commit_error, revision, stage_error, store_error};
+use super::edits::{self, Outcome};
+use super::{Edit, Next, Reach, Rules, Tables};
+use crate::relay::{Events, Intent};
 
 /// Events that wait for slow readers.
 const EVENTS: usize = 256;
@@ -25,30 +27,23 @@ const EVENTS: usize = 256;
 /// The mappings of a relay. Cloneable: all clones are the same.
 #[derive(Clone)]
 pub struct Mappings {
-    pub(super) shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
-/// What the parts of [`Mappings`] have in common.
-pub(super) struct Shared {
+/// [`Mappings`] that do not keep the store open.
+pub(super) struct Observer(Weak<Shared>);
+
+struct Shared {
     state: Mutex<State>,
-    tables: std::sync::OnceLock<Box<dyn Tables>>,
+    tables: OnceLock<Box<dyn Tables>>,
     events: broadcast::Sender<Event>,
-    pub(super) clock: Clock,
 }
 
-/// Everything that changes, and changes only inside [`Tables::update`].
+/// What changes, and changes only inside [`Tables::update`], the candidate excepted.
 pub(super) struct State {
-    pub(super) table: Table,
-    pub(super) store: Option<Box<dyn Store>>,
+    pub(super) store: Store,
     pub(super) rules: Arc<dyn Rules>,
-    pub(super) candidate: Option<Staged>,
-}
-
-/// What is staged: wishes, and the revision they were made on.
-#[derive(Clone)]
-pub(super) struct Staged {
-    pub(super) base: u64,
-    pub(super) edits: Vec<Edit>,
+    pub(super) candidate: Candidate,
 }
 
 /// The half of [`Mappings`] that reloads talk to.
@@ -58,19 +53,13 @@ pub struct Source {
 }
 
 impl Mappings {
-    /// With what the files have, and the store's rows, if there is a store.
-    ///
-    /// # Errors
-    /// [`Refusal`] of the store.
-    pub fn new(store: Option<Box<dyn Store>>, rules: Arc<dyn Rules>) -> Self {
-        let state = State { table: Table::default(), store, rules, candidate: None };
-        let shared = Shared {
-            state: Mutex::new(state),
-            tables: std::sync::OnceLock::new(),
-            events: broadcast::channel(EVENTS).0,
-            clock: Clock::default(),
-        };
-        Self { shared: Arc::new(shared) }
+    /// Those of a store.
+    #[must_use]
+    pub fn new(mut store: Store, rules: Arc<dyn Rules>) -> Self {
+        store.set_rules(rules.of_store());
+        let state = State { store, rules, candidate: Candidate::default() };
+        let events = broadcast::channel(EVENTS).0;
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), tables: OnceLock::new(), events }) }
     }
 
     /// For reloads.
@@ -79,29 +68,26 @@ impl Mappings {
         Source { shared: Arc::clone(&self.shared) }
     }
 
-    /// From now on changes reach packets. What awaited confirmation when the relay ended before is undone first: whoever asked for
-    /// it may have lost his way to the box by it.
-    ///
-    /// # Errors
-    /// Why it cannot be undone.
-    pub fn start(&self, tables: Box<dyn Tables>) -> Result<(), Refusal> {
-        let _ = self.shared.tables.set(tables);
-        if self.lock().awaiting()?.is_some() {
-            self.revert("not confirmed before the relay ended")?;
+    /// From now on changes reach packets.
+    pub fn start(&self, tables: Box<dyn Tables>) {
+        if self.shared.tables.set(tables).is_ok() {
+            self.watch_the_clock();
         }
-        self.watch_the_clock();
-        Ok(())
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.lock()
     }
 
+    pub(super) fn downgrade(&self) -> Observer {
+        Observer(Arc::downgrade(&self.shared))
+    }
+
     /// Events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
         let state = self.lock();
-        Events { revision: state.head_id(), receiver: self.shared.events.subscribe() }
+        Events { revision: state.store.head().id.0, receiver: self.shared.events.subscribe() }
     }
 
     /// See [`crate::Relay::change`].
@@ -109,8 +95,13 @@ impl Mappings {
     /// # Errors
     /// [`Refusal`].
     pub fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        let comment = intent.comment.clone();
-        self.update(intent, move |state| Ok((state.resolve(&edits, replace)?, comment, Became::Committed)))
+        self.update(intent, move |state, request, next| {
+            let pools = state.rules.pools();
+            let mut candidate = Candidate::default();
+            let outcome = edits::stage(&mut state.store, &mut candidate, &pools, &edits, replace)?;
+            let step = state.store.commit(&candidate, request).map_err(|error| commit_error(&error))?;
+            finish(step, outcome, next)
+        })
     }
 
     /// See [`crate::Relay::commit`].
@@ -118,19 +109,26 @@ impl Mappings {
     /// # Errors
     /// [`Refusal`].
     pub fn commit(&self, intent: &Intent) -> Result<Committed, Refusal> {
-        let comment = intent.comment.clone();
-        let committed = self.update(intent, move |state| {
-            let Some(staged) = state.candidate.clone() else {
+        self.update(intent, |state, request, next| {
+            if state.candidate.is_empty() {
                 return Err(Refusal::new(
                     Code::NotFound,
                     "nothing is staged",
                     "stage changes with `borderctl eam add --stage`, or commit them at once without `--stage`",
                 ));
+            }
+            let head = Some(state.store.head().id);
+            // On an old view it is the store that refuses.
+            let candidate = if Some(request.if_match) == head && state.candidate.base() != head {
+                state.store.rebase(&state.candidate).map_err(|error| stage_error(None, &error))?
+            } else {
+                state.candidate.clone()
             };
-            Ok((state.resolve(&staged.edits, false)?, comment, Became::Committed))
-        })?;
-        self.lock().candidate = None;
-        Ok(committed)
+            let step = state.store.commit(&candidate, request).map_err(|error| commit_error(&error))?;
+            let committed = finish(step, Outcome::default(), next)?;
+            state.candidate = Candidate::default();
+            Ok(committed)
+        })
     }
 
     /// See [`crate::Relay::rollback`].
@@ -138,14 +136,9 @@ impl Mappings {
     /// # Errors
     /// [`Refusal`].
     pub fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal> {
-        let comment = match intent.comment.as_str() {
-            "" => format!("back to revision {to}"),
-            comment => comment.to_owned(),
-        };
-        self.update(intent, move |state| {
-            let head = state.head_id();
-            let edits = state.store()?.delta(head, to)?.edits();
-            Ok((state.resolve(&edits, false)?, comment, Became::Rollback))
+        self.update(intent, move |state, request, next| {
+            let step = state.store.rollback(RevisionId(to), request).map_err(|error| commit_error(&error))?;
+            finish(step, Outcome::default(), next)
         })
     }
 
@@ -155,16 +148,26 @@ impl Mappings {
     /// [`Refusal`].
     pub fn stage(&self, intent: &Intent, edits: &[Edit], replace: bool) -> Result<Committed, Refusal> {
         let mut state = self.lock();
-        let head = state.store()?.head();
-        state.is_current(intent, &head)?;
-        let base = state.candidate.as_ref().map_or(head.id, |staged| staged.base);
-        let mut all = state.candidate.as_ref().map_or_else(Vec::new, |staged| staged.edits.clone());
-        all.extend_from_slice(edits);
-        let Resolved { delta, allocated, unchanged } = state.resolve(&all, replace)?;
-        // What `auto` became stays what was answered.
-        state.candidate = Some(Staged { base, edits: delta.edits() });
-        let warnings = state.check(&delta)?;
-        Ok(answer(head, &delta, allocated, unchanged, warnings).staged())
+        let head = state.store.head().clone();
+        if let Some(seen) = intent.revision
+            && seen != head.id.0
+        {
+            let mut refusal = Refusal::new(
+                Code::Conflict,
+                format!("revision {} is in force, not {seen}", head.id),
+                "look at `borderctl history`, and stage again",
+            );
+            refusal.revision = Some(revision(&head));
+            return Err(refusal);
+        }
+        let (pools, mut candidate) = (state.rules.pools(), state.candidate.clone());
+        let outcome = edits::stage(&mut state.store, &mut candidate, &pools, edits, replace)?;
+        let counts = candidate.changes().counts();
+        state.candidate = candidate;
+        let mut answer = answered(&head, outcome, false);
+        (answer.added, answer.removed, answer.changed) = (counts.added, counts.removed, counts.changed);
+        answer.staged = true;
+        Ok(answer)
     }
 
     /// See [`crate::Relay::confirm`].
@@ -173,51 +176,49 @@ impl Mappings {
     /// [`Refusal`].
     pub fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
         let mut state = self.lock();
-        let Some(awaiting) = state.awaiting()? else {
+        let Some(pending) = state.store.pending() else {
             return Err(Refusal::new(
                 Code::NotFound,
                 "nothing awaits confirmation",
                 "`borderctl history` shows what became of the last commit",
             ));
         };
-        state.is_ours(intent.peer, &awaiting)?;
-        state.is_current(intent, &awaiting.revision)?;
-        let revision = state.store()?.confirm()?;
-        self.shared.clock.stop();
-        self.shared.tell(Event::Revision { revision: revision.clone() });
-        Ok(revision)
+        let id = intent.revision.map_or(pending.revision.id, RevisionId);
+        let receipt = state.store.confirm(id, &author(intent)).map_err(|error| commit_error(&error))?;
+        let confirmed = revision(receipt.revision());
+        self.shared.tell(Event::Revision { revision: confirmed.clone() });
+        Ok(confirmed)
     }
 
-    /// Goes back to what was before whatever awaits confirmation.
-    pub(super) fn revert(&self, why: &str) -> Result<(), Refusal> {
-        let (shared, why) = (Arc::clone(&self.shared), why.to_owned());
-        let reach = self.tables()?.update(Box::new(move |next| {
+    /// Time left to confirm what awaits it.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        self.lock().store.pending().map(|pending| pending.remaining)
+    }
+
+    /// Goes back, because nobody confirmed.
+    pub(super) fn expire(&self) -> Result<(), Refusal> {
+        let Some(tables) = self.shared.tables.get() else { return Ok(()) };
+        let shared = Arc::clone(&self.shared);
+        tables.update(Box::new(move |next| {
             let mut state = shared.lock();
-            let Some(awaiting) = state.awaiting()? else { return Ok(()) };
-            let wanted = state.store()?.delta(awaiting.revision.id, awaiting.back_to)?;
-            // A file may have taken a prefix meanwhile: the rest comes back all the same.
-            let (delta, given_up) = state.possible(&wanted.edits());
-            next.apply(&delta)?;
-            let comment = format!("{why}: back to revision {}", awaiting.back_to);
-            let draft = Draft {
-                delta: &delta,
-                peer: None,
-                comment: &comment,
-                key: None,
-                state: Became::Rollback,
-                pending: None,
-                reverts: true,
+            let Some(expired) = state.store.expire().map_err(|error| commit_error(&error))? else {
+                return Ok(());
             };
-            let revision = state.store()?.commit(&draft)?;
-            state.table.apply(&delta);
-            shared.clock.stop();
-            tracing::warn!(revision = revision.id, undone = awaiting.revision.id, given_up, "{comment}");
-            shared.tell(Event::Revision { revision });
+            let (lost, gained) = sides(expired.changes());
+            if !lost.is_empty() || !gained.is_empty() {
+                next.apply(&lost, &gained)?;
+            }
+            match expired.published() {
+                Ok(receipt) => {
+                    let back = revision(receipt.revision());
+                    tracing::warn!(revision = back.id, back_to = back.back_to, "nobody confirmed: went back");
+                    shared.tell(Event::Revision { revision: back });
+                }
+                // The workers go back all the same; the file is told as soon as it can be.
+                Err(error) => tracing::error!("went back because nobody confirmed, but {error}"),
+            }
             Ok(())
         }))?;
-        if reach == Reach::Awaited {
-            tracing::warn!("a worker still uses the mappings of before");
-        }
         Ok(())
     }
 
@@ -225,12 +226,25 @@ impl Mappings {
     fn update(
         &self,
         intent: &Intent,
-        wish: impl FnOnce(&mut State) -> Result<(Resolved, String, Became), Refusal> + Send + 'static,
+        work: impl FnOnce(&mut State, Request, &mut dyn Next) -> Result<Committed, Refusal> + Send + 'static,
     ) -> Result<Committed, Refusal> {
+        let tables = self.shared.tables.get().ok_or_else(|| {
+            Refusal::new(Code::Unavailable, "the relay is starting", "ask again in a moment")
+        })?;
         let (answer, answered) = std::sync::mpsc::channel();
         let (shared, intent) = (Arc::clone(&self.shared), intent.clone());
-        let reach = self.tables()?.update(Box::new(move |next| {
-            let committed = shared.lock().commit(&intent, wish, next, &shared)?;
+        let reach = tables.update(Box::new(move |next| {
+            let mut state = shared.lock();
+            let committed = match state.repeated(&intent)? {
+                Some(committed) => committed,
+                None => {
+                    let request = state.request(&intent);
+                    work(&mut state, request, next)?
+                }
+            };
+            if !committed.repeated {
+                shared.tell(Event::Revision { revision: committed.revision.clone() });
+            }
             // Whoever asked waits for it.
             let _ = answer.send(committed);
             Ok(())
@@ -248,13 +262,11 @@ impl Mappings {
         }
         Ok(committed)
     }
+}
 
-    fn tables(&self) -> Result<&dyn Tables, Refusal> {
-        self.shared
-            .tables
-            .get()
-            .map(|tables| &**tables)
-            .ok_or_else(|| Refusal::new(Code::Unavailable, "the relay is starting", "ask again in a moment"))
+impl Observer {
+    pub(super) fn upgrade(&self) -> Option<Mappings> {
+        self.0.upgrade().map(|shared| Mappings { shared })
     }
 }
 
@@ -270,300 +282,108 @@ impl Shared {
 }
 
 impl State {
-    pub(super) fn store(&mut self) -> Result<&mut dyn Store, Refusal> {
-        match &mut self.store {
-            Some(store) => Ok(&mut **store),
-            None => Err(Refusal::new(
-                Code::NoStore,
-                "this relay has no store, its mappings come from files alone",
-                "set `store` in [control] and restart, or change the files and `borderctl reload`",
-            )),
+    fn request(&self, intent: &Intent) -> Request {
+        Request {
+            author: author(intent),
+            if_match: intent.revision.map_or(self.store.head().id, RevisionId),
+            idempotency: idempotency(intent),
+            confirm_within: intent.confirm_within,
         }
-    }
-
-    pub(super) fn head_id(&self) -> u64 {
-        self.store.as_ref().map_or(0, |store| store.head().id)
-    }
-
-    pub(super) fn awaiting(&mut self) -> Result<Option<Awaiting>, Refusal> {
-        self.store.as_mut().map_or(Ok(None), |store| store.awaiting())
-    }
-
-    fn commit(
-        &mut self,
-        intent: &Intent,
-        wish: impl FnOnce(&mut Self) -> Result<(Resolved, String, Became), Refusal>,
-        next: &mut dyn Next,
-        shared: &Shared,
-    ) -> Result<Committed, Refusal> {
-        if let Some(committed) = self.repeated(intent)? {
-            return Ok(committed);
-        }
-        let head = self.store()?.head();
-        let awaiting = self.awaiting()?;
-        if let Some(awaiting) = &awaiting {
-            self.is_ours(intent.peer, awaiting)?;
-        }
-        self.is_current(intent, &head)?;
-        let (Resolved { delta, allocated, unchanged }, comment, state) = wish(self)?;
-        let warnings = self.check(&delta)?;
-        if delta.is_empty() && intent.confirm_within.is_none() {
-            return Ok(answer(head, &delta, allocated, unchanged, warnings));
-        }
-        next.apply(&delta)?;
-        // Whoever commits for good what he was trying out means that too.
-        let before = awaiting.as_ref().map_or(head.id, |awaiting| awaiting.back_to);
-        let draft = Draft {
-            delta: &delta,
-            peer: Some(intent.peer),
-            comment: &comment,
-            key: intent.key.as_deref(),
-            state: if intent.confirm_within.is_some() { Became::Pending } else { state },
-            pending: intent.confirm_within.map(|within| (before, within)),
-            reverts: false,
-        };
-        if awaiting.is_some() && intent.confirm_within.is_none() {
-            self.store()?.confirm()?;
-            shared.clock.stop();
-        }
-        let revision = self.store()?.commit(&draft)?;
-        self.table.apply(&delta);
-        let mut committed = answer(revision.clone(), &delta, allocated, unchanged, warnings);
-        if let Some(within) = intent.confirm_within {
-            shared.clock.set(within);
-            committed.pending_until = self.awaiting()?.map(|awaiting| rfc3339(awaiting.until));
-        }
-        shared.tell(Event::Revision { revision });
-        Ok(committed)
     }
 
     /// The answer to a request that was carried out before.
-    fn repeated(&mut self, intent: &Intent) -> Result<Option<Committed>, Refusal> {
-        let Some(key) = &intent.key else { return Ok(None) };
-        let Some(revision) = self.store()?.by_key(key)? else { return Ok(None) };
-        let pending_until = self.awaiting()?.filter(|awaiting| awaiting.revision.id == revision.id);
-        Ok(Some(Committed {
-            staged: false,
-            added: revision.added,
-            removed: revision.removed,
-            changed: revision.changed,
-            unchanged: 0,
-            allocated: Vec::new(),
-            warnings: Vec::new(),
-            more_warnings: 0,
-            pending_until: pending_until.map(|awaiting| rfc3339(awaiting.until)),
-            repeated: true,
-            revision,
-        }))
-    }
-
-    /// While somebody tries something out, others wait. Root may help.
-    fn is_ours(&self, peer: Peer, awaiting: &Awaiting) -> Result<(), Refusal> {
-        let theirs = awaiting.revision.uid;
-        if peer.uid == 0 || theirs == Some(peer.uid) {
-            return Ok(());
-        }
-        let who = theirs.map_or_else(|| "the relay".to_owned(), |uid| format!("uid {uid}"));
-        let until = rfc3339(awaiting.until);
-        let mut refusal = Refusal::new(
-            Code::Pending,
-            format!("revision {} of {who} awaits confirmation until {until}", awaiting.revision.id),
-            "wait until it is confirmed or undone",
-        );
-        refusal.revision = Some(awaiting.revision.clone());
-        Err(refusal)
-    }
-
-    /// Whether the view on which the change was decided is still the one in force.
-    fn is_current(&self, intent: &Intent, head: &Revision) -> Result<(), Refusal> {
-        if intent.revision.is_none_or(|seen| seen == head.id) {
-            return Ok(());
-        }
-        let who = head.uid.map_or_else(|| "the relay".to_owned(), |uid| format!("uid {uid}"));
-        let mut refusal = Refusal::new(
-            Code::Conflict,
-            format!(
-                "revision {} is in force, not {}: {who} committed it at {}{}",
-                head.id,
-                intent.revision.unwrap_or_default(),
-                head.time,
-                if head.comment.is_empty() { String::new() } else { format!(" ({})", head.comment) }
-            ),
-            "look at what is different (`borderctl diff`) and commit again",
-        );
-        refusal.revision = Some(head.clone());
-        Err(refusal)
-    }
-
-    pub(super) fn resolve(&mut self, edits: &[Edit], replace: bool) -> Result<Resolved, Refusal> {
-        self.store()?;
-        resolve(&self.table, self.rules.pools(), edits, replace).map_err(|refused| {
-            let message = format!("{} of {} changes are refused", refused.count(), edits.len());
-            let message = match &refused.findings[..] {
-                [only] if refused.more == 0 && only.value.is_empty() => only.message.clone(),
-                [only] if refused.more == 0 => format!("{}: {}", only.value, only.message),
-                _ => message,
-            };
-            let remedy = match &refused.findings[..] {
-                [only] if refused.more == 0 => only.remedy.clone(),
-                _ => "correct them; nothing was changed".to_owned(),
-            };
-            let mut refusal = Refusal::new(Code::Refused, message, remedy);
-            (refusal.findings, refusal.more) = (refused.findings, refused.more);
-            refusal
-        })
-    }
-
-    /// As many of the edits as can be, and how many cannot.
-    fn possible(&mut self, edits: &[Edit]) -> (Delta, usize) {
-        let pools: Vec<Ipv4Net> = self.rules.pools().to_vec();
-        if let Ok(resolved) = resolve(&self.table, &pools, edits, false) {
-            return (resolved.delta, 0);
-        }
-        let mut kept: Vec<Edit> = Vec::new();
-        for edit in edits {
-            kept.push(edit.clone());
-            if resolve(&self.table, &pools, &kept, false).is_err() {
-                kept.pop();
-            }
-        }
-        let delta = resolve(&self.table, &pools, &kept, false).map(|resolved| resolved.delta);
-        (delta.unwrap_or_default(), edits.len() - kept.len())
-    }
-
-    /// Asks the rules about the mappings that come, together with those around and inside them.
-    pub(super) fn check(&self, delta: &Delta) -> Result<(Vec<Finding>, u64), Refusal> {
-        let findings = self.findings(delta);
-        if findings.problems.is_empty() {
-            return Ok((findings.warnings, findings.more));
-        }
-        let first = &findings.problems[0];
-        let mut refusal =
-            Refusal::new(Code::Refused, format!("{}: {}", first.value, first.message), first.remedy.clone());
-        (refusal.findings, refusal.more) = (findings.problems, findings.more);
-        Err(refusal)
-    }
-
-    pub(super) fn findings(&self, delta: &Delta) -> super::Findings {
-        let mut rows: Vec<Row> =
-            delta.added.iter().chain(delta.changed.iter().map(|(_, to)| to)).cloned().collect();
-        if rows.is_empty() {
-            return super::Findings::default();
-        }
-        let new = rows.len();
-        let mut after = self.table.clone();
-        after.apply(delta);
-        if new > after.len() / 8 {
-            let known: std::collections::HashSet<Ipv4Net> = rows.iter().map(|row| row.ipv4).collect();
-            rows.extend(
-                after.iter().filter(|(net, _)| !known.contains(net)).map(|(net, owned)| owned.row(net)),
-            );
-        } else {
-            let related = related(&after, &rows);
-            rows.extend(related);
-        }
-        self.rules.check(&rows, new)
+    fn repeated(&self, intent: &Intent) -> Result<Option<Committed>, Refusal> {
+        let Some(key) = idempotency(intent) else { return Ok(None) };
+        let made = self.store.repeated(intent.peer.uid, &key).map_err(|error| commit_error(&error))?;
+        Ok(made.map(|made| answered(&made, Outcome::default(), true)))
     }
 }
 
-/// The mappings around and inside `rows`, without these.
-fn related(table: &Table, rows: &[Row]) -> Vec<Row> {
-    let mut known: std::collections::HashSet<Ipv4Net> = rows.iter().map(|row| row.ipv4).collect();
-    let mut found = Vec::new();
-    for row in rows {
-        let around = table.around4(row.ipv4).into_iter().chain(table.around6(row.ipv6));
-        let inside = table.inside4(row.ipv4).chain(table.inside6(row.ipv6));
-        for (net, owned) in around.chain(inside) {
-            if known.insert(net) {
-                found.push(owned.row(net));
+fn idempotency(intent: &Intent) -> Option<Idempotency> {
+    Some(Idempotency::new(intent.key.clone()?, &intent.request))
+}
+
+fn author(intent: &Intent) -> Author {
+    Author { uid: intent.peer.uid, pid: intent.peer.pid.unwrap_or(0), comment: intent.comment.clone() }
+}
+
+/// From what the store prepared to what may be answered.
+fn finish(step: Step<'_>, outcome: Outcome, next: &mut dyn Next) -> Result<Committed, Refusal> {
+    match step {
+        Step::Done(receipt) => {
+            let mut same = answered(receipt.revision(), outcome, true);
+            // Nothing of it is new.
+            (same.added, same.removed, same.changed) = (0, 0, 0);
+            Ok(same)
+        }
+        Step::Prepared(prepared) => {
+            let (lost, gained) = sides(prepared.changes());
+            if !lost.is_empty() || !gained.is_empty() {
+                next.apply(&lost, &gained)?;
             }
+            let durable = prepared.make_durable().map_err(|error| store_error(&error))?;
+            // What is left is a pointer swap, which cannot fail.
+            Ok(answered(durable.published().revision(), outcome, false))
         }
     }
-    found
+}
+
+fn sides(changes: &eam_store::Changes) -> (Vec<Eam>, Vec<Eam>) {
+    (changes.lost().collect(), changes.gained().collect())
+}
+
+fn answered(made: &eam_store::Revision, outcome: Outcome, repeated: bool) -> Committed {
+    let revision = revision(made);
+    let is_pending = revision.state == control_api::State::Pending;
+    Committed {
+        staged: false,
+        added: revision.added,
+        removed: revision.removed,
+        changed: revision.changed,
+        unchanged: outcome.unchanged,
+        allocated: outcome.allocated,
+        warnings: outcome.warnings,
+        more_warnings: outcome.more_warnings,
+        pending_until: revision.until.clone().filter(|_| is_pending),
+        repeated,
+        revision,
+    }
 }
 
 impl Source {
-    /// The store's rows.
+    /// What keeps these mappings of a configuration from being in one table with the store's.
     ///
     /// # Errors
-    /// Why the store cannot say.
-    pub fn stored(&self) -> Result<Vec<Row>, Refusal> {
+    /// [`StoreError`] when the store cannot be read.
+    pub fn check(&self, foreign: &Foreign) -> Result<Vec<Conflict>, StoreError> {
+        self.shared.lock().store.check_foreign(foreign)
+    }
+
+    /// The store's own mappings.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn rows(&self) -> Result<Vec<Eam>, StoreError> {
+        self.shared.lock().store.eams()
+    }
+
+    /// The mappings of the configuration are these from now on.
+    ///
+    /// # Errors
+    /// What [`Self::check`] finds; nothing has changed then.
+    pub fn accept(&self, foreign: Foreign) -> Result<Vec<Conflict>, StoreError> {
+        Ok(self.shared.lock().store.set_foreign(foreign)?.err().unwrap_or_default())
+    }
+
+    /// What the configuration says about addresses is this from now on.
+    pub fn rules(&self, rules: Arc<dyn Rules>) {
         let mut state = self.shared.lock();
-        state.store.as_mut().map_or(Ok(Vec::new()), |store| store.rows())
-    }
-
-    /// The store's rows as they are in use.
-    #[must_use]
-    pub fn in_use(&self) -> Vec<Row> {
-        self.shared.lock().table.stored().collect()
-    }
-
-    /// Whether mappings of files go with those of the store.
-    ///
-    /// # Errors
-    /// Those that share a prefix.
-    pub fn check(&self, files: &Arc<[String]>, rows: Vec<FileRow>) -> Result<(), Vec<Clash>> {
-        let stored = self.in_use();
-        Table::new(Arc::clone(files), rows, &stored).map(drop)
-    }
-
-    /// These are the mappings of files from now on, and these are the rules. At the start the store's rows are given as well.
-    ///
-    /// # Errors
-    /// Those that share a prefix with the store's; nothing has changed then.
-    pub fn accept(
-        &self,
-        files: &Arc<[String]>,
-        rows: Vec<FileRow>,
-        stored: Option<Vec<Row>>,
-        rules: Option<Arc<dyn Rules>>,
-    ) -> Result<(), Vec<Clash>> {
-        let stored = stored.unwrap_or_else(|| self.in_use());
-        let table = Table::new(Arc::clone(files), rows, &stored)?;
-        let mut state = self.shared.lock();
-        state.table = table;
-        if let Some(rules) = rules {
-            state.rules = rules;
-        }
-        Ok(())
+        state.store.set_rules(rules.of_store());
+        state.rules = rules;
     }
 
     /// Tells the readers of events about a reload.
     pub fn reloaded(&self, reloaded: &Reloaded) {
         self.shared.tell(Event::Reloaded { eams: reloaded.eams });
-    }
-}
-
-fn answer(
-    revision: Revision,
-    delta: &Delta,
-    allocated: Vec<control_api::Allocated>,
-    unchanged: u64,
-    (warnings, more_warnings): (Vec<Finding>, u64),
-) -> Committed {
-    Committed {
-        revision,
-        staged: false,
-        added: delta.added.len() as u64,
-        removed: delta.removed.len() as u64,
-        changed: delta.changed.len() as u64,
-        unchanged,
-        allocated,
-        warnings,
-        more_warnings,
-        pending_until: None,
-        repeated: false,
-    }
-}
-
-/// Says that an answer is about the candidate.
-trait Stage {
-    fn staged(self) -> Self;
-}
-
-impl Stage for Committed {
-    fn staged(mut self) -> Self {
-        self.staged = true;
-        self
     }
 }

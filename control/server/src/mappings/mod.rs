@@ -1,41 +1,25 @@
-//! The mappings of a running relay: those of its files and those of its store, and how the latter change.
+//! The mappings of a running relay, as they are asked for and changed through the socket.
 //!
-//! Reading order: `table.rs` holds them (on `chunks.rs`), `resolve.rs` makes of what was asked what will be different, `pools.rs`
-//! finds free service addresses, `engine.rs` is the order of a commit, `pending.rs` the clock of those that await confirmation,
-//! `answers.rs` what is asked without changing anything.
+//! The store keeps them, checks edits and makes revisions; tables translate packets by them. What is here is the order in which the two
+//! are brought together: `edits.rs` makes the store's edits of what was asked, `engine.rs` is the order of a commit, `clock.rs` undoes
+//! what nobody confirms, `answers.rs` is what is asked without changing anything, `convert.rs` the store's words as the API has them.
 //!
-//! Everything that changes them happens inside [`Tables::update`], one at a time and never beside a reload.
+//! Everything that changes mappings happens inside [`Tables::update`], one at a time and never beside a reload.
 
 mod answers;
-mod chunks;
+mod clock;
+mod convert;
+mod edits;
 mod engine;
-mod pending;
-mod pools;
-mod resolve;
-mod table;
 
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use control_api::{Finding, Refusal, Revision, State};
+use control_api::Refusal;
+use eam_store::Eam;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::relay::Peer;
-
 pub use engine::{Mappings, Source};
-pub use table::{Clash, FileRow};
-
-/// A mapping with its note.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// IPv4 prefix, without host bits.
-    pub ipv4: Ipv4Net,
-    /// IPv6 prefix, without host bits.
-    pub ipv6: Ipv6Net,
-    /// The operator's note; none when empty.
-    pub comment: Option<Arc<str>>,
-}
 
 /// What is asked for about one mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +27,7 @@ pub struct Edit {
     /// What.
     pub target: Target,
     /// A note; none leaves the one there is.
-    pub comment: Option<Arc<str>>,
+    pub comment: Option<Box<str>>,
     /// Where the request comes from, for messages.
     pub line: Option<u32>,
 }
@@ -79,110 +63,6 @@ pub enum Target {
     },
 }
 
-/// What is different between two states of the store.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Delta {
-    /// Mappings that come.
-    pub added: Vec<Row>,
-    /// Mappings that go.
-    pub removed: Vec<Row>,
-    /// Mappings whose IPv6 prefix or note is another, as they were and as they will be.
-    pub changed: Vec<(Row, Row)>,
-}
-
-impl Delta {
-    /// How many mappings are different.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.added.len() + self.removed.len() + self.changed.len()
-    }
-
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The way back.
-    #[must_use]
-    pub fn reversed(self) -> Self {
-        let changed = self.changed.into_iter().map(|(from, to)| (to, from)).collect();
-        Self { added: self.removed, removed: self.added, changed }
-    }
-
-    /// The same as wishes, which hold for other states as well.
-    #[must_use]
-    pub fn edits(&self) -> Vec<Edit> {
-        let note = |row: &Row| Some(row.comment.clone().unwrap_or_else(|| "".into()));
-        let removed = self.removed.iter().map(|row| Edit {
-            target: Target::Remove { ipv4: Some(row.ipv4), ipv6: None },
-            comment: None,
-            line: None,
-        });
-        let set = |row: &Row| Edit {
-            target: Target::Set { ipv4: row.ipv4, ipv6: row.ipv6 },
-            comment: note(row),
-            line: None,
-        };
-        let there = self.changed.iter().map(|(_, to)| set(to)).chain(self.added.iter().map(set));
-        removed.chain(there).collect()
-    }
-}
-
-/// A revision to be made.
-#[derive(Debug, Clone)]
-pub struct Draft<'d> {
-    /// What it changes.
-    pub delta: &'d Delta,
-    /// Who; none is the relay itself.
-    pub peer: Option<Peer>,
-    /// Why.
-    pub comment: &'d str,
-    /// Its idempotency key.
-    pub key: Option<&'d str>,
-    /// What it is: committed, pending or a rollback.
-    pub state: State,
-    /// For a pending one: which comes back, and after how long.
-    pub pending: Option<(u64, Duration)>,
-    /// It takes the place of what awaits confirmation, which was not confirmed.
-    pub reverts: bool,
-}
-
-/// What awaits confirmation, as the store remembers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Awaiting {
-    /// The revision in force.
-    pub revision: Revision,
-    /// The one that comes back.
-    pub back_to: u64,
-    /// When, in seconds since 1970.
-    pub until: u64,
-}
-
-/// Where revisions are durable.
-///
-/// # Errors
-/// Every method: why the store cannot. It is as it was then.
-#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
-pub trait Store: Send {
-    /// The revision in force.
-    fn head(&self) -> Revision;
-    /// Every mapping of it.
-    fn rows(&mut self) -> Result<Vec<Row>, Refusal>;
-    /// Makes a revision. Returns when it is durable.
-    fn commit(&mut self, draft: &Draft<'_>) -> Result<Revision, Refusal>;
-    /// The revision that was made under an idempotency key.
-    fn by_key(&mut self, key: &str) -> Result<Option<Revision>, Refusal>;
-    /// Revisions before the given one, newest first.
-    fn history(&mut self, before: Option<u64>, limit: u32) -> Result<Vec<Revision>, Refusal>;
-    /// What leads from one revision to another.
-    fn delta(&mut self, from: u64, to: u64) -> Result<Delta, Refusal>;
-    /// What awaits confirmation.
-    fn awaiting(&mut self) -> Result<Option<Awaiting>, Refusal>;
-    /// What awaits confirmation stays.
-    fn confirm(&mut self) -> Result<Revision, Refusal>;
-}
-
 /// Whether a change is in force everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -208,30 +88,19 @@ pub type Change = Box<dyn FnOnce(&mut dyn Next) -> Result<(), Refusal> + Send>;
 
 /// The tables after those in use.
 pub trait Next {
-    /// Applies changes to them.
+    /// Takes mappings out, then puts others in.
     ///
     /// # Errors
     /// Why the tables cannot hold them.
-    fn apply(&mut self, delta: &Delta) -> Result<(), Refusal>;
+    fn apply(&mut self, lost: &[Eam], gained: &[Eam]) -> Result<(), Refusal>;
 }
 
-/// What the configuration says about mappings.
-pub trait Rules: Send + Sync {
-    /// Looks at the first `new` of `rows`; the others are those around and inside them.
-    fn check(&self, rows: &[Row], new: usize) -> Findings;
+/// What the configuration says about addresses.
+pub trait Rules: Send + Sync + fmt::Debug {
     /// The IPv4 Service Address Pools.
-    fn pools(&self) -> &[Ipv4Net];
+    fn pools(&self) -> Vec<Ipv4Net>;
     /// What the translation prefixes make of an address that has no mapping: the result, and the prefix.
     fn by_prefix(&self, address: IpAddr) -> Option<(IpAddr, IpNet)>;
-}
-
-/// What there is to say about mappings.
-#[derive(Debug, Clone, Default)]
-pub struct Findings {
-    /// Reasons to refuse them.
-    pub problems: Vec<Finding>,
-    /// What works and is probably not meant.
-    pub warnings: Vec<Finding>,
-    /// Further ones of either kind that are not listed.
-    pub more: u64,
+    /// How the store checks mappings.
+    fn of_store(&self) -> eam_store::Rules;
 }

@@ -2,9 +2,8 @@
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
-use axum::http::HeaderValue;
 use axum::http::header::IF_MATCH;
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use control_api::{Candidate, Change, Committed, LINES, Refusal, path};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -60,11 +59,12 @@ async fn change(
     if options.stage {
         headers.entry(IF_MATCH).or_insert(HeaderValue::from_static("*"));
     }
-    let intent = app.intent(peer, &headers, options.comment, options.confirm_within)?;
+    let mut intent = app.intent(peer, &parts.uri, &headers, options.comment, options.confirm_within)?;
     let Options { stage, replace, .. } = options;
     let receiving = app.receiving.acquire().await;
-    let edits = body::edits(body, &app.limits).await?;
+    let (edits, hash) = body::edits(body, &app.limits).await?;
     drop(receiving);
+    intent.request.extend_from_slice(&hash.to_be_bytes());
     let committed = app
         .change(move |relay| match stage {
             true => relay.stage(&intent, edits, replace),
@@ -113,9 +113,10 @@ async fn commit(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     Query(options): Query<CommitOptions>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Reply {
-    let intent = app.intent(peer, &headers, options.comment, options.confirm_within)?;
+    let intent = app.intent(peer, &uri, &headers, options.comment, options.confirm_within)?;
     Ok(tagged(&app.change(move |relay| relay.commit(&intent)).await?))
 }
 

@@ -12,7 +12,7 @@ mod revisions;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router, middleware};
@@ -83,6 +83,7 @@ impl App {
     fn intent(
         &self,
         peer: Peer,
+        uri: &Uri,
         headers: &HeaderMap,
         comment: Option<String>,
         confirm_within: Option<u64>,
@@ -97,7 +98,8 @@ impl App {
         let key = headers.get("idempotency-key").map(key).transpose()?;
         let revision = self.if_match(headers)?;
         let confirm_within = confirm_within.map(seconds).transpose()?;
-        Ok(Intent { peer, comment, revision, key, confirm_within })
+        let request = uri.to_string().into_bytes();
+        Ok(Intent { peer, comment, revision, key, request, confirm_within })
     }
 
     fn if_match(&self, headers: &HeaderMap) -> Result<Option<u64>, Refusal> {

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use control_api::{Check, Committed, Diff, History, Pending, Refusal, Reloaded, Revision, path};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -49,9 +49,10 @@ async fn confirm(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     Query(options): Query<Comment>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Reply {
-    let intent = app.intent(peer, &headers, options.comment, None)?;
+    let intent = app.intent(peer, &uri, &headers, options.comment, None)?;
     let revision = app.change(move |relay| relay.confirm(&intent)).await?;
     let id = revision.id;
     Ok(with_etag(json(&revision), id))
@@ -82,9 +83,10 @@ async fn rollback(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     Query(options): Query<Rollback>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Reply {
-    let intent = app.intent(peer, &headers, options.comment, options.confirm_within)?;
+    let intent = app.intent(peer, &uri, &headers, options.comment, options.confirm_within)?;
     let committed = app.change(move |relay| relay.rollback(&intent, options.revision)).await?;
     let id = committed.revision.id;
     Ok(with_etag(json(&committed), id))
