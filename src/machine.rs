@@ -4,6 +4,7 @@ use control::actor::{Link, Machine, PortCounts, PortFacts};
 use control::config::{self, Config};
 use dataplane::counters::Counts;
 use dataplane::dpdk::{self, Eal, EalConfig, LogLevel, Mempool, Port, PortConfig, QueuePair};
+use dataplane::worker::longest_sleep;
 
 use crate::app::AppError;
 use crate::workers::Workers;
@@ -72,6 +73,13 @@ impl Machine for DpdkMachine {
     fn link(&self, port: usize) -> Option<Link> {
         let link = self.ports.get(port)?.link();
         Some(Link { up: link.up, speed_mbps: Some(link.speed_mbps).filter(|speed| *speed != u32::MAX) })
+    }
+
+    fn links_changed(&self) {
+        let sleep = |port: &Port| longest_sleep(port.info().rx_descriptors, port.link().speed_mbps);
+        if let Some(longest) = self.ports.iter().map(sleep).min() {
+            self.workers.sleep_limit().set(longest);
+        }
     }
 
     fn port_counts(&self, port: usize) -> PortCounts {

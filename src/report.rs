@@ -8,9 +8,9 @@ use dataplane::counters::{Counts, Event};
 use dataplane::verdict::{DropReason, PuntReason};
 use serde_json::{Map, Value, json};
 
-/// All workers' counts added up, the exception path's, the mbufs in use, the reloads, and how long the control thread was
-/// ever busy in one go.
-pub(crate) fn json(counters: &Counters) -> Value {
+/// All workers' counts added up, the exception path's, the mbufs in use, the reloads, lines of the log that were lost,
+/// and how long the control thread was ever busy in one go.
+pub(crate) fn json(counters: &Counters, log_lost: u64) -> Value {
     let Counters { workers, kernel, ports, mbufs_in_use, reloads, stalls } = counters;
     let mut sum = Counts::default();
     for counts in workers {
@@ -31,6 +31,7 @@ pub(crate) fn json(counters: &Counters) -> Value {
             "actor": microseconds(stalls.actor),
             "kernel": microseconds(stalls.kernel),
         },
+        "log_lines_lost": log_lost,
         "reloads": { "applied": reloads.applied, "refused": reloads.refused },
     })
 }
@@ -41,6 +42,7 @@ fn worker(counts: &Counts) -> Value {
         "sent": counts.event(Event::Sent),
         "busy_cycles": counts.event(Event::BusyCycles),
         "idle_cycles": counts.event(Event::IdleCycles),
+        "sleep_cycles": counts.event(Event::SleepCycles),
     })
 }
 

@@ -64,8 +64,9 @@ use self::netlink::request::Request;
 use self::netlink::socket::Caller;
 use self::zero_checksum::ZeroChecksumLog;
 
-/// Punted records taken from one worker before others get their turn.
-const PUNT_BATCH: usize = 256;
+/// Punted records taken from one worker's ring before others get their turn; between two batches of what is not urgent
+/// lies a look at every worker's urgent ring.
+const PUNT_BATCH: usize = 64;
 /// The longest frame: an IP packet of 65,535 bytes behind an Ethernet and a VLAN header.
 const FRAME_MAX: usize = 65_535 + 18;
 
@@ -77,6 +78,11 @@ pub struct Rings {
     pub injects: Vec<InjectSender>,
     /// The bell whose [`Bell::doorbell`] the punt rings were made with.
     pub bell: Bell,
+}
+
+/// Takes records until there is none, or a batch is full; whether there was any.
+fn batch(mut take: impl FnMut() -> Option<()>) -> bool {
+    (0..PUNT_BATCH).take_while(|_| take().is_some()).count() > 0
 }
 
 /// Everything between the workers and the kernel.
@@ -160,20 +166,28 @@ impl Kernel {
         }
     }
 
-    /// Takes a batch from every ring; whether there was anything.
+    /// Takes a batch from every ring, from the urgent ones of all workers first and again after each other one; whether
+    /// there was anything.
     fn drain(&self) -> bool {
-        let mut any = false;
         let now = Instant::now();
-        for ring in self.punts.borrow_mut().iter_mut() {
-            for _ in 0..PUNT_BATCH {
-                if ring.receive(|punted| self.punted(&punted, now)).is_none() {
-                    break;
-                }
+        let mut rings = self.punts.borrow_mut();
+        let mut any = self.drain_urgent(&mut rings, now);
+        for at in 0..rings.len() {
+            let ring = &mut rings[at];
+            let taken = batch(|| ring.receive_other(|punted| self.punted(&punted, now)));
+            if taken {
                 any = true;
+                self.drain_urgent(&mut rings, now);
             }
         }
         self.ask();
         any
+    }
+
+    fn drain_urgent(&self, rings: &mut [PuntReceiver], now: Instant) -> bool {
+        rings
+            .iter_mut()
+            .fold(false, |any, ring| any | batch(|| ring.receive_urgent(|punted| self.punted(&punted, now))))
     }
 
     fn punted(&self, punted: &Punted<'_>, now: Instant) {

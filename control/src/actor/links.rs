@@ -23,10 +23,12 @@ impl Links {
 
     /// Asks the drivers, and passes on what is new.
     pub(super) fn follow(&mut self, machine: &impl Machine) {
+        let mut changed = false;
         for (port, (twin, last)) in self.twins.iter().zip(&mut self.last).enumerate() {
-            let now = machine.link(port);
+            let now = machine.link(port).or(*last);
+            changed |= now != *last;
             let was_up = last.is_none_or(|link| link.up);
-            *last = now.or(*last);
+            *last = now;
             let Some(now) = now.filter(|link| link.up != was_up) else {
                 continue;
             };
@@ -34,6 +36,9 @@ impl Links {
             if let Err(error) = twin.set_carrier(now.up) {
                 tracing::warn!("{error}");
             }
+        }
+        if changed {
+            machine.links_changed();
         }
     }
 }

@@ -50,6 +50,8 @@ impl Machine for Paper {
         None
     }
 
+    fn links_changed(&self) {}
+
     fn port_counts(&self, _port: usize) -> PortCounts {
         PortCounts { received: 7, ..PortCounts::default() }
     }

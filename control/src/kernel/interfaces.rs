@@ -130,6 +130,7 @@ impl Interfaces {
             vlan,
             table: TableId::MAIN,
             mac: link.mac.unwrap_or_default(),
+            extra_macs: Vec::new(),
             mtu: u16::try_from(mtu).unwrap_or(twin.mtu),
             up: self.usable(index),
             ipv4_source: None,

@@ -13,12 +13,29 @@ const WALK: [(&str, &str, &[&str]); 11] = [
     (
         "Receive",
         "A worker takes bursts from its queue of every port.",
-        &["received", "received_bytes", "bursts", "busy_cycles", "idle_cycles"],
+        &[
+            "received",
+            "received_bytes",
+            "bursts",
+            "joined_frames",
+            "segments_too_long",
+            "busy_cycles",
+            "idle_cycles",
+            "sleep_cycles",
+        ],
     ),
     (
         "Link layer",
         "`stage/parse.rs`: which VLAN, for whom, IP or not.",
-        &["frame_too_short", "arp", "ether_type", "unknown_vlan", "interface_down", "foreign_mac"],
+        &[
+            "frame_too_short",
+            "arp",
+            "ether_type",
+            "starting",
+            "unknown_vlan",
+            "interface_down",
+            "foreign_mac",
+        ],
     ),
     (
         "Validation",
@@ -38,6 +55,7 @@ const WALK: [(&str, &str, &[&str]); 11] = [
             "local_scope",
             "local_address",
             "routing_protocol",
+            "routing_protocol_distant",
             "neighbor_discovery",
             "link_broadcast",
             "illegal_destination",
@@ -143,7 +161,7 @@ const INTRODUCTION: &str = "# Counters
 
 `kill -USR1` makes the relay print its counters as one line of JSON on standard error; the same line ends its log. Counters
 only grow. Those under `punted`, `dropped` and `events` are sums over the workers and left out while they are 0. Made from
-`dataplane/src/verdict.rs` and `dataplane/src/counters.rs` by `cargo test -p dataplane --test documents`, which fails when this
+`dataplane/src/verdict.rs` and `dataplane/src/sink/counters.rs` by `cargo test -p dataplane --test documents`, which fails when this
 page and the code disagree.
 
 Every packet ends exactly once: it is sent, punted (offered to the kernel through the twin) or dropped, for one reason. So at
@@ -261,7 +279,7 @@ fn control_thread() -> Vec<(String, String)> {
 }
 
 fn reloads() -> Vec<(String, String)> {
-    fields("src/reload.rs", "pub(crate) struct Reloads {\n")
+    fields("control/src/actor/message.rs", "pub struct Reloads {\n")
 }
 
 /// The fields of a struct with their comments. This crate does not know the others, so their source is read.
