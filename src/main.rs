@@ -5,6 +5,8 @@ mod app;
 mod args;
 mod capture;
 mod check;
+mod control_socket;
+mod harden;
 mod log;
 mod machine;
 mod report;

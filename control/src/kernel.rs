@@ -16,7 +16,8 @@
 //! to a bridge, bond or VRF (routes over the master are the kernel's to forward).
 //!
 //! Modules, from the outside in: `twin`, `bell`; `follower` and `exchange`, which `Kernel` drives; `state` with
-//! `interfaces` and `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire.
+//! `interfaces` and `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire;
+//! `observe`, the same for people.
 
 mod bell;
 mod counters;
@@ -26,6 +27,7 @@ mod exchange;
 mod follower;
 mod interfaces;
 mod netlink;
+mod observe;
 mod resolver;
 mod routes;
 mod state;
@@ -54,6 +56,7 @@ pub use self::event::{
 };
 pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
+pub use self::observe::observe;
 pub use self::resolver::{ASK_INTERVAL, IN_ALL, PATIENCE, PER_NEXT_HOP};
 pub use self::state::{Changes, FAILED_HOLD, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};

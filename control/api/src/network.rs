@@ -84,6 +84,8 @@ pub struct Path {
     pub interface: String,
     /// The gateway; none on a connected network.
     pub gateway: Option<String>,
+    /// Its share of the flows.
+    pub weight: u16,
 }
 
 /// One route the workers use.
@@ -92,8 +94,10 @@ pub struct Path {
 pub struct Route {
     /// Its destination.
     pub destination: String,
-    /// `unicast`, `local`, `blackhole`, `unreachable` or `prohibit`.
+    /// `unicast`, `blackhole`, `unreachable`, `prohibit` or `throw`.
     pub kind: String,
+    /// Smaller is better.
+    pub metric: u32,
     /// MTU in bytes; none where the port's applies.
     pub mtu: Option<u32>,
     /// Where it leads.
@@ -118,6 +122,8 @@ pub struct Neighbor {
     pub address: String,
     /// The interface it is behind.
     pub interface: String,
+    /// `reachable`, `stale`, `delay`, `probe`, `permanent`, `incomplete` or `failed`.
+    pub state: String,
     /// Its MAC address; none while it is not resolved.
     pub mac: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use control_api::{
@@ -22,6 +22,8 @@ pub struct FakeRelay {
     mappings: Mappings,
     /// How often tables were published.
     pub published: Arc<AtomicU64>,
+    /// Whether tables cannot hold what comes.
+    pub refuses: Arc<AtomicBool>,
 }
 
 impl FakeRelay {
@@ -41,9 +43,10 @@ impl FakeRelay {
         let owner = Owner::File { name: "eams.csv".into(), line: 3 };
         let conflicts = mappings.source().accept(Foreign::new([OwnedRow { row, owner }]));
         assert_eq!(conflicts, Ok(Vec::new()));
-        let published = Arc::<AtomicU64>::default();
-        mappings.start(Box::new(Counting(Arc::clone(&published))));
-        Arc::new(Self { mappings, published })
+        let (published, refuses) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let tables = Counting { published: Arc::clone(&published), refuses: Arc::clone(&refuses) };
+        mappings.start(Box::new(tables));
+        Arc::new(Self { mappings, published, refuses })
     }
 
     /// Serves it at `socket`.
@@ -57,23 +60,30 @@ impl FakeRelay {
 }
 
 /// Publishes nothing, and counts. One at a time, as the real one.
-struct Counting(Arc<AtomicU64>);
+struct Counting {
+    published: Arc<AtomicU64>,
+    refuses: Arc<AtomicBool>,
+}
 
-struct Nothing(bool);
+struct Nothing {
+    is_applied: bool,
+    refuses: bool,
+}
 
 impl Next for Nothing {
     fn apply(&mut self, _: &[Eam], _: &[Eam]) -> Result<(), Refusal> {
-        self.0 = true;
-        Ok(())
+        self.is_applied = true;
+        let full = || Refusal::new(Code::Refused, "the tables are full", "remove mappings");
+        if self.refuses { Err(full()) } else { Ok(()) }
     }
 }
 
 impl Tables for Counting {
     fn update(&self, change: Change) -> Result<Reach, Refusal> {
-        let mut next = Nothing(false);
+        let mut next = Nothing { is_applied: false, refuses: self.refuses.load(Ordering::Relaxed) };
         change(&mut next)?;
-        if next.0 {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        if next.is_applied {
+            self.published.fetch_add(1, Ordering::Relaxed);
             Ok(Reach::Everywhere)
         } else {
             Ok(Reach::Nowhere)
@@ -257,8 +267,14 @@ impl Relay for FakeRelay {
     }
 
     fn routes(&self, _: u32) -> Result<Routes, Refusal> {
-        let paths = vec![Way { interface: "bl-v4".into(), gateway: Some("203.0.113.254".into()) }];
-        let route = Route { destination: "0.0.0.0/0".into(), kind: "unicast".into(), mtu: Some(1400), paths };
+        let paths = vec![Way { interface: "bl-v4".into(), gateway: Some("203.0.113.254".into()), weight: 1 }];
+        let route = Route {
+            destination: "0.0.0.0/0".into(),
+            kind: "unicast".into(),
+            metric: 7,
+            mtu: Some(1400),
+            paths,
+        };
         Ok(Routes { routes: vec![route], total: 1 })
     }
 
@@ -266,6 +282,7 @@ impl Relay for FakeRelay {
         let neighbor = Neighbor {
             address: "203.0.113.254".into(),
             interface: "bl-v4".into(),
+            state: "reachable".into(),
             mac: Some("02:00:00:00:00:02".into()),
         };
         Ok(Neighbors { neighbors: vec![neighbor] })

@@ -145,7 +145,13 @@ pub const KEYS: &[Key] = &[
         "\"/run/borderline/control.sock\"",
         "socket = \"/run/borderline/control.sock\"",
     ),
-    Key { table: "control", name: "group", path: "control.group", default: None, example: "group = \"borderline\"" },
+    Key {
+        table: "control",
+        name: "group",
+        path: "control.group",
+        default: None,
+        example: "group = \"borderline\"",
+    },
     optional(
         "control",
         "store",
@@ -156,8 +162,13 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// The tables, as an operator writes their headers.
-pub(super) const TABLES: &[(&str, &str)] =
-    &[("dpdk", "[dpdk]"), ("port", "[[port]]"), ("translation", "[translation]"), ("eam", "[[eam]]"), ("control", "[control]")];
+pub(super) const TABLES: &[(&str, &str)] = &[
+    ("dpdk", "[dpdk]"),
+    ("port", "[[port]]"),
+    ("translation", "[translation]"),
+    ("eam", "[[eam]]"),
+    ("control", "[control]"),
+];
 
 /// Tables of a later version.
 pub(super) const LATER: &[&str] = &["metrics"];

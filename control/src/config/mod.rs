@@ -44,3 +44,4 @@ pub use model::{
     IcmpSourceChoice, Memory, Poll, Port, Role, TranslateConfig, Translation, UdpZeroChecksum,
 };
 pub use report::{CheckReport, Summary, check, table_hash};
+pub use validate::EamRules;

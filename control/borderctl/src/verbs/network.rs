@@ -83,21 +83,24 @@ pub(crate) fn routes(context: &Context, limit: Option<u32>, watch: &Watch) -> Re
         let mut table = Table::new(&[
             ("DESTINATION", Align::Left),
             ("KIND", Align::Left),
+            ("METRIC", Align::Right),
             ("MTU", Align::Right),
+            ("WEIGHT", Align::Right),
             ("VIA", Align::Left),
             ("DEV", Align::Left),
         ]);
         for route in &routes.routes {
-            let mut cells = [route.destination.clone(), route.kind.clone(), or_dash(route.mtu)];
+            let head =
+                [route.destination.clone(), route.kind.clone(), route.metric.to_string(), or_dash(route.mtu)];
             if route.paths.is_empty() {
-                let [destination, kind, mtu] = cells.clone();
-                table.row([destination, kind, mtu, "-".to_owned(), "-".to_owned()]);
+                let [destination, kind, metric, mtu] = head.clone();
+                table.row([destination, kind, metric, mtu, "-".into(), "-".into(), "-".into()]);
             }
-            for way in &route.paths {
-                let [destination, kind, mtu] = cells;
-                table.row([destination, kind, mtu, or_dash(way.gateway.as_ref()), way.interface.clone()]);
-                // Further paths of the same route.
-                cells = Default::default();
+            // Further paths of the same route stand below the first.
+            let heads = std::iter::once(head).chain(std::iter::repeat_with(Default::default));
+            for (way, [destination, kind, metric, mtu]) in route.paths.iter().zip(heads) {
+                let (weight, gateway) = (way.weight.to_string(), or_dash(way.gateway.as_ref()));
+                table.row([destination, kind, metric, mtu, weight, gateway, way.interface.clone()]);
             }
         }
         table.print(paper)?;
@@ -111,10 +114,15 @@ pub(crate) fn routes(context: &Context, limit: Option<u32>, watch: &Watch) -> Re
 
 pub(crate) fn neighbors(context: &Context, watch: &Watch) -> Result<()> {
     context.watch(&Request::get(path::NEIGHBORS), watch, |neighbors: &Neighbors, paper| {
-        let mut table = Table::new(&[("ADDRESS", Align::Left), ("DEV", Align::Left), ("MAC", Align::Left)]);
+        let mut table = Table::new(&[
+            ("ADDRESS", Align::Left),
+            ("DEV", Align::Left),
+            ("STATE", Align::Left),
+            ("MAC", Align::Left),
+        ]);
         for neighbor in &neighbors.neighbors {
-            let mac = neighbor.mac.clone().unwrap_or_else(|| "not resolved".to_owned());
-            table.row([neighbor.address.clone(), neighbor.interface.clone(), mac]);
+            let (address, interface) = (neighbor.address.clone(), neighbor.interface.clone());
+            table.row([address, interface, neighbor.state.clone(), or_dash(neighbor.mac.as_ref())]);
         }
         table.print(paper)
     })

@@ -142,7 +142,10 @@ pub(super) fn conflict(line: Option<u32>, conflict: &Conflict) -> Finding {
             "somebody changed this mapping since the candidate was begun".to_owned(),
             "`borderctl discard`, and stage it again".to_owned(),
         ),
-        Conflict::Refused { eam: about, reason } => (eam(about), reason.clone(), "correct it".to_owned()),
+        Conflict::Refused { eam: about, reason } => {
+            let (message, remedy) = reason.split_once("; ").unwrap_or((reason, "correct it"));
+            (eam(about), message.to_owned(), remedy.to_owned())
+        }
     };
     Finding { line, value, message, remedy }
 }

@@ -9,6 +9,7 @@ mod translation;
 
 pub(super) use control::control;
 pub(super) use dpdk::dpdk;
+pub use eam::EamRules;
 pub(super) use eam::{EamSink, TableRules, table};
 pub(super) use port::ports;
 pub(super) use translation::{check_with_eams, check_with_ports, translation};
