@@ -16,7 +16,7 @@ use rustix::thread::set_no_new_privs;
 
 /// To open ports: interfaces and raw sockets, XDP programs and their memory, PCI devices and physical addresses of hugepages,
 /// and files of whoever owns them.
-const OPENING: [Capability; 10] = [
+const OPENING: [Capability; 11] = [
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
     Capability::CAP_BPF,
@@ -27,6 +27,8 @@ const OPENING: [Capability; 10] = [
     Capability::CAP_SYS_RESOURCE,
     Capability::CAP_SYS_NICE,
     Capability::CAP_DAC_OVERRIDE,
+    // To give up the others for good.
+    Capability::CAP_SETPCAP,
 ];
 
 /// To translate: twins and neighbours are the kernel's, which asks for CAP_NET_ADMIN. Ports are open already; to take XDP programs
@@ -62,11 +64,19 @@ pub(crate) fn run() {
     }
 }
 
+/// For a thread that only reads and writes what is open.
+pub(crate) fn keep_nothing() {
+    if let Err(error) = keep(&[]) {
+        tracing::warn!("a thread keeps capabilities: {error}");
+    }
+}
+
 /// Drops what is not in the list, for this thread and all it starts.
 fn keep(wanted: &[Capability]) -> Result<(), CapsError> {
     let wanted: CapsHashSet = wanted.iter().copied().collect();
     let kept: CapsHashSet = caps::read(None, CapSet::Permitted)?.intersection(&wanted).copied().collect();
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        // The right to do this last of all.
         for capability in caps::all().difference(&wanted) {
             // The kernel may be older than the list.
             let _ = caps::drop(None, CapSet::Bounding, *capability);

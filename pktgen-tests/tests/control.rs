@@ -22,7 +22,8 @@ impl Controlled {
         let path = |name| kept.path().join(name).display().to_string();
         let (socket, store) = (path("control.sock"), path("mappings.db"));
         let control = format!("\n[control]\nsocket = \"{socket}\"\nstore = \"{store}\"\n");
-        let shape = Shape { translation: format!("{}{control}", Shape::default().translation), ..Shape::default() };
+        let shape =
+            Shape { translation: format!("{}{control}", Shape::default().translation), ..Shape::default() };
         let lab = Lab::up(&shape)?;
         lab.server.ip("addr add 2001:db8:12:34::2/64 dev s6 nodad")?;
         Ok(Self { lab, kept })
@@ -141,7 +142,10 @@ fn every_verb_answers_for_people_and_programs() -> TestResult {
         ("discard", &["1 removed"]),
         ("reload", &["3 mappings"]),
     ] {
-        if !["commit", "eam add", "confirm", "discard", "eam remove"].iter().any(|change| verb.starts_with(change)) {
+        if !["commit", "eam add", "confirm", "discard", "eam remove"]
+            .iter()
+            .any(|change| verb.starts_with(change))
+        {
             let text = lab.good(&format!("--json {verb}"))?;
             assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{verb}: {text}");
         }
@@ -169,7 +173,8 @@ fn every_verb_answers_for_people_and_programs() -> TestResult {
     let text = lab.refused("reload")?;
     assert!(text.contains("192.0.2.300/24") && text.contains("goes on as before"), "{text}");
     // A mapping of the store may not come a second time by a file.
-    let twice = format!("{}\n[[eam]]\nipv4 = \"192.0.2.2\"\nipv6 = \"2001:db8::77\"\n", lab.lab.config.to_toml());
+    let twice =
+        format!("{}\n[[eam]]\nipv4 = \"192.0.2.2\"\nipv6 = \"2001:db8::77\"\n", lab.lab.config.to_toml());
     lab.lab.relay().rewrite(&twice)?;
     let text = lab.refused("reload")?;
     assert!(text.contains("192.0.2.2/32") && text.contains("the store"), "{text}");
@@ -231,7 +236,8 @@ fn a_running_relay_keeps_nothing_it_does_not_need() -> TestResult {
     assert_eq!(mode(&lab.kept.path().join("mappings.db")), Some(0o600));
     let nobody = Cmd::new("setpriv").args("--reuid=65534 --regid=65534 --clear-groups");
     let program = borderctl().expect("it is built").display().to_string();
-    let denied = nobody.arg(program).arg("--socket").arg(lab.socket().display().to_string()).arg("status").run()?;
+    let denied =
+        nobody.arg(program).arg("--socket").arg(lab.socket().display().to_string()).arg("status").run()?;
     assert_eq!(denied.status.code(), Some(1), "{}", denied.text());
     // A second relay with the same socket does not start, and does not disturb the first.
     let config = lab.lab.config.to_toml();
@@ -259,7 +265,10 @@ fn hostile_clients_do_not_slow_the_kernels_packets() -> TestResult {
     let arping = |lab: &Controlled| {
         let ping = lab.lab.client.cmd("ping").args("-n -i0.01 -W2 -c300 203.0.113.1").timeout(60);
         let output = ping.run()?;
-        let times = output.stdout.lines().filter_map(|line| line.split_once("time=")?.1.split(' ').next()?.parse().ok());
+        let times = output
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once("time=")?.1.split(' ').next()?.parse().ok());
         let mut times: Vec<f64> = times.collect();
         times.sort_by(f64::total_cmp);
         assert!(times.len() >= 290, "{}", output.text());
@@ -299,7 +308,9 @@ fn hostile_clients_do_not_slow_the_kernels_packets() -> TestResult {
     over.store(true, std::sync::atomic::Ordering::Relaxed);
     let sent = hostile.join().expect("the thread does not panic");
     let grown = resident(pid).saturating_sub(before);
-    println!("{sent} hostile connections: p99 of a ping to the box {quiet} ms before, {busy} ms meanwhile, {grown} bytes more");
+    println!(
+        "{sent} hostile connections: p99 of a ping to the box {quiet} ms before, {busy} ms meanwhile, {grown} bytes more"
+    );
     assert!(sent > 1000);
     // Two CPUs, one of them the worker's, and a client that takes all it gets: what is asked is that nothing waits for the socket.
     assert!(busy < quiet.max(1.0) * 20.0, "{busy} ms, {quiet} ms before");

@@ -42,7 +42,10 @@ fn completions_and_man_pages_are_those_of_the_program() {
         let names = |files: &BTreeMap<String, String>| files.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&made), names(&there), "{}: UPDATE_DOCUMENTS=1 writes them anew", kept.display());
         for (name, text) in &made {
-            assert!(there[name] == *text, "{name} is not that of the program: UPDATE_DOCUMENTS=1 writes it anew");
+            assert!(
+                there[name] == *text,
+                "{name} is not that of the program: UPDATE_DOCUMENTS=1 writes it anew"
+            );
         }
     }
 }
@@ -70,7 +73,10 @@ fn the_example_in_the_help_of_every_verb_works() {
         let lab = Lab::new();
         lab.write("eams.csv", "192.0.2.20,2001:db8::20\n");
         lab.write("tayga.conf", "map 192.0.2.21 2001:db8::21\n");
-        lab.write("jool.json", "{\"eamt\": [{\"ipv4 prefix\": \"192.0.2.22\", \"ipv6 prefix\": \"2001:db8::22\"}]}");
+        lab.write(
+            "jool.json",
+            "{\"eamt\": [{\"ipv4 prefix\": \"192.0.2.22\", \"ipv6 prefix\": \"2001:db8::22\"}]}",
+        );
         lab.good("eam add 192.0.2.1 2001:db8:1::1");
         let help = lab.good(&format!("{verb} --help"));
         let examples: Vec<&str> =

@@ -2,11 +2,8 @@
 
 use crate::lab::{Lab, run};
 
-const ROWS: [&str; 3] = [
-    "192.0.2.1/32 2001:db8::1/128 web",
-    "192.0.2.2/32 2001:db8::2/128 ",
-    "192.0.2.16/28 2001:db8:1::/124 ",
-];
+const ROWS: [&str; 3] =
+    ["192.0.2.1/32 2001:db8::1/128 web", "192.0.2.2/32 2001:db8::2/128 ", "192.0.2.16/28 2001:db8:1::/124 "];
 
 /// What the store has, a line each.
 #[track_caller]
@@ -24,8 +21,14 @@ fn stored(lab: &Lab) -> Vec<String> {
 #[test]
 fn every_format_comes_to_the_same() {
     for (name, text) in [
-        ("comma.csv", "ipv4,ipv6,comment\n192.0.2.1,2001:db8::1,web\n192.0.2.2,2001:db8::2\n192.0.2.16/28,2001:db8:1::/124\n"),
-        ("semicolon.csv", "\u{feff}2001:db8::1;192.0.2.1;web\r\n2001:db8::2;192.0.2.2\r\n2001:db8:1::/124;192.0.2.16/28\r\n"),
+        (
+            "comma.csv",
+            "ipv4,ipv6,comment\n192.0.2.1,2001:db8::1,web\n192.0.2.2,2001:db8::2\n192.0.2.16/28,2001:db8:1::/124\n",
+        ),
+        (
+            "semicolon.csv",
+            "\u{feff}2001:db8::1;192.0.2.1;web\r\n2001:db8::2;192.0.2.2\r\n2001:db8:1::/124;192.0.2.16/28\r\n",
+        ),
         ("tab.csv", "192.0.2.1\t2001:db8::1\tweb\n192.0.2.2\t2001:db8::2\n192.0.2.16/28\t2001:db8:1::/124\n"),
         (
             "eamt.csv",

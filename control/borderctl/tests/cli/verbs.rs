@@ -31,8 +31,21 @@ fn every_number_people_see_is_one_that_programs_see() {
     lab.good("eam add 192.0.2.77 2001:db8::77 --comment 'note 4711'");
     lab.good("eam add 192.0.2.78 2001:db8::78 --stage");
     for verb in [
-        "status", "eam list", "eam get 192.0.2.77", "eam lookup 192.0.2.77", "pool show", "check", "diff", "diff 1..2",
-        "history", "ports", "routes", "neighbors", "workers", "counters", "version",
+        "status",
+        "eam list",
+        "eam get 192.0.2.77",
+        "eam lookup 192.0.2.77",
+        "pool show",
+        "check",
+        "diff",
+        "diff 1..2",
+        "history",
+        "ports",
+        "routes",
+        "neighbors",
+        "workers",
+        "counters",
+        "version",
     ] {
         let human = lab.good(verb);
         let json = lab.good(&format!("--json {verb}"));
@@ -92,7 +105,10 @@ fn what_is_refused_names_the_mapping_and_the_remedy() {
     for (line, words) in [
         ("eam add 192.0.2.1 2001:db8::2", &["192.0.2.1/32", "2001:db8::1", "--replace"][..]),
         ("eam add 192.0.2.2 2001:db8::1", &["IPv6 prefix is also in 192.0.2.1/32"]),
-        ("eam add 192.0.2.300 2001:db8::2", &["192.0.2.300", "is not an IPv4 address or prefix", "write it as"]),
+        (
+            "eam add 192.0.2.300 2001:db8::2",
+            &["192.0.2.300", "is not an IPv4 address or prefix", "write it as"],
+        ),
         ("eam add 192.0.2.2 2001:db8::g", &["2001:db8::g", "is not an IPv6 address"]),
         ("eam add 192.0.2.2/24 2001:db8::/120", &["write 192.0.2.0/24"]),
         ("eam add 192.0.2.0/24 2001:db8::/127", &["more IPv4 than IPv6"]),
@@ -166,7 +182,10 @@ fn staged_changes_wait_for_a_commit() {
     assert_eq!(lab.good("--json eam list --owner store"), "", "not yet");
     let diff = lab.good("diff");
     assert!(diff.contains("+ 192.0.2.1/32 = 2001:db8::1/128") && diff.contains("2 added"), "{diff}");
-    assert!(lab.good("check").contains("3 mappings with the staged changes: 0 problems"), "that of the file is one");
+    assert!(
+        lab.good("check").contains("3 mappings with the staged changes: 0 problems"),
+        "that of the file is one"
+    );
     let committed = lab.good("commit --comment 'two at once'");
     assert!(committed.contains("revision 2: 2 added"), "{committed}");
     assert_eq!(lab.good("diff"), "nothing is staged\n");
@@ -199,9 +218,8 @@ fn the_way_back_is_a_revision_of_its_own() {
     let revisions = history.as_array().unwrap();
     let ids: Vec<_> = revisions.iter().map(|revision| revision["id"].as_u64().unwrap()).collect();
     assert_eq!(ids, [4, 3, 2, 1], "newest first");
-    for field in [
-        "id", "parent", "time", "uid", "comment", "added", "removed", "changed", "digest", "state",
-    ] {
+    for field in ["id", "parent", "time", "uid", "comment", "added", "removed", "changed", "digest", "state"]
+    {
         assert!(!revisions[0][field].is_null(), "{field} is missing in {}", revisions[0]);
     }
     assert_eq!(revisions[0]["digest"], revisions[2]["digest"], "the same table, the same digest");
@@ -269,8 +287,9 @@ fn concurrent_callers_of_auto_get_addresses_of_their_own() {
     let lab = Lab::new();
     let lab = &lab;
     let got: BTreeSet<String> = thread::scope(|scope| {
-        let callers: Vec<_> =
-            (1..=8).map(|number| scope.spawn(move || lab.json(&format!("eam add --auto 2001:db8::{number}")))).collect();
+        let callers: Vec<_> = (1..=8)
+            .map(|number| scope.spawn(move || lab.json(&format!("eam add --auto 2001:db8::{number}"))))
+            .collect();
         callers.into_iter().map(|caller| caller.join().unwrap()["allocated"][0]["ipv4"].to_string()).collect()
     });
     assert_eq!(got.len(), 8, "{got:?}");
@@ -301,14 +320,12 @@ fn the_machine_is_shown() {
 #[test]
 fn a_reader_that_has_enough_is_no_error() {
     let lab = Lab::new();
-    let rows: String = (0..20_000).map(|n| format!("10.0.{}.{},2001:db8::{n:x}\n", n / 256, n % 256)).collect();
+    let rows: String =
+        (0..20_000).map(|n| format!("10.0.{}.{},2001:db8::{n:x}\n", n / 256, n % 256)).collect();
     lab.write("many.csv", rows);
     lab.good("eam import many.csv");
-    let shell = format!(
-        "{} --socket {} eam list | head -1",
-        env!("CARGO_BIN_EXE_borderctl"),
-        lab.socket.display()
-    );
+    let shell =
+        format!("{} --socket {} eam list | head -1", env!("CARGO_BIN_EXE_borderctl"), lab.socket.display());
     let output = std::process::Command::new("bash").args(["-o", "pipefail", "-c", &shell]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);

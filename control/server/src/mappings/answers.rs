@@ -1,5 +1,6 @@
 //! What is asked without changing anything.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use control_api::{
@@ -10,6 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Mappings;
 use super::convert::{self, commit_error, entry, revision, stage_error, store_error};
+use super::edits::free;
 use super::engine::State;
 use crate::body::LISTED;
 use crate::relay::{Entries, ListQuery};
@@ -136,7 +138,7 @@ impl Mappings {
     fn pool(&self, pool: Ipv4Net) -> Result<Pool, Refusal> {
         let addresses = 1_u64 << (32 - pool.prefix_len());
         let mut used = 0;
-        let next_free = self.lock().store.next_free(pool).map_err(|error| store_error(&error))?;
+        let next_free = free(&mut self.lock().store, &[pool], &HashSet::new())?;
         let covering =
             self.lock().store.covering(pool.network().into()).map_err(|error| store_error(&error))?;
         if covering.iter().any(|row| row.row.eam().ipv4().contains(&pool)) {

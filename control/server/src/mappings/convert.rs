@@ -103,14 +103,12 @@ pub(super) fn diff(from: u64, to: Option<u64>, changes: &Changes) -> Diff {
 /// A conflict, with the line of the edit that has it.
 pub(super) fn conflict(line: Option<u32>, conflict: &Conflict) -> Finding {
     let eam = |eam: &Eam| format!("{} = {}", eam.ipv4(), eam.ipv6());
-    let row = |row: &OwnedRow| {
-        let place = match &row.owner {
-            Owner::Store => "the store".to_owned(),
-            Owner::Config { file, line } => format!("{file}, line {line}"),
-            Owner::File { name, line } => format!("{name}, line {line}"),
-        };
-        format!("{} ({place})", eam(&row.row.eam()))
+    let place = |row: &OwnedRow| match &row.owner {
+        Owner::Store => "the store".to_owned(),
+        Owner::Config { file, line } => format!("{file}, line {line}"),
+        Owner::File { name, line } => format!("{name}, line {line}"),
     };
+    let row = |row: &OwnedRow| format!("{} ({})", eam(&row.row.eam()), place(row));
     let (value, message, remedy) = match conflict {
         Conflict::Duplicate { eam: about, family, other } => (
             eam(about),
@@ -124,7 +122,7 @@ pub(super) fn conflict(line: Option<u32>, conflict: &Conflict) -> Finding {
         ),
         Conflict::OwnedElsewhere(other) => (
             eam(&other.row.eam()),
-            format!("is written in a file: {}", row(other)),
+            format!("is written in {}", place(other)),
             "change it there and `borderctl reload`".to_owned(),
         ),
         Conflict::Missing(ipv4) => (

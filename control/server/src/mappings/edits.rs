@@ -156,7 +156,7 @@ impl Work<'_> {
             self.refuse(edit, ipv6.to_string(), "is no single address", remedy);
             return Ok(None);
         }
-        let Some(address) = self.free()? else {
+        let Some(address) = free(self.store, self.pools, &self.taken)? else {
             let message = match self.pools {
                 [] => "there is no service pool to take an address from",
                 _ => "no service address is free",
@@ -173,40 +173,6 @@ impl Work<'_> {
         self.taken.insert(ipv4);
         self.outcome.allocated.push(Allocated { ipv4: ipv4.to_string(), ipv6: ipv6.to_string() });
         Ok(self.row(edit, ipv4, ipv6, None).map(eam_store::Edit::Add))
-    }
-
-    /// The lowest free address of the pools. A pool's first and last address come when nothing else is left: some systems
-    /// still take them for something else.
-    fn free(&mut self) -> Result<Option<Ipv4Addr>, Refusal> {
-        let mut edge = None;
-        for pool in self.pools {
-            let Some(first) = self.store.next_free(*pool).map_err(|error| store_error(&error))? else {
-                continue;
-            };
-            let last = pool.broadcast().to_bits();
-            for address in (first.to_bits()..=last).map(Ipv4Addr::from_bits) {
-                let is_edge =
-                    pool.prefix_len() < 31 && (address == pool.network() || address.to_bits() == last);
-                if self.is_taken(address)? {
-                    continue;
-                }
-                if !is_edge {
-                    return Ok(Some(address));
-                }
-                edge = edge.or(Some(address));
-            }
-        }
-        Ok(edge)
-    }
-
-    fn is_taken(&self, address: Ipv4Addr) -> Result<bool, Refusal> {
-        let host = Ipv4Net::from(address);
-        let around = |length| Ipv4Net::new(address, length).map_or(host, |net| net.trunc());
-        if (0..=32).any(|length| self.taken.contains(&around(length))) {
-            return Ok(true);
-        }
-        let covering = self.store.covering(address.into()).map_err(|error| store_error(&error))?;
-        Ok(!covering.is_empty())
     }
 
     fn remove(
@@ -233,4 +199,39 @@ impl Work<'_> {
             self.more += 1;
         }
     }
+}
+
+/// The lowest free address of the pools. A pool's first and last address come when nothing else is left: some systems still
+/// take them for something else.
+pub(super) fn free(
+    store: &mut Store,
+    pools: &[Ipv4Net],
+    taken: &HashSet<Ipv4Net>,
+) -> Result<Option<Ipv4Addr>, Refusal> {
+    let mut edge = None;
+    for pool in pools {
+        let Some(first) = store.next_free(*pool).map_err(|error| store_error(&error))? else { continue };
+        let last = pool.broadcast().to_bits();
+        for address in (first.to_bits()..=last).map(Ipv4Addr::from_bits) {
+            let is_edge = pool.prefix_len() < 31 && (address == pool.network() || address.to_bits() == last);
+            if is_taken(store, taken, address)? {
+                continue;
+            }
+            if !is_edge {
+                return Ok(Some(address));
+            }
+            edge = edge.or(Some(address));
+        }
+    }
+    Ok(edge)
+}
+
+fn is_taken(store: &Store, taken: &HashSet<Ipv4Net>, address: Ipv4Addr) -> Result<bool, Refusal> {
+    let host = Ipv4Net::from(address);
+    let around = |length| Ipv4Net::new(address, length).map_or(host, |net| net.trunc());
+    if (0..=32).any(|length| taken.contains(&around(length))) {
+        return Ok(true);
+    }
+    let covering = store.covering(address.into()).map_err(|error| store_error(&error))?;
+    Ok(!covering.is_empty())
 }
