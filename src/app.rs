@@ -23,7 +23,7 @@ use crate::args::{DONE, FAILED, WRONG};
 use crate::control_socket::{ControlError, ControlSocket};
 use crate::harden;
 use crate::log::Log;
-use crate::machine::{DpdkMachine, Opened};
+use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::report;
 use crate::signals::Signals;
 use crate::workers::Workers;
@@ -136,7 +136,7 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let twins = create_twins(config, &ports).await?;
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
-    let kernel = Kernel::new(twins.clone(), rings)?;
+    let kernel = Kernel::new(twins.clone(), rings, publisher.view())?;
     let workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
     tracing::info!(ports = ports.len(), workers = config.dpdk.workers.len(), eams, "started");
 
@@ -193,7 +193,8 @@ async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>,
     for (number, (port, open)) in (0..).zip(config.ports.iter().zip(ports)) {
         let twin = Twin::create(&port.name, PortId(number), MacAddress(open.info().mac), port.mtu)
             .await
-            .map_err(|error| AppError::Twin { port: port.name.clone(), error })?;
+            .map_err(|error| AppError::Twin { port: port.name.clone(), error })?
+            .before(interface_behind(port.device.argument()).map(str::to_owned));
         twins.push(Arc::new(twin));
     }
     Ok(twins)

@@ -122,10 +122,18 @@ fn facts(port: &config::Port, open: &Port) -> PortFacts {
         name: port.name.clone(),
         device: info.device.clone(),
         driver: info.driver.clone(),
-        interface: None,
+        interface: interface_behind(&info.device).map(str::to_owned),
         mac: info.mac,
         mtu: info.mtu,
     }
+}
+
+/// The kernel interface of a device string such as `net_af_xdp0,iface=eth1`, whose driver does not know its state.
+pub(crate) fn interface_behind(device: &str) -> Option<&str> {
+    let mut parts = device.split(',');
+    let sits_on_one = |name: &str| name.starts_with("net_af_xdp") || name.starts_with("net_af_packet");
+    parts.next().filter(|name| sits_on_one(name))?;
+    parts.find_map(|argument| argument.trim().strip_prefix("iface="))
 }
 
 fn eal_config(config: &Config) -> EalConfig {
@@ -193,4 +201,17 @@ fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts
         opened.1.push(queues);
     }
     Ok(opened)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_on_a_kernel_interface_name_it() {
+        assert_eq!(interface_behind("net_af_xdp0,iface=eth1,start_queue=2"), Some("eth1"));
+        assert_eq!(interface_behind("net_af_packet7,qpairs=1,iface=v0"), Some("v0"));
+        assert_eq!(interface_behind("0000:3b:00.0"), None);
+        assert_eq!(interface_behind("net_tap0,iface=tap0"), None, "the driver knows");
+    }
 }

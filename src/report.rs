@@ -16,6 +16,7 @@ pub(crate) fn json(counters: &Counters, log_lost: u64) -> Value {
     for counts in workers {
         sum.merge(counts);
     }
+    kernel.lost.settle(&mut sum);
     json!({
         "received": sum.event(Event::Received),
         "originated": sum.originated(),
@@ -64,18 +65,13 @@ fn microseconds(time: Duration) -> u64 {
 
 fn exception_path(kernel: &KernelCounters) -> Value {
     let numbers = [
-        ("twin_refused", kernel.twin_refused),
-        ("without_twin", kernel.without_twin),
         ("injected", kernel.injected),
         ("inject_refused", kernel.inject_refused),
         ("unresolved_queued", kernel.unresolved_queued),
         ("unresolved_released", kernel.unresolved_released),
-        ("unresolved_failed", kernel.unresolved_failed),
-        ("unresolved_expired", kernel.unresolved_expired),
-        ("unresolved_overflow", kernel.unresolved_overflow),
-        ("unresolved_invalid", kernel.unresolved_invalid),
         ("neighbor_requests", kernel.neighbor_requests),
         ("neighbor_requests_refused", kernel.neighbor_requests_refused),
+        ("neighbors_forgotten", kernel.neighbors_forgotten),
         ("netlink_overruns", kernel.netlink_overruns),
         ("netlink_dumps", kernel.netlink_dumps),
         ("netlink_unreadable", kernel.netlink_unreadable),

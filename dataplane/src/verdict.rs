@@ -211,5 +211,23 @@ reasons! {
         /// The ring to the control thread is full. The control thread gets too little CPU time: keep its
         /// CPUs free of workers and other load.
         PuntRingFull = "punt_ring_full",
+        /// Too many packets wait for the next hop's link-layer address already. In small numbers the start of a flow to
+        /// a host not heard of yet; in large ones a scan of a connected prefix: filter it further out.
+        NeighborWaitOverflow = "neighbor_wait_overflow",
+        /// The next hop's link-layer address did not become known in time. The host is slow or gone, or a scan leaves no
+        /// turn for it: `ip neigh`.
+        NeighborWaitExpired = "neighbor_wait_expired",
+        /// The packet waited for a next hop that did not answer ARP or ND. `ip neigh` shows it FAILED: is the host
+        /// up, is it in this VLAN?
+        NeighborFailed = "neighbor_failed",
+        /// The kernel's neighbour table has no room for the next hop. Raise net.ipv4.neigh.default.gc_thresh3, or that of
+        /// net.ipv6 (in the first network namespace): the log names the number.
+        NeighborTableFull = "neighbor_table_full",
+        /// The twin did not take a punted frame. Bring it up: `ip link set bl-PORT up`; if it is, the kernel is out of
+        /// memory.
+        TwinRefused = "twin_refused",
+        /// A packet whose next hop became known found the ring to its worker full. The worker is overloaded: compare busy
+        /// and idle cycles.
+        InjectRingFull = "inject_ring_full",
     }
 }

@@ -157,6 +157,14 @@ impl Counts {
         self.0[EVENTS + PUNTS..].iter().sum()
     }
 
+    /// Counts up to `amount` punted packets as dropped: those the control thread could not bring to their end. Takes no more
+    /// than were punted, for a worker's counts may be a moment older than the control thread's.
+    pub fn lose(&mut self, punted: PuntReason, dropped: DropReason, amount: u64) {
+        let amount = amount.min(self.punted(punted));
+        self.0[EVENTS + punted.index()] -= amount;
+        self.0[EVENTS + PUNTS + dropped.index()] += amount;
+    }
+
     /// Packets that came and have not ended: `received + originated - sent - punted - dropped`. Zero between two turns; a
     /// packet that ended without a verdict, or with two, is a bug.
     #[must_use]
@@ -232,6 +240,20 @@ mod tests {
         assert!(DropReason::ALL.iter().all(|reason| sum.dropped(*reason) == 4));
         assert_eq!(sum.all_dropped(), 4 * DROPS as u64);
         assert_eq!(sum.all_punted(), 2 * PUNTS as u64);
+    }
+
+    #[test]
+    fn what_is_lost_on_the_exception_path_is_dropped_and_no_longer_punted() {
+        let mut counts = Counts::default();
+        for _ in 0..5 {
+            counts.end(Verdict::Punted(PuntReason::UnresolvedNextHop));
+        }
+        counts.lose(PuntReason::UnresolvedNextHop, DropReason::NeighborFailed, 3);
+        counts.lose(PuntReason::UnresolvedNextHop, DropReason::NeighborWaitExpired, 4);
+        assert_eq!(counts.punted(PuntReason::UnresolvedNextHop), 0);
+        assert_eq!(counts.dropped(DropReason::NeighborFailed), 3);
+        assert_eq!(counts.dropped(DropReason::NeighborWaitExpired), 2, "no more than were punted");
+        assert_eq!(counts.all_punted() + counts.all_dropped(), 5);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use dataplane::verdict::{DropReason, PuntReason};
 use super::{cell, compare, complain, read};
 
 /// The walk, step by step: title, what happens, and the counters of that step.
-const WALK: [(&str, &str, &[&str]); 11] = [
+const WALK: [(&str, &str, &[&str]); 12] = [
     (
         "Receive",
         "A worker takes bursts from its queue of every port.",
@@ -155,6 +155,19 @@ const WALK: [(&str, &str, &[&str]); 11] = [
             "originated_kernel",
         ],
     ),
+    (
+        "Lost behind a punt",
+        "`control/src/kernel`: punted packets that the control thread could not bring to their end. Only in the sums: a worker has \
+         counted them as punted, and the sums count them as dropped instead.",
+        &[
+            "neighbor_wait_overflow",
+            "neighbor_wait_expired",
+            "neighbor_failed",
+            "neighbor_table_full",
+            "twin_refused",
+            "inject_ring_full",
+        ],
+    ),
 ];
 
 const INTRODUCTION: &str = "# Counters
@@ -292,6 +305,9 @@ fn fields(file: &str, structure: &str) -> Vec<(String, String)> {
     for line in fields.lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
             comment.push(text.trim());
+        } else if line.starts_with("pub lost: ") {
+            // Settled among the drops.
+            comment.clear();
         } else if let Some((name, _)) = field(line) {
             let text = comment.join(" ").replace("[`PuntReason::index`]", "reason");
             counters.push((name.to_owned(), text));
