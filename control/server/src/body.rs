@@ -11,6 +11,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use tokio::time::{Instant, timeout_at};
 
 use crate::mappings::{Edit, Target};
+use crate::reply::refused;
 use crate::serve::Limits;
 
 /// Findings that are told one by one.
@@ -143,11 +144,7 @@ impl Lines {
         if self.findings.is_empty() {
             return Ok(self.edits);
         }
-        let count = self.findings.len() as u64 + self.more;
-        let message = format!("{count} of {} changes cannot be read", self.edits.len() as u64 + count);
-        let mut refusal = Refusal::new(Code::Refused, message, "correct them; nothing was changed");
-        (refusal.findings, refusal.more) = (self.findings, self.more);
-        Err(refusal)
+        Err(refused(self.findings, self.more))
     }
 
     fn line(&mut self, line: &[u8]) {

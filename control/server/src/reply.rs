@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use control_api::Refusal;
+use control_api::{Code, Finding, Refusal};
 use serde::Serialize;
 
 /// An answer, or a refusal.
@@ -63,4 +63,20 @@ pub(crate) fn push_line(lines: &mut Vec<u8>, value: &impl Serialize) {
 /// The bytes of some lines.
 pub(crate) fn chunk(lines: Vec<u8>) -> Result<Bytes, std::convert::Infallible> {
     Ok(Bytes::from(lines))
+}
+
+/// Findings as a refusal. There is one at least.
+pub(crate) fn refused(findings: Vec<Finding>, more: u64) -> Refusal {
+    let mut refusal = match &findings[..] {
+        [only] if more == 0 => {
+            Refusal::new(Code::Refused, format!("{}: {}", only.value, only.message), only.remedy.clone())
+        }
+        all => {
+            let count = all.len() as u64 + more;
+            let message = format!("{count} of the changes are refused");
+            Refusal::new(Code::Refused, message, "correct them; nothing was changed")
+        }
+    };
+    (refusal.findings, refusal.more) = (findings, more);
+    refusal
 }

@@ -82,10 +82,10 @@ fn the_example_in_the_help_of_every_verb_works() {
         let examples: Vec<&str> =
             help.lines().filter_map(|line| line.trim().strip_prefix("borderctl ")).collect();
         assert!(!examples.is_empty(), "{verb} --help has no example");
-        for example in examples {
+        for (number, example) in examples.into_iter().enumerate() {
             // What an example stands on.
             match verb.as_str() {
-                "commit" => drop(lab.run("eam add --auto 2001:db8:2::1 --stage")),
+                "commit" => drop(lab.good(&format!("eam add --auto 2001:db8:2::{number} --stage"))),
                 "confirm" => drop(lab.good("eam add 192.0.2.99 2001:db8::99 --confirm-within 1h")),
                 _ => {}
             }

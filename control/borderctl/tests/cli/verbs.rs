@@ -66,6 +66,7 @@ fn every_number_people_see_is_one_that_programs_see() {
 /// The numbers in a text, those of addresses included; 25.0 counts as 25.
 fn numbers(text: &str) -> BTreeSet<String> {
     let parts = text.split(|mark: char| !mark.is_ascii_alphanumeric() && mark != '.' && mark != ':');
+    let parts = parts.map(|part| part.trim_start_matches(':'));
     let numbers = parts.filter(|part| part.starts_with(|first: char| first.is_ascii_digit()));
     numbers.map(|number| number.trim_end_matches(['.', ':']).trim_end_matches(".0").to_owned()).collect()
 }

@@ -208,7 +208,7 @@ impl Mappings {
         };
         if check.candidate {
             let counts = state.candidate.changes().counts();
-            check.eams = state.store.head().rows + counts.added - counts.removed;
+            check.eams = state.store.ranges().whole().rows + counts.added - counts.removed;
             match state.store.rebase(&state.candidate) {
                 Ok(_) => {}
                 Err(StageError::Conflict(found)) => check.problems.push(convert::conflict(None, &found)),

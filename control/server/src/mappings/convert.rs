@@ -6,6 +6,8 @@ use eam_store::{
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::reply::refused;
+
 /// Mappings of a difference that are listed one by one.
 const LISTED: usize = 10_000;
 
@@ -162,22 +164,6 @@ pub(super) fn warning(line: Option<u32>, finding: &eam_store::Finding) -> Findin
         }
     };
     Finding { line, value: format!("{} = {}", eam.ipv4(), eam.ipv6()), message, remedy }
-}
-
-/// Findings as a refusal. There is one at least.
-pub(super) fn refused(findings: Vec<Finding>, more: u64) -> Refusal {
-    let mut refusal = match &findings[..] {
-        [only] if more == 0 => {
-            Refusal::new(Code::Refused, format!("{}: {}", only.value, only.message), only.remedy.clone())
-        }
-        all => {
-            let count = all.len() as u64 + more;
-            let message = format!("{count} of the changes are refused");
-            Refusal::new(Code::Refused, message, "correct them; nothing was changed")
-        }
-    };
-    (refusal.findings, refusal.more) = (findings, more);
-    refusal
 }
 
 pub(super) fn store_error(error: &StoreError) -> Refusal {

@@ -7,9 +7,10 @@ use control_api::{Allocated, Finding, Refusal};
 use eam_store::{Candidate, Eam, ImportError, OwnedRow, Owner, Row, Store};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::convert::{conflict, refused, store_error, warning};
+use super::convert::{conflict, store_error, warning};
 use super::{Edit, Target};
 use crate::body::LISTED;
+use crate::reply::refused;
 
 /// What edits came to.
 #[derive(Debug, Default)]
@@ -34,6 +35,7 @@ pub(super) fn stage(
         store,
         pools,
         taken: HashSet::new(),
+        named: HashSet::new(),
         outcome: Outcome::default(),
         findings: Vec::new(),
         more: 0,
@@ -48,8 +50,8 @@ pub(super) fn stage(
         }
     }
     if replace {
-        let kept: HashSet<Ipv4Net> = wanted.iter().map(eam_store::Edit::ipv4).collect();
-        wanted.extend(others(work.store, &kept)?);
+        let named = std::mem::take(&mut work.named);
+        wanted.extend(others(work.store, &named)?);
     }
     let Work { store, mut outcome, findings, more, .. } = work;
     if !findings.is_empty() {
@@ -91,6 +93,8 @@ struct Work<'s> {
     pools: &'s [Ipv4Net],
     /// Service addresses that edits before have taken.
     taken: HashSet<Ipv4Net>,
+    /// Mappings that edits want to be there.
+    named: HashSet<Ipv4Net>,
     outcome: Outcome,
     findings: Vec<Finding>,
     more: u64,
@@ -101,6 +105,7 @@ impl Work<'_> {
     fn read(&mut self, edit: &Edit, candidate: &Candidate) -> Result<Option<eam_store::Edit>, Refusal> {
         match edit.target {
             Target::Add { ipv4, ipv6 } => {
+                self.named.insert(ipv4);
                 if self.is_there(ipv4, ipv6, edit)? {
                     return Ok(None);
                 }
@@ -108,6 +113,7 @@ impl Work<'_> {
                 Ok(self.row(edit, ipv4, ipv6, None).map(eam_store::Edit::Add))
             }
             Target::Set { ipv4, ipv6 } => {
+                self.named.insert(ipv4);
                 self.taken.insert(ipv4);
                 let held = match edit.comment {
                     None => self.held(ipv4)?.and_then(|held| held.row.comment().map(Into::into)),
@@ -171,6 +177,7 @@ impl Work<'_> {
         };
         let ipv4 = Ipv4Net::from(address);
         self.taken.insert(ipv4);
+        self.named.insert(ipv4);
         self.outcome.allocated.push(Allocated { ipv4: ipv4.to_string(), ipv6: ipv6.to_string() });
         Ok(self.row(edit, ipv4, ipv6, None).map(eam_store::Edit::Add))
     }
