@@ -87,7 +87,7 @@ pub struct Refusal {
     pub more: u64,
     /// With `conflict` and `pending`: the revision that is in the way, with who committed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<Revision>,
+    pub revision: Option<Box<Revision>>,
     /// With `unsupported_api`: what the relay speaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiRange>,

@@ -195,7 +195,7 @@ pub enum Event {
     /// Another revision is in force.
     Revision {
         /// It.
-        revision: Revision,
+        revision: Box<Revision>,
     },
     /// The configuration was read again.
     Reloaded {

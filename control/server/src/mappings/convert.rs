@@ -201,8 +201,8 @@ pub(super) fn commit_error(error: &CommitError) -> Refusal {
     };
     let mut refusal = Refusal::new(code, error.to_string(), remedy);
     refusal.revision = match error {
-        CommitError::Stale { faster, .. } => Some(revision(faster)),
-        CommitError::Pending(pending) => Some(revision(&pending.revision)),
+        CommitError::Stale { faster, .. } => Some(Box::new(revision(faster))),
+        CommitError::Pending(pending) => Some(Box::new(revision(&pending.revision))),
         _ => None,
     };
     refusal

@@ -157,7 +157,7 @@ impl Mappings {
                 format!("revision {} is in force, not {seen}", head.id),
                 "look at `borderctl history`, and stage again",
             );
-            refusal.revision = Some(revision(&head));
+            refusal.revision = Some(Box::new(revision(&head)));
             return Err(refusal);
         }
         let (pools, mut candidate) = (state.rules.pools(), state.candidate.clone());
@@ -186,7 +186,7 @@ impl Mappings {
         let id = intent.revision.map_or(pending.revision.id, RevisionId);
         let receipt = state.store.confirm(id, &author(intent)).map_err(|error| commit_error(&error))?;
         let confirmed = revision(receipt.revision());
-        self.shared.tell(Event::Revision { revision: confirmed.clone() });
+        self.shared.tell(Event::Revision { revision: Box::new(confirmed.clone()) });
         Ok(confirmed)
     }
 
@@ -212,7 +212,7 @@ impl Mappings {
                 Ok(receipt) => {
                     let back = revision(receipt.revision());
                     tracing::warn!(revision = back.id, back_to = back.back_to, "nobody confirmed: went back");
-                    shared.tell(Event::Revision { revision: back });
+                    shared.tell(Event::Revision { revision: Box::new(back) });
                 }
                 // The workers go back all the same; the file is told as soon as it can be.
                 Err(error) => tracing::error!("went back because nobody confirmed, but {error}"),
@@ -243,7 +243,7 @@ impl Mappings {
                 }
             };
             if !committed.repeated {
-                shared.tell(Event::Revision { revision: committed.revision.clone() });
+                shared.tell(Event::Revision { revision: Box::new(committed.revision.clone()) });
             }
             // Whoever asked waits for it.
             let _ = answer.send(committed);
