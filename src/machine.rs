@@ -3,7 +3,8 @@
 use control::actor::{Link, Machine, PortCounts, PortFacts};
 use control::config::{self, Config};
 use dataplane::counters::Counts;
-use dataplane::dpdk::{self, Eal, EalConfig, LogLevel, Mempool, Port, PortConfig, QueuePair};
+use dataplane::dpdk::{self, Eal, EalConfig, LogLevel, MacFilter, Mempool, Port, PortConfig, QueuePair};
+use dataplane::table::routing::MacAddress;
 use dataplane::worker::longest_sleep;
 
 use crate::app::AppError;
@@ -79,6 +80,29 @@ impl Machine for DpdkMachine {
         let sleep = |port: &Port| longest_sleep(port.info().rx_descriptors, port.link().speed_mbps);
         if let Some(longest) = self.ports.iter().map(sleep).min() {
             self.workers.sleep_limit().set(longest);
+        }
+    }
+
+    fn set_extra_macs(&mut self, port: usize, macs: &[MacAddress]) {
+        let (Some(open), Some(facts)) = (self.ports.get_mut(port), self.facts.get(port)) else {
+            return;
+        };
+        let macs: Vec<[u8; 6]> = macs.iter().map(|mac| mac.0).collect();
+        let (port, count) = (&facts.name, macs.len());
+        match open.set_extra_macs(&macs) {
+            Ok(MacFilter::Exact | MacFilter::Promiscuous) => {
+                tracing::info!(port, macs = count, "receives frames to further MAC addresses");
+            }
+            Ok(MacFilter::LastResort(why)) => {
+                tracing::warn!(
+                    port,
+                    macs = count,
+                    "receives all frames, since its NIC takes no more MAC addresses: {why}"
+                );
+            }
+            Err(error) => {
+                tracing::warn!(port, "frames to further MAC addresses (VRRP, macvlan) are lost: {error}");
+            }
         }
     }
 

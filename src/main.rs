@@ -3,12 +3,14 @@
 
 mod app;
 mod args;
-mod capture;
 mod check;
+mod compare;
 mod control_socket;
 mod harden;
+mod import;
 mod log;
 mod machine;
+mod received;
 mod report;
 mod signals;
 mod translate;

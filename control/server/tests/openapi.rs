@@ -1,5 +1,6 @@
 //! The description of the API is checked in: `openapi.json`. Whoever changes what the socket speaks changes that file too, and sees
 //! in its difference what clients will see. `UPDATE_DOCUMENTS=1 cargo test -p control-server --test openapi` writes it anew.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
 use std::path::PathBuf;
 

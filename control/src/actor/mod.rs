@@ -16,6 +16,7 @@ mod builder;
 mod handle;
 mod links;
 mod machine;
+mod macs;
 mod message;
 mod reader;
 mod relay;

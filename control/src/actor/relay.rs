@@ -17,6 +17,7 @@ use super::builder::{Answer, Builder, Done};
 use super::handle::{ControlHandle, Updated};
 use super::links::Links;
 use super::machine::{Link, Machine, PortFacts};
+use super::macs::ExtraMacs;
 use super::message::{Counters, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
 use super::reader::{Askers, Patience, Read, Reader};
 use super::stall::Stall;
@@ -65,6 +66,7 @@ pub struct Actor<M> {
     results: mpsc::UnboundedReceiver<Done>,
     routings: mpsc::UnboundedSender<Done>,
     links: Links,
+    macs: ExtraMacs,
     reloads: Reloads,
     stalls: (Stall, Stall),
     started: Instant,
@@ -101,6 +103,7 @@ impl<M: Machine> Actor<M> {
             builder: Builder::start(running, &routings)?,
             reader: Reader::new(read, routings.clone(), patience),
             links: Links::default(),
+            macs: ExtraMacs::new(machine.ports().len()),
             loads: Loads::new(&machine),
             machine,
             publisher,
@@ -226,6 +229,7 @@ impl<M: Machine> Actor<M> {
             return;
         }
         let fib = Arc::new(self.compiler.version());
+        self.macs.follow(&fib, &mut self.machine);
         self.publish(|snapshot| snapshot.fib = fib);
         if !std::mem::replace(&mut self.is_translating, true) {
             tracing::info!("translating");

@@ -12,6 +12,7 @@ use dataplane::counters::Counts;
 use dataplane::table::eam::{Change, Eam, EamError};
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::{Publisher, SnapshotReader};
+use dataplane::table::routing::MacAddress;
 use dataplane::table::snapshot::Snapshot;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -51,6 +52,8 @@ impl Machine for Paper {
     }
 
     fn links_changed(&self) {}
+
+    fn set_extra_macs(&mut self, _port: usize, _macs: &[MacAddress]) {}
 
     fn port_counts(&self, _port: usize) -> PortCounts {
         PortCounts { received: 7, ..PortCounts::default() }

@@ -2,6 +2,7 @@
 //! missing-key remedies and the check that `config/full.toml` is complete.
 
 use super::error::Hint;
+use super::theirs;
 
 /// A key of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +201,7 @@ pub(super) fn hint(table: &str, name: &str) -> Hint {
     }
     match KEYS.iter().find(|key| key.name == name) {
         Some(key) => Hint::BelongsTo(header(key.table)),
-        None => Hint::None,
+        None => theirs::hint(name).unwrap_or(Hint::None),
     }
 }
 
@@ -260,6 +261,10 @@ mod tests {
         assert_eq!(hint("dpdk", "mtu"), Hint::BelongsTo("[[port]]"));
         assert_eq!(hint("eam", "eam_files"), Hint::BelongsTo(""));
         assert_eq!(hint("dpdk", "colour"), Hint::None);
+        let pool6 = Hint::Theirs { whose: "Jool", instead: Some("translation.prefixes") };
+        assert_eq!((hint("translation", "pool6"), table_hint("pool6")), (pool6, pool6));
+        let hairpin = Hint::Theirs { whose: "Jool", instead: Some("translation.hairpin") };
+        assert_eq!(hint("translation", "eam-hairpin-mode"), hairpin);
         assert_eq!(table_hint("ports"), Hint::DidYouMean("[[port]]"));
     }
 

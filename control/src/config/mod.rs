@@ -8,10 +8,10 @@
 //! * `keys.rs` names every key and its default; `tree.rs` reads typed values out of the TOML tree and
 //!   remembers where they stood; `file.rs` is the shape of what the file says;
 //! * `validate/` turns that into `model.rs`, one file per table; `address.rs` reads prefixes;
-//! * `eam_file.rs` (CSV) and `jool.rs` (JSON) read EAM tables into `eams.rs`; `lint.rs` compares the rows with each other, on the
+//! * `eam_file.rs` (rows, by the crate `eamfile`) and `jool.rs` (JSON) read EAM tables into `eams.rs`; `lint.rs` compares the rows with each other, on the
 //!   forests of `forest.rs`;
 //! * `problem.rs` and `warning.rs` hold every message, `error.rs` puts them in their place;
-//! * `machine.rs` asks whether this machine has the CPUs and the memory; `report.rs` is `borderline check`.
+//! * `theirs.rs` answers names of other translators; `machine.rs` asks whether this machine has the CPUs and the memory; `report.rs` is `borderline check`.
 
 mod address;
 mod eam_file;
@@ -27,6 +27,7 @@ mod machine;
 mod model;
 mod problem;
 mod report;
+mod theirs;
 mod tree;
 mod validate;
 mod warning;

@@ -322,18 +322,9 @@ pub enum ProblemKind {
     Lint(Lint),
 
     // EAM files.
-    /// A row with another number of fields.
-    #[error("fields found: {found}; write `ipv4,ipv6` or `ipv4,ipv6,comment`")]
-    Fields {
-        /// How many there are.
-        found: usize,
-    },
-    /// A quote that does not end on its line, or is followed by more text.
-    #[error("unbalanced quotes; write \"...\" around the whole field and \"\" for a quote inside")]
-    Quotes,
-    /// IPv6 before IPv4.
-    #[error("the columns are swapped; put the IPv4 prefix first")]
-    SwappedColumns,
+    /// A line that is no row.
+    #[error(transparent)]
+    EamRow(eamfile::RowError),
     /// JSON syntax or shape.
     #[error("not the JSON of a Jool SIIT configuration: {}; write it with `jool_siit file`, or use CSV", message.trim())]
     Json {
@@ -386,6 +377,13 @@ pub enum Hint {
     DidYouMean(&'static str),
     /// The word is right, the table is not.
     BelongsTo(&'static str),
+    /// Another translator's word for a key of ours, or for something that is not there.
+    Theirs {
+        /// Whose word it is.
+        whose: &'static str,
+        /// What says the same here.
+        instead: Option<&'static str>,
+    },
 }
 
 impl fmt::Display for Hint {
@@ -395,6 +393,10 @@ impl fmt::Display for Hint {
             Self::DidYouMean(word) => write!(f, "did you mean `{word}`?"),
             Self::BelongsTo("") => f.write_str("move it to the top of the file, before the first table"),
             Self::BelongsTo(table) => write!(f, "move it to {table}"),
+            Self::Theirs { whose, instead: Some(key) } => write!(f, "it is {whose}'s name; set {key}"),
+            Self::Theirs { whose, instead: None } => {
+                write!(f, "it is {whose}'s name; nothing here corresponds to it, remove it")
+            }
         }
     }
 }

@@ -160,7 +160,7 @@ impl Setup<'_> {
         })
     }
 
-    fn step(&self, step: &'static str, call: impl FnOnce() -> i32) -> Result<(), PortError> {
+    pub(super) fn step(&self, step: &'static str, call: impl FnOnce() -> i32) -> Result<(), PortError> {
         let (result, said) = Said::during(call);
         let Err(errno) = Errno::check(result) else {
             return Ok(());
