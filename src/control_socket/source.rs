@@ -32,7 +32,7 @@ impl MappingSource for StoredMappings {
                 tracing::error!("mappings of files are not compared with those of the store: {error}")
             }
         }
-        if problems.len() == 0 { Ok(()) } else { Err(problems) }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     fn rows(&self) -> Vec<eam::Eam> {
