@@ -24,6 +24,7 @@ use crate::control_socket::{ControlError, ControlSocket};
 use crate::harden;
 use crate::log::Log;
 use crate::machine::{DpdkMachine, Opened, interface_behind};
+use crate::preflight;
 use crate::report;
 use crate::signals::Signals;
 use crate::workers::Workers;
@@ -113,7 +114,17 @@ async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
     if !lacking.is_empty() {
         return Ok(FAILED);
     }
-    relay(path, &mut config, signals, log).await.map(|()| DONE)
+    let claims = match preflight::claim(&config) {
+        Ok(claims) => claims,
+        Err(complaints) => {
+            complaints.iter().for_each(|complaint| tracing::error!("{complaint}"));
+            return Ok(FAILED);
+        }
+    };
+    let ended = relay(path, &mut config, signals, log).await;
+    // Ports and twins are closed by now: others may have them.
+    drop(claims);
+    ended.map(|()| DONE)
 }
 
 /// Start, run, stop: each list from top to bottom.

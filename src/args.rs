@@ -43,11 +43,15 @@ enum Command {
     /// Check a configuration: every problem with its line and remedy
     ///
     /// Exit status 0 when the configuration can be used, 2 when not. Missing CPUs or hugepages of this machine are
-    /// listed but do not count: the file may be meant for another one.
+    /// listed but do not count, because the file may be meant for another one: with --machine they do, and so does
+    /// everything else that would keep a relay from starting here and now.
     Check {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Whether a relay could start here with it: devices, interfaces, names, memory, privileges
+        #[arg(long)]
+        machine: bool,
     },
     /// Translate a capture file: the same code as the workers, without DPDK, root or network
     ///
@@ -151,7 +155,7 @@ pub(crate) fn run() -> ExitCode {
     }
     let code = match Args::parse().command {
         Command::Run { config } => app::run(&config),
-        Command::Check { config } => check::run(&config),
+        Command::Check { config, machine } => check::run(&config, machine),
         Command::Translate(args) => translate::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Compare(args) => compare::run(&args),

@@ -10,6 +10,7 @@ mod harden;
 mod import;
 mod log;
 mod machine;
+mod preflight;
 mod received;
 mod report;
 mod signals;

@@ -27,6 +27,7 @@ mod drain;
 mod error;
 mod event;
 mod exchange;
+mod facts;
 mod follower;
 mod interfaces;
 mod neighbor_tables;
@@ -63,6 +64,7 @@ pub use self::event::{
     Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
     Table,
 };
+pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
 pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
 pub use self::observe::observe;

@@ -60,7 +60,7 @@ impl Machine for Paper {
     }
 
     fn worker_cpus(&self) -> &[u16] {
-        // Asked once a second by the actor's tick, and for each status.
+        // Which CPU does not matter.
         &[1]
     }
 

@@ -3,8 +3,7 @@
 //! Rows are read line by line, so that a stray quote costs one row and not the rest of the file, and every row knows its
 //! line.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,15 +11,15 @@ use eamfile::{Line, Rows};
 
 use super::eams::Spot;
 use super::error::{Problem, ProblemKind};
+use super::input::{self, Input};
 use super::jool;
 use super::validate::EamSink;
 
-/// How much of a file is in memory at a time.
-const CHUNK: usize = 256 * 1024;
-
 /// Reads one EAM file into `sink`. What is wrong inside the file goes there; that it cannot be read is the caller's.
-pub(super) fn read(path: &Path, sink: &mut EamSink) -> io::Result<()> {
-    parse(&path.into(), BufReader::with_capacity(CHUNK, File::open(path)?), sink)
+pub(super) fn read(path: &Path, sink: &mut EamSink) -> Result<(), ProblemKind> {
+    let mut input = Input::open(path, input::EAM_FILE_BYTES)?;
+    parse(&path.into(), input.reader(), sink).map_err(|error| input::unreadable(&error))?;
+    input.finish()
 }
 
 /// The two formats are told apart by their first character: no row starts with a brace.
@@ -52,6 +51,11 @@ fn rows(file: &Arc<Path>, mut text: impl BufRead, sink: &mut EamSink) -> io::Res
             break;
         }
         let spot = Spot { file, line: number, column: 1 };
+        if sink.eams.len() >= input::ROWS {
+            let kind = ProblemKind::TooManyRows { max: input::ROWS };
+            sink.report.problems.push(Problem { place: spot.place(), key: String::new(), value: None, kind });
+            break;
+        }
         let row = match std::str::from_utf8(&line) {
             Ok(line) => rows.line(line).map_err(ProblemKind::EamRow),
             Err(_) => Err(ProblemKind::NotUtf8),

@@ -136,6 +136,13 @@ pub const KEYS: &[Key] = &[
         "fragment_df = \"respect\"",
     ),
     optional("translation", "eam_overlap", "translation.eam_overlap", "\"warn\"", "eam_overlap = \"warn\""),
+    optional(
+        "translation",
+        "reload_may_remove",
+        "translation.reload_may_remove",
+        "\"tenth\"",
+        "reload_may_remove = \"all\"",
+    ),
     required("eam", "ipv4", "eam.ipv4", "ipv4 = \"192.0.2.1/32\""),
     required("eam", "ipv6", "eam.ipv6", "ipv6 = \"2001:db8:12:34::1/128\""),
     Key { table: "eam", name: "comment", path: "eam.comment", default: None, example: "comment = \"www\"" },

@@ -19,6 +19,29 @@ pub enum ProblemKind {
         /// What the system said.
         reason: ErrorKind,
     },
+    /// Nothing that has an end.
+    #[error("cannot be read: it is {what}, not a regular file; write the rows to a file and name that")]
+    NotAFile {
+        /// What it is.
+        what: &'static str,
+    },
+    /// More than anybody needs.
+    #[error("larger than {} MB ({bytes} bytes); is it the right file?", max >> 20)]
+    FileTooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// Somebody writes to it.
+    #[error("changed while it was read; write to a file beside it and rename that, then reload")]
+    ChangedWhileRead,
+    /// More mappings than the tables are made for.
+    #[error("more than {max} mappings; split them over several relays, or map prefixes instead of hosts")]
+    TooManyRows {
+        /// The limit.
+        max: usize,
+    },
     /// The file is not text.
     #[error("not UTF-8 text; save the file as UTF-8")]
     NotUtf8,
@@ -194,6 +217,9 @@ pub enum ProblemKind {
         /// The first such character.
         character: char,
     },
+    /// A name that is a directory of every path it becomes part of.
+    #[error("dots alone are no name: files under /proc/sys could not be told apart; add a letter or a digit")]
+    PortNameDots,
     /// A name in use.
     #[error("the port at line {} has this name; names must differ", first.line)]
     DuplicatePortName {
@@ -262,6 +288,9 @@ pub enum ProblemKind {
     /// Neither "copy" nor an octet.
     #[error("neither \"copy\" nor a number; write \"copy\", or 0 to 255 without quotes")]
     NotCopyOrOctet,
+    /// Neither a word nor a number of mappings.
+    #[error("neither a number nor a word; write a number of mappings, or \"tenth\" or \"all\"")]
+    NotAnAmount,
     /// RFC 7757 4.2.1 rule 1 would undo an Edge Relay's own mapping.
     #[error("an Edge Relay cannot use simple hairpinning; use \"intrinsic\" or \"off\" (RFC 7756 section 3)")]
     SimpleHairpinOnEdgeRelay,

@@ -35,8 +35,9 @@ mod port_setup;
 mod port_state;
 mod precheck;
 mod queue;
+mod xdp;
 
-pub use eal::{Eal, EalConfig, Memory};
+pub use eal::{Eal, EalConfig, Memory, check_memory};
 pub use error::{EalError, Errno, LcoreError, MempoolError, PortError, Said};
 pub use heap::return_large_blocks;
 pub use lcore::{LcoreGuard, lcore_id, pin_current_thread, tsc, tsc_hz};
@@ -45,5 +46,7 @@ pub use mbuf::{Checksum, Mbuf, free_burst};
 pub use mempool::{DEFAULT_HEADROOM, Mempool, data_room_for_mtu};
 pub use port::{Port, QueuePair};
 pub use port_config::PortConfig;
+pub use port_setup::{inspect_device, interface_of, missing_privileges};
 pub use port_state::{Link, MacFilter, PortInfo, PortStats, Spread};
 pub use queue::{RxQueue, TxQueue};
+pub use xdp::xdp_program_name;
