@@ -65,7 +65,6 @@ pub use self::event::{
     Table,
 };
 pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
-pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
 pub use self::observe::observe;
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
