@@ -105,12 +105,8 @@ fn files_tables_and_keys() {
         ),
         with_prefix("[ports] # HERE\nname = \"v6\"", "ports", "unknown table", "did you mean `[[port]]`?"),
         with_prefix("[logging] # HERE\nlevel = 1", "logging", "unknown table", "remove it"),
-        with_prefix(
-            "[control] # HERE\nsocket = \"/run/x\"",
-            "control",
-            "not supported yet",
-            "remove the table",
-        ),
+        with_prefix("[control]\nsocket = \"\" # HERE", "control.socket", "empty text", "remove it"),
+        with_prefix("[control]\nsockets = \"/x\" # HERE", "control.sockets", "unknown key", "did you mean"),
         with_prefix(
             "[metrics] # HERE\nlisten = \"127.0.0.1:9464\"",
             "metrics",
