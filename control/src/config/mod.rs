@@ -41,6 +41,7 @@ pub use load::LoadTimes;
 pub use machine::check_machine;
 pub use model::{
     Config, CopyOr, Device, Dpdk, DpdkPlaces, Eam, EamOverlap, FragmentDf, Hairpin, IcmpErrors,
-    IcmpSourceChoice, Memory, Poll, Port, Role, TranslateConfig, Translation, UdpZeroChecksum,
+    IcmpSourceChoice, IcmpSourceDefault, IcmpSourceExtension, Memory, Poll, Port, Role, TranslateConfig,
+    Translation, UdpZeroChecksum,
 };
 pub use report::{CheckReport, Summary, check, table_hash};
