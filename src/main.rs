@@ -5,10 +5,11 @@ mod app;
 mod args;
 mod capture;
 mod check;
-mod reload;
+mod machine;
 mod report;
 mod signals;
 mod translate;
+mod workers;
 
 fn main() -> std::process::ExitCode {
     args::run()

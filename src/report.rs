@@ -1,21 +1,17 @@
 //! The counters in one line of JSON, for SIGUSR1 and at the end.
 
+use std::time::Duration;
+
+use control::actor::{Counters, PortCounts};
 use control::kernel::KernelCounters;
 use dataplane::counters::{Counts, Event};
-use dataplane::dpdk::PortStats;
 use dataplane::verdict::{DropReason, PuntReason};
 use serde_json::{Map, Value, json};
 
-use crate::reload::Reloads;
-
-/// All workers' counts added up, the exception path's, the mbufs in use, and the reloads.
-pub(crate) fn json(
-    workers: &[Counts],
-    kernel: &KernelCounters,
-    ports: &[(&str, PortStats)],
-    mbufs_in_use: usize,
-    reloads: &Reloads,
-) -> Value {
+/// All workers' counts added up, the exception path's, the mbufs in use, the reloads, and how long the control thread was
+/// ever busy in one go.
+pub(crate) fn json(counters: &Counters) -> Value {
+    let Counters { workers, kernel, ports, mbufs_in_use, reloads, stalls } = counters;
     let mut sum = Counts::default();
     for counts in workers {
         sum.merge(counts);
@@ -29,8 +25,12 @@ pub(crate) fn json(
         "events": nonzero(Event::ALL.iter().map(|event| (event.name(), sum.event(*event)))),
         "workers": workers.iter().map(worker).collect::<Vec<_>>(),
         "kernel": exception_path(kernel),
-        "ports": ports.iter().map(|(name, stats)| port(name, stats)).collect::<Vec<_>>(),
+        "ports": ports.iter().map(|(name, counts)| port(name, counts)).collect::<Vec<_>>(),
         "mbufs_in_use": mbufs_in_use,
+        "longest_us": {
+            "actor": microseconds(stalls.actor),
+            "kernel": microseconds(stalls.kernel),
+        },
         "reloads": { "applied": reloads.applied, "refused": reloads.refused },
     })
 }
@@ -45,15 +45,19 @@ fn worker(counts: &Counts) -> Value {
 }
 
 /// The driver's own counts. `missed` frames were lost before a worker could fetch them.
-fn port(name: &str, stats: &PortStats) -> Value {
+fn port(name: &str, counts: &PortCounts) -> Value {
     json!({
         "name": name,
-        "received": stats.ipackets,
-        "sent": stats.opackets,
-        "missed": stats.imissed,
-        "errors": stats.ierrors + stats.oerrors,
-        "no_mbuf": stats.rx_nombuf,
+        "received": counts.received,
+        "sent": counts.sent,
+        "missed": counts.missed,
+        "errors": counts.receive_errors + counts.send_errors,
+        "no_mbuf": counts.no_mbuf,
     })
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn exception_path(kernel: &KernelCounters) -> Value {

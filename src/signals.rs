@@ -1,5 +1,6 @@
 //! The signals the relay listens to.
 
+use control::actor::ControlHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGTERM and SIGINT stop, SIGHUP asks for a reload, SIGUSR1 for the counters.
@@ -8,17 +9,6 @@ pub(crate) struct Signals {
     interrupt: Signal,
     hangup: Signal,
     user: Signal,
-}
-
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// Stop.
-    Stop,
-    /// Read the configuration again.
-    Reload,
-    /// Print the counters.
-    Counters,
 }
 
 impl Signals {
@@ -32,13 +22,18 @@ impl Signals {
         })
     }
 
-    /// The next signal.
-    pub(crate) async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hangup.recv() => Wish::Reload,
-            _ = self.user.recv() => Wish::Counters,
+    /// Passes on what each signal asks for, until there is nobody to ask any more.
+    pub(crate) async fn forward(mut self, relay: ControlHandle) {
+        loop {
+            let passed_on = tokio::select! {
+                _ = self.terminate.recv() => relay.request_stop().await,
+                _ = self.interrupt.recv() => relay.request_stop().await,
+                _ = self.hangup.recv() => relay.request_reload().await,
+                _ = self.user.recv() => relay.request_counters().await,
+            };
+            if passed_on.is_err() {
+                return;
+            }
         }
     }
 }

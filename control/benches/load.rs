@@ -94,12 +94,13 @@ fn run(case: &Case, directory: &Path) -> Value {
     let path = directory.join("relay.toml");
     fs::copy(directory.join("before"), directory.join("eams")).unwrap();
     let (mut config, _) = Config::load(&path).unwrap();
-    let running = Running::start(&path, &mut config).unwrap();
+    let mut running = Running::start(&path, &mut config, None).unwrap();
     let mut publisher = publisher(&running);
     fs::copy(directory.join("after"), directory.join("eams")).unwrap();
 
     let started = Instant::now();
-    let (prepared, running) = running.prepare().unwrap();
+    let (prepared, replaced) = running.prepare(control::reload::load(&path)).unwrap();
+    drop(replaced);
     let Prepared { translation, times, eams, changes, .. } = prepared;
     let table = translation.eams.memory();
     let publishing = Instant::now();
@@ -195,7 +196,7 @@ fn measure_changes(runs: usize) -> Vec<Value> {
     fs::write(&path, CONFIG).unwrap();
     fs::write(directory.path().join("eams"), csv_hosts()).unwrap();
     let (mut config, _) = Config::load(&path).unwrap();
-    let mut publisher = publisher(&Running::start(&path, &mut config).unwrap());
+    let mut publisher = publisher(&Running::start(&path, &mut config, None).unwrap());
     let mut reader = publisher.reader();
     let stop = AtomicBool::new(false);
     let (replaced, to_free) = mpsc::channel::<Vec<Arc<Snapshot>>>();

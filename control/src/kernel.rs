@@ -3,8 +3,8 @@
 //! Each port has a [`Twin`], a TAP interface the operator configures like any other. [`Kernel::run`] does the rest,
 //! in one task of the control thread:
 //!
-//! * it follows links, addresses, routes and neighbours over rtnetlink and hands a
-//!   [`Routing`] to the caller whenever it changed;
+//! * it follows links, addresses, routes and neighbours over rtnetlink and hands the
+//!   changes to the caller as [`Update`]s;
 //! * it gives punted frames to the twins, and what the kernel sends on them to a worker;
 //! * it has the kernel resolve next hops, keeps the packets that wait for one, and sends them when it is known;
 //! * it has the kernel confirm neighbours it would otherwise never look at again, since the packets that use
@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dataplane::exception::{InjectSender, PuntReceiver, Punted, ZeroChecksum};
-use dataplane::table::routing::{PortId, Routing};
+use dataplane::table::routing::{PortId, Update};
 use dataplane::verdict::PuntReason;
 use futures_util::future::try_join_all;
 
@@ -106,14 +106,14 @@ impl Kernel {
         })
     }
 
-    /// Runs until `shutdown` is ready. `on_routing` is called on this task: with the kernel's state as soon as it is
-    /// read, then on changes, at most every [`PUBLISH_INTERVAL`].
+    /// Runs until `shutdown` is ready. `on_update` is called on this task: with the kernel's state as soon as it is
+    /// read, then with its changes.
     ///
     /// # Errors
     /// [`KernelError`] when the kernel cannot be followed any more, or a twin was deleted.
     pub async fn run(
         &self,
-        on_routing: impl FnMut(Routing),
+        on_update: impl FnMut(Update),
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), KernelError> {
         let follower = Follower::start(self)?;
@@ -124,7 +124,7 @@ impl Kernel {
         };
         tokio::select! {
             () = shutdown => Ok(()),
-            ended = follower.run(on_routing) => ended,
+            ended = follower.run(on_update) => ended,
             ended = readers => ended,
             never = self.pump() => match never {},
         }

@@ -2,6 +2,7 @@
 //! neighbours), and what the workers get to see of both.
 #![forbid(unsafe_code)]
 
+pub mod actor;
 pub mod config;
 pub mod eam_set;
 pub mod kernel;

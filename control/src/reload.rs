@@ -1,11 +1,8 @@
 //! Reading the configuration again while the relay runs.
 //!
-//! A reload has two halves. [`Running::prepare`] does all the work (reading, checking, comparing, building the tables)
-//! and changes nothing; it takes as long as it takes, on a thread of its own. Publishing what it prepared is one
-//! pointer swap, which cannot fail. So whatever is wrong, the relay goes on with what it has.
-//!
-//! [`Reloader`] runs one preparation at a time. Requests that come meanwhile become one more reload after it, which
-//! sees the files as they are then.
+//! [`load`] reads and checks the files, [`Running::prepare`] compares them with what runs and builds the tables: as long as
+//! it takes, each on a thread of its own ([`crate::actor`]). Publishing what was prepared is one pointer swap, which cannot
+//! fail. So whatever is wrong, the relay goes on with what it has.
 
 mod fixed;
 mod tables;
@@ -15,9 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::table::translation::Translation;
-use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::config::{self, Config, Dpdk, LoadTimes, Port, Problems, Warnings};
+use crate::actor::MappingSource;
+use crate::config::{self, Config, Dpdk, Eams, LoadTimes, Port, Problems, Warnings};
 use crate::eam_set::{ChangeCounts, EamSet};
 use crate::plan::{self, PlanError};
 
@@ -48,7 +45,18 @@ pub struct Running {
     settings: config::Translation,
     eams: EamSet,
     translation: Arc<Translation>,
+    /// Whoever keeps mappings beside those of the files.
+    source: Option<Box<dyn MappingSource>>,
 }
+
+/// What was read, and how long it took.
+pub struct Loaded {
+    result: Result<(Config, Warnings), Problems>,
+    times: LoadTimes,
+}
+
+/// What new tables replaced: memory to be freed where there is time for it.
+pub struct Replaced(#[expect(dead_code, reason = "only to be dropped")] EamSet);
 
 /// A configuration ready to be published.
 pub struct Prepared {
@@ -77,14 +85,25 @@ pub struct Times {
     pub build: Duration,
 }
 
+/// Reads and checks the configuration.
+pub fn load(path: &Path) -> Loaded {
+    let (result, times) = Config::load_timed(path);
+    Loaded { result, times }
+}
+
 impl Running {
-    /// What a relay has that is started with `config`, whose mappings are taken out of it.
+    /// What a relay has that is started with `config`, whose mappings are taken out of it, and with those of `source`, which
+    /// is told of those of the files.
     ///
     /// # Errors
     /// [`PlanError`]: a contradiction between validation and tables.
-    pub fn start(path: &Path, config: &mut Config) -> Result<Self, PlanError> {
-        let eams = EamSet::new(plan::rows(std::mem::take(&mut config.eams).into_rows()));
-        let translation = Arc::new(tables::build(&config.translation, &eams)?);
+    pub fn start(
+        path: &Path,
+        config: &mut Config,
+        mut source: Option<Box<dyn MappingSource>>,
+    ) -> Result<Self, PlanError> {
+        let eams = take_rows(std::mem::take(&mut config.eams), source.as_deref_mut());
+        let translation = Arc::new(tables::build(&config.translation, &eams, source.as_deref())?);
         Ok(Self {
             path: path.to_owned(),
             dpdk: config.dpdk.clone(),
@@ -92,10 +111,17 @@ impl Running {
             settings: config.translation.clone(),
             eams,
             translation,
+            source,
         })
     }
 
-    /// The mappings in use.
+    /// The configuration file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The mappings of the files in use.
     #[must_use]
     pub fn eams(&self) -> &EamSet {
         &self.eams
@@ -107,87 +133,57 @@ impl Running {
         &self.translation
     }
 
-    /// Reads the configuration again and gets everything ready to be published; with it, what the relay must remember
-    /// once it is.
+    /// Other tables are in use, with the same mappings of the files.
+    pub(crate) fn replace(&mut self, translation: Translation) -> Arc<Translation> {
+        self.translation = Arc::new(translation);
+        Arc::clone(&self.translation)
+    }
+
+    /// Gets what was read ready to be published, which is to happen at once: from now on this is what runs. With it comes
+    /// what was replaced. Nothing changes when there is an error.
     ///
     /// # Errors
     /// [`ReloadError`].
-    pub fn prepare(&self) -> Result<(Prepared, Self), ReloadError> {
-        let (loaded, load) = Config::load_timed(&self.path);
-        let (mut config, warnings) = loaded.map_err(ReloadError::Problems)?;
+    pub fn prepare(&mut self, loaded: Loaded) -> Result<(Prepared, Replaced), ReloadError> {
+        let (mut config, warnings) = loaded.result.map_err(ReloadError::Problems)?;
         let fixed = fixed::differences((&self.dpdk, &self.ports), (&config.dpdk, &config.ports));
         if !fixed.is_empty() {
             return Err(ReloadError::NeedsRestart(fixed));
         }
         let started = Instant::now();
-        let eams = EamSet::new(plan::rows(std::mem::take(&mut config.eams).into_rows()));
+        let files = std::mem::take(&mut config.eams);
+        if let Some(source) = &self.source {
+            source.check(&files).map_err(ReloadError::Problems)?;
+        }
+        let (rows, files) = match &self.source {
+            Some(_) => (files.to_vec(), Some(files)),
+            None => (files.into_rows(), None),
+        };
+        let eams = EamSet::new(plan::rows(rows));
         let changes = self.eams.changes_to(&eams);
         let compared = Instant::now();
         let (translation, way) = tables::next(self, &config.translation, &eams, &changes)?;
-        let times = Times { load, compare: compared - started, build: compared.elapsed() };
-        let translation = Arc::new(translation);
-        let prepared = Prepared {
-            translation: Arc::clone(&translation),
-            way,
-            changes: changes.counts(),
-            eams: eams.rows().len(),
-            warnings,
-            times,
-        };
+        let times = Times { load: loaded.times, compare: compared - started, build: compared.elapsed() };
         let Config { dpdk, ports, translation: settings, .. } = config;
-        Ok((prepared, Self { path: self.path.clone(), dpdk, ports, settings, eams, translation }))
+        (self.dpdk, self.ports, self.settings) = (dpdk, ports, settings);
+        let replaced = Replaced(std::mem::replace(&mut self.eams, eams));
+        if let (Some(source), Some(files)) = (&mut self.source, files) {
+            source.accept(files);
+        }
+        let translation = self.replace(translation);
+        let eams = translation.eams.len();
+        Ok((Prepared { translation, way, changes: changes.counts(), eams, warnings, times }, replaced))
     }
 }
 
-type Job = JoinHandle<Result<(Prepared, Running), ReloadError>>;
-
-/// Prepares reloads beside the control loop, one at a time. Needs a tokio runtime.
-pub struct Reloader {
-    running: Arc<Running>,
-    job: Option<Job>,
-    again: bool,
-}
-
-impl Reloader {
-    /// For a relay that runs with `running`.
-    #[must_use]
-    pub fn new(running: Running) -> Self {
-        Self { running: Arc::new(running), job: None, again: false }
-    }
-
-    /// Asks for a reload. While one is being prepared, all requests together are one more.
-    pub fn request(&mut self) {
-        if self.job.is_some() {
-            self.again = true;
-        } else {
-            self.start();
-        }
-    }
-
-    /// What the reload in preparation came to; waits for ever while there is none. What is prepared counts as running
-    /// from now on: publish it.
-    pub async fn finished(&mut self) -> Result<Prepared, ReloadError> {
-        let Some(job) = &mut self.job else {
-            return std::future::pending().await;
-        };
-        let finished = job.await.expect("preparing a reload does not panic");
-        self.job = None;
-        let prepared = finished.map(|(prepared, running)| {
-            let replaced = std::mem::replace(&mut self.running, Arc::new(running));
-            // A million rows are not freed in no time.
-            spawn_blocking(|| drop(replaced));
-            prepared
-        });
-        if std::mem::take(&mut self.again) {
-            self.start();
-        }
-        prepared
-    }
-
-    fn start(&mut self) {
-        let running = Arc::clone(&self.running);
-        self.job = Some(spawn_blocking(move || running.prepare()));
-    }
+/// The rows of the files; `source` keeps where they stood.
+fn take_rows(files: Eams, source: Option<&mut (dyn MappingSource + 'static)>) -> EamSet {
+    let Some(source) = source else {
+        return EamSet::new(plan::rows(files.into_rows()));
+    };
+    let rows = plan::rows(files.to_vec());
+    source.accept(files);
+    EamSet::new(rows)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::stage::parse::Ingress;
 use crate::table::fib::{Adjacency, Fib};
 use crate::table::routing::{
     Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Route, RouteAction, Routing,
+    TableId,
 };
 use crate::table::snapshot::Snapshot;
 use crate::table::translation::Translation;
@@ -129,6 +130,7 @@ fn routing(shape: &Shape) -> Routing {
         id,
         port: PortId(id.0),
         vlan: None,
+        table: TableId::MAIN,
         mac: MacAddress::default(),
         mtu,
         up: true,

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::wire::checksum::Delta;
 
+pub mod compiler;
 pub mod eam;
 pub mod fib;
 mod host_table;

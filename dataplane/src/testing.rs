@@ -1,5 +1,7 @@
 //! Packet builders and small tables for tests. Only under test or with the feature `testing`.
 
+mod mirror;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use crate::table::icmp_source::{Choice, IcmpSourcePool};
 use crate::table::prefix::TranslationPrefix;
 use crate::table::routing::{
     Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Route, RouteAction, Routing,
+    TableId,
 };
 use crate::table::snapshot::Snapshot;
 use crate::table::translation::{Settings, Translation, TranslationParts};
@@ -16,6 +19,8 @@ use crate::wire::checksum::Sum;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::Ipv6Header;
 use crate::wire::protocol;
+
+pub use self::mirror::Mirror;
 
 /// Link-layer address of port 0.
 pub const MAC_V4: MacAddress = MacAddress([2, 0, 0, 0, 0, 4]);
@@ -82,6 +87,7 @@ pub fn routing(ipv4_mtu: u16, ipv6_mtu: u16) -> Routing {
         id: InterfaceId(id),
         port: PortId(port),
         vlan,
+        table: TableId::MAIN,
         mac,
         mtu,
         up: true,

@@ -18,6 +18,7 @@ mod command;
 mod counters;
 mod daemon;
 mod error;
+mod evidence;
 pub mod frame;
 mod namespace;
 pub mod probe;
@@ -32,7 +33,7 @@ pub use daemon::{Daemon, bird, dnsmasq, iperf3, nginx};
 pub use error::LabError;
 pub use namespace::{Namespace, veth};
 pub use raw::RawLink;
-pub use relay::{Config, Driver, Port, Relay};
+pub use relay::{Config, Driver, Port, Relay, binary as relay_binary};
 pub use requirement::{Need, is_quick, skip_for_kernel, skip_unless};
 pub use topology::{CLIENT, Lab, Middle, SERVER, SERVICE, Shape, embedded, traceroute};
 

@@ -9,3 +9,4 @@
 pub mod bench;
 pub mod lab;
 pub mod pktgen;
+pub mod storm;

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pktgen_tests::lab::{
@@ -42,7 +43,39 @@ fn namespaces_and_processes_are_gone_after_a_panic() -> TestResult {
     assert!(panicked.is_err());
     let (name, pid) = seen.into_inner().expect("not poisoned");
     assert!(!Cmd::new("ip").args("netns list").ok()?.stdout.contains(&name));
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn a_failed_test_leaves_counters_and_captures_behind() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay, Need::Program("dumpcap"), Need::Program("tshark")]) {
+        return Ok(());
+    }
+    let name = "a_failed_test_on_purpose";
+    let failing = std::thread::Builder::new().name(name.into()).spawn(|| -> TestResult {
+        let lab = Lab::up(&Shape::default())?;
+        assert!(lab.pings(&lab.client, "192.0.2.1", 10));
+        Err(lab.relay_ns.ip("link show dev of-nobody").expect_err("there is no such link"))
+    })?;
+    assert!(failing.join().expect("it fails without a panic").is_err());
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    let place = target.join("lab-failures").join(name);
+    let log = std::fs::read_to_string(place.join("relay.log"))?;
+    assert!(log.contains("counters {"), "{log}");
+    assert!(std::fs::read_to_string(place.join("client.txt"))?.contains("203.0.113.1"));
+    let frames = std::fs::read_dir(&place)?.filter_map(Result::ok).map(|entry| entry.path());
+    let captures: Vec<PathBuf> =
+        frames.filter(|path| path.extension().is_some_and(|it| it == "pcapng")).collect();
+    assert_eq!(captures.len(), 2, "{captures:?}");
+    for capture in &captures {
+        let echoes =
+            Cmd::new("tshark").arg("-r").arg(capture.display().to_string()).args("-Y icmp||icmpv6.type==128");
+        assert!(echoes.ok()?.stdout.contains("Echo (ping)"), "{}", capture.display());
+    }
+    std::fs::remove_dir_all(&place)?;
     Ok(())
 }
 

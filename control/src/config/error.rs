@@ -109,7 +109,7 @@ impl<T> Findings<T> {
     /// How many are kept.
     pub const LIMIT: usize = 100;
 
-    pub(super) fn push(&mut self, finding: T) {
+    pub(crate) fn push(&mut self, finding: T) {
         self.push_with(|| finding);
     }
 

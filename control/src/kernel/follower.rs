@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
-use dataplane::table::routing::Routing;
+use dataplane::table::routing::{Routing, Update};
 
 use super::error::KernelError;
 use super::event::Event;
@@ -49,6 +49,8 @@ pub(super) struct Follower<'a> {
     publish_due: Option<Instant>,
     no_publication_before: Instant,
     unexpanded: usize,
+    /// What the caller knows.
+    told: Routing,
     ticks: Interval,
 }
 
@@ -75,13 +77,14 @@ impl<'a> Follower<'a> {
             publish_due: None,
             no_publication_before: now,
             unexpanded: 0,
+            told: Routing::default(),
             ticks,
         };
         follower.start_dump().map_err(KernelError::Dump)?;
         Ok(follower)
     }
 
-    pub(super) async fn run(mut self, mut on_routing: impl FnMut(Routing)) -> Result<(), KernelError> {
+    pub(super) async fn run(mut self, mut on_update: impl FnMut(Update)) -> Result<(), KernelError> {
         loop {
             let publish = at(self.publish_due.filter(|_| !self.blind));
             let dump = at(self.dump_due.filter(|_| self.dump.is_none()));
@@ -91,7 +94,7 @@ impl<'a> Follower<'a> {
                     self.notified(first)?;
                 }
                 dumped = advance(self.dump.as_mut()) => self.dumped(dumped)?,
-                () = publish => self.publish(&mut on_routing)?,
+                () = publish => self.publish(&mut on_update)?,
                 () = dump => {
                     self.dump_due = None;
                     if let Err(error) = self.start_dump() {
@@ -208,7 +211,7 @@ impl<'a> Follower<'a> {
         self.dump_due = Some(Instant::now() + DUMP_RETRY);
     }
 
-    fn publish(&mut self, on_routing: &mut impl FnMut(Routing)) -> Result<(), KernelError> {
+    fn publish(&mut self, on_update: &mut impl FnMut(Update)) -> Result<(), KernelError> {
         let started = Instant::now();
         self.publish_due = None;
         // Reading from a deleted TAP does not fail, it waits for ever: the links tell.
@@ -217,7 +220,9 @@ impl<'a> Follower<'a> {
         if let Some(twin) = self.kernel.twins.iter().find(lost) {
             return Err(KernelError::TwinLost { name: twin.name().to_owned() });
         }
-        on_routing(self.kernel.with(|exchange| exchange.state.routing()));
+        let routing = self.kernel.with(|exchange| exchange.state.routing());
+        on_update(Update { changes: routing.changes_since(&self.told), publish: true });
+        self.told = routing;
         let pause = (started.elapsed() * PUBLISH_SHARE).max(PUBLISH_INTERVAL);
         self.no_publication_before = Instant::now() + pause;
         Ok(())

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dataplane::table::routing::{Interface, InterfaceId, MacAddress, PortId};
+use dataplane::table::routing::{Interface, InterfaceId, MacAddress, PortId, TableId};
 
 use super::event::Link;
 
@@ -128,6 +128,7 @@ impl Interfaces {
             id: *self.ids.get(&(port, vlan))?,
             port,
             vlan,
+            table: TableId::MAIN,
             mac: link.mac.unwrap_or_default(),
             mtu: u16::try_from(mtu).unwrap_or(twin.mtu),
             up: self.usable(index),

@@ -6,6 +6,7 @@ use dataplane::table::eam::EamTable;
 use dataplane::table::translation::Translation;
 
 use super::Running;
+use crate::actor::MappingSource;
 use crate::config;
 use crate::eam_set::{EamChanges, EamSet};
 use crate::plan::{self, PlanError};
@@ -33,9 +34,19 @@ impl fmt::Display for Way {
     }
 }
 
-/// New tables.
-pub(super) fn build(settings: &config::Translation, eams: &EamSet) -> Result<Translation, PlanError> {
-    plan::translation(settings, EamTable::build(eams.rows())?)
+/// New tables, of the mappings of the files and those of `source`.
+pub(super) fn build(
+    settings: &config::Translation,
+    eams: &EamSet,
+    source: Option<&dyn MappingSource>,
+) -> Result<Translation, PlanError> {
+    let others = source.map(MappingSource::rows).unwrap_or_default();
+    let table = if others.is_empty() {
+        EamTable::build(eams.rows())
+    } else {
+        EamTable::build(&[eams.rows(), &others].concat())
+    };
+    plan::translation(settings, table?)
 }
 
 /// The tables after those of `running`. Only mappings can be applied: when a setting differs, everything is built.
@@ -46,11 +57,11 @@ pub(super) fn next(
     changes: &EamChanges,
 ) -> Result<(Translation, Way), PlanError> {
     if *settings == running.settings
-        && changes.counts().total() <= running.eams.rows().len() / ROWS_PER_CHANGE
+        && changes.counts().total() <= running.translation.eams.len() / ROWS_PER_CHANGE
     {
         Ok((running.translation.apply(&changes.steps())?, Way::Applied))
     } else {
-        Ok((build(settings, eams)?, Way::Built))
+        Ok((build(settings, eams, running.source.as_deref())?, Way::Built))
     }
 }
 
@@ -73,7 +84,7 @@ mod tests {
     /// A relay without mappings.
     fn running() -> Running {
         let (mut config, _) = Config::parse(Path::new("relay.toml"), BASE).unwrap();
-        Running::start(Path::new("relay.toml"), &mut config).unwrap()
+        Running::start(Path::new("relay.toml"), &mut config, None).unwrap()
     }
 
     fn eam(ipv4: String, ipv6: String) -> Eam {
@@ -157,14 +168,14 @@ mod tests {
         ) {
             let mut running = running();
             let first = EamSet::new(steady().collect());
-            running.translation = Arc::new(build(&running.settings, &first).unwrap());
+            running.translation = Arc::new(build(&running.settings, &first, None).unwrap());
             running.eams = first;
             for pairs in &reloads {
                 let eams = rows(pairs);
                 let changes = running.eams.changes_to(&eams);
                 let (translation, way) = next(&running, &running.settings, &eams, &changes).unwrap();
                 prop_assert_eq!(way, Way::Applied);
-                assert_same_answers(&translation, &build(&running.settings, &eams).unwrap());
+                assert_same_answers(&translation, &build(&running.settings, &eams, None).unwrap());
                 running.translation = Arc::new(translation);
                 running.eams = eams;
             }
@@ -175,7 +186,7 @@ mod tests {
     fn other_settings_and_many_changes_take_new_tables() {
         let mut running = running();
         running.eams = EamSet::new(steady().collect());
-        running.translation = Arc::new(build(&running.settings, &running.eams).unwrap());
+        running.translation = Arc::new(build(&running.settings, &running.eams, None).unwrap());
         let way = |settings: &config::Translation, eams: &EamSet| {
             next(&running, settings, eams, &running.eams.changes_to(eams)).unwrap().1
         };
@@ -189,11 +200,11 @@ mod tests {
     fn changes_that_lead_to_no_table_leave_the_one_in_use_as_it_was() {
         let mut running = running();
         running.eams = EamSet::new(steady().collect());
-        running.translation = Arc::new(build(&running.settings, &running.eams).unwrap());
+        running.translation = Arc::new(build(&running.settings, &running.eams, None).unwrap());
         let taken = eam("10.2.0.1/32".to_owned(), "2001:db8:1::7/128".to_owned());
         let eams = EamSet::new(steady().skip(1).chain([taken]).collect());
         let changes = running.eams.changes_to(&eams);
         assert!(next(&running, &running.settings, &eams, &changes).is_err());
-        assert_same_answers(&running.translation, &build(&running.settings, &running.eams).unwrap());
+        assert_same_answers(&running.translation, &build(&running.settings, &running.eams, None).unwrap());
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::sync::Mutex;
 
+use dataplane::table::eam::Eam;
 use tempfile::TempDir;
 
 use super::*;
@@ -24,7 +26,7 @@ impl Relay {
         fs::write(&path, BASE).unwrap();
         fs::write(directory.path().join("eams.csv"), EAMS).unwrap();
         let (mut config, _) = Config::load(&path).unwrap();
-        let running = Running::start(&path, &mut config).unwrap();
+        let running = Running::start(&path, &mut config, None).unwrap();
         assert_eq!(running.translation().eams.len(), 3);
         Self { directory, running }
     }
@@ -33,8 +35,13 @@ impl Relay {
         fs::write(self.directory.path().join(name), text).unwrap();
     }
 
-    fn refused(&self) -> String {
-        match self.running.prepare() {
+    fn prepare(&mut self) -> Result<Prepared, ReloadError> {
+        let loaded = load(self.running.path());
+        self.running.prepare(loaded).map(|(prepared, _)| prepared)
+    }
+
+    fn refused(&mut self) -> String {
+        match self.prepare() {
             Err(error) => error.to_string(),
             Ok(_) => panic!("not refused"),
         }
@@ -43,10 +50,10 @@ impl Relay {
 
 #[test]
 fn new_files_give_new_tables_and_say_what_changed() {
-    let relay = Relay::start();
+    let mut relay = Relay::start();
     relay.write("eams.csv", "192.0.2.2,2001:db8::22\n192.0.2.3,2001:db8::3\n192.0.2.4,2001:db8::4\n");
     relay.write("relay.toml", &format!("{BASE}anti_spoof = false\n"));
-    let (prepared, running) = relay.running.prepare().unwrap();
+    let prepared = relay.prepare().unwrap();
     assert_eq!(prepared.changes, ChangeCounts { added: 1, removed: 1, changed: 1 });
     assert_eq!((prepared.eams, prepared.way), (3, Way::Built));
     let lookup = |host| {
@@ -56,7 +63,7 @@ fn new_files_give_new_tables_and_say_what_changed() {
     assert_eq!([lookup(1), lookup(2)], [None, Some("2001:db8::22".to_owned())]);
     assert_eq!([lookup(3), lookup(4)], [Some("2001:db8::3".to_owned()), Some("2001:db8::4".to_owned())]);
     assert!(!prepared.translation.settings.anti_spoof);
-    let (again, _) = running.prepare().unwrap();
+    let again = relay.prepare().unwrap();
     assert_eq!(
         again.changes,
         ChangeCounts::default(),
@@ -67,10 +74,10 @@ fn new_files_give_new_tables_and_say_what_changed() {
 
 #[test]
 fn every_problem_of_wrong_files_is_told() {
-    let relay = Relay::start();
+    let mut relay = Relay::start();
     relay.write("eams.csv", &format!("{EAMS}192.0.2.1,2001:db8::9\n192.0.2.256,2001:db8::5\n"));
     relay.write("relay.toml", &format!("{BASE}hairpin = \"no\"\n"));
-    let Err(ReloadError::Problems(problems)) = relay.running.prepare() else {
+    let Err(ReloadError::Problems(problems)) = relay.prepare() else {
         panic!("wrong files are refused with their problems")
     };
     let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -88,7 +95,7 @@ fn every_problem_of_wrong_files_is_told() {
 
 #[test]
 fn what_a_running_relay_cannot_change_is_refused_by_name() {
-    let relay = Relay::start();
+    let mut relay = Relay::start();
     relay.write("relay.toml", &BASE.replace("[1]", "[1, 2]").replace("net_null0", "net_null1"));
     let message = relay.refused();
     for word in ["dpdk.workers", "port.device of port v4", "restart it"] {
@@ -96,30 +103,55 @@ fn what_a_running_relay_cannot_change_is_refused_by_name() {
     }
 }
 
-#[tokio::test]
-async fn requests_during_a_reload_become_one_more() {
-    let Relay { directory, running } = Relay::start();
-    let mut reloader = Reloader::new(running);
-    reloader.request();
-    fs::write(directory.path().join("eams.csv"), format!("{EAMS}192.0.2.4,2001:db8::4\n")).unwrap();
-    for _ in 0..5 {
-        reloader.request();
-    }
-    let eams = [reloader.finished().await.unwrap().eams, reloader.finished().await.unwrap().eams];
-    assert_eq!(eams[1], 4, "the last one sees the files as they are");
-    let third = tokio::time::timeout(Duration::from_millis(300), reloader.finished());
-    assert!(third.await.is_err(), "two were enough");
+#[test]
+fn a_refused_reload_leaves_the_relay_as_it_was_and_the_next_one_may_succeed() {
+    let mut relay = Relay::start();
+    relay.write("eams.csv", "nonsense\n");
+    assert!(relay.prepare().is_err());
+    relay.write("eams.csv", "192.0.2.1,2001:db8::1\n");
+    assert_eq!(relay.prepare().unwrap().changes.removed, 2, "compared with what the relay started with");
 }
 
-#[tokio::test]
-async fn a_refused_reload_leaves_the_relay_as_it_was_and_the_next_one_may_succeed() {
-    let Relay { directory, running } = Relay::start();
-    let mut reloader = Reloader::new(running);
-    fs::write(directory.path().join("eams.csv"), "nonsense\n").unwrap();
-    reloader.request();
-    assert!(reloader.finished().await.is_err());
-    fs::write(directory.path().join("eams.csv"), "192.0.2.1,2001:db8::1\n").unwrap();
-    reloader.request();
-    let prepared = reloader.finished().await.unwrap();
-    assert_eq!(prepared.changes.removed, 2, "compared with what the relay started with");
+/// Keeps one mapping, and what it was told.
+struct Other(Arc<Mutex<Vec<usize>>>);
+
+impl MappingSource for Other {
+    fn check(&self, files: &Eams) -> Result<(), Problems> {
+        let taken = files.iter().position(|eam| eam.ipv4.to_string() == "192.0.2.9/32");
+        let Some(row) = taken else { return Ok(()) };
+        let mut problems = Problems::default();
+        let kind = config::ProblemKind::NotUtf8;
+        problems.push(config::Problem { place: files.place(row), key: "eam".to_owned(), value: None, kind });
+        Err(problems)
+    }
+
+    fn rows(&self) -> Vec<Eam> {
+        vec![Eam { ipv4: "192.0.2.9/32".parse().unwrap(), ipv6: "2001:db8::9/128".parse().unwrap() }]
+    }
+
+    fn accept(&mut self, files: Eams) {
+        self.0.lock().unwrap().push(files.len());
+    }
+}
+
+#[test]
+fn mappings_kept_elsewhere_survive_reloads_and_are_asked_first() {
+    let Relay { directory, .. } = Relay::start();
+    let path = directory.path().join("relay.toml");
+    let (mut config, _) = Config::load(&path).unwrap();
+    let told = Arc::default();
+    let running = Running::start(&path, &mut config, Some(Box::new(Other(Arc::clone(&told))))).unwrap();
+    let mut relay = Relay { directory, running };
+    let has =
+        |relay: &Relay| relay.running.translation().eams.lookup_ipv4(Ipv4Addr::new(192, 0, 2, 9)).is_some();
+    assert!(has(&relay));
+    relay.write("relay.toml", &format!("{BASE}anti_spoof = false\n"));
+    let prepared = relay.prepare().unwrap();
+    assert_eq!((prepared.way, prepared.eams, has(&relay)), (Way::Built, 4, true), "built of both");
+    relay.write("eams.csv", &format!("{EAMS}192.0.2.4,2001:db8::4\n"));
+    let prepared = relay.prepare().unwrap();
+    assert_eq!((prepared.way, prepared.eams, has(&relay)), (Way::Applied, 5, true), "changed around them");
+    relay.write("eams.csv", &format!("{EAMS}192.0.2.9,2001:db8::10\n"));
+    assert!(matches!(relay.prepare(), Err(ReloadError::Problems(_))), "the other one was asked");
+    assert_eq!(*told.lock().unwrap(), [3, 3, 4], "told of what was accepted");
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use control::kernel::{Bell, Kernel, KernelError, Rings, Twin};
 use dataplane::exception::{inject_ring, punt_ring};
-use dataplane::table::routing::{MacAddress, PortId, RouteAction, Routing};
+use dataplane::table::routing::{MacAddress, PortId, RouteAction, Routing, Update};
+use dataplane::testing::Mirror;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{sleep, timeout};
@@ -88,8 +89,14 @@ impl Lab {
         let (publish, mut published) = watch::channel(Routing::default());
         let runner = Rc::clone(&kernel);
         let running = tokio::task::spawn_local(async move {
-            let on_routing = move |routing| drop(publish.send(routing));
-            runner.run(on_routing, std::future::pending()).await
+            let mut mirror = Mirror::default();
+            let on_update = move |update: Update| {
+                update.changes.into_iter().for_each(|change| mirror.apply(change));
+                if update.publish {
+                    let _ = publish.send(mirror.routing());
+                }
+            };
+            runner.run(on_update, std::future::pending()).await
         });
         timeout(PATIENCE, published.changed()).await.expect("the first routing").unwrap();
         Self { twins, kernel, wires, published, running }
@@ -171,9 +178,14 @@ impl Lab {
     pub(crate) async fn follow_anew(&self, end: impl Future<Output = ()>) -> Routing {
         let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
         let fresh = Kernel::new(self.twins.clone(), rings).unwrap();
-        let last = RefCell::new(None);
-        fresh.run(|routing| drop(last.replace(Some(routing))), end).await.unwrap();
-        last.into_inner().expect("a routing before the end")
+        let last = RefCell::<Option<Mirror>>::default();
+        let on_update = |update: Update| {
+            let mut last = last.borrow_mut();
+            let mirror = last.get_or_insert_default();
+            update.changes.into_iter().for_each(|change| mirror.apply(change));
+        };
+        fresh.run(on_update, end).await.unwrap();
+        last.into_inner().expect("a routing before the end").routing()
     }
 
     pub(crate) async fn ended(&mut self) -> Result<(), KernelError> {

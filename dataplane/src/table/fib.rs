@@ -473,7 +473,7 @@ impl<'a> Builder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::routing::Route;
+    use crate::table::routing::{Route, TableId};
 
     const GATEWAY: MacAddress = MacAddress([2, 0, 0, 0, 0, 0xaa]);
 
@@ -482,6 +482,7 @@ mod tests {
             id: InterfaceId(id),
             port: PortId(port),
             vlan,
+            table: TableId::MAIN,
             mac: MacAddress([2, 0, 0, 0, 0, id as u8]),
             mtu: 1500,
             up: true,

@@ -70,6 +70,12 @@ impl Publisher {
     pub fn reclaim(&mut self) -> Vec<Arc<Snapshot>> {
         self.retired.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1).collect()
     }
+
+    /// Whether some worker may still use a snapshot older than this generation. Exact after [`reclaim`](Self::reclaim).
+    #[must_use]
+    pub fn is_used_before(&self, generation: u64) -> bool {
+        self.retired.iter().any(|snapshot| snapshot.generation < generation)
+    }
 }
 
 impl SnapshotReader {
@@ -101,9 +107,11 @@ mod tests {
         let old = Arc::downgrade(&publisher.current().translation);
         publisher.publish(|snapshot| snapshot.translation = Arc::new(translation(&[])));
         assert!(publisher.reclaim().is_empty(), "the reader still has the first");
+        assert!(publisher.is_used_before(2) && !publisher.is_used_before(1));
         assert_eq!(reader.pin().generation, 2);
         let reclaimed = publisher.reclaim();
         assert_eq!(reclaimed.len(), 1);
+        assert!(!publisher.is_used_before(2));
         assert!(publisher.reclaim().is_empty(), "handed out once");
         assert!(old.upgrade().is_some());
         drop(reclaimed);

@@ -1,8 +1,10 @@
-//! What the kernel's routing looks like, as plain data: the input from which [`super::fib::Fib`] is built.
+//! What the kernel's routing looks like, as plain data: the input from which [`super::fib::Fib`] is made.
 //!
-//! The control thread fills a [`Routing`] from netlink and publishes the FIB compiled from it. Nothing here
-//! is read per packet.
+//! The control thread turns netlink into [`Change`]s; a [`super::compiler::Compiler`] takes them in and gives the next
+//! FIB. A [`Routing`] is the same as one value, for tests and for tools without a kernel. Nothing here is read per
+//! packet.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -14,6 +16,16 @@ pub struct PortId(pub u16);
 /// An interface the relay forwards on: a port, or one VLAN of a port. Stable while the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InterfaceId(pub u16);
+
+/// A forwarding table: what one lookup searches. The kernel's tables local, main and default are one of these, in which
+/// whoever makes the [`Change`]s has settled which route counts; a VRF would be another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct TableId(pub u16);
+
+impl TableId {
+    /// The table of interfaces that are in no VRF.
+    pub const MAIN: Self = Self(0);
+}
 
 /// An Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -28,6 +40,8 @@ pub struct Interface {
     pub port: PortId,
     /// The 802.1Q VLAN identifier (1 to 4094), or none for untagged frames.
     pub vlan: Option<u16>,
+    /// Where the destinations of packets that arrive on it are looked up.
+    pub table: TableId,
     /// Source address of the frames it sends.
     pub mac: MacAddress,
     /// Largest IP packet, in bytes.
@@ -61,7 +75,7 @@ pub struct Neighbor {
 }
 
 /// One next hop of a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Hop {
     /// The interface packets leave by.
     pub interface: InterfaceId,
@@ -72,11 +86,12 @@ pub struct Hop {
 }
 
 /// What a route does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RouteAction {
     /// One of the box's own, broadcast or anycast addresses: packets are the kernel's.
     Local,
-    /// Forwarded by the relay over one or several hops.
+    /// Forwarded by the relay over one or several hops, those included whose interface is down or whose gateway does
+    /// not answer: they keep their share of the flows for when they are back, and it is the others' until then.
     Via(Vec<Hop>),
     /// Leaves by an interface that is no twin (management, tunnel): the kernel forwards it.
     Kernel,
@@ -88,7 +103,7 @@ pub enum RouteAction {
     Blackhole,
 }
 
-/// One route of the kernel's main or local table, already the best of its destination.
+/// What counts for one destination prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Destination prefix.
@@ -99,7 +114,56 @@ pub struct Route {
     pub mtu: Option<u16>,
 }
 
-/// Everything the kernel says about forwarding.
+/// One change of the kernel's view. What was not known is added, what was known is replaced, and what is removed need not
+/// have been known: a change may be told twice. The order among interfaces, neighbours and routes is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An interface appeared or is different: MAC, MTU, state, sources.
+    Interface(Interface),
+    /// An interface is gone. Its neighbours and routes have to be removed by changes of their own.
+    InterfaceRemoved(InterfaceId),
+    /// A neighbour is resolved or has failed.
+    Neighbor(Neighbor),
+    /// Nothing is known of a neighbour any more.
+    NeighborRemoved {
+        /// The interface it was on.
+        interface: InterfaceId,
+        /// Its IP address.
+        address: IpAddr,
+    },
+    /// What counts for a destination prefix of a table.
+    Route {
+        /// The table.
+        table: TableId,
+        /// The route.
+        route: Route,
+    },
+    /// A destination prefix has no route in a table any more; shorter ones count.
+    RouteRemoved {
+        /// The table.
+        table: TableId,
+        /// The destination prefix.
+        destination: IpNet,
+    },
+    /// Sources of ICMP errors where the outgoing interface has no address of its own (router id).
+    Sources {
+        /// For ICMPv4.
+        ipv4: Option<Ipv4Addr>,
+        /// For ICMPv6.
+        ipv6: Option<Ipv6Addr>,
+    },
+}
+
+/// Changes that are handed over together: few enough to be taken in within a millisecond.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Update {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// Workers may see the result. False while the first tables are being filled: more follows.
+    pub publish: bool,
+}
+
+/// Everything the kernel says about forwarding, in one table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routing {
     /// The interfaces the relay forwards on.
@@ -112,4 +176,48 @@ pub struct Routing {
     pub ipv4_source: Option<Ipv4Addr>,
     /// The same for ICMPv6.
     pub ipv6_source: Option<Ipv6Addr>,
+}
+
+impl Routing {
+    /// The changes that lead from nothing to this.
+    #[must_use]
+    pub fn changes(&self) -> Vec<Change> {
+        self.changes_since(&Self::default())
+    }
+
+    /// The changes that lead from `before` to this.
+    #[must_use]
+    pub fn changes_since(&self, before: &Self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let sources = |routing: &Self| (routing.ipv4_source, routing.ipv6_source);
+        if sources(self) != sources(before) {
+            changes.push(Change::Sources { ipv4: self.ipv4_source, ipv6: self.ipv6_source });
+        }
+        let (put, gone) = differences(&before.interfaces, &self.interfaces, |interface| interface.id);
+        changes.extend(put.into_iter().map(Change::Interface));
+        changes.extend(gone.into_iter().map(Change::InterfaceRemoved));
+        let key = |neighbor: &Neighbor| (neighbor.interface, neighbor.address);
+        let (put, gone) = differences(&before.neighbors, &self.neighbors, key);
+        changes.extend(put.into_iter().map(Change::Neighbor));
+        let removed = |(interface, address)| Change::NeighborRemoved { interface, address };
+        changes.extend(gone.into_iter().map(removed));
+        let table = TableId::MAIN;
+        let (put, gone) = differences(&before.routes, &self.routes, |route| route.destination.trunc());
+        changes.extend(put.into_iter().map(|route| Change::Route { table, route }));
+        changes.extend(gone.into_iter().map(|destination| Change::RouteRemoved { table, destination }));
+        changes
+    }
+}
+
+/// What is new or different, and the keys of what is gone.
+fn differences<T: Clone + PartialEq, K: std::hash::Hash + Eq + Copy>(
+    before: &[T],
+    after: &[T],
+    key: impl Fn(&T) -> K,
+) -> (Vec<T>, Vec<K>) {
+    // Of equal keys the last one counts, as in a sequence of changes.
+    let old: HashMap<K, &T> = before.iter().map(|item| (key(item), item)).collect();
+    let new: HashMap<K, &T> = after.iter().map(|item| (key(item), item)).collect();
+    let put = new.iter().filter(|(key, item)| old.get(key) != Some(item)).map(|(_, item)| (*item).clone());
+    (put.collect(), old.keys().filter(|key| !new.contains_key(key)).copied().collect())
 }

@@ -13,6 +13,7 @@ use dataplane::stage::parse::Ingress;
 use dataplane::table::fib::{Adjacency, Fib};
 use dataplane::table::routing::{
     Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Route, RouteAction, Routing,
+    TableId,
 };
 use dataplane::table::snapshot::Snapshot;
 use dataplane::table::translation::IcmpErrors;
@@ -179,6 +180,7 @@ pub fn routing(world: &World, further: &[Route]) -> Routing {
         id: InterfaceId(id),
         port: PortId(port),
         vlan,
+        table: TableId::MAIN,
         mac: MACS[usize::from(port)],
         mtu: [world.mtu4, world.mtu6][usize::from(port)],
         up: true,

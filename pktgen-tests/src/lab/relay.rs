@@ -98,8 +98,9 @@ impl Config {
     }
 }
 
-/// Where the binary is: `BORDERLINE_BIN`, or what cargo built last in the workspace.
-pub(crate) fn binary() -> Option<PathBuf> {
+/// Where the relay's binary is: `BORDERLINE_BIN`, or what cargo built last in the workspace.
+#[must_use]
+pub fn binary() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("BORDERLINE_BIN") {
         return Some(PathBuf::from(path)).filter(|path| path.is_file());
     }

@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::evidence::Evidence;
 use super::{Cmd, Config, Driver, LabError, Namespace, Port, Relay, TestResult, namespace, veth};
 
 /// The IPv4-only client.
@@ -94,6 +95,9 @@ pub struct Lab {
     pub config: Config,
     /// What `ip` is told once the twins are there: addresses and routes. To be changed before the relay is started.
     pub twins: Vec<String>,
+    evidence: Evidence,
+    /// The last check has been passed, or the test has ended the relay itself.
+    ended_well: bool,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -115,6 +119,8 @@ impl Lab {
             routers: Vec::new(),
             config: config(shape),
             twins: Vec::new(),
+            evidence: Evidence::default(),
+            ended_well: false,
             _alone: alone,
         };
         match shape.middle {
@@ -124,6 +130,7 @@ impl Lab {
         for interface in ["r4", "r6"] {
             lab.relay_ns.deafen(interface)?;
         }
+        lab.evidence = Evidence::record(&[(&lab.client, "c4"), (&lab.server, "s6")]);
         Ok(lab)
     }
 
@@ -166,6 +173,7 @@ impl Lab {
     /// # Panics
     /// When it was not started: a mistake in the test.
     pub fn take_relay(&mut self) -> Relay {
+        self.ended_well = true;
         self.relay.take().expect("the test has started the relay")
     }
 
@@ -190,7 +198,22 @@ impl Lab {
         }
         let counters = relay.settled_counters()?;
         assert!(counters.balance(), "received + originated != sent + punted + dropped: {counters:#?}");
+        self.ended_well = true;
         Ok(())
+    }
+
+    /// The end of a test that has failed: what there is to look at is kept.
+    fn keep_evidence(&mut self) {
+        let log = self.relay.as_mut().map(|relay| {
+            relay.counters().ok();
+            relay.log()
+        });
+        let hosts = [&self.client, &self.server, &self.relay_ns];
+        let namespaces: Vec<&Namespace> = hosts.into_iter().chain(&self.routers).collect();
+        match self.evidence.keep(&log.unwrap_or_default(), &namespaces) {
+            Ok(place) => eprintln!("counters, log and captures are in {}", place.display()),
+            Err(error) => eprintln!("the evidence of this failure is lost: {error}"),
+        }
     }
 
     fn wire_on_link(&mut self, shape: &Shape) -> TestResult {
@@ -268,6 +291,15 @@ impl Lab {
             self.twins.push(format!("addr add {address} dev bl-{port}{nodad}"));
         }
         self.twins.push(format!("link set bl-{port} up"));
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking() || self.relay.is_some() && !self.ended_well;
+        if failed {
+            self.keep_evidence();
+        }
     }
 }
 

@@ -1,0 +1,139 @@
+//! What can be said to the actor, and what it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataplane::counters::Counts;
+use dataplane::table::snapshot::Snapshot;
+use tokio::sync::oneshot;
+
+use super::builder::Update;
+use super::machine::{Link, PortCounts, PortFacts};
+use crate::config::Problems;
+use crate::eam_set::ChangeCounts;
+use crate::kernel::KernelCounters;
+
+/// A wish of a sender. Those with a place for the answer are answered in any case, unless the relay ends first.
+pub(super) enum Request {
+    /// Read the configuration again.
+    Reload(Option<oneshot::Sender<ReloadOutcome>>),
+    /// Change the tables: see [`super::ControlHandle::update`].
+    Update(Update),
+    /// What is the relay, and how is it?
+    Status(oneshot::Sender<Status>),
+    /// Everything that is counted.
+    Counters(oneshot::Sender<Counters>),
+    /// What the workers see now.
+    Snapshot(oneshot::Sender<Arc<Snapshot>>),
+    /// Print the counters.
+    PrintCounters,
+    /// End; a second time: at once.
+    Stop,
+}
+
+/// What the relay is and how it is.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Time since the start.
+    pub uptime: Duration,
+    /// Publications so far.
+    pub generation: u64,
+    /// Mappings in use.
+    pub eams: usize,
+    /// Reloads so far.
+    pub reloads: Reloads,
+    /// Since when a reload reads its files, if one does.
+    pub reading_since: Option<Duration>,
+    /// Whether the kernel's routing has been read and the workers have it.
+    pub translating: bool,
+    /// The ports, in the order of the configuration.
+    pub ports: Vec<PortStatus>,
+    /// The workers, in the order of the configuration.
+    pub workers: Vec<WorkerStatus>,
+    /// What is wrong at the moment, one sentence each: cause, then remedy.
+    pub complaints: Vec<String>,
+}
+
+/// One port.
+#[derive(Debug, Clone)]
+pub struct PortStatus {
+    /// What it is.
+    pub facts: PortFacts,
+    /// Its kernel twin.
+    pub twin: String,
+    /// Its cable; none as long as nobody knows.
+    pub link: Option<Link>,
+    /// What its driver counts.
+    pub counts: PortCounts,
+}
+
+/// One worker.
+#[derive(Debug, Clone)]
+pub struct WorkerStatus {
+    /// Its CPU.
+    pub cpu: u16,
+    /// Share of the last second, 0 to 1, that it spent on packets.
+    pub load: f64,
+    /// Everything it counts.
+    pub counts: Counts,
+}
+
+/// Everything that is counted.
+#[derive(Debug, Clone)]
+pub struct Counters {
+    /// The workers, in the order of the configuration.
+    pub workers: Vec<Counts>,
+    /// The exception path.
+    pub kernel: KernelCounters,
+    /// What the drivers count, with the names of the ports.
+    pub ports: Vec<(String, PortCounts)>,
+    /// Packet buffers that are not in the pool.
+    pub mbufs_in_use: usize,
+    /// Reloads since the start.
+    pub reloads: Reloads,
+    /// The longest time the control thread was busy in one go.
+    pub stalls: Stalls,
+}
+
+/// Reloads since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reloads {
+    /// Those whose configuration took over.
+    pub applied: u64,
+    /// Those that changed nothing, because something was wrong.
+    pub refused: u64,
+}
+
+/// The longest stretch of each part of the control thread without giving way to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stalls {
+    /// The actor.
+    pub actor: Duration,
+    /// Following the kernel, and the exception path.
+    pub kernel: Duration,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone)]
+pub enum ReloadOutcome {
+    /// The new configuration is published.
+    Applied(Reloaded),
+    /// Nothing has changed.
+    Refused {
+        /// Why, in one sentence.
+        reason: String,
+        /// What is wrong with the files, where that is the reason.
+        problems: Problems,
+    },
+}
+
+/// What a reload changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Mappings in use now.
+    pub eams: usize,
+    /// What is different about the mappings of the files.
+    pub changes: ChangeCounts,
+    /// The publication it came with.
+    pub generation: u64,
+}

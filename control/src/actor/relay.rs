@@ -1,0 +1,399 @@
+//! The actor itself: takes one message after the other.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dataplane::counters::{Counts, Event};
+use dataplane::table::compiler::Compiler;
+use dataplane::table::publish::Publisher;
+use dataplane::table::routing;
+use dataplane::table::snapshot::Snapshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::builder::{Answer, Builder, Done};
+use super::handle::{ControlHandle, Updated};
+use super::links::Links;
+use super::machine::{Machine, PortFacts};
+use super::message::{Counters, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
+use super::reader::{Askers, Patience, Read, Reader};
+use super::stall::Stall;
+use crate::kernel::{Kernel, KernelCounters, KernelError, Twin};
+use crate::reload::Running;
+
+/// How long workers go on after the twins are gone: the neighbours' routing daemons have lost theirs and look for another
+/// way, which with BFD at its usual 3 x 300 ms takes them so long. What they send meanwhile is still translated.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// How often link states are looked at.
+const TICK: Duration = Duration::from_millis(200);
+/// How often an update that is not yet in force everywhere is looked at.
+const IN_FORCE_TICK: Duration = Duration::from_millis(1);
+/// A worker that has not looked at new tables for so long is not waited for.
+const IN_FORCE_PATIENCE: Duration = Duration::from_secs(5);
+/// Ticks after which loads are computed anew: a second.
+const LOAD_TICKS: u32 = 5;
+
+/// What an actor is made of.
+pub struct ActorParts<M> {
+    /// Ports, workers and packet memory.
+    pub machine: M,
+    /// The publisher the workers read from.
+    pub publisher: Publisher,
+    /// The kernel's side.
+    pub kernel: Kernel,
+    /// The twins of the ports, in their order.
+    pub twins: Vec<Arc<Twin>>,
+    /// What the tables were made of.
+    pub running: Running,
+    /// Prints the counters.
+    pub print: Box<dyn Fn(&Counters)>,
+}
+
+/// The owner of a running relay.
+pub struct Actor<M> {
+    machine: M,
+    publisher: Publisher,
+    /// None once it is over.
+    kernel: Option<Rc<Kernel>>,
+    twins: Vec<Arc<Twin>>,
+    print: Box<dyn Fn(&Counters)>,
+    builder: Builder,
+    reader: Reader,
+    requests: mpsc::Receiver<Request>,
+    results: mpsc::UnboundedReceiver<Done>,
+    routings: mpsc::UnboundedSender<Done>,
+    links: Links,
+    reloads: Reloads,
+    stalls: (Stall, Stall),
+    started: Instant,
+    eams: usize,
+    loads: Loads,
+    compiler: Compiler,
+    /// The workers have the kernel's routing.
+    is_translating: bool,
+    /// Updates that some worker may not use yet, oldest first, with their generation.
+    unconfirmed: Vec<(u64, Answer)>,
+}
+
+impl<M: Machine> Actor<M> {
+    /// Puts an actor together and starts its threads. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub fn new(parts: ActorParts<M>) -> std::io::Result<(Self, ControlHandle)> {
+        let path = parts.running.path().to_owned();
+        let read: Read = Arc::new(move || crate::reload::load(&path));
+        Self::with_reader(parts, read, Patience::default())
+    }
+
+    pub(super) fn with_reader(
+        parts: ActorParts<M>,
+        read: Read,
+        patience: Patience,
+    ) -> std::io::Result<(Self, ControlHandle)> {
+        let ActorParts { machine, publisher, kernel, twins, running, print } = parts;
+        let (handle, requests) = ControlHandle::new();
+        let (routings, results) = mpsc::unbounded_channel();
+        let eams = running.translation().eams.len();
+        let actor = Self {
+            builder: Builder::start(running, &routings)?,
+            reader: Reader::new(read, routings.clone(), patience),
+            links: Links::new(twins.clone()),
+            loads: Loads::new(&machine),
+            machine,
+            publisher,
+            kernel: Some(Rc::new(kernel)),
+            twins,
+            print,
+            requests,
+            results,
+            routings,
+            reloads: Reloads::default(),
+            stalls: Default::default(),
+            started: Instant::now(),
+            eams,
+            compiler: Compiler::default(),
+            is_translating: false,
+            unconfirmed: Vec::new(),
+        };
+        Ok((actor, handle))
+    }
+
+    /// Runs the relay until it is asked to stop or cannot go on, then takes it apart: twins first, workers last. Needs a
+    /// [`tokio::task::LocalSet`]. Gives the machine back, whose ports are still open.
+    pub async fn run(self) -> (M, Result<(), KernelError>) {
+        let stall = self.stalls.0.clone();
+        stall.watch(self.run_unwatched()).await
+    }
+
+    async fn run_unwatched(mut self) -> (M, Result<(), KernelError>) {
+        let (stop, mut kernel) = self.start_kernel();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ended = loop {
+            tokio::select! {
+                request = self.requests.recv() => match request {
+                    // Without a sender nobody can ask any more: stop as well.
+                    Some(Request::Stop) | None => break None,
+                    Some(request) => self.request(request),
+                },
+                Some(done) = self.results.recv() => self.done(done),
+                _ = ticks.tick() => self.tick(),
+                () = sleep(IN_FORCE_TICK), if !self.unconfirmed.is_empty() => self.confirm(),
+                ended = &mut kernel => break Some(ended.expect("following the kernel does not panic")),
+            }
+        };
+        tracing::info!("stopping");
+        drop(stop);
+        let result = match ended {
+            Some(result) => result,
+            None => kernel.await.expect("following the kernel does not panic"),
+        };
+        (self.end().await, result)
+    }
+
+    fn start_kernel(&self) -> (oneshot::Sender<()>, JoinHandle<Result<(), KernelError>>) {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let kernel = Rc::clone(self.kernel.as_ref().expect("it is over only once everything is"));
+        let routings = self.routings.clone();
+        let follow = async move {
+            let on_update = |update| {
+                // The actor outlives this task.
+                routings.send(Done::Routing(update)).ok();
+            };
+            let shutdown = async {
+                stopped.await.ok();
+            };
+            kernel.run(on_update, shutdown).await
+        };
+        (stop, spawn_local(self.stalls.1.watch(follow)))
+    }
+
+    fn request(&mut self, request: Request) {
+        match request {
+            Request::Reload(asker) => {
+                let requested = self.reader.request(asker);
+                self.unread(requested);
+            }
+            Request::Update(update) => self.builder.update(update),
+            // Whoever asked may have stopped waiting.
+            Request::Status(asker) => drop(asker.send(self.status())),
+            Request::Counters(asker) => drop(asker.send(self.counters())),
+            Request::Snapshot(asker) => {
+                // A copy of the pointers: the snapshot itself is counted to learn which worker still uses it.
+                drop(asker.send(Arc::new(Snapshot::clone(&self.publisher.current()))));
+            }
+            Request::PrintCounters => (self.print)(&self.counters()),
+            Request::Stop => unreachable!("handled by the loop"),
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Routing(update) => self.routing(update),
+            Done::Read { number, loaded } => {
+                if let Some(askers) = self.reader.finished(number) {
+                    self.builder.reload(loaded, askers);
+                    let next = self.reader.next();
+                    self.unread(next);
+                } else {
+                    self.builder.free(loaded);
+                }
+            }
+            Done::Prepared { result: Ok(prepared), askers } => {
+                let started = Instant::now();
+                let translation = Arc::clone(&prepared.translation);
+                let generation = self.publish(|snapshot| snapshot.translation = translation);
+                self.eams = prepared.eams;
+                self.reloads.applied(&prepared, generation, started.elapsed(), askers);
+            }
+            Done::Prepared { result: Err(error), askers } => self.reloads.refused(error, askers),
+            Done::Updated { translation, answer } => {
+                self.eams = translation.eams.len();
+                let generation = self.publish(|snapshot| snapshot.translation = translation);
+                self.unconfirmed.push((generation, answer));
+                self.confirm();
+            }
+        }
+    }
+
+    /// A few microseconds for each change, whatever the size of the tables.
+    fn routing(&mut self, update: routing::Update) {
+        update.changes.into_iter().for_each(|change| self.compiler.apply(change));
+        if !update.publish {
+            return;
+        }
+        let fib = Arc::new(self.compiler.version());
+        self.publish(|snapshot| snapshot.fib = fib);
+        if !std::mem::replace(&mut self.is_translating, true) {
+            tracing::info!("translating");
+        }
+    }
+
+    fn publish(&mut self, change: impl FnOnce(&mut Snapshot)) -> u64 {
+        self.publisher.publish(change);
+        self.free_replaced();
+        self.publisher.current().generation
+    }
+
+    fn free_replaced(&mut self) {
+        let replaced = self.publisher.reclaim();
+        if !replaced.is_empty() {
+            self.builder.free(Box::new(replaced));
+        }
+    }
+
+    /// Answers the updates that every worker uses by now.
+    fn confirm(&mut self) {
+        self.free_replaced();
+        let publisher = &self.publisher;
+        let is_over = |(generation, answer): &mut (u64, Answer)| {
+            !publisher.is_used_before(*generation) || answer.started.elapsed() > IN_FORCE_PATIENCE
+        };
+        for (generation, answer) in self.unconfirmed.extract_if(.., is_over) {
+            let everywhere = !publisher.is_used_before(generation);
+            let updated = Updated { generation, everywhere, took: answer.started.elapsed() };
+            // Whoever asked may have stopped waiting.
+            answer.sender.send(updated).ok();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.links.follow(&self.machine);
+        self.free_replaced();
+        self.loads.tick(&self.machine);
+        if let Some(given_up) = self.reader.tick() {
+            self.unread(Err(given_up));
+            let next = self.reader.next();
+            self.unread(next);
+        }
+    }
+
+    fn unread(&mut self, result: Result<(), (String, Askers)>) {
+        if let Err((why, askers)) = result {
+            self.reloads.unread(why, askers);
+        }
+    }
+
+    fn status(&self) -> Status {
+        let port = |(index, facts): (usize, &PortFacts)| PortStatus {
+            twin: format!("{}{}", crate::kernel::PREFIX, facts.name),
+            facts: facts.clone(),
+            link: self.links.of(index),
+            counts: self.machine.port_counts(index),
+        };
+        let workers = self.machine.worker_cpus().iter().zip(self.machine.worker_counts());
+        let worker = |(index, (cpu, counts)): (usize, (&u16, Counts))| WorkerStatus {
+            cpu: *cpu,
+            load: self.loads.of(index),
+            counts,
+        };
+        Status {
+            uptime: self.started.elapsed(),
+            generation: self.publisher.current().generation,
+            eams: self.eams,
+            reloads: self.reloads,
+            reading_since: self.reader.reading_since(),
+            translating: self.is_translating,
+            ports: self.machine.ports().iter().enumerate().map(port).collect(),
+            workers: workers.enumerate().map(worker).collect(),
+            complaints: Vec::new(),
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters_with(self.kernel_counters())
+    }
+
+    fn kernel_counters(&self) -> KernelCounters {
+        self.kernel.as_ref().map(|kernel| kernel.counters()).unwrap_or_default()
+    }
+
+    fn counters_with(&self, kernel: KernelCounters) -> Counters {
+        let port =
+            |(index, facts): (usize, &PortFacts)| (facts.name.clone(), self.machine.port_counts(index));
+        Counters {
+            workers: self.machine.worker_counts(),
+            kernel,
+            ports: self.machine.ports().iter().enumerate().map(port).collect(),
+            mbufs_in_use: self.machine.mbufs_in_use(),
+            reloads: self.reloads,
+            stalls: Stalls { actor: self.stalls.0.longest(), kernel: self.stalls.1.longest() },
+        }
+    }
+
+    /// The twins vanish, so that routing daemons withdraw; the workers go on for a moment; then they end too.
+    async fn end(mut self) -> M {
+        let last = self.kernel_counters();
+        let linger = !self.twins.is_empty() && self.is_translating;
+        // These are the last owners of the twins.
+        self.links = Links::new(Vec::new());
+        self.twins.clear();
+        self.kernel = None;
+        if linger {
+            tracing::info!(seconds = LINGER.as_secs_f32(), "twins removed, still translating");
+            tokio::select! {
+                () = sleep(LINGER) => {}
+                () = self.stopped_again() => {}
+            }
+        }
+        self.machine.stop_workers();
+        (self.print)(&self.counters_with(last));
+        self.machine
+    }
+
+    /// Waits until somebody asks for the end once more. Other requests are not answered any more.
+    async fn stopped_again(&mut self) {
+        while let Some(request) = self.requests.recv().await {
+            if matches!(request, Request::Stop) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// The workers' load over the last second or so.
+struct Loads {
+    ticks: u32,
+    last: Vec<(u64, u64)>,
+    loads: Vec<f64>,
+}
+
+impl Loads {
+    fn new(machine: &impl Machine) -> Self {
+        let last = cycles(machine);
+        Self { ticks: 0, loads: vec![0.0; last.len()], last }
+    }
+
+    fn of(&self, worker: usize) -> f64 {
+        self.loads.get(worker).copied().unwrap_or_default()
+    }
+
+    fn tick(&mut self, machine: &impl Machine) {
+        self.ticks += 1;
+        if !self.ticks.is_multiple_of(LOAD_TICKS) {
+            return;
+        }
+        let now = cycles(machine);
+        let load = |((busy, idle), (busy_before, idle_before)): (&(u64, u64), &(u64, u64))| {
+            share(busy.saturating_sub(*busy_before), idle.saturating_sub(*idle_before))
+        };
+        self.loads = now.iter().zip(&self.last).map(load).collect();
+        self.last = now;
+    }
+}
+
+/// Busy and idle cycles of each worker.
+fn cycles(machine: &impl Machine) -> Vec<(u64, u64)> {
+    let of = |counts: &Counts| (counts.event(Event::BusyCycles), counts.event(Event::IdleCycles));
+    machine.worker_counts().iter().map(of).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a load in percent needs no more than 52 bits")]
+fn share(busy: u64, idle: u64) -> f64 {
+    let all = busy.saturating_add(idle);
+    if all == 0 { 0.0 } else { busy as f64 / all as f64 }
+}

@@ -1,0 +1,172 @@
+//! The open store: the connection, its newest revision, and what is known of the table without asking the file.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use rusqlite::Connection;
+
+use crate::change::Changes;
+use crate::clock::Clock;
+use crate::conflict::{Conflict, Rules};
+use crate::eam::Eam;
+use crate::error::StoreError;
+use crate::owner::Foreign;
+use crate::ranges::Ranges;
+use crate::record::{Record, RecordError};
+use crate::revision::{Revision, RevisionId, State};
+use crate::view::Lengths;
+use crate::witness::Witness;
+use crate::{error, schema};
+
+/// The table an operator edits, as revisions in a file. One thread has it.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) connection: Connection,
+    pub(crate) path: PathBuf,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) witness: Witness,
+    /// The newest revision, as stored.
+    pub(crate) head: Record,
+    /// The name of the next one.
+    pub(crate) next: RevisionId,
+    /// When the newest revision is taken back, by the monotonic clock.
+    pub(crate) deadline: Option<Duration>,
+    /// The data path has the table from before the pending revisions, but the file could not be told.
+    pub(crate) owes_rollback: bool,
+    /// A commit failed, and its pages may be on disk all the same.
+    pub(crate) in_doubt: bool,
+    pub(crate) rules: Rules,
+    pub(crate) foreign: Foreign,
+    /// Lengths of the prefixes in the file.
+    pub(crate) lengths: Lengths,
+    pub(crate) ranges: Ranges,
+    /// Of pools that were asked for a free address: none before this one is free.
+    pub(crate) free_from: HashMap<Ipv4Net, Ipv4Addr>,
+}
+
+impl Store {
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The newest revision: the one in force.
+    #[must_use]
+    pub fn head(&self) -> &Revision {
+        &self.head.revision
+    }
+
+    /// How edits are checked from now on. Rows that are there already are not looked at again.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Digests of the table in force, rows of the configuration and its files included.
+    #[must_use]
+    pub const fn ranges(&self) -> &Ranges {
+        &self.ranges
+    }
+
+    /// The rows of the configuration and its files.
+    #[must_use]
+    pub const fn foreign(&self) -> &Foreign {
+        &self.foreign
+    }
+
+    /// What keeps these rows of a configuration from being in one table with the store's. At most a hundred are named.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn check_foreign(&self, foreign: &Foreign) -> Result<Vec<Conflict>, StoreError> {
+        self.foreign_conflicts(foreign, 100)
+    }
+
+    /// Takes the rows of a configuration in place of those of the one before.
+    ///
+    /// # Errors
+    /// What [`Self::check_foreign`] finds; the rows are as they were then.
+    pub fn set_foreign(&mut self, foreign: Foreign) -> Result<Result<(), Vec<Conflict>>, StoreError> {
+        let conflicts = self.foreign_conflicts(&foreign, 100)?;
+        if !conflicts.is_empty() {
+            return Ok(Err(conflicts));
+        }
+        self.foreign.eams().for_each(|eam| self.ranges.remove(&eam));
+        foreign.eams().for_each(|eam| self.ranges.add(&eam));
+        self.foreign = foreign;
+        self.free_from.clear();
+        Ok(Ok(()))
+    }
+
+    /// What SQLite says is wrong, about this file.
+    pub(crate) fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError + use<'_> {
+        move |error| StoreError::sql(&self.path, action, &error)
+    }
+
+    /// The same of a record of the history.
+    pub(crate) fn unreadable(&self, action: &'static str) -> impl Fn(RecordError) -> StoreError + use<'_> {
+        move |error| match error {
+            RecordError::Sql(error) => StoreError::sql(&self.path, action, &error),
+            RecordError::Broken => StoreError::new(
+                &self.path,
+                action,
+                error::Fault::Damaged,
+                "a record of the history does not match its hash",
+            ),
+        }
+    }
+
+    /// As a reader of the history sees a stored record.
+    pub(crate) fn seen(&self, mut revision: Revision) -> Revision {
+        if revision.state == State::Active && revision.id != self.head.revision.id {
+            revision.state = State::Superseded;
+        }
+        revision
+    }
+
+    /// Takes over what a commit did, once it is durable.
+    pub(crate) fn applied(&mut self, record: Record, changes: &Changes) {
+        for change in changes.as_slice() {
+            if let Some(row) = change.before() {
+                self.lengths.remove(&row.eam());
+                self.frees(row.eam().ipv4());
+                self.ranges.remove(&row.eam());
+            }
+            if let Some(row) = change.after() {
+                self.lengths.add(&row.eam());
+                self.ranges.add(&row.eam());
+            }
+        }
+        self.next = RevisionId(record.revision.id.0 + 1);
+        self.head = record;
+        // The file beside the database is a witness, not the truth: a relay whose commit is durable has done its part.
+        let _ = self.witness.write(self.head.revision.id, self.head.revision.digest);
+    }
+
+    fn frees(&mut self, net: Ipv4Net) {
+        for (pool, from) in &mut self.free_from {
+            if net.contains(pool) || pool.contains(&net) {
+                *from = (*from).min(net.network().max(pool.network()));
+            }
+        }
+    }
+
+    /// Whether SQLite finds its pages sound; what it says if not. Reads the whole file.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        schema::complaint(&self.connection)
+    }
+
+    /// All mappings of the file, for a data path that starts or starts anew. In the order of their IPv4 prefixes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn eams(&self) -> Result<Vec<Eam>, StoreError> {
+        let mut eams = Vec::with_capacity(usize::try_from(self.head.revision.rows).unwrap_or_default());
+        self.each_row(|row| eams.push(row.eam()))?;
+        Ok(eams)
+    }
+}

@@ -1,0 +1,188 @@
+//! Ports, workers and packet memory: what DPDK is asked for, in one place, and what the control actor sees of it.
+
+use control::actor::{Link, Machine, PortCounts, PortFacts};
+use control::config::{self, Config};
+use dataplane::counters::Counts;
+use dataplane::dpdk::{self, Eal, EalConfig, LogLevel, Mempool, Port, PortConfig, QueuePair};
+
+use crate::app::AppError;
+use crate::workers::Workers;
+
+/// Descriptors of each queue.
+const DESCRIPTORS: u16 = 1024;
+/// Mbufs each lcore keeps for itself.
+const MEMPOOL_CACHE: u32 = 256;
+/// Mbufs a queue pair has in the hands of its worker at most.
+const BURSTS_IN_FLIGHT: u32 = 128;
+
+/// The ports, the workers on them, and the memory of both.
+pub(crate) struct DpdkMachine {
+    facts: Vec<PortFacts>,
+    cpus: Vec<u16>,
+    workers: Workers,
+    ports: Vec<Port>,
+    mempool: Mempool,
+    idle_mbufs: usize,
+}
+
+/// What is there before there are workers.
+pub(crate) struct Opened {
+    pub(crate) eal: Eal,
+    pub(crate) mempool: Mempool,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) queues: Vec<Vec<QueuePair>>,
+}
+
+impl Opened {
+    /// Starts DPDK and opens every port.
+    pub(crate) fn open(config: &Config) -> Result<Self, AppError> {
+        let eal = Eal::init(&eal_config(config))?;
+        let mempool = mempool(&eal, config)?;
+        let (ports, queues) = open_ports(&eal, config, &mempool)?;
+        Ok(Self { eal, mempool, ports, queues })
+    }
+}
+
+impl DpdkMachine {
+    pub(crate) fn new(config: &Config, ports: Vec<Port>, mempool: Mempool, workers: Workers) -> Self {
+        let facts = config.ports.iter().zip(&ports).map(|(port, open)| facts(port, open)).collect();
+        let idle_mbufs = mempool.in_use();
+        Self { facts, cpus: config.dpdk.workers.clone(), workers, ports, mempool, idle_mbufs }
+    }
+
+    /// Closes the ports. The workers have ended.
+    pub(crate) fn close(self) {
+        if self.mempool.in_use() > self.idle_mbufs {
+            tracing::warn!(mbufs = self.mempool.in_use() - self.idle_mbufs, "mbufs were not returned");
+        }
+        for port in self.ports {
+            let device = port.info().device.clone();
+            if port.close().is_err() {
+                tracing::warn!(device, "port still in use, left open");
+            }
+        }
+    }
+}
+
+impl Machine for DpdkMachine {
+    fn ports(&self) -> &[PortFacts] {
+        &self.facts
+    }
+
+    fn link(&self, port: usize) -> Option<Link> {
+        let link = self.ports.get(port)?.link();
+        Some(Link { up: link.up, speed_mbps: Some(link.speed_mbps).filter(|speed| *speed != u32::MAX) })
+    }
+
+    fn port_counts(&self, port: usize) -> PortCounts {
+        let Some(port) = self.ports.get(port) else {
+            return PortCounts::default();
+        };
+        let stats = port.stats();
+        PortCounts {
+            received: stats.ipackets,
+            sent: stats.opackets,
+            received_bytes: stats.ibytes,
+            sent_bytes: stats.obytes,
+            missed: stats.imissed,
+            receive_errors: stats.ierrors,
+            send_errors: stats.oerrors,
+            no_mbuf: stats.rx_nombuf,
+        }
+    }
+
+    fn worker_cpus(&self) -> &[u16] {
+        &self.cpus
+    }
+
+    fn worker_counts(&self) -> Vec<Counts> {
+        self.workers.counts()
+    }
+
+    fn mbufs_in_use(&self) -> usize {
+        self.mempool.in_use()
+    }
+
+    fn stop_workers(&mut self) {
+        self.workers.stop();
+    }
+}
+
+fn facts(port: &config::Port, open: &Port) -> PortFacts {
+    let info = open.info();
+    PortFacts {
+        name: port.name.clone(),
+        device: info.device.clone(),
+        driver: info.driver.clone(),
+        interface: None,
+        mac: info.mac,
+        mtu: info.mtu,
+    }
+}
+
+fn eal_config(config: &Config) -> EalConfig {
+    EalConfig {
+        memory: match config.dpdk.memory {
+            config::Memory::Hugepages => dpdk::Memory::Hugepages,
+            config::Memory::NoHuge => dpdk::Memory::NoHuge,
+        },
+        memory_mb: config.dpdk.memory_mb,
+        control_cpus: Vec::new(),
+        devices: config.ports.iter().map(|port| port.device.argument().to_owned()).collect(),
+        telemetry: false,
+        extra_args: config.dpdk.extra_args.clone(),
+        log: log_dpdk,
+    }
+}
+
+/// DPDK is chatty about what is normal on virtual devices: only its warnings and errors are ours.
+fn log_dpdk(level: LogLevel, line: &str) {
+    match level {
+        LogLevel::Error | LogLevel::Warning => tracing::warn!("DPDK: {line}"),
+        LogLevel::Notice | LogLevel::Info | LogLevel::Debug => tracing::debug!("DPDK: {line}"),
+    }
+}
+
+/// One mempool for all ports and workers, large enough for every queue to be full at once. Some drivers hold more
+/// than their descriptors: net_af_xdp fills 2048 buffers per queue whatever it is asked for.
+fn mempool(eal: &Eal, config: &Config) -> Result<Mempool, AppError> {
+    const PER_QUEUE: u32 = 2 * DESCRIPTORS as u32 + 2048 + BURSTS_IN_FLIGHT;
+    let workers = u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX);
+    let ports = u32::try_from(config.ports.len()).unwrap_or(u32::MAX);
+    let queues = workers.saturating_mul(ports);
+    let count = queues.saturating_mul(PER_QUEUE).saturating_add(workers.saturating_mul(2 * MEMPOOL_CACHE));
+    let mtu = config.ports.iter().map(|port| port.mtu).max().unwrap_or(1500);
+    Ok(Mempool::create(eal, "borderline", count, MEMPOOL_CACHE, dpdk::data_room_for_mtu(mtu))?)
+}
+
+type OpenPorts = (Vec<Port>, Vec<Vec<QueuePair>>);
+
+fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts, AppError> {
+    let mut opened = (Vec::new(), Vec::new());
+    for port in &config.ports {
+        let wanted = PortConfig {
+            queues: u16::try_from(config.dpdk.workers.len()).unwrap_or(u16::MAX),
+            mtu: port.mtu,
+            rx_descriptors: DESCRIPTORS,
+            tx_descriptors: DESCRIPTORS,
+            promiscuous: false,
+            mempools: vec![mempool.clone()],
+            fast_free: true,
+        };
+        let (open, queues) = Port::open(eal, port.device.argument(), &wanted)
+            .map_err(|error| AppError::Port { port: port.name.clone(), error })?;
+        let info = open.info();
+        tracing::info!(
+            port = port.name,
+            device = info.device,
+            driver = info.driver,
+            queues = info.queues,
+            spread = ?info.spread,
+            mtu = info.mtu,
+            "port opened"
+        );
+        opened.0.push(open);
+        opened.1.push(queues);
+    }
+    Ok(opened)
+}

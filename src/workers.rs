@@ -1,0 +1,108 @@
+//! The worker threads: one for each configured CPU.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use control::config::{self, Config};
+use dataplane::counters::{CounterCells, Counts};
+use dataplane::dpdk::{self, Eal, Mempool, QueuePair};
+use dataplane::exception::{InjectReceiver, PuntSender};
+use dataplane::table::publish::Publisher;
+use dataplane::worker::{Clock, Poll, StopFlag, Worker, WorkerParts};
+
+use crate::app::AppError;
+
+/// The worker threads.
+pub(crate) struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    cells: Vec<Arc<CounterCells>>,
+    stop: Arc<StopFlag>,
+}
+
+impl Workers {
+    /// Starts one thread per configured CPU and waits until each is ready to poll.
+    pub(crate) fn start(
+        config: &Config,
+        eal: &Eal,
+        mempool: &Mempool,
+        queues: Vec<Vec<QueuePair>>,
+        rings: Vec<(PuntSender, InjectReceiver)>,
+        publisher: &Publisher,
+    ) -> Result<Self, AppError> {
+        let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop: Arc::default() };
+        let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
+        for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
+            let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
+            let (receive, transmit) = pairs.into_iter().map(|pair| (pair.rx, pair.tx)).unzip();
+            let cells = Arc::<CounterCells>::default();
+            let parts = WorkerParts {
+                receive,
+                transmit,
+                pool: mempool.clone(),
+                reader: publisher.reader(),
+                punt,
+                inject,
+                cells: Arc::clone(&cells),
+                stop: Arc::clone(&workers.stop),
+                clock: Clock { now: dpdk::tsc, hertz: dpdk::tsc_hz() },
+                poll: match config.dpdk.poll {
+                    config::Poll::Adaptive => Poll::Adaptive,
+                    config::Poll::Busy => Poll::Busy,
+                },
+            };
+            workers.cells.push(cells);
+            workers.threads.push(spawn(*cpu, eal.clone(), parts)?);
+        }
+        Ok(workers)
+    }
+
+    /// Ends the loops and waits for them; their buffers are returned then.
+    pub(crate) fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Vec<Counts> {
+        self.cells.iter().map(|cells| cells.load()).collect()
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+type DpdkParts = WorkerParts<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
+
+/// Starts a worker. It is put together by its own thread, so that what it writes comes from memory of that thread: of its
+/// own part of the heap, and of its NUMA node.
+fn spawn(cpu: u16, eal: Eal, parts: DpdkParts) -> Result<JoinHandle<()>, AppError> {
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{cpu}"))
+        .spawn(move || {
+            let registered =
+                dpdk::pin_current_thread(usize::from(cpu)).and_then(|()| eal.register_current_thread());
+            match registered {
+                Ok(_lcore) => {
+                    let worker = Worker::new(parts);
+                    let _ = ready.send(Ok(()));
+                    worker.run();
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        })
+        .map_err(|error| AppError::System { what: "threads", error })?;
+    match is_ready.recv() {
+        Ok(Ok(())) | Err(_) => Ok(thread),
+        Ok(Err(error)) => Err(AppError::Worker { cpu, error }),
+    }
+}
