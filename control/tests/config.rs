@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use control::config::{
-    Config, CopyOr, Device, EamOverlap, FragmentDf, Hairpin, IcmpErrors, IcmpSourceChoice, KEYS, Memory,
-    Poll, Role, TranslateConfig, Translation, UdpZeroChecksum, check, check_machine, table_hash,
+    Config, CopyOr, Device, EamOverlap, FragmentDf, Hairpin, IcmpErrors, IcmpSourceChoice, IcmpSourceDefault,
+    IcmpSourceExtension, KEYS, Memory, Poll, Role, TranslateConfig, Translation, UdpZeroChecksum, check,
+    check_machine, table_hash,
 };
 use toml::de::{DeTable, DeValue};
 
@@ -60,13 +61,15 @@ fn defaults_are_those_of_the_design() {
             hairpin: Hairpin::Intrinsic,
             lowest_ipv6_mtu: 1280,
             udp_zero_checksum: UdpZeroChecksum::Drop,
+            udp_zero_checksum_ports: vec![],
             traffic_class: CopyOr::Copy,
             type_of_service: CopyOr::Copy,
             icmp_errors: IcmpErrors::Limit,
             icmp_error_rate: 1000,
             icmp_source_pool: vec![],
             icmp_source_choice: IcmpSourceChoice::Hash,
-            icmp_source_extension: false,
+            icmp_source_default: IcmpSourceDefault::Dummy,
+            icmp_source_extension: IcmpSourceExtension::Off,
             denylist: vec![],
             wkp_strict: true,
             anti_spoof: true,
@@ -138,7 +141,7 @@ fn every_choice_and_every_value_is_taken() {
     assert_eq!(config.ports[1].device, Device::Pci("0000:3b:00.1".to_owned()));
     let translation = &config.translation;
     assert_eq!(translation.role, Role::EdgeRelay);
-    assert_eq!(translation.prefix(), "2001:db8:46::/96".parse().unwrap());
+    assert_eq!(translation.prefix(), "2001:db8:46::/96".parse().ok());
     assert_eq!(translation.service_pools[0], "198.51.100.0/24".parse().unwrap());
     assert_eq!(translation.er_addresses[0], "2001:db8:12:34::4/128".parse().unwrap());
     assert_eq!(translation.hairpin, Hairpin::Off);
@@ -152,7 +155,7 @@ fn every_choice_and_every_value_is_taken() {
     assert!(translation.is_icmp_source("203.0.113.3".parse().unwrap()));
     assert!(!translation.is_icmp_source("203.0.113.4".parse().unwrap()));
     assert_eq!(translation.icmp_source_choice, IcmpSourceChoice::Random);
-    assert!(translation.icmp_source_extension);
+    assert_eq!(translation.icmp_source_extension, IcmpSourceExtension::Rfc5837);
     assert!(!translation.wkp_strict && !translation.anti_spoof && !translation.guard_protocols);
     assert_eq!(translation.mtu_plateaus, [1500, 68]);
     assert_eq!((translation.fragment_df, translation.eam_overlap), (FragmentDf::Ignore, EamOverlap::Allow));

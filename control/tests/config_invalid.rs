@@ -473,10 +473,10 @@ fn translation_table() {
             "\"hash\" or \"random\"",
         ),
         table(
-            "icmp_source_extension = \"yes\"",
+            "icmp_source_extension = 1",
             "translation.icmp_source_extension",
-            "a text where true or false",
-            "icmp_source_extension = false",
+            "a text, true or false is expected",
+            "icmp_source_extension = \"node-id\"",
         ),
         table("denylist = [\"10.0.0.1/8\"]", "translation.denylist", "bits are set", "write 10.0.0.0/8"),
         table("wkp_strict = 1", "translation.wkp_strict", "true or false is expected", "wkp_strict = true"),

@@ -24,7 +24,7 @@ use dataplane::table::fib::{Adjacency, Fib, Path};
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{Hop, InterfaceId, Neighbor, NeighborState, Route, RouteAction, Routing};
-use dataplane::table::translation::{Hairpin, Role, UdpZeroChecksum};
+use dataplane::table::translation::{Hairpin, IcmpSourceExtension, Role, UdpZeroChecksum};
 use dataplane::testing::{self, MAC_PEER, MAC_V4, MAC_V6};
 use dataplane::verdict::{DropReason, PuntReason};
 use dataplane::walk::{Native, Output, Walk};
@@ -440,7 +440,7 @@ fn an_extension_is_kept_up_to_1280_bytes() {
 
 #[test]
 fn an_extension_that_is_lost_is_not_replaced_by_another() {
-    let lab = Lab::with(|settings| settings.icmp_source_extension = true);
+    let lab = Lab::with(|settings| settings.icmp_source_extension = IcmpSourceExtension::Rfc5837);
     let mut quote = udp_v6(CLIENT_V6, HOST, &payload(60));
     quote.resize(1048, 0);
     let body = [quote, structure(20)].concat();

@@ -129,7 +129,7 @@ fn mapped_destination(
         return Ok(mapped.map(|mapped| DestinationV4 { mapped, by: Mapping::Eam }));
     }
     let Some((prefix, has_eams)) = translation.prefix_of(destination) else {
-        let any = translation.settings.role == Role::Siit;
+        let any = translation.serves_mapped_destinations();
         let mapped = by_eam().filter(|mapped| any || mapped.default_eam);
         return Ok(mapped.map(|mapped| DestinationV4 { mapped, by: Mapping::Eam }));
     };

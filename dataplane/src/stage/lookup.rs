@@ -51,8 +51,12 @@ pub fn source_v4_to_v6(
     // destination.
     let eam_allowed = !turned || quoted.is_some_and(|quoted| quoted.destination != source);
     let eam = translation.eams.lookup_ipv4(source);
-    let guarded =
-        settings.anti_spoof && settings.role == Role::BorderRelay && pass == Pass::First && quoted.is_none();
+    // Without a prefix every client has an EAM of its own.
+    let guarded = settings.anti_spoof
+        && settings.role == Role::BorderRelay
+        && translation.prefix.is_some()
+        && pass == Pass::First
+        && quoted.is_none();
     match eam {
         Some(mapped) if eam_allowed => {
             if guarded && translation.eams.covers_service(source) {

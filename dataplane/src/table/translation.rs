@@ -258,6 +258,17 @@ impl Translation {
         Some((prefix, *has_eams))
     }
 
+    /// Whether every IPv6 destination under an EAM is translated: by a plain translator, and by a relay without a prefix,
+    /// whose clients have no other addresses.
+    #[must_use]
+    pub fn serves_mapped_destinations(&self) -> bool {
+        match self.settings.role {
+            Role::Siit => true,
+            Role::BorderRelay => self.prefix.is_none(),
+            Role::EdgeRelay => false,
+        }
+    }
+
     /// Whether `address` has an IPv4 form, by EAM or by prefix.
     #[must_use]
     pub fn maps_ipv6(&self, address: Ipv6Addr) -> bool {

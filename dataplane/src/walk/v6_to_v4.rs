@@ -17,7 +17,7 @@ use crate::stage::{Pass, Refusal, fragment};
 use crate::table::fib::Path;
 use crate::table::snapshot::Snapshot;
 use crate::table::special::{DUMMY_IPV4, never_forwarded_ipv6};
-use crate::table::translation::{Hairpin, IcmpSourceDefault, IcmpSourceExtension, Role};
+use crate::table::translation::{Hairpin, IcmpSourceDefault, IcmpSourceExtension};
 use crate::table::{MappedV4, MappedV6};
 use crate::verdict::DropReason;
 use crate::wire::checksum::Delta;
@@ -70,8 +70,9 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     /// error about a packet the relay has sent is none of these.
     pub(super) fn is_others(&self, data: &[u8], header: &Ipv6Header, destination: DestinationV4) -> bool {
         let translation = &self.snapshot.translation;
-        translation.settings.role == Role::Siit
+        translation.serves_mapped_destinations()
             && destination.by == Mapping::Eam
+            && !destination.mapped.default_eam
             && !translation.maps_ipv6(header.source)
             && !self.quotes_ours(data, header)
     }
