@@ -467,6 +467,30 @@ fn translation_table() {
             "global unicast",
         ),
         table(
+            "udp_zero_checksum_ports = [\"4789\"]",
+            "translation.udp_zero_checksum_ports",
+            "not a port",
+            "\"4789=forward\"",
+        ),
+        table(
+            "udp_zero_checksum_ports = [0]",
+            "translation.udp_zero_checksum_ports",
+            "not a port",
+            "a port number",
+        ),
+        table(
+            "udp_zero_checksum_ports = [53, \"53=drop\"]",
+            "translation.udp_zero_checksum_ports",
+            "port 53 is listed twice",
+            "keep one",
+        ),
+        table(
+            "icmp_source_default = \"mine\"",
+            "translation.icmp_source_default",
+            "not one",
+            "\"dummy\" or \"own\"",
+        ),
+        table(
             "icmp_source_choice = \"rand\"",
             "translation.icmp_source_choice",
             "not one",

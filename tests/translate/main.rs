@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod field;
 mod golden;
 mod pcap;
 

@@ -59,6 +59,9 @@ pub fn ipv4(
         return Err(DropReason::IllegalDestination.into());
     }
     if let Some(mapped) = translation.eams.lookup_ipv4(destination) {
+        if never_forwarded_ipv6(mapped.address) {
+            return Err(DropReason::IllegalDestination.into());
+        }
         return Ok(Class::Translate(mapped));
     }
     let everything = translation.settings.role == Role::EdgeRelay;

@@ -62,6 +62,9 @@ pub fn source_v4_to_v6(
             if guarded && translation.eams.covers_service(source) {
                 return Err(DropReason::SpoofedSource.into());
             }
+            if never_forwarded_ipv6(mapped.address) {
+                return Err(DropReason::IllegalSource.into());
+            }
             return Ok(mapped);
         }
         // The simple hairpin comes back from the IPv4 network with a service address as its source.
@@ -76,7 +79,8 @@ pub fn source_v4_to_v6(
 }
 
 /// Maps the source of an ICMPv4 error; none when it has no IPv6 form although the error should pass: without a
-/// translation prefix, and for the dummy address, which the Well-Known Prefix must not represent.
+/// translation prefix, for the dummy address, which the Well-Known Prefix must not represent, and for whatever stands in for
+/// a router in the second pass, which nobody outside has sent.
 ///
 /// # Errors
 /// The source may not be translated.
@@ -88,6 +92,10 @@ pub fn error_source_v4_to_v6(
 ) -> Result<Option<MappedV6>, Refusal> {
     let outlaw = match &translation.prefix {
         None => translation.eams.lookup_ipv4(source).is_none(),
+        Some(prefix) if pass == Pass::Hairpin => {
+            translation.eams.lookup_ipv4(source).is_none()
+                && never_through_prefix(translation, prefix, source)
+        }
         Some(prefix) => source == DUMMY_IPV4 && refused_by_well_known_prefix(translation, prefix, source),
     };
     if outlaw {

@@ -79,14 +79,11 @@ impl QuoteV4 {
     pub fn parse(message: &[u8], settings: &Settings) -> Result<Self, Refusal> {
         const UNTRANSLATABLE: Refusal = Refusal::silent(DropReason::IcmpInnerUntranslatable);
         let body = &message[ICMP_HEADER..];
-        let header = Ipv4Header::parse_quoted(body).map_err(|_| UNTRANSLATABLE)?;
-        let header_length = usize::from(header.header_length);
+        let header_length = Ipv4Header::parse_quoted(body).map_err(|_| UNTRANSLATABLE)?.header_length;
+        let header_length = usize::from(header_length);
         // RFC 4884: the length attribute of ICMPv4 counts 32-bit words.
         let (quote_length, extension_length) = split(body, usize::from(message[5]) * 4, header_length);
-        let end = fragment_end(header.fragment_offset, usize::from(header.payload_length()));
-        if end > ipv6::MAX_PAYLOAD {
-            return Err(UNTRANSLATABLE);
-        }
+        let header = Ipv4Header::parse_quoted(&body[..quote_length]).map_err(|_| UNTRANSLATABLE)?;
         let payload = &body[header_length..quote_length.min(usize::from(header.total_length))];
         let transport = match header.protocol {
             protocol::ICMPV4 => {
@@ -137,7 +134,7 @@ impl QuoteV6 {
             Some(length) => length,
         };
         let offset = chain.fragment.map_or(0, |fragment| fragment.offset);
-        if fragment_end(offset, payload_length) > ipv4::MAX_PAYLOAD || chain.segments_left.is_some() {
+        if payload_length > ipv4::MAX_PAYLOAD || chain.segments_left.is_some() {
             return Err(UNTRANSLATABLE);
         }
         let payload = &body[chain.offset..quote_length.min(chain.offset + payload_length)];
@@ -158,10 +155,6 @@ impl QuoteV6 {
     pub fn unpadded(&self) -> usize {
         self.quote_length.min(self.chain.offset + self.payload_length)
     }
-}
-
-const fn fragment_end(offset: u16, length: usize) -> usize {
-    offset as usize * 8 + length
 }
 
 /// Lengths of the original datagram and of the extension behind it, of a message whose body is given. The attribute is

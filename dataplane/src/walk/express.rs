@@ -177,8 +177,8 @@ impl<'a> Lane<'a> {
     fn resolve_ipv4(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
         let host = self.fetched.and_then(|line| translation.eams.host_ipv4(line, self.destination_ipv4));
         let destination = match host {
-            Some(mapped) => mapped,
-            None => other_destination_ipv4(self.destination_ipv4, translation, fib)?,
+            Some(mapped) if is_global_unicast(mapped.address) => mapped,
+            _ => other_destination_ipv4(self.destination_ipv4, translation, fib)?,
         };
         let source = match translation.embed_plain(self.source_ipv4) {
             Some(mapped) => mapped,
