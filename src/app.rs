@@ -1,5 +1,6 @@
 //! `borderline run`: the order in which things start, and stop.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,11 +16,12 @@ use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{MacAddress, PortId};
 use dataplane::table::snapshot::Snapshot;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::args::{DONE, FAILED, WRONG};
-use crate::machine::{DpdkMachine, Opened};
+use crate::log::Log;
+use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::report;
 use crate::signals::Signals;
 use crate::workers::Workers;
@@ -50,14 +52,27 @@ pub(crate) enum AppError {
 
 /// Runs the relay; returns the exit status.
 pub(crate) fn run(path: &Path) -> u8 {
-    log_to_stderr();
+    let log = match Log::start() {
+        Ok(log) => log,
+        Err(error) => {
+            // Nothing runs yet: whoever started it waits for an answer.
+            writeln!(std::io::stderr(), "borderline: the log cannot be started: {error}").ok();
+            return FAILED;
+        }
+    };
+    let status = run_logged(path, &log);
+    log.finish();
+    status
+}
+
+fn run_logged(path: &Path, log: &Log) -> u8 {
     if !dpdk::return_large_blocks() {
         tracing::debug!("memory of replaced tables may stay with the process");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime
         .map_err(|error| AppError::System { what: "event queues", error })
-        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path)));
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path, log)));
     match result {
         Ok(status) => status,
         Err(error) => {
@@ -69,7 +84,7 @@ pub(crate) fn run(path: &Path) -> u8 {
 
 /// Listens to signals before anything else: one that comes while a million mappings are read is answered after the start,
 /// and does not end the process.
-async fn load_and_relay(path: &Path) -> Result<u8, AppError> {
+async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
     let signals = Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
     let mut config = match Config::load(path) {
         Ok((config, warnings)) => {
@@ -77,7 +92,7 @@ async fn load_and_relay(path: &Path) -> Result<u8, AppError> {
             config
         }
         Err(problems) => {
-            eprintln!("{problems}");
+            log.line(format!("{problems}\n").into_bytes());
             return Ok(WRONG);
         }
     };
@@ -88,23 +103,11 @@ async fn load_and_relay(path: &Path) -> Result<u8, AppError> {
     if !lacking.is_empty() {
         return Ok(FAILED);
     }
-    relay(path, &mut config, signals).await.map(|()| DONE)
-}
-
-fn log_to_stderr() {
-    use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+    relay(path, &mut config, signals, log).await.map(|()| DONE)
 }
 
 /// Start, run, stop: each list from top to bottom.
-async fn relay(path: &Path, config: &mut Config, signals: Signals) -> Result<(), AppError> {
+async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) -> Result<(), AppError> {
     let running = Running::start(path, config, None)?;
     let (eams, translation) = (running.translation().eams.len(), Arc::clone(running.translation()));
     let config = &*config;
@@ -113,12 +116,15 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals) -> Result<(),
     let twins = create_twins(config, &ports).await?;
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
-    let kernel = Kernel::new(twins.clone(), rings)?;
+    let kernel = Kernel::new(twins.clone(), rings, publisher.view())?;
     let workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
     tracing::info!(ports = ports.len(), workers = config.dpdk.workers.len(), eams, "started");
 
     let machine = DpdkMachine::new(config, ports, mempool, workers);
-    let print = Box::new(|counters: &_| eprintln!("counters {}", report::json(counters)));
+    let printing = log.clone();
+    let print = Box::new(move |counters: &_| {
+        printing.line(format!("counters {}\n", report::json(counters, printing.lost())).into_bytes());
+    });
     let parts = ActorParts { machine, publisher, kernel, twins, running, print };
     let (actor, handle) = start(parts)?;
     let listening = spawn_local(signals.forward(handle));
@@ -132,17 +138,28 @@ fn start(parts: ActorParts<DpdkMachine>) -> Result<(Actor<DpdkMachine>, ControlH
     Actor::new(parts).map_err(|error| AppError::System { what: "threads", error })
 }
 
-/// Keeps this thread, and with it all it starts but the workers, off the workers' CPUs, as long as there are others: a
-/// reload of a million mappings must not take a worker's time.
+/// Keeps every thread there is, and with them all they start but the workers, off the workers' CPUs, as long as there are
+/// others: a reload of a million mappings must not take a worker's time.
 fn leave_the_workers_alone(workers: &[u16]) {
     let kept = sched_getaffinity(None).and_then(|mut cpus| {
         let workers = workers.iter().map(|worker| usize::from(*worker));
         workers.filter(|worker| *worker < CpuSet::MAX_CPU).for_each(|worker| cpus.unset(worker));
-        if cpus.count() == 0 { Ok(()) } else { sched_setaffinity(None, &cpus) }
+        if cpus.count() == 0 {
+            Ok(())
+        } else {
+            own_threads().try_for_each(|thread| sched_setaffinity(thread, &cpus))
+        }
     });
     if let Err(error) = kept {
         tracing::warn!(%error, "the control thread may run on the workers' CPUs");
     }
+}
+
+/// This thread, and those that are there already.
+fn own_threads() -> impl Iterator<Item = Option<Pid>> {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let others = tasks.filter_map(|task| Pid::from_raw(task.file_name().to_str()?.parse().ok()?));
+    std::iter::once(None).chain(others.map(Some))
 }
 
 async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>, AppError> {
@@ -150,7 +167,8 @@ async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>,
     for (number, (port, open)) in (0..).zip(config.ports.iter().zip(ports)) {
         let twin = Twin::create(&port.name, PortId(number), MacAddress(open.info().mac), port.mtu)
             .await
-            .map_err(|error| AppError::Twin { port: port.name.clone(), error })?;
+            .map_err(|error| AppError::Twin { port: port.name.clone(), error })?
+            .before(interface_behind(port.device.argument()).map(str::to_owned));
         twins.push(Arc::new(twin));
     }
     Ok(twins)

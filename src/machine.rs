@@ -4,6 +4,7 @@ use control::actor::{Link, Machine, PortCounts, PortFacts};
 use control::config::{self, Config};
 use dataplane::counters::Counts;
 use dataplane::dpdk::{self, Eal, EalConfig, LogLevel, Mempool, Port, PortConfig, QueuePair};
+use dataplane::worker::longest_sleep;
 
 use crate::app::AppError;
 use crate::workers::Workers;
@@ -74,6 +75,13 @@ impl Machine for DpdkMachine {
         Some(Link { up: link.up, speed_mbps: Some(link.speed_mbps).filter(|speed| *speed != u32::MAX) })
     }
 
+    fn links_changed(&self) {
+        let sleep = |port: &Port| longest_sleep(port.info().rx_descriptors, port.link().speed_mbps);
+        if let Some(longest) = self.ports.iter().map(sleep).min() {
+            self.workers.sleep_limit().set(longest);
+        }
+    }
+
     fn port_counts(&self, port: usize) -> PortCounts {
         let Some(port) = self.ports.get(port) else {
             return PortCounts::default();
@@ -114,10 +122,18 @@ fn facts(port: &config::Port, open: &Port) -> PortFacts {
         name: port.name.clone(),
         device: info.device.clone(),
         driver: info.driver.clone(),
-        interface: None,
+        interface: interface_behind(&info.device).map(str::to_owned),
         mac: info.mac,
         mtu: info.mtu,
     }
+}
+
+/// The kernel interface of a device string such as `net_af_xdp0,iface=eth1`, whose driver does not know its state.
+pub(crate) fn interface_behind(device: &str) -> Option<&str> {
+    let mut parts = device.split(',');
+    let sits_on_one = |name: &str| name.starts_with("net_af_xdp") || name.starts_with("net_af_packet");
+    parts.next().filter(|name| sits_on_one(name))?;
+    parts.find_map(|argument| argument.trim().strip_prefix("iface="))
 }
 
 fn eal_config(config: &Config) -> EalConfig {
@@ -185,4 +201,17 @@ fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts
         opened.1.push(queues);
     }
     Ok(opened)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_on_a_kernel_interface_name_it() {
+        assert_eq!(interface_behind("net_af_xdp0,iface=eth1,start_queue=2"), Some("eth1"));
+        assert_eq!(interface_behind("net_af_packet7,qpairs=1,iface=v0"), Some("v0"));
+        assert_eq!(interface_behind("0000:3b:00.0"), None);
+        assert_eq!(interface_behind("net_tap0,iface=tap0"), None, "the driver knows");
+    }
 }

@@ -5,6 +5,7 @@ mod app;
 mod args;
 mod capture;
 mod check;
+mod log;
 mod machine;
 mod report;
 mod signals;

@@ -8,14 +8,15 @@ use dataplane::counters::{Counts, Event};
 use dataplane::verdict::{DropReason, PuntReason};
 use serde_json::{Map, Value, json};
 
-/// All workers' counts added up, the exception path's, the mbufs in use, the reloads, and how long the control thread was
-/// ever busy in one go.
-pub(crate) fn json(counters: &Counters) -> Value {
+/// All workers' counts added up, the exception path's, the mbufs in use, the reloads, lines of the log that were lost,
+/// and how long the control thread was ever busy in one go.
+pub(crate) fn json(counters: &Counters, log_lost: u64) -> Value {
     let Counters { workers, kernel, ports, mbufs_in_use, reloads, stalls } = counters;
     let mut sum = Counts::default();
     for counts in workers {
         sum.merge(counts);
     }
+    kernel.lost.settle(&mut sum);
     json!({
         "received": sum.event(Event::Received),
         "originated": sum.originated(),
@@ -31,6 +32,7 @@ pub(crate) fn json(counters: &Counters) -> Value {
             "actor": microseconds(stalls.actor),
             "kernel": microseconds(stalls.kernel),
         },
+        "log_lines_lost": log_lost,
         "reloads": { "applied": reloads.applied, "refused": reloads.refused },
     })
 }
@@ -41,6 +43,7 @@ fn worker(counts: &Counts) -> Value {
         "sent": counts.event(Event::Sent),
         "busy_cycles": counts.event(Event::BusyCycles),
         "idle_cycles": counts.event(Event::IdleCycles),
+        "sleep_cycles": counts.event(Event::SleepCycles),
     })
 }
 
@@ -62,18 +65,13 @@ fn microseconds(time: Duration) -> u64 {
 
 fn exception_path(kernel: &KernelCounters) -> Value {
     let numbers = [
-        ("twin_refused", kernel.twin_refused),
-        ("without_twin", kernel.without_twin),
         ("injected", kernel.injected),
         ("inject_refused", kernel.inject_refused),
         ("unresolved_queued", kernel.unresolved_queued),
         ("unresolved_released", kernel.unresolved_released),
-        ("unresolved_failed", kernel.unresolved_failed),
-        ("unresolved_expired", kernel.unresolved_expired),
-        ("unresolved_overflow", kernel.unresolved_overflow),
-        ("unresolved_invalid", kernel.unresolved_invalid),
         ("neighbor_requests", kernel.neighbor_requests),
         ("neighbor_requests_refused", kernel.neighbor_requests_refused),
+        ("neighbors_forgotten", kernel.neighbors_forgotten),
         ("netlink_overruns", kernel.netlink_overruns),
         ("netlink_dumps", kernel.netlink_dumps),
         ("netlink_unreadable", kernel.netlink_unreadable),

@@ -1,7 +1,15 @@
 //! The signals the relay listens to.
 
-use control::actor::ControlHandle;
+use std::thread;
+use std::time::Duration;
+
+use control::actor::{ControlHandle, Gone};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::args::FAILED;
+
+/// Longer than any orderly end takes.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// SIGTERM and SIGINT stop, SIGHUP asks for a reload, SIGUSR1 for the counters.
 pub(crate) struct Signals {
@@ -9,6 +17,7 @@ pub(crate) struct Signals {
     interrupt: Signal,
     hangup: Signal,
     user: Signal,
+    is_ending: bool,
 }
 
 impl Signals {
@@ -19,6 +28,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             user: signal(SignalKind::user_defined1())?,
+            is_ending: false,
         })
     }
 
@@ -26,8 +36,8 @@ impl Signals {
     pub(crate) async fn forward(mut self, relay: ControlHandle) {
         loop {
             let passed_on = tokio::select! {
-                _ = self.terminate.recv() => relay.request_stop().await,
-                _ = self.interrupt.recv() => relay.request_stop().await,
+                _ = self.terminate.recv() => self.stop(&relay).await,
+                _ = self.interrupt.recv() => self.stop(&relay).await,
                 _ = self.hangup.recv() => relay.request_reload().await,
                 _ = self.user.recv() => relay.request_counters().await,
             };
@@ -35,5 +45,26 @@ impl Signals {
                 return;
             }
         }
+    }
+
+    async fn stop(&mut self, relay: &ControlHandle) -> Result<(), Gone> {
+        if !std::mem::replace(&mut self.is_ending, true) {
+            limit_the_end();
+        }
+        relay.request_stop().await
+    }
+}
+
+/// Whatever hangs, a worker or a driver: the process ends.
+fn limit_the_end() {
+    let watching = thread::Builder::new().name("end".to_owned()).spawn(|| {
+        thread::sleep(END_LIMIT);
+        tracing::error!("still not stopped after {} s: ending as a crash would", END_LIMIT.as_secs());
+        // Longer than the log needs for a line, if it can be written at all.
+        thread::sleep(Duration::from_millis(200));
+        std::process::exit(i32::from(FAILED));
+    });
+    if let Err(error) = watching {
+        tracing::warn!(%error, "nobody watches over the end");
     }
 }

@@ -9,7 +9,7 @@ use dataplane::counters::{CounterCells, Counts};
 use dataplane::dpdk::{self, Eal, Mempool, QueuePair};
 use dataplane::exception::{InjectReceiver, PuntSender};
 use dataplane::table::publish::Publisher;
-use dataplane::worker::{Clock, Poll, StopFlag, Worker, WorkerParts};
+use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts};
 
 use crate::app::AppError;
 
@@ -18,6 +18,7 @@ pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
     cells: Vec<Arc<CounterCells>>,
     stop: Arc<StopFlag>,
+    longest_sleep: Arc<SleepLimit>,
 }
 
 impl Workers {
@@ -30,7 +31,8 @@ impl Workers {
         rings: Vec<(PuntSender, InjectReceiver)>,
         publisher: &Publisher,
     ) -> Result<Self, AppError> {
-        let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop: Arc::default() };
+        let (stop, longest_sleep) = Default::default();
+        let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop, longest_sleep };
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
         for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
@@ -50,6 +52,8 @@ impl Workers {
                     config::Poll::Adaptive => Poll::Adaptive,
                     config::Poll::Busy => Poll::Busy,
                 },
+                longest_sleep: Arc::clone(&workers.longest_sleep),
+                workers: u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX),
             };
             workers.cells.push(cells);
             workers.threads.push(spawn(*cpu, eal.clone(), parts)?);
@@ -65,6 +69,11 @@ impl Workers {
                 tracing::error!("a worker panicked");
             }
         }
+    }
+
+    /// How long they may sleep.
+    pub(crate) fn sleep_limit(&self) -> &SleepLimit {
+        &self.longest_sleep
     }
 
     pub(crate) fn counts(&self) -> Vec<Counts> {

@@ -19,12 +19,15 @@
 //! `interfaces` and `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire.
 
 mod bell;
+mod carrier;
+mod complaints;
 mod counters;
 mod error;
 mod event;
 mod exchange;
 mod follower;
 mod interfaces;
+mod neighbor_tables;
 mod netlink;
 mod resolver;
 mod routes;
@@ -34,19 +37,24 @@ mod tests;
 mod twin;
 mod zero_checksum;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dataplane::exception::{InjectSender, PuntReceiver, Punted, ZeroChecksum};
-use dataplane::table::routing::{PortId, Update};
-use dataplane::verdict::PuntReason;
+use dataplane::table::publish::SnapshotView;
+use dataplane::table::routing::{MacAddress, PortId, Update};
+use dataplane::verdict::{DropReason, PuntReason};
 use futures_util::future::try_join_all;
+use rustix::io::Errno;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 pub use self::bell::Bell;
-pub use self::counters::KernelCounters;
+pub use self::counters::{KernelCounters, Lost};
 pub use self::error::KernelError;
 pub use self::event::{
     Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
@@ -54,18 +62,25 @@ pub use self::event::{
 };
 pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
-pub use self::resolver::{ASK_INTERVAL, IN_ALL, PATIENCE, PER_NEXT_HOP};
-pub use self::state::{Changes, FAILED_HOLD, KernelState, NeighborChange, News};
+pub use self::resolver::{ASK_INTERVAL, PATIENCE};
+pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};
 
+use self::carrier::Carriers;
+use self::complaints::{Complaints, Topic};
 use self::exchange::Exchange;
 use self::follower::Follower;
-use self::netlink::request::Request;
-use self::netlink::socket::Caller;
+use self::neighbor_tables::{Asked, NeighborTable, mapped_inside};
+use self::netlink::neighbor_table::neighbor_table;
+use self::netlink::request::{AF_UNSPEC, RTM_GETNEIGHTBL, Request};
+use self::netlink::socket::{Caller, short_dump};
 use self::zero_checksum::ZeroChecksumLog;
 
-/// Punted records taken from one worker before others get their turn.
-const PUNT_BATCH: usize = 256;
+/// Punted records taken from one worker's ring before others get their turn; between two batches of what is not urgent
+/// lies a look at every worker's urgent ring.
+const PUNT_BATCH: usize = 64;
+/// How long others wait at most while one kind of work is done.
+const TURN: Duration = Duration::from_micros(500);
 /// The longest frame: an IP packet of 65,535 bytes behind an Ethernet and a VLAN header.
 const FRAME_MAX: usize = 65_535 + 18;
 
@@ -79,6 +94,11 @@ pub struct Rings {
     pub bell: Bell,
 }
 
+/// Takes records until there is none, or a batch is full; whether there was any.
+fn batch(mut take: impl FnMut() -> Option<()>) -> bool {
+    (0..PUNT_BATCH).take_while(|_| take().is_some()).count() > 0
+}
+
 /// Everything between the workers and the kernel.
 pub struct Kernel {
     twins: Vec<Arc<Twin>>,
@@ -87,22 +107,36 @@ pub struct Kernel {
     exchange: RefCell<Exchange>,
     caller: Caller,
     zero_checksums: RefCell<ZeroChecksumLog>,
+    tables: SnapshotView,
+    complaints: RefCell<Complaints>,
+    /// The links whose addresses were taken last.
+    macs_of: Cell<u64>,
+    /// Something besides the kernel has news for the follower.
+    news: Notify,
 }
 
 impl Kernel {
-    /// Takes the control thread's ends of the rings. Nothing happens before [`Self::run`].
+    /// Takes the control thread's ends of the rings, and a view of the tables in use: who has an EAM is resolved before
+    /// anybody else. Nothing happens before [`Self::run`].
     ///
     /// # Errors
     /// [`KernelError::Listen`] when the system gives no netlink socket.
-    pub fn new(twins: Vec<Arc<Twin>>, rings: Rings) -> Result<Self, KernelError> {
+    pub fn new(twins: Vec<Arc<Twin>>, rings: Rings, tables: SnapshotView) -> Result<Self, KernelError> {
         let state = KernelState::new(twins.iter().map(|twin| twin.settings()).collect());
+        let behind = twins.iter().map(|twin| (twin.port(), twin.behind().map(str::to_owned)));
+        let mut exchange = Exchange::new(state, rings.injects, mapped_in(tables.clone()));
+        exchange.carriers = Carriers::new(behind);
         Ok(Self {
             twins,
             bell: rings.bell,
             punts: RefCell::new(rings.punts),
-            exchange: RefCell::new(Exchange::new(state, rings.injects)),
+            exchange: RefCell::new(exchange),
             caller: Caller::new().map_err(KernelError::Listen)?,
             zero_checksums: RefCell::default(),
+            tables,
+            complaints: RefCell::default(),
+            macs_of: Cell::new(0),
+            news: Notify::new(),
         })
     }
 
@@ -127,6 +161,7 @@ impl Kernel {
             ended = follower.run(on_update) => ended,
             ended = readers => ended,
             never = self.pump() => match never {},
+            never = self.watch_neighbor_tables() => match never {},
         }
     }
 
@@ -134,6 +169,34 @@ impl Kernel {
     #[must_use]
     pub fn counters(&self) -> KernelCounters {
         self.with(|exchange| exchange.counters.clone())
+    }
+
+    /// What a port's driver says of its link; none when it cannot tell. The twin follows.
+    pub fn port_link(&self, port: PortId, up: Option<bool>) {
+        self.with(|exchange| exchange.carriers.driver(port, up));
+        self.news.notify_one();
+    }
+
+    /// Whether a port's twin has carrier.
+    #[must_use]
+    pub fn carrier(&self, port: PortId) -> bool {
+        self.with(|exchange| exchange.carriers.of(port))
+    }
+
+    /// The Ethernet addresses each port is to receive, its twin's first: those of VLANs, macvlans and VRRP devices on the
+    /// twin, too. Nothing when no interface has changed since they were taken last.
+    pub fn take_port_macs(&self) -> Option<Vec<(PortId, Vec<MacAddress>)>> {
+        self.with(|exchange| {
+            let version = exchange.state.links_version();
+            let is_news = self.macs_of.replace(version) != version;
+            is_news.then(|| exchange.state.port_macs())
+        })
+    }
+
+    /// What the operator should put right about the kernel, as sentences.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        self.complaints.borrow().all()
     }
 
     /// The kernel's frames, from one twin to the inject ring.
@@ -160,20 +223,28 @@ impl Kernel {
         }
     }
 
-    /// Takes a batch from every ring; whether there was anything.
+    /// Takes a batch from every ring, from the urgent ones of all workers first and again after each other one, and
+    /// passes on what they lead to; whether there may be more to do.
     fn drain(&self) -> bool {
-        let mut any = false;
         let now = Instant::now();
-        for ring in self.punts.borrow_mut().iter_mut() {
-            for _ in 0..PUNT_BATCH {
-                if ring.receive(|punted| self.punted(&punted, now)).is_none() {
-                    break;
-                }
+        let mut rings = self.punts.borrow_mut();
+        let mut any = self.drain_urgent(&mut rings, now);
+        for at in 0..rings.len() {
+            let ring = &mut rings[at];
+            let taken = batch(|| ring.receive_other(|punted| self.punted(&punted, now)));
+            if taken {
                 any = true;
+                self.drain_urgent(&mut rings, now);
             }
         }
         self.ask();
-        any
+        any || self.with(|exchange| exchange.resolver.has_requests())
+    }
+
+    fn drain_urgent(&self, rings: &mut [PuntReceiver], now: Instant) -> bool {
+        rings
+            .iter_mut()
+            .fold(false, |any, ring| any | batch(|| ring.receive_urgent(|punted| self.punted(&punted, now))))
     }
 
     fn punted(&self, punted: &Punted<'_>, now: Instant) {
@@ -190,8 +261,7 @@ impl Kernel {
         let sent = self.twins.iter().find(|twin| twin.port() == port).map(|twin| twin.send(frame));
         self.with(|exchange| match sent {
             Some(Ok(())) => exchange.counters.to_twin[reason.index()] += 1,
-            Some(Err(_)) => exchange.counters.twin_refused += 1,
-            None => exchange.counters.without_twin += 1,
+            Some(Err(_)) | None => exchange.counters.lost.count(reason, DropReason::TwinRefused, 1),
         });
     }
 
@@ -209,24 +279,115 @@ impl Kernel {
         );
     }
 
-    /// Passes on what is to be asked of the kernel.
+    /// Passes on what is to be asked of the kernel, as long as [`TURN`] lasts. The rest has its turn soon.
     fn ask(&self) {
-        let asks = self.with(Exchange::take_asks);
-        for (index, address) in asks {
-            let asked = self.caller.call(Request::use_neighbor(index, address));
-            self.with(|exchange| {
-                exchange.counters.neighbor_requests += 1;
-                if let Err(error) = asked {
-                    exchange.counters.neighbor_requests_refused += 1;
-                    let interface = exchange.state.name(index);
-                    tracing::debug!(interface, %address, %error, "the kernel does not resolve the neighbour");
+        let started = Instant::now();
+        while let Some(request) = self.with(|exchange| exchange.resolver.next_request()) {
+            let (index, address, message) = match request {
+                resolver::Request::Use((index, address)) => {
+                    self.with(|exchange| exchange.counters.neighbor_requests += 1);
+                    (index, address, Request::use_neighbor(index, address))
                 }
-            });
+                resolver::Request::Forget((index, address)) => {
+                    self.with(|exchange| exchange.counters.neighbors_forgotten += 1);
+                    (index, address, Request::forget_neighbor(index, address))
+                }
+            };
+            if let Err(error) = self.caller.call(message) {
+                self.refused(request, &error);
+                let name = self.with(|exchange| exchange.state.name(index).to_owned());
+                tracing::debug!(interface = name, %address, %error, "the kernel does not resolve the neighbour");
+            }
+            if started.elapsed() >= TURN {
+                break;
+            }
         }
+        if self.with(|exchange| exchange.resolver.has_requests()) {
+            self.bell.ring();
+        }
+    }
+
+    /// Gives the twins the carrier of their ports.
+    fn carry(&self) -> Changes {
+        let (carriers, changes) = self.with(Exchange::carry);
+        for (port, up) in carriers {
+            let Some(twin) = self.twins.iter().find(|twin| twin.port() == port) else {
+                continue;
+            };
+            tracing::info!(twin = twin.name(), up, "link changed");
+            if let Err(error) = twin.set_carrier(up) {
+                tracing::warn!("{error}");
+            }
+        }
+        let exchange = self.exchange.borrow();
+        for (port, gone) in exchange.carriers.gone(exchange.state.links()) {
+            let twin =
+                self.twins.iter().find(|twin| twin.port() == port).map_or("its twin", |twin| twin.name());
+            let text = gone.map(|interface| {
+                format!(
+                    "the kernel interface {interface} behind {twin} is gone: nothing is received or sent there; put it back \
+                     and restart borderline"
+                )
+            });
+            self.complaints.borrow_mut().set(Topic::PortInterface(port.0), text);
+        }
+        changes
+    }
+
+    fn refused(&self, request: resolver::Request, error: &io::Error) {
+        let table_full = error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error());
+        self.with(|exchange| exchange.refused(request, table_full));
+    }
+
+    /// Compares the kernel's neighbour tables with what they are to hold, again and again: an operator may change them, and
+    /// mappings come and go.
+    async fn watch_neighbor_tables(&self) -> Infallible {
+        let mut asked = Asked::default();
+        let mut refused_before = 0;
+        loop {
+            let refused = self.with(|exchange| exchange.counters.neighbor_requests_refused);
+            let tables = self.look_at_neighbor_tables(refused > refused_before);
+            refused_before = refused;
+            let translation = Arc::clone(&self.tables.current().translation);
+            let prefixes = self.with(|exchange| exchange.state.connected_ipv6());
+            if asked.is_news(&translation, &prefixes) {
+                let counted = spawn_blocking(move || mapped_inside(&translation, &prefixes)).await;
+                let ipv6 = tables.iter().find(|table| table.ipv6);
+                if let (Ok(mapped), Some(ipv6)) = (counted, ipv6) {
+                    self.complaints.borrow_mut().set(Topic::SmallNeighborTable, ipv6.small(mapped));
+                }
+            }
+            sleep(neighbor_tables::LOOK).await;
+        }
+    }
+
+    fn look_at_neighbor_tables(&self, refused: bool) -> Vec<NeighborTable> {
+        let mut tables = Vec::new();
+        let request = Request::dump(RTM_GETNEIGHTBL, AF_UNSPEC, 1);
+        if let Err(error) = short_dump(request, |message| tables.extend(neighbor_table(message))) {
+            tracing::debug!(%error, "the sizes of the kernel's neighbour tables are not known");
+        }
+        for table in &tables {
+            let entries = usize::try_from(table.hard).unwrap_or(usize::MAX);
+            self.with(|exchange| exchange.resolver.set_table_size(table.ipv6, entries));
+            let mut complaints = self.complaints.borrow_mut();
+            let told = complaints.has(Topic::FullNeighborTable { ipv6: table.ipv6 });
+            let (topic, text) = table.full(refused, told);
+            complaints.set(topic, text);
+        }
+        tables
     }
 
     /// The shared part. Never held across an await, never entered twice.
     fn with<R>(&self, act: impl FnOnce(&mut Exchange) -> R) -> R {
         act(&mut self.exchange.borrow_mut())
     }
+}
+
+fn mapped_in(tables: SnapshotView) -> exchange::Mapped {
+    Box::new(move |host| {
+        let snapshot = tables.current();
+        let eams = &snapshot.translation.eams;
+        eams.host_ipv6(eams.fetch_ipv6(host), host).is_some()
+    })
 }

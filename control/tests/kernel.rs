@@ -7,6 +7,8 @@
 
 #[path = "kernel/lab.rs"]
 mod lab;
+#[path = "kernel/scan.rs"]
+mod scan;
 #[path = "kernel/wire.rs"]
 mod wire;
 
@@ -17,7 +19,7 @@ use control::kernel::{Twin, TwinError};
 use dataplane::table::routing::{
     Hop, Interface, MacAddress, NeighborState, PortId, Route, RouteAction, Routing,
 };
-use dataplane::verdict::PuntReason;
+use dataplane::verdict::{DropReason, PuntReason};
 
 use lab::{Lab, in_namespace, sh};
 use tokio::time::sleep;
@@ -54,6 +56,10 @@ fn neighbor(routing: &Routing, address: &str) -> Option<NeighborState> {
     routing.neighbors.iter().find(|neighbor| neighbor.address == address).map(|neighbor| neighbor.state)
 }
 
+fn dropped(lab: &Lab, reason: DropReason) -> u64 {
+    lab.kernel.counters().lost.dropped(reason)
+}
+
 #[test]
 fn twins_look_like_their_ports_and_vanish_with_them() {
     in_namespace("twins_look_like_their_ports_and_vanish_with_them", async {
@@ -61,7 +67,7 @@ fn twins_look_like_their_ports_and_vanish_with_them() {
         let twin = Twin::create("v4", PortId(0), mac, 1400).await.unwrap();
         let shown = sh("ip -d link show bl-v4");
         for expected in
-            ["mtu 1400", "02:00:00:00:00:77", "<BROADCAST,MULTICAST,UP,LOWER_UP>", "pi off", "vnet_hdr off"]
+            ["mtu 1400", "02:00:00:00:00:77", "<NO-CARRIER,BROADCAST,MULTICAST,UP>", "pi off", "vnet_hdr off"]
         {
             assert!(shown.contains(expected), "{expected:?} in {shown}");
         }
@@ -73,10 +79,10 @@ fn twins_look_like_their_ports_and_vanish_with_them() {
         assert!(matches!(taken, TwinError::NameInUse { .. }), "a persistent TAP would stay behind: {taken}");
         let bad = Twin::create("bad", PortId(1), MacAddress([1, 0, 0, 0, 0, 1]), 1400).await.err().unwrap();
         assert!(matches!(bad, TwinError::Configure { .. }), "a multicast MAC is refused: {bad}");
-        twin.set_carrier(false).unwrap();
-        assert!(sh("ip link show bl-v4").contains("NO-CARRIER"));
         twin.set_carrier(true).unwrap();
         assert!(sh("ip link show bl-v4").contains("LOWER_UP"));
+        twin.set_carrier(false).unwrap();
+        assert!(sh("ip link show bl-v4").contains("NO-CARRIER"));
         drop(twin);
         let left = sh("ip -o link");
         assert!(!left.contains("bl-v4"), "{left}");
@@ -244,8 +250,8 @@ fn routes_the_kernel_drops_silently_go() {
         lab.until_route("10.9.0.0/16", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1), (V6, None, 1)]))).await;
         sh("ip link set bl-v4 down");
         lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V6, None, 1)]))).await;
-        let routing = lab.until_route("10.9.0.0/16", |r| Some(via(r, &[(V6, None, 1)]))).await;
-        assert!(!interface(&routing, V4).up);
+        lab.until_route("10.9.0.0/16", |r| Some(via(r, &[(V6, None, 1)]))).await;
+        lab.until("the link is told of as well", |routing| !interface(routing, V4).up).await;
         sh("ip link set bl-v4 up");
         lab.until_route("10.9.0.0/16", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1), (V6, None, 1)]))).await;
         let routing = lab.until_route("192.0.2.0/24", |r| Some(via(r, &[(V4, None, 1)]))).await;
@@ -264,11 +270,68 @@ fn carrier_takes_routes_out_and_brings_them_back() {
         let mut lab = Lab::addressed().await;
         sh("ip route add 10.0.0.0/8 via 192.0.2.2; ip route add 10.0.0.0/8 dev bl-v6 metric 77");
         lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1)]))).await;
-        lab.twins[V4].set_carrier(false).unwrap();
+        lab.kernel.port_link(PortId(0), Some(false));
         let routing = lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V6, None, 1)]))).await;
         assert!(!interface(&routing, V4).up);
-        lab.twins[V4].set_carrier(true).unwrap();
+        assert!(sh("ip link show bl-v4").contains("NO-CARRIER"));
+        // Back within a second, when the kernel is late to tell.
+        lab.kernel.port_link(PortId(0), Some(true));
+        let back = Instant::now();
+        lab.until("up again", |routing| interface(routing, V4).up).await;
+        println!("up again after {:?}", back.elapsed());
         lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.2"), 1)]))).await;
+    });
+}
+
+#[test]
+fn a_twin_follows_the_kernels_interface_behind_its_port() {
+    in_namespace("a_twin_follows_the_kernels_interface_behind_its_port", async {
+        sh("ip link add wire type veth peer name far; ip link set wire up");
+        let mut lab = Lab::behind(Some("wire")).await;
+        lab.until("the far end is down", |routing| !interface(routing, V4).up).await;
+        assert!(!lab.kernel.carrier(PortId(0)));
+        let mut delays = Vec::new();
+        for round in 0..4 {
+            let up = round % 2 == 0;
+            sh(if up { "ip link set far up" } else { "ip link set far down" });
+            let changed = Instant::now();
+            lab.until("the twin follows", |routing| interface(routing, V4).up == up).await;
+            delays.push(changed.elapsed());
+            assert_eq!(sh("ip link show bl-v4").contains("LOWER_UP"), up);
+        }
+        println!("carrier followed after {delays:?}");
+        sh("ip link set far up");
+        lab.until("up", |routing| interface(routing, V4).up).await;
+        assert!(lab.kernel.complaints().is_empty());
+        sh("ip link del wire");
+        lab.until("gone", |routing| !interface(routing, V4).up).await;
+        let complaints = lab.kernel.complaints();
+        assert!(
+            complaints.iter().any(|text| text.contains("interface wire behind bl-v4 is gone")),
+            "{complaints:?}"
+        );
+        sh("ip link add wire type veth peer name far; ip link set wire up; ip link set far up");
+        sleep(Duration::from_millis(300)).await;
+        assert!(!interface(&lab.routing(), V4).up, "another interface, which the port does not have");
+    });
+}
+
+#[test]
+fn stations_on_a_twin_are_addresses_of_its_port() {
+    in_namespace("stations_on_a_twin_are_addresses_of_its_port", async {
+        let mut lab = Lab::start().await;
+        assert!(lab.kernel.take_port_macs().is_some());
+        assert_eq!(lab.kernel.take_port_macs(), None, "nothing has changed");
+        sh(
+            "ip link add vrrp4 link bl-v4 address 00:00:5e:00:01:07 type macvlan mode bridge; ip link set vrrp4 up",
+        );
+        let vrrp = MacAddress([0, 0, 0x5e, 0, 1, 7]);
+        lab.until("a station", |routing| interface(routing, V4).extra_macs == [vrrp]).await;
+        let macs = lab.kernel.take_port_macs().unwrap();
+        assert_eq!(macs[V4], (PortId(0), vec![lab.wires[V4].port_mac, vrrp]));
+        sh("ip link set bl-v4 address 02:00:00:00:00:99; ip link del vrrp4");
+        lab.until("the station is gone", |routing| interface(routing, V4).extra_macs.is_empty()).await;
+        assert_eq!(lab.kernel.take_port_macs().unwrap()[V4].1, [MacAddress([2, 0, 0, 0, 0, 0x99])]);
     });
 }
 
@@ -361,8 +424,11 @@ fn packets_for_silent_neighbours_are_counted() {
         })
         .await;
         let counters = lab.kernel.counters();
-        assert_eq!((counters.unresolved_queued, counters.unresolved_overflow), (16, 4));
-        assert_eq!((counters.unresolved_failed, counters.unresolved_expired), (16, 0), "{counters:?}");
+        assert_eq!(
+            dropped(&lab, DropReason::NeighborWaitOverflow),
+            20 - dropped(&lab, DropReason::NeighborFailed)
+        );
+        assert!(dropped(&lab, DropReason::NeighborFailed) >= 4, "{counters:?}");
         assert_eq!(counters.unresolved_released, 0);
         // No gateway: after a while the next packet may try again.
         lab.play(Duration::from_secs(7), |lab| neighbor(&lab.routing(), "192.0.2.66").is_none()).await;
@@ -420,7 +486,7 @@ fn the_kernel_pings_and_is_pinged_through_the_pump() {
         // The other way: an interface that is down takes nothing.
         sh("ip link set bl-v4 down");
         lab.wires[V4].punt_echo_request("192.0.2.2", "192.0.2.1");
-        lab.play(Duration::from_secs(1), |lab| lab.kernel.counters().twin_refused == 1).await;
+        lab.play(Duration::from_secs(1), |lab| dropped(lab, DropReason::TwinRefused) == 1).await;
     });
 }
 

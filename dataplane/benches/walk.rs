@@ -190,6 +190,8 @@ impl Bench {
             stop: Arc::default(),
             clock: Clock { now, hertz: 1_000_000_000 },
             poll: Poll::Busy,
+            longest_sleep: Arc::default(),
+            workers: 1,
         });
         Self { worker, rx, free }
     }

@@ -4,13 +4,21 @@
 //! ([`crate::memory::MemoryBuffer`]). Stages are generic over [`Buffer`], so each of them runs in a unit test
 //! and in `borderline translate` exactly as it runs on a worker.
 
+use crate::io::Frames;
+
 /// A buffer has less free room than an operation needs. The buffer is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not enough free room in the packet buffer")]
 pub struct NoRoom;
 
 /// One packet in contiguous memory, with free room before and after it.
-pub trait Buffer {
+pub trait Buffer: Sized {
+    /// Gives the memory of a burst of packets back. `packets` is empty afterwards.
+    #[inline]
+    fn release(packets: &mut Frames<Self>) {
+        packets.clear();
+    }
+
     /// The bytes of the packet.
     fn data(&self) -> &[u8];
 

@@ -1,8 +1,11 @@
-//! The exception path's two rings: `punt` towards the kernel, `inject` from it.
+//! The exception path's rings: `punt`, of which there are two, towards the kernel, and `inject` from it.
 //!
-//! Rings carry copied bytes, so no buffer leaves its lcore. Both are bounded and never block; a full punt ring
+//! Rings carry copied bytes, so no buffer leaves its lcore. All are bounded and never block; a full punt ring
 //! is a counted drop, a full inject ring is the control thread's to count. One worker owns the worker ends,
 //! the control thread owns the other ends.
+//!
+//! What keeps the network together goes by the urgent punt ring, which control empties first: ARP, neighbour discovery,
+//! routing protocols, packets for the box. What anybody may send to the box from afar leaves half of it to the others.
 //!
 //! A record is a fixed 24-byte header and the bytes of one frame:
 //!
@@ -100,26 +103,54 @@ impl ZeroChecksum {
     }
 }
 
-/// The worker's end of the punt ring.
+/// Which ring a class takes, and how much of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Urgent,
+    /// Half of it stays free.
+    UrgentHalf,
+    Other,
+}
+
+impl Way {
+    const fn of(reason: PuntReason) -> Self {
+        match reason {
+            PuntReason::Arp | PuntReason::NeighborDiscovery | PuntReason::RoutingProtocol => Self::Urgent,
+            PuntReason::RoutingProtocolDistant | PuntReason::LocalAddress => Self::UrgentHalf,
+            PuntReason::LocalScope
+            | PuntReason::EtherType
+            | PuntReason::UnknownVlan
+            | PuntReason::ForeignMac
+            | PuntReason::KernelRoute
+            | PuntReason::UnresolvedNextHop => Self::Other,
+        }
+    }
+}
+
+/// The worker's ends of its punt rings.
 pub struct PuntSender {
-    ring: Producer<u8>,
+    urgent: Producer<u8>,
+    other: Producer<u8>,
     doorbell: Doorbell,
     rang: bool,
 }
 
-/// The control thread's end of one worker's punt ring.
+/// The control thread's ends of one worker's punt rings.
 pub struct PuntReceiver {
-    ring: Consumer<u8>,
+    urgent: Consumer<u8>,
+    other: Consumer<u8>,
     scratch: Vec<u8>,
 }
 
-/// A punt ring of `capacity` bytes.
+/// The two punt rings of a worker, of `capacity` bytes each.
 #[must_use]
 pub fn punt_ring(capacity: usize, doorbell: Doorbell) -> (PuntSender, PuntReceiver) {
-    let (producer, consumer) = RingBuffer::new(capacity);
+    let (urgent, urgent_end) = RingBuffer::new(capacity);
+    let (other, other_end) = RingBuffer::new(capacity);
+    let scratch = Vec::with_capacity(10_000);
     (
-        PuntSender { ring: producer, doorbell, rang: true },
-        PuntReceiver { ring: consumer, scratch: Vec::with_capacity(10_000) },
+        PuntSender { urgent, other, doorbell, rang: true },
+        PuntReceiver { urgent: urgent_end, other: other_end, scratch },
     )
 }
 
@@ -129,7 +160,8 @@ impl PuntSender {
     /// # Errors
     /// [`RingFull`] when the control thread does not keep up.
     pub fn send_frame(&mut self, port: PortId, reason: PuntReason, frame: &[u8]) -> Result<(), RingFull> {
-        self.send(KIND_FRAME, port.0, u16::from(reason as u8), Ipv6Addr::UNSPECIFIED, frame)
+        let number = u16::from(reason as u8);
+        self.send(Way::of(reason), KIND_FRAME, port.0, number, Ipv6Addr::UNSPECIFIED, frame)
     }
 
     /// Asks for `next_hop` to be resolved on `interface`, and for `packet` to be sent to it then.
@@ -146,7 +178,7 @@ impl PuntSender {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
         };
-        self.send(KIND_UNRESOLVED, interface.0, 0, mapped, packet)
+        self.send(Way::Other, KIND_UNRESOLVED, interface.0, 0, mapped, packet)
     }
 
     /// Reports a dropped datagram without checksum.
@@ -154,7 +186,7 @@ impl PuntSender {
     /// # Errors
     /// [`RingFull`] when the control thread does not keep up.
     pub fn send_zero_checksum(&mut self, event: ZeroChecksum) -> Result<(), RingFull> {
-        self.send(KIND_ZERO_CHECKSUM, 0, 0, Ipv6Addr::UNSPECIFIED, &event.to_bytes())
+        self.send(Way::Other, KIND_ZERO_CHECKSUM, 0, 0, Ipv6Addr::UNSPECIFIED, &event.to_bytes())
     }
 
     /// Wakes the control thread if anything was sent since the last call. Once per burst.
@@ -167,6 +199,7 @@ impl PuntSender {
 
     fn send(
         &mut self,
+        way: Way,
         kind: u16,
         place: u16,
         reason: u16,
@@ -180,16 +213,40 @@ impl PuntSender {
         header[4..6].copy_from_slice(&place.to_ne_bytes());
         header[6..8].copy_from_slice(&reason.to_ne_bytes());
         header[8..24].copy_from_slice(&next_hop.octets());
-        write_record(&mut self.ring, &header, bytes)?;
+        let ring = match way {
+            Way::Urgent | Way::UrgentHalf => &mut self.urgent,
+            Way::Other => &mut self.other,
+        };
+        if way == Way::UrgentHalf && ring.slots() < HEADER + bytes.len() + ring.buffer().capacity() / 2 {
+            return Err(RingFull);
+        }
+        write_record(ring, &header, bytes)?;
         self.rang = false;
         Ok(())
     }
 }
 
 impl PuntReceiver {
-    /// Takes the next record, if there is one, and hands it to `handle`.
+    /// Takes the next record, an urgent one before any other, if there is one, and hands it to `handle`.
     pub fn receive<R>(&mut self, handle: impl FnOnce(Punted<'_>) -> R) -> Option<R> {
-        let header = read_record(&mut self.ring, &mut self.scratch)?;
+        let header = read_record(&mut self.urgent, &mut self.scratch)
+            .or_else(|| read_record(&mut self.other, &mut self.scratch))?;
+        Some(self.hand_out(header, handle))
+    }
+
+    /// Takes the next urgent record, if there is one, and hands it to `handle`.
+    pub fn receive_urgent<R>(&mut self, handle: impl FnOnce(Punted<'_>) -> R) -> Option<R> {
+        let header = read_record(&mut self.urgent, &mut self.scratch)?;
+        Some(self.hand_out(header, handle))
+    }
+
+    /// Takes the next record that is not urgent, if there is one, and hands it to `handle`.
+    pub fn receive_other<R>(&mut self, handle: impl FnOnce(Punted<'_>) -> R) -> Option<R> {
+        let header = read_record(&mut self.other, &mut self.scratch)?;
+        Some(self.hand_out(header, handle))
+    }
+
+    fn hand_out<R>(&self, header: [u8; HEADER], handle: impl FnOnce(Punted<'_>) -> R) -> R {
         let place = u16::from_ne_bytes([header[4], header[5]]);
         let reason = usize::from(u16::from_ne_bytes([header[6], header[7]]));
         let punted = match u16::from_ne_bytes([header[2], header[3]]) {
@@ -207,7 +264,7 @@ impl PuntReceiver {
                 Punted::Unresolved { interface: InterfaceId(place), next_hop, packet: &self.scratch }
             }
         };
-        Some(handle(punted))
+        handle(punted)
     }
 }
 
@@ -305,8 +362,9 @@ mod tests {
     fn both_ends_of_every_ring_write_to_lines_of_their_own() {
         let workers: Vec<_> =
             (0..8).map(|_| (punt_ring(1 << 12, Arc::new(|| ())), inject_ring(1 << 12))).collect();
-        let rings =
-            workers.iter().flat_map(|((punt, _), (inject, _))| [punt.ring.buffer(), inject.ring.buffer()]);
+        let rings = workers.iter().flat_map(|((punt, _), (inject, _))| {
+            [punt.urgent.buffer(), punt.other.buffer(), inject.ring.buffer()]
+        });
         let mut places = Vec::new();
         for ring in rings {
             crate::testing::assert_own_lines(ring);
@@ -364,6 +422,35 @@ mod tests {
             assert!(receiver.receive(|_| ()).is_none());
         }
         assert_eq!(rings.load(Ordering::Relaxed), 50, "one ring per burst");
+    }
+
+    #[test]
+    fn what_is_urgent_comes_out_first_and_has_room_whatever_is_sent_to_the_box() {
+        let (mut sender, mut receiver) = punt_ring(1000, Arc::new(|| ()));
+        let mut offer = |reason| {
+            std::iter::repeat_with(|| sender.send_frame(PortId(0), reason, &[0; 76]))
+                .take(50)
+                .filter(Result::is_ok)
+                .count()
+        };
+        assert_eq!(offer(PuntReason::KernelRoute), 10, "1000 bytes hold ten records");
+        assert_eq!(offer(PuntReason::LocalAddress), 5, "half of the urgent ring");
+        assert_eq!(offer(PuntReason::RoutingProtocolDistant), 0);
+        assert_eq!(offer(PuntReason::RoutingProtocol), 5, "the other half");
+        let mut order = Vec::new();
+        let mut note = |punted: Punted<'_>| match punted {
+            Punted::Frame { reason, .. } => order.push(reason),
+            other => panic!("{other:?}"),
+        };
+        assert!(receiver.receive_other(&mut note).is_some() && receiver.receive_urgent(&mut note).is_some());
+        while receiver.receive(&mut note).is_some() {}
+        let expected = [
+            vec![PuntReason::KernelRoute, PuntReason::LocalAddress],
+            vec![PuntReason::LocalAddress; 4],
+            vec![PuntReason::RoutingProtocol; 5],
+            vec![PuntReason::KernelRoute; 9],
+        ];
+        assert_eq!(order, expected.concat());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A worker ([`worker`]) takes a burst of frames, pins the newest [`table::snapshot::Snapshot`] and takes each
 //! packet through the [`stage`]s. [`walk`] has their order on one page, and is the same code in `borderline
 //! translate`; plain packets, nearly all there are, take them a burst at a time (`walk/express.rs`). Each packet ends
-//! in exactly one [`verdict::Verdict`], which is counted ([`counters`]).
+//! in the [`sink`], sent or with exactly one [`verdict::Verdict`], and is counted there ([`counters`]).
 //!
 //! What the relay does not forward itself goes to the kernel over the rings of [`exception`].
 #![deny(unsafe_code)]
@@ -17,17 +17,18 @@
 )]
 
 pub mod buffer;
-pub mod counters;
 #[cfg(feature = "dpdk")]
 #[allow(unsafe_code, reason = "the binding to libdpdk: the only folder of this crate with unsafe code")]
 pub mod dpdk;
 pub mod exception;
 mod hash;
 pub mod io;
+mod limit;
 pub mod memory;
 pub mod offline;
 mod prefetch;
 mod punt;
+pub mod sink;
 pub mod stage;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
@@ -37,3 +38,5 @@ pub mod verdict;
 pub mod walk;
 pub mod wire;
 pub mod worker;
+
+pub use sink::counters;

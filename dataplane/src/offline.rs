@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::buffer::Buffer;
 use crate::counters::Counts;
 use crate::memory::{MemoryBuffer, MemoryPool};
+use crate::sink::Sink;
 use crate::stage::parse::Ingress;
 use crate::table::fib::{Adjacency, Fib};
 use crate::table::routing::{
@@ -17,7 +18,7 @@ use crate::table::routing::{
 };
 use crate::table::snapshot::Snapshot;
 use crate::table::translation::Translation;
-use crate::verdict::DropReason;
+use crate::verdict::{DropReason, Verdict};
 use crate::walk::{End, LcoreState, Native, Output, Walk, Way};
 
 /// The imaginary box.
@@ -55,6 +56,7 @@ pub struct Offline {
     snapshot: Snapshot,
     ingress: [Ingress; 2],
     lcore: LcoreState,
+    sink: Sink<MemoryBuffer>,
     pool: MemoryPool,
 }
 
@@ -73,6 +75,7 @@ impl Offline {
                 Ingress { interface: IPV6, mtu: shape.ipv6_mtu, group: false },
             ],
             lcore: LcoreState::new(None),
+            sink: Sink::default(),
             pool: MemoryPool::unlimited(),
         }
     }
@@ -84,6 +87,7 @@ impl Offline {
         let mut walk = Walk {
             snapshot: &self.snapshot,
             lcore: &mut self.lcore,
+            sink: &mut self.sink,
             pool: &mut self.pool,
             output: &mut collected,
             native: Native::Report,
@@ -94,20 +98,24 @@ impl Offline {
             _ => walk.ipv4(buffer, self.ingress[0]),
         };
         out.append(&mut collected.0);
+        self.sink.release();
         match end {
             End::Forwarded(Way::Translated) => Outcome::Translated,
             End::Forwarded(Way::Hairpinned) => Outcome::Hairpinned,
             End::Forwarded(Way::Native) => Outcome::Native,
             End::Dropped { reason, answered: true } => Outcome::IcmpError(reason),
             End::Dropped { reason, answered: false } => Outcome::Dropped(reason),
-            End::Punted(_, reason) => Outcome::Punted(reason.name()),
+            End::Punted(packet, reason) => {
+                self.sink.finish(packet, Verdict::Punted(reason));
+                Outcome::Punted(reason.name())
+            }
         }
     }
 
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> &Counts {
-        &self.lcore.counts
+        &self.sink.counts
     }
 }
 
@@ -115,11 +123,11 @@ impl Offline {
 struct Collected(Vec<Vec<u8>>);
 
 impl Output<MemoryBuffer> for Collected {
-    fn forward(&mut self, packet: MemoryBuffer, _: &Adjacency) {
+    fn forward(&mut self, packet: MemoryBuffer, _: &Adjacency, _: &mut Sink<MemoryBuffer>) {
         self.0.push(packet.data().to_vec());
     }
 
-    fn unresolved(&mut self, packet: MemoryBuffer, _: InterfaceId, _: IpAddr) {
+    fn unresolved(&mut self, packet: MemoryBuffer, _: InterfaceId, _: IpAddr, _: &mut Sink<MemoryBuffer>) {
         self.0.push(packet.data().to_vec());
     }
 }
@@ -132,6 +140,7 @@ fn routing(shape: &Shape) -> Routing {
         vlan: None,
         table: TableId::MAIN,
         mac: MacAddress::default(),
+        extra_macs: Vec::new(),
         mtu,
         up: true,
         ipv4_source: Some(shape.ipv4_address),

@@ -7,6 +7,7 @@ use crate::verdict::DropReason;
 use crate::wire::icmp;
 
 pub mod classify;
+pub mod error_limit;
 pub mod fragment;
 pub mod icmp_error;
 pub mod identification;

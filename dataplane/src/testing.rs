@@ -88,6 +88,7 @@ pub fn routing(ipv4_mtu: u16, ipv6_mtu: u16) -> Routing {
         vlan,
         table: TableId::MAIN,
         mac,
+        extra_macs: Vec::new(),
         mtu,
         up: true,
         ipv4_source: Some(OWN_V4),

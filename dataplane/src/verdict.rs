@@ -1,13 +1,11 @@
-//! How a packet ends. Every received packet gets exactly one [`Verdict`], and every verdict is counted.
+//! How a packet ends that is not sent. It gets exactly one [`Verdict`], which is counted: [`crate::sink`].
 //!
 //! [`DropReason`] is final; [`PuntReason`] is an offer to the kernel, which may still do something with the
 //! packet. The two never mix.
 
-/// The end of one packet's walk.
+/// The end of a packet that is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Handed to a transmit queue.
-    Sent,
     /// Handed to the kernel.
     Punted(PuntReason),
     /// Gone.
@@ -53,9 +51,12 @@ reasons! {
     PuntReason {
         /// ARP, which the kernel speaks. `ip neigh` on the twin; a flood of it is a loop or a scan.
         Arp = "arp",
-        /// BGP, OSPF, BFD, PIM or VRRP for the box. Nothing to do; if sessions flap, see `punt_policed` and
-        /// the routing daemon.
+        /// OSPF, PIM, VRRP, BFD or BGP from next door: link-local, or with the TTL 255 that no router lets pass
+        /// (RFC 5082). Nothing to do; if sessions flap, see `punt_policed` and the routing daemon.
         RoutingProtocol = "routing_protocol",
+        /// Routing protocols that may come from afar: BGP and BFD without TTL 255. Turn GTSM on (`ttl security`), so
+        /// that nobody far away can send what counts as a neighbour's.
+        RoutingProtocolDistant = "routing_protocol_distant",
         /// IPv6 neighbour discovery, router discovery or multicast listener messages. `ip -6 neigh` on the
         /// twin; a flood of it is a loop or a scan.
         NeighborDiscovery = "neighbor_discovery",
@@ -86,8 +87,14 @@ reasons! {
 reasons! {
     /// Why a packet was dropped.
     DropReason {
+        /// A frame in several buffers that does not fit into one. Longer than the port's MTU: give the port the MTU
+        /// of its link.
+        SegmentsTooLong = "segments_too_long",
         /// Frame shorter than its link-layer header. A broken sender or driver: capture on the peer.
         FrameTooShort = "frame_too_short",
+        /// IP packet that came before the kernel's addresses and routes were read for the first time. Only in the
+        /// first moments after a start.
+        Starting = "starting",
         /// The twin of the port, or its VLAN interface, is down. Bring it up: `ip link set bl-PORT up`.
         InterfaceDown = "interface_down",
         /// IPv4 header shorter than 20 bytes, version not 4, or longer than the frame (RFC 1812 5.2.2). A
@@ -197,11 +204,29 @@ reasons! {
         TransmitQueueFull = "transmit_queue_full",
         /// The mempool is exhausted. Raise memory_mb.
         NoBuffer = "no_buffer",
-        /// More punted packets of one class than the policer admits. A flood of ARP, ND, broadcasts or
-        /// packets for the box: `tcpdump -i bl-PORT` shows which.
+        /// More punted packets of one class, or of one sender or for one next hop in it, than the policer admits. A flood
+        /// of ARP, ND, broadcasts or packets for the box: `tcpdump -i bl-PORT` shows which.
         PuntPoliced = "punt_policed",
         /// The ring to the control thread is full. The control thread gets too little CPU time: keep its
         /// CPUs free of workers and other load.
         PuntRingFull = "punt_ring_full",
+        /// Too many packets wait for the next hop's link-layer address already. In small numbers the start of a flow to
+        /// a host not heard of yet; in large ones a scan of a connected prefix: filter it further out.
+        NeighborWaitOverflow = "neighbor_wait_overflow",
+        /// The next hop's link-layer address did not become known in time. The host is slow or gone, or a scan leaves no
+        /// turn for it: `ip neigh`.
+        NeighborWaitExpired = "neighbor_wait_expired",
+        /// The packet waited for a next hop that did not answer ARP or ND. `ip neigh` shows it FAILED: is the host
+        /// up, is it in this VLAN?
+        NeighborFailed = "neighbor_failed",
+        /// The kernel's neighbour table has no room for the next hop. Raise net.ipv4.neigh.default.gc_thresh3, or that of
+        /// net.ipv6 (in the first network namespace): the log names the number.
+        NeighborTableFull = "neighbor_table_full",
+        /// The twin did not take a punted frame. Bring it up: `ip link set bl-PORT up`; if it is, the kernel is out of
+        /// memory.
+        TwinRefused = "twin_refused",
+        /// A packet whose next hop became known found the ring to its worker full. The worker is overloaded: compare busy
+        /// and idle cycles.
+        InjectRingFull = "inject_ring_full",
     }
 }

@@ -15,11 +15,12 @@
 use std::net::IpAddr;
 
 use crate::buffer::{Buffer, BufferPool};
-use crate::counters::{Counts, Event};
+use crate::counters::Event;
 use crate::exception::ZeroChecksum;
 use crate::hash::{high32, mix};
+use crate::sink::Sink;
 use crate::stage::classify::{self, Class};
-use crate::stage::icmp_error::TokenBucket;
+use crate::stage::error_limit::ErrorLimits;
 use crate::stage::identification::Identifications;
 use crate::stage::parse::{self, Ingress};
 use crate::stage::translate::icmp::Rest;
@@ -41,10 +42,10 @@ use express::Lane;
 /// How many bytes the IPv6 header is longer than the IPv4 header.
 const GROWTH: u16 = 20;
 
-/// Where finished packets go.
-pub trait Output<B> {
+/// Where finished packets go. What cannot go there ends in `sink`.
+pub trait Output<B: Buffer> {
     /// Sends an IP packet to a next hop, with the link-layer header in front that [`Self::link_header`] gives.
-    fn forward(&mut self, packet: B, adjacency: &Adjacency);
+    fn forward(&mut self, packet: B, adjacency: &Adjacency, sink: &mut Sink<B>);
 
     /// The link-layer header of packets of this IP version to a next hop.
     #[inline]
@@ -55,12 +56,12 @@ pub trait Output<B> {
 
     /// Sends a frame that has its link-layer header.
     #[inline]
-    fn emit(&mut self, frame: B, adjacency: &Adjacency) {
-        self.forward(frame, adjacency);
+    fn emit(&mut self, frame: B, adjacency: &Adjacency, sink: &mut Sink<B>) {
+        self.forward(frame, adjacency, sink);
     }
 
     /// Keeps an IP packet until `next_hop` on `interface` has a link-layer address.
-    fn unresolved(&mut self, packet: B, interface: InterfaceId, next_hop: IpAddr);
+    fn unresolved(&mut self, packet: B, interface: InterfaceId, next_hop: IpAddr, sink: &mut Sink<B>);
 }
 
 /// What a worker keeps from packet to packet.
@@ -69,9 +70,7 @@ pub struct LcoreState {
     /// Identifications for packets with DF 0.
     pub identifications: Identifications,
     /// Limits the ICMP errors the relay originates; none in offline translation.
-    pub icmp_errors: Option<TokenBucket>,
-    /// What happened so far.
-    pub counts: Counts,
+    pub icmp_errors: Option<ErrorLimits>,
     /// The first datagram without checksum dropped since the last event, and how many followed it.
     pub zero_checksum: Option<ZeroChecksum>,
     random: u64,
@@ -80,12 +79,11 @@ pub struct LcoreState {
 impl LcoreState {
     /// A fresh state with random keys.
     #[must_use]
-    pub fn new(icmp_errors: Option<TokenBucket>) -> Self {
+    pub fn new(icmp_errors: Option<ErrorLimits>) -> Self {
         use std::hash::{BuildHasher, RandomState};
         Self {
             identifications: Identifications::default(),
             icmp_errors,
-            counts: Counts::default(),
             zero_checksum: None,
             random: RandomState::new().hash_one(0) | 1,
         }
@@ -157,11 +155,13 @@ pub enum End<B> {
 }
 
 /// A walk's surroundings: the snapshot pinned for this burst and the worker's own things.
-pub struct Walk<'a, P, O> {
+pub struct Walk<'a, P: BufferPool, O> {
     /// The tables.
     pub snapshot: &'a Snapshot,
     /// The worker's state.
     pub lcore: &'a mut LcoreState,
+    /// Where packets end that go no further, and all is counted.
+    pub sink: &'a mut Sink<P::Buffer>,
     /// For fragments and ICMP errors.
     pub pool: &'a mut P,
     /// Where packets go.
@@ -208,7 +208,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     pub fn walk_ipv4(&mut self, mut packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
         let header = match parse::ipv4(&mut packet) {
             Ok(header) => header,
-            Err(reason) => return self.drop(reason),
+            Err(reason) => return self.drop(packet, reason),
         };
         let snapshot = self.snapshot;
         match classify::ipv4(header.destination, ingress.group, &snapshot.translation, &snapshot.fib) {
@@ -218,7 +218,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Ok(Class::Native) if self.native == Native::Forward => self.native_ipv4(packet, &header, ingress),
             Ok(Class::Native) => End::Forwarded(Way::Native),
             Ok(Class::Punt(reason)) => self.punt(packet, reason),
-            Err(refusal) => self.refuse_ipv4(&packet, &header, ingress, refusal),
+            Err(refusal) => self.refuse_ipv4(packet, &header, ingress, refusal),
         }
     }
 
@@ -226,7 +226,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     pub fn walk_ipv6(&mut self, mut packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
         let header = match parse::ipv6(&mut packet) {
             Ok(header) => header,
-            Err(reason) => return self.drop(reason),
+            Err(reason) => return self.drop(packet, reason),
         };
         let snapshot = self.snapshot;
         let mut class =
@@ -241,23 +241,23 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Ok(Class::Native) if self.native == Native::Forward => self.native_ipv6(packet, &header, ingress),
             Ok(Class::Native) => End::Forwarded(Way::Native),
             Ok(Class::Punt(reason)) => self.punt(packet, reason),
-            Err(refusal) => self.refuse_ipv6(&packet, &header, ingress, refusal),
+            Err(refusal) => self.refuse_ipv6(packet, &header, ingress, refusal),
         }
     }
 
     #[inline]
     fn send(&mut self, packet: P::Buffer, path: &Path, destination: IpAddr) {
         match path {
-            Path::Adjacent(adjacency) => self.output.forward(packet, adjacency),
+            Path::Adjacent(adjacency) => self.output.forward(packet, adjacency, self.sink),
             Path::Unresolved { interface, gateway, .. } => {
-                self.output.unresolved(packet, *interface, gateway.unwrap_or(destination));
+                self.output.unresolved(packet, *interface, gateway.unwrap_or(destination), self.sink);
             }
             _ => unreachable!("usable() has refused every other path"),
         }
     }
 
     fn send_pieces(&mut self, pieces: fragment::Pieces<P::Buffer>, path: &Path, destination: IpAddr) {
-        let counts = &mut self.lcore.counts;
+        let counts = &mut self.sink.counts;
         counts.count(Event::FragmentedPackets);
         counts.add(Event::OriginatedFragments, pieces.len() as u64 - 1);
         for piece in pieces {
@@ -272,14 +272,14 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     }
 
     fn count_error(&mut self, rest: Rest) {
-        self.lcore.counts.count(Event::TranslatedIcmpErrors);
+        self.sink.counts.count(Event::TranslatedIcmpErrors);
         if matches!(rest, Rest::Mtu(_)) {
-            self.lcore.counts.count(Event::TranslatedPacketTooBig);
+            self.sink.counts.count(Event::TranslatedPacketTooBig);
         }
     }
 
-    fn drop(&mut self, reason: DropReason) -> End<P::Buffer> {
-        self.lcore.counts.end(Verdict::Dropped(reason));
+    fn drop(&mut self, packet: P::Buffer, reason: DropReason) -> End<P::Buffer> {
+        self.sink.finish(packet, Verdict::Dropped(reason));
         End::Dropped { reason, answered: false }
     }
 }

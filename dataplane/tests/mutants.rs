@@ -13,17 +13,20 @@ use std::sync::{Arc, Mutex};
 use dataplane::buffer::Buffer;
 use dataplane::counters::{Counts, Event};
 use dataplane::exception::{PuntReceiver, Punted, inject_ring, punt_ring};
-use dataplane::io::{Frames, ReceiveQueue, Refused, TransmitQueue};
+use dataplane::io::{Frames, ReceiveQueue, TransmitQueue};
 use dataplane::memory::{MemoryBuffer, MemoryPool};
 use dataplane::offline::Outcome;
+use dataplane::sink::Sink;
+use dataplane::stage::fragment::{self, Uncut};
 use dataplane::stage::identification::Identifications;
 use dataplane::stage::parse::Ingress;
-use dataplane::stage::{Answer, fragment, icmp_error};
+use dataplane::stage::{Answer, icmp_error};
 use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::fib::{Adjacency, Fib, Path};
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{Hop, InterfaceId, Neighbor, NeighborState, Route, RouteAction, Routing};
+use dataplane::table::snapshot::Snapshot;
 use dataplane::table::translation::{Hairpin, IcmpSourceExtension, Role, UdpZeroChecksum};
 use dataplane::testing::{self, MAC_PEER, MAC_V4, MAC_V6};
 use dataplane::verdict::{DropReason, PuntReason};
@@ -44,11 +47,17 @@ struct Ways {
 }
 
 impl Output<MemoryBuffer> for Ways {
-    fn forward(&mut self, _: MemoryBuffer, adjacency: &Adjacency) {
+    fn forward(&mut self, _: MemoryBuffer, adjacency: &Adjacency, _: &mut Sink<MemoryBuffer>) {
         self.forwarded.push(adjacency.interface);
     }
 
-    fn unresolved(&mut self, _: MemoryBuffer, interface: InterfaceId, next_hop: IpAddr) {
+    fn unresolved(
+        &mut self,
+        _: MemoryBuffer,
+        interface: InterfaceId,
+        next_hop: IpAddr,
+        _: &mut Sink<MemoryBuffer>,
+    ) {
         self.waiting.push((interface, next_hop));
     }
 }
@@ -59,6 +68,7 @@ fn ways(router: &mut Router, packets: &[Vec<u8>]) -> Ways {
         let mut walk = Walk {
             snapshot: &router.snapshot,
             lcore: &mut router.lcore,
+            sink: &mut router.sink,
             pool: &mut MemoryPool::unlimited(),
             output: &mut output,
             native: Native::Forward,
@@ -169,7 +179,7 @@ fn sources_no_packet_can_have_are_not_forwarded_natively() {
     for source in ["ff02::5", "fe80::9", "::", "::1", "::ffff:203.0.113.50"] {
         router.run(&udp_v6(source, "2001:db8:e15e::1", &[1])).silent("illegal_source");
     }
-    assert_eq!(router.lcore.counts.dropped(DropReason::IllegalSource), 10);
+    assert_eq!(router.sink.counts.dropped(DropReason::IllegalSource), 10);
 }
 
 // Sizes.
@@ -191,7 +201,7 @@ fn a_fragment_may_end_with_the_largest_datagram_and_no_later() {
         let packet = with_fragment(ipv4(CLIENT, SERVICE, 17, &vec![7; payload]), false, false, 8016);
         let cut = fragment::ipv4(MemoryBuffer::new(&packet), 1000, &mut MemoryPool::unlimited());
         let refused = (!fits).then_some(DropReason::FragmentInvalid);
-        assert_eq!(cut.err(), refused, "8016 * 8 + {payload}");
+        assert_eq!(cut.err().map(|Uncut(_, reason)| reason), refused, "8016 * 8 + {payload}");
     }
 }
 
@@ -481,7 +491,7 @@ impl Wire {
 impl ReceiveQueue for Wire {
     type Buffer = MemoryBuffer;
 
-    fn receive(&mut self, frames: &mut Frames<MemoryBuffer>) -> usize {
+    fn receive(&mut self, frames: &mut Frames<MemoryBuffer>, _: &mut Sink<MemoryBuffer>) -> usize {
         let mut wire = self.0.lock().unwrap();
         let count = wire.len().min(frames.remaining_capacity());
         frames.extend(wire.drain(..count).map(|frame| MemoryBuffer::new(&frame)));
@@ -495,10 +505,8 @@ struct Narrow(usize);
 impl TransmitQueue for Narrow {
     type Buffer = MemoryBuffer;
 
-    fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> Refused {
-        let refused = Refused::of(frames.iter().skip(self.0));
-        frames.clear();
-        refused
+    fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) {
+        frames.drain(..frames.len().min(self.0));
     }
 }
 
@@ -511,7 +519,14 @@ struct Bench {
 
 impl Bench {
     fn new(transmit: usize) -> Self {
-        let publisher = Publisher::new(testing::snapshot(Lab::default().translation()));
+        Self::with(transmit, |_| ())
+    }
+
+    fn with(transmit: usize, change: impl FnOnce(&mut Routing)) -> Self {
+        let mut routing = testing::routing(1500, 1500);
+        change(&mut routing);
+        let fib = Arc::new(Fib::build(&routing));
+        let publisher = Publisher::new(Snapshot { fib, ..testing::snapshot(Lab::default().translation()) });
         let receive = [Wire::default(), Wire::default()];
         let (punt, punted) = punt_ring(1 << 20, Arc::new(|| ()));
         let (_, inject) = inject_ring(1 << 16);
@@ -526,13 +541,15 @@ impl Bench {
             stop: Arc::default(),
             clock: Clock { now: || 1, hertz: 1_000_000_000 },
             poll: Poll::Adaptive,
+            longest_sleep: Arc::default(),
+            workers: 1,
         });
         Self { worker, receive, punted }
     }
 
     fn turn(&mut self) -> Counts {
         while self.worker.turn() {}
-        self.worker.counts()
+        self.worker.counts().clone()
     }
 
     fn punts(&mut self) -> HashMap<PuntReason, usize> {
@@ -561,13 +578,13 @@ fn the_kernel_is_told_apart_what_keeps_the_network_together() {
     let later_v6 = fragment_v6("2001:db8::9", &own_v6, 6, 9, false, &ports(179, 179));
     let discovery = |kind| v6(58, &[kind, 0, 0, 0, 0, 0, 0, 0]);
     for (port, frame, expected) in [
-        (0, v4(6, &ports(40_000, 179)), PuntReason::RoutingProtocol),
-        (0, v4(6, &ports(179, 40_000)), PuntReason::RoutingProtocol),
-        (1, v6(6, &ports(179, 40_000)), PuntReason::RoutingProtocol),
+        (0, v4(6, &ports(40_000, 179)), PuntReason::RoutingProtocolDistant),
+        (0, v4(6, &ports(179, 40_000)), PuntReason::RoutingProtocolDistant),
+        (1, v6(6, &ports(179, 40_000)), PuntReason::RoutingProtocolDistant),
         (0, v4(6, &ports(40_000, 180)), PuntReason::LocalAddress),
-        (0, v4(17, &ports(49_152, 3784)), PuntReason::RoutingProtocol),
-        (0, v4(17, &ports(49_152, 3785)), PuntReason::RoutingProtocol),
-        (1, v6(17, &ports(49_152, 4784)), PuntReason::RoutingProtocol),
+        (0, v4(17, &ports(49_152, 3784)), PuntReason::RoutingProtocolDistant),
+        (0, v4(17, &ports(49_152, 3785)), PuntReason::RoutingProtocolDistant),
+        (1, v6(17, &ports(49_152, 4784)), PuntReason::RoutingProtocolDistant),
         (0, v4(17, &ports(3784, 49_152)), PuntReason::LocalAddress),
         (0, testing::frame(MAC_V4, &later), PuntReason::LocalAddress),
         (1, testing::frame(MAC_V6, &later_v6), PuntReason::LocalAddress),
@@ -598,8 +615,27 @@ fn what_a_class_sends_above_its_rate_does_not_reach_the_kernel() {
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
     bench.receive[0].put(arp);
     let counts = bench.turn();
-    assert_eq!(bench.punts(), HashMap::from([(PuntReason::EtherType, 2000), (PuntReason::Arp, 1)]));
-    assert_eq!((counts.punted(PuntReason::EtherType), counts.dropped(DropReason::PuntPoliced)), (2000, 500));
+    assert_eq!(bench.punts(), HashMap::from([(PuntReason::EtherType, 100), (PuntReason::Arp, 1)]));
+    assert_eq!((counts.punted(PuntReason::EtherType), counts.dropped(DropReason::PuntPoliced)), (100, 2400));
+}
+
+#[test]
+fn packets_for_one_unresolved_next_hop_leave_the_rings_to_the_others() {
+    let mut bench = Bench::with(usize::MAX, |routing| routing.neighbors.clear());
+    for _ in 0..20_000 {
+        bench.receive[0].put(testing::frame(MAC_V4, &sized_v4(60)));
+    }
+    let mut arp = testing::frame(MAC_V4, &sized_v4(60));
+    arp[12..14].copy_from_slice(&[0x08, 0x06]);
+    for _ in 0..10 {
+        bench.receive[0].put(arp.clone());
+    }
+    let counts = bench.turn();
+    assert_eq!(counts.punted(PuntReason::Arp), 10);
+    let waiting = counts.punted(PuntReason::UnresolvedNextHop);
+    assert!((1..1000).contains(&waiting), "{waiting}");
+    assert_eq!(counts.dropped(DropReason::PuntPoliced), 20_000 - waiting);
+    assert_eq!(counts.dropped(DropReason::PuntRingFull), 0);
 }
 
 #[test]

@@ -13,12 +13,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dataplane::buffer::{Buffer, BufferPool, NoRoom};
+use dataplane::counters::Event;
 use dataplane::dpdk::{
     Checksum, DEFAULT_HEADROOM, Eal, EalConfig, EalError, LcoreError, LogLevel, Mbuf, Memory, Mempool,
-    MempoolError, Port, PortConfig, PortError, QueuePair, Spread, data_room_for_mtu, free_burst, lcore_id,
-    pin_current_thread, tsc, tsc_hz,
+    MempoolError, Port, PortConfig, PortError, QueuePair, Spread, TxQueue, data_room_for_mtu, free_burst,
+    lcore_id, pin_current_thread, tsc, tsc_hz,
 };
 use dataplane::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
+use dataplane::sink::Sink;
+use dataplane::table::routing::PortId;
+use dataplane::verdict::DropReason;
 
 /// What a net_ring holds: its ring has 1024 places, one of which stays empty.
 const RING_CAPACITY: usize = 1023;
@@ -170,8 +174,8 @@ fn a_jumbo_frame_fits_one_mbuf_and_passes_a_port() {
     assert_eq!(port.info().mtu, 9000);
 
     let mut frames: Frames<Mbuf> = [frame(&pool, 9, 9000 + 14 + 8)].into_iter().collect();
-    assert_eq!(queues[0].tx.transmit(&mut frames).frames, 0);
-    assert_eq!(queues[0].rx.receive(&mut frames), 1);
+    send(&mut queues[0].tx, &mut frames);
+    assert_eq!(queues[0].rx.receive(&mut frames, &mut Sink::default()), 1);
     assert_eq!((frames[0].data().len(), frames[0].segments(), number(&frames[0])), (9022, 1, 9));
 }
 
@@ -269,19 +273,19 @@ fn frames_pass_a_ring_in_order_and_none_is_lost() {
     let (port, mut queues) = open("net_ring_order", &pool, 1);
     let QueuePair { rx, tx } = &mut queues[0];
     let mut sent = burst(&pool, 0, BURST);
-    assert_eq!(tx.transmit(&mut sent).frames, 0);
+    send(tx, &mut sent);
     assert!(sent.is_empty());
 
     let mut frames = Frames::new();
     for round in 0..1000 {
-        assert_eq!(rx.receive(&mut frames), BURST, "round {round}");
+        assert_eq!(rx.receive(&mut frames, &mut Sink::default()), BURST, "round {round}");
         assert!(frames.iter().map(number).eq(0..64), "round {round}");
-        assert_eq!(tx.transmit(&mut frames).frames, 0);
+        send(tx, &mut frames);
         assert_eq!(pool.in_use(), BURST, "round {round}");
     }
-    assert_eq!(rx.receive(&mut frames), BURST);
+    assert_eq!(rx.receive(&mut frames, &mut Sink::default()), BURST);
     frames.clear();
-    assert_eq!((pool.in_use(), tx.refused(), rx.dropped_segmented()), (0, 0, 0));
+    assert_eq!(pool.in_use(), 0);
     let stats = port.stats();
     assert_eq!((stats.ipackets, stats.opackets), (1001 * 64, 1001 * 64));
 }
@@ -290,19 +294,19 @@ fn frames_pass_a_ring_in_order_and_none_is_lost() {
 fn receiving_appends_and_never_overfills() {
     let pool = mempool("append", 255);
     let (_port, mut queues) = open("net_ring_append", &pool, 1);
-    assert_eq!(queues[0].tx.transmit(&mut burst(&pool, 0, BURST)).frames, 0);
+    send(&mut queues[0].tx, &mut burst(&pool, 0, BURST));
 
     let mut frames = burst(&pool, 1000, BURST - 10);
-    assert_eq!(queues[0].rx.receive(&mut frames), 10);
-    assert_eq!(queues[0].rx.receive(&mut frames), 0, "there is no room left");
+    assert_eq!(queues[0].rx.receive(&mut frames, &mut Sink::default()), 10);
+    assert_eq!(queues[0].rx.receive(&mut frames, &mut Sink::default()), 0, "there is no room left");
     assert_eq!((number(&frames[0]), number(&frames[BURST - 10]), frames.len()), (1000, 0, BURST));
     frames.clear();
-    assert_eq!(queues[0].rx.receive(&mut frames), BURST - 10);
+    assert_eq!(queues[0].rx.receive(&mut frames, &mut Sink::default()), BURST - 10);
     assert_eq!(number(&frames[0]), 10);
 }
 
 #[test]
-fn offered_frames_stay_with_their_owner_until_the_port_takes_them() {
+fn refused_frames_stay_with_their_owner_until_the_port_takes_them() {
     let pool = mempool("offered", 2047);
     let (_port, mut queues) = open("net_ring_offered", &pool, 1);
     let QueuePair { mut rx, mut tx } = queues.pop().expect("one pair");
@@ -311,44 +315,47 @@ fn offered_frames_stay_with_their_owner_until_the_port_takes_them() {
     while frames.is_empty() {
         frames = burst(&pool, next, BURST);
         next += 64;
-        tx.offer(&mut frames);
+        tx.transmit(&mut frames);
     }
     let left = 16 * BURST - RING_CAPACITY;
-    assert_eq!((next as usize, frames.len(), tx.refused()), (16 * BURST, left, 0));
+    assert_eq!((next as usize, frames.len()), (16 * BURST, left));
     assert_eq!(number(&frames[0]) as usize, RING_CAPACITY, "the front was taken");
 
     let mut received = 0;
     let mut taken = Frames::new();
     while received < 16 * BURST {
-        let count = rx.receive(&mut taken);
+        let count = rx.receive(&mut taken, &mut Sink::default());
         assert!(count > 0, "frames are missing after {received}");
         for mbuf in &taken {
             assert_eq!(number(mbuf) as usize, received);
             received += 1;
         }
         taken.clear();
-        tx.offer(&mut frames);
+        tx.transmit(&mut frames);
     }
     assert_eq!((frames.len(), pool.in_use()), (0, 0));
 }
 
 #[test]
-fn refused_frames_are_freed_and_counted() {
+fn refused_frames_end_in_the_sink() {
     let pool = mempool("refused", 2047);
     let (_port, mut queues) = open("net_ring_full", &pool, 1);
     let QueuePair { rx, tx } = &mut queues[0];
-    let mut refused = 0;
+    let mut sink = Sink::default();
     for _ in 0..20 {
         let mut frames = burst(&pool, 0, BURST);
-        refused += tx.transmit(&mut frames).frames;
+        sink.send(PortId(0), tx, &mut frames, 60 * BURST as u64);
         assert!(frames.is_empty());
     }
-    assert_eq!(refused, 20 * BURST - RING_CAPACITY);
-    assert_eq!(tx.refused(), refused as u64);
+    let refused = (20 * BURST - RING_CAPACITY) as u64;
+    assert_eq!(sink.counts.dropped(DropReason::TransmitQueueFull), refused);
+    assert_eq!(sink.counts.event(Event::Sent), RING_CAPACITY as u64);
+    assert_eq!(sink.counts.event(Event::SentBytes), 60 * RING_CAPACITY as u64);
+    sink.release();
     assert_eq!(pool.in_use(), RING_CAPACITY, "only what the ring holds is still in use");
 
     let mut frames = Frames::new();
-    while rx.receive(&mut frames) > 0 {
+    while rx.receive(&mut frames, &mut sink) > 0 {
         frames.clear();
     }
     assert_eq!((pool.in_use(), pool.available()), (0, 2047));
@@ -360,13 +367,13 @@ fn each_queue_has_its_own_frames() {
     let (port, mut queues) = open("net_ring_queues", &pool, 3);
     assert_eq!((queues.len(), port.info().queues), (3, 3));
     for (first, pair) in (0..).step_by(100).zip(&mut queues) {
-        assert_eq!(pair.tx.transmit(&mut burst(&pool, first, 5)).frames, 0);
+        send(&mut pair.tx, &mut burst(&pool, first, 5));
     }
     for (first, mut pair) in (0..).step_by(100).zip(queues) {
         // On a thread of its own, as a worker has it.
         let numbers = thread::spawn(move || {
             let mut frames = Frames::new();
-            pair.rx.receive(&mut frames);
+            pair.rx.receive(&mut frames, &mut Sink::default());
             frames.iter().map(number).collect::<Vec<_>>()
         });
         assert!(numbers.join().expect("no panic").into_iter().eq(first..first + 5));
@@ -391,21 +398,31 @@ fn a_frame_too_long_for_one_mbuf_is_dropped_and_counted() {
 
         let mut frames: Frames<Mbuf> =
             (0..).zip([60, 3000, 1500, 60]).map(|(n, length)| frame(&large, n, length)).collect();
-        assert_eq!(sender[0].tx.transmit(&mut frames).frames, 0);
+        send(&mut sender[0].tx, &mut frames);
+        let mut sink = Sink::default();
         wait_until("four frames arrive", || {
-            receiver[0].rx.receive(&mut frames);
-            frames.len() as u64 + receiver[0].rx.dropped_segmented() == 4
+            receiver[0].rx.receive(&mut frames, &mut sink);
+            frames.len() as u64 + sink.counts.all_dropped() == 4
         });
         let arrived: Vec<u32> = frames.iter().map(number).collect();
         assert_eq!(arrived, [0, 2, 3], "in order, without the long one");
-        assert_eq!(receiver[0].rx.dropped_segmented(), 1);
+        assert_eq!(sink.counts.dropped(DropReason::SegmentsTooLong), 1);
+        assert_eq!(sink.counts.event(Event::Received), 1, "the others are counted by the worker");
         frames.clear();
+        sink.release();
         assert_eq!((large.in_use(), small.in_use()), (0, 0));
         let _ = fs::remove_file(socket);
         // The memif driver of 22.11 crashes now and then when it is closed while its own thread hears from the
         // other end. So both ends stay open until the process ends.
         std::mem::forget((server, receiver, client, sender));
     });
+}
+
+/// Sends all of `frames` by a port that has room for them.
+#[track_caller]
+fn send(tx: &mut TxQueue, frames: &mut Frames<Mbuf>) {
+    tx.transmit(frames);
+    assert!(frames.is_empty(), "{} frames were refused", frames.len());
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
@@ -425,7 +442,7 @@ fn a_port_tells_what_it_is() {
     assert_eq!((info.queues, info.spread), (2, Spread::Addresses));
     assert!(info.max_queues >= 2 && info.rx_descriptors > 0 && info.tx_descriptors > 0, "{info:?}");
     assert!(port.link().up);
-    assert_eq!(queues[1].tx.transmit(&mut burst(&pool, 0, 7)).frames, 0);
+    send(&mut queues[1].tx, &mut burst(&pool, 0, 7));
     assert_eq!(port.stats().opackets, 7);
     let extended = port.extended_stats();
     assert!(extended.iter().any(|(name, value)| name == "tx_good_packets" && *value == 7), "{extended:?}");
@@ -612,8 +629,8 @@ fn the_last_queue_takes_everything_with_it() {
         let (port, mut queues) = Port::open(&eal, "net_ring0", &config).expect("opens");
         let mut frames = burst(&pool, 0, 5);
         drop((eal, pool, port, config));
-        assert_eq!(queues[0].tx.transmit(&mut frames).frames, 0, "a queue alone keeps all of it alive");
-        assert_eq!(queues[0].rx.receive(&mut frames), 5);
+        send(&mut queues[0].tx, &mut frames);
+        assert_eq!(queues[0].rx.receive(&mut frames, &mut Sink::default()), 5);
         frames.clear();
         assert!(!cleaned_up());
         drop(queues);

@@ -9,6 +9,8 @@ pub trait Machine {
     fn ports(&self) -> &[PortFacts];
     /// The state of a port's cable. `None` when the driver cannot tell: the kernel's interface does then.
     fn link(&self, port: usize) -> Option<Link>;
+    /// The state or speed of a cable is another than before: the workers sleep as long as no burst can be lost.
+    fn links_changed(&self);
     /// What a port's driver counts.
     fn port_counts(&self, port: usize) -> PortCounts;
     /// The CPU of each worker.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use dataplane::counters::{Counts, Event};
 use dataplane::table::compiler::Compiler;
 use dataplane::table::publish::Publisher;
-use dataplane::table::routing;
+use dataplane::table::routing::{self, PortId};
 use dataplane::table::snapshot::Snapshot;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::builder::{Answer, Builder, Done};
 use super::handle::{ControlHandle, Updated};
 use super::links::Links;
-use super::machine::{Machine, PortFacts};
+use super::machine::{Link, Machine, PortFacts};
 use super::message::{Counters, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
 use super::reader::{Askers, Patience, Read, Reader};
 use super::stall::Stall;
@@ -27,13 +27,13 @@ use crate::reload::Running;
 /// way, which with BFD at its usual 3 x 300 ms takes them so long. What they send meanwhile is still translated.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// How often link states are looked at.
-const TICK: Duration = Duration::from_millis(200);
+const TICK: Duration = Duration::from_millis(50);
 /// How often an update that is not yet in force everywhere is looked at.
 const IN_FORCE_TICK: Duration = Duration::from_millis(1);
 /// A worker that has not looked at new tables for so long is not waited for.
 const IN_FORCE_PATIENCE: Duration = Duration::from_secs(5);
 /// Ticks after which loads are computed anew: a second.
-const LOAD_TICKS: u32 = 5;
+const LOAD_TICKS: u32 = 20;
 
 /// What an actor is made of.
 pub struct ActorParts<M> {
@@ -100,7 +100,7 @@ impl<M: Machine> Actor<M> {
         let actor = Self {
             builder: Builder::start(running, &routings)?,
             reader: Reader::new(read, routings.clone(), patience),
-            links: Links::new(twins.clone()),
+            links: Links::default(),
             loads: Loads::new(&machine),
             machine,
             publisher,
@@ -261,7 +261,9 @@ impl<M: Machine> Actor<M> {
     }
 
     fn tick(&mut self) {
-        self.links.follow(&self.machine);
+        if let Some(kernel) = &self.kernel {
+            self.links.follow(&self.machine, kernel);
+        }
         self.free_replaced();
         self.loads.tick(&self.machine);
         if let Some(given_up) = self.reader.tick() {
@@ -281,7 +283,7 @@ impl<M: Machine> Actor<M> {
         let port = |(index, facts): (usize, &PortFacts)| PortStatus {
             twin: format!("{}{}", crate::kernel::PREFIX, facts.name),
             facts: facts.clone(),
-            link: self.links.of(index),
+            link: self.link(index),
             counts: self.machine.port_counts(index),
         };
         let workers = self.machine.worker_cpus().iter().zip(self.machine.worker_counts());
@@ -299,8 +301,15 @@ impl<M: Machine> Actor<M> {
             translating: self.is_translating,
             ports: self.machine.ports().iter().enumerate().map(port).collect(),
             workers: workers.enumerate().map(worker).collect(),
-            complaints: Vec::new(),
+            complaints: self.kernel.as_ref().map(|kernel| kernel.complaints()).unwrap_or_default(),
         }
+    }
+
+    /// A port's link, as its driver and the kernel see it.
+    fn link(&self, port: usize) -> Option<Link> {
+        let number = u16::try_from(port).ok()?;
+        let carrier = self.kernel.as_ref().is_some_and(|kernel| kernel.carrier(PortId(number)));
+        self.links.of(port).map(|link| Link { up: link.up && carrier, ..link })
     }
 
     fn counters(&self) -> Counters {
@@ -329,7 +338,6 @@ impl<M: Machine> Actor<M> {
         let last = self.kernel_counters();
         let linger = !self.twins.is_empty() && self.is_translating;
         // These are the last owners of the twins.
-        self.links = Links::new(Vec::new());
         self.twins.clear();
         self.kernel = None;
         if linger {

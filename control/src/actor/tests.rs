@@ -50,6 +50,8 @@ impl Machine for Paper {
         None
     }
 
+    fn links_changed(&self) {}
+
     fn port_counts(&self, _port: usize) -> PortCounts {
         PortCounts { received: 7, ..PortCounts::default() }
     }
@@ -149,7 +151,7 @@ fn run(
             Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
         let snapshots = publisher.reader();
         let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
-        let kernel = Kernel::new(Vec::new(), rings).unwrap();
+        let kernel = Kernel::new(Vec::new(), rings, publisher.view()).unwrap();
         let facts = PortFacts {
             name: "v4".to_owned(),
             device: "net_null0".to_owned(),

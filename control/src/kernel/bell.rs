@@ -19,6 +19,16 @@ struct Inner {
     notify: Notify,
 }
 
+impl Inner {
+    fn ring(&self) {
+        // Pairs with the fence in `sleep_unless`: either this sees the pump asleep, or the pump sees the record.
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+            self.notify.notify_one();
+        }
+    }
+}
+
 impl Bell {
     /// A bell nobody waits for yet.
     #[must_use]
@@ -30,13 +40,12 @@ impl Bell {
     #[must_use]
     pub fn doorbell(&self) -> Doorbell {
         let inner = Arc::clone(&self.0);
-        Arc::new(move || {
-            // Pairs with the fence in `sleep_unless`: either this sees the pump asleep, or the pump sees the record.
-            fence(Ordering::SeqCst);
-            if inner.asleep.load(Ordering::Relaxed) && inner.asleep.swap(false, Ordering::AcqRel) {
-                inner.notify.notify_one();
-            }
-        })
+        Arc::new(move || inner.ring())
+    }
+
+    /// Wakes the pump for what is not in a ring.
+    pub(super) fn ring(&self) {
+        self.0.ring();
     }
 
     /// Waits for the next ring, unless `work_left` finds something to do after all.

@@ -72,6 +72,10 @@ pub struct Link {
     pub parent: Option<u32>,
     /// 802.1Q VLAN identifier, on a VLAN interface. Provider tags (802.1ad) are not VLANs of ours.
     pub vlan: Option<u16>,
+    /// What sort of virtual interface it is (`macvlan`, `bridge`, ...); empty for others.
+    pub kind: String,
+    /// Ifindex of the bridge, bond or VRF it belongs to.
+    pub master: Option<u32>,
     /// The Ethernet address, if it has one.
     pub mac: Option<MacAddress>,
     /// The MTU.

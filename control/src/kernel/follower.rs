@@ -105,7 +105,10 @@ impl<'a> Follower<'a> {
                     let changes = self.kernel.with(|exchange| exchange.tick(Instant::now()));
                     self.note(&changes);
                 }
+                () = self.kernel.news.notified() => {}
             }
+            let changes = self.kernel.carry();
+            self.note(&changes);
             self.kernel.ask();
         }
     }

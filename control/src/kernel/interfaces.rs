@@ -4,7 +4,7 @@
 //! bonds, macvlans, stacked VLANs on top of a twin, and interfaces that have nothing to do with one) is the kernel's:
 //! routes over it are [`dataplane::table::routing::RouteAction::Kernel`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dataplane::table::routing::{Interface, InterfaceId, MacAddress, PortId, TableId};
 
@@ -29,6 +29,12 @@ type Place = (PortId, Option<u16>);
 pub(super) struct Interfaces {
     twins: Vec<TwinSettings>,
     links: BTreeMap<u32, Link>,
+    /// The carrier each twin was last given. The kernel's messages say the same, up to a second later.
+    carriers: BTreeMap<PortId, bool>,
+    /// Stations of their own on other interfaces, as pairs of the interface below and the station.
+    stations: BTreeSet<(u32, u32)>,
+    /// Counts changes of links.
+    version: u64,
     /// Identities given so far. None is ever taken back or given to another place.
     ids: HashMap<Place, InterfaceId>,
     places: Vec<Place>,
@@ -56,7 +62,15 @@ pub(super) struct LinkChange {
 
 impl Interfaces {
     pub(super) fn new(twins: Vec<TwinSettings>) -> Self {
-        let mut interfaces = Self { twins, links: BTreeMap::new(), ids: HashMap::new(), places: Vec::new() };
+        let mut interfaces = Self {
+            twins,
+            links: BTreeMap::new(),
+            carriers: BTreeMap::new(),
+            stations: BTreeSet::new(),
+            version: 0,
+            ids: HashMap::new(),
+            places: Vec::new(),
+        };
         for twin in interfaces.twins.clone() {
             interfaces.identify((twin.port, None));
         }
@@ -67,6 +81,13 @@ impl Interfaces {
         let index = link.index;
         let (usable, admin_up) = (link.usable(), link.admin_up);
         let before = self.links.insert(index, link.clone());
+        if before.as_ref() != Some(&link) {
+            self.version += 1;
+            if let Some(pair) = before.as_ref().and_then(station) {
+                self.stations.remove(&pair);
+            }
+            self.stations.extend(station(&link));
+        }
         if let Some(place) = self.place(index) {
             self.identify(place);
         }
@@ -78,17 +99,31 @@ impl Interfaces {
     }
 
     pub(super) fn remove(&mut self, index: u32) -> LinkChange {
-        let known = self.links.remove(&index).is_some();
+        let removed = self.links.remove(&index);
+        if let Some(pair) = removed.as_ref().and_then(station) {
+            self.stations.remove(&pair);
+        }
+        let known = removed.is_some();
+        self.version += u64::from(known);
         LinkChange { visible: known, routes_in_doubt: known, went_down: known }
     }
 
     /// Starts over from a dump; whether anything is different.
     pub(super) fn replace(&mut self, links: Vec<Link>) -> bool {
         let before = std::mem::take(&mut self.links);
+        self.stations.clear();
         for link in links {
             self.apply(link);
         }
         self.links != before
+    }
+
+    /// The relay has given a twin carrier, or taken it away.
+    pub(super) fn set_carrier(&mut self, port: PortId, carrier: bool) -> LinkChange {
+        let before = self.twin(port).is_some_and(|twin| self.usable(twin.index));
+        self.carriers.insert(port, carrier);
+        let after = self.twin(port).is_some_and(|twin| self.usable(twin.index));
+        LinkChange { visible: before != after, routes_in_doubt: false, went_down: false }
     }
 
     /// Whether packets can leave by any interface, ours or not.
@@ -96,8 +131,13 @@ impl Interfaces {
         let Some(link) = self.links.get(&index) else {
             return false;
         };
-        let below = self.place(index).and_then(|(port, _)| self.twin(port));
-        link.usable() && below.is_none_or(|twin| self.links.get(&twin.index).is_some_and(Link::usable))
+        let Some((port, vlan)) = self.place(index) else {
+            return link.usable();
+        };
+        // A VLAN has its twin's carrier, which the kernel tells of once more and later.
+        let twin = self.twin(port).and_then(|twin| self.links.get(&twin.index));
+        let carrier = |twin: &Link| self.carriers.get(&port).copied().unwrap_or(twin.carrier);
+        twin.is_some_and(|twin| twin.admin_up && carrier(twin)) && (vlan.is_none() || link.admin_up)
     }
 
     /// The identity of an ifindex, if it is one of ours.
@@ -130,11 +170,46 @@ impl Interfaces {
             vlan,
             table: TableId::MAIN,
             mac: link.mac.unwrap_or_default(),
+            extra_macs: self.stations_on(index),
             mtu: u16::try_from(mtu).unwrap_or(twin.mtu),
             up: self.usable(index),
             ipv4_source: None,
             ipv6_source: None,
         })
+    }
+
+    /// Ethernet addresses of the stations on an interface: macvlans, as VRRP daemons make them.
+    fn stations_on(&self, index: u32) -> Vec<MacAddress> {
+        let on = self.stations.range((index, 0)..=(index, u32::MAX));
+        on.filter_map(|(_, station)| self.links.get(station)).filter_map(|link| link.mac).collect()
+    }
+
+    /// The Ethernet addresses each port is to receive, without repetitions: those of its twin, of VLANs, of stations.
+    pub(super) fn port_macs(&self) -> Vec<(PortId, Vec<MacAddress>)> {
+        let mut ports: Vec<(PortId, Vec<MacAddress>)> =
+            self.twins.iter().map(|twin| (twin.port, Vec::new())).collect();
+        let ours: Vec<Interface> = self.ours().into_iter().filter_map(|index| self.describe(index)).collect();
+        let own = ours.iter().map(|interface| (interface.port, interface.mac));
+        let stations =
+            ours.iter().flat_map(|interface| interface.extra_macs.iter().map(|mac| (interface.port, *mac)));
+        for (port, mac) in own.chain(stations) {
+            if let Some((_, macs)) = ports.iter_mut().find(|(known, _)| *known == port) {
+                if !macs.contains(&mac) {
+                    macs.push(mac);
+                }
+            }
+        }
+        ports
+    }
+
+    /// Another number whenever links may have changed.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Every link by its ifindex.
+    pub(super) fn links(&self) -> &BTreeMap<u32, Link> {
+        &self.links
     }
 
     /// Every interface, as routes see it.
@@ -168,6 +243,11 @@ impl Interfaces {
         self.links.get(&index).map_or("?", |link| &link.name)
     }
 
+    /// The ifindex of a port's twin.
+    pub(super) fn twin_index(&self, port: PortId) -> Option<u32> {
+        self.twin(port).map(|twin| twin.index)
+    }
+
     fn twin(&self, port: PortId) -> Option<TwinSettings> {
         self.twins.iter().copied().find(|twin| twin.port == port)
     }
@@ -197,6 +277,12 @@ impl Interfaces {
         self.ids.insert(place, InterfaceId(next));
         self.places.push(place);
     }
+}
+
+/// The interface below and the station on it, if the link is one.
+fn station(link: &Link) -> Option<(u32, u32)> {
+    let is_one = link.admin_up && matches!(link.kind.as_str(), "macvlan" | "macvtap");
+    link.parent.filter(|_| is_one).map(|parent| (parent, link.index))
 }
 
 /// The Ethernet header of packets to a neighbour, from the destination to the EtherType.

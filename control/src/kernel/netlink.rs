@@ -7,5 +7,6 @@
 pub(super) mod attribute;
 pub(super) mod decode;
 pub(super) mod dump;
+pub(super) mod neighbor_table;
 pub(super) mod request;
 pub(super) mod socket;

@@ -1,109 +1,166 @@
 //! Packets that wait for a link-layer address, and when to ask the kernel for one.
 //!
-//! Pure: time comes in, decisions go out. Bounds: [`PER_NEXT_HOP`] packets for one next hop, [`IN_ALL`] in all; the oldest
-//! stay, for they are the ones whose sender waits longest. A packet waits [`PATIENCE`] at most.
+//! Pure: time comes in, decisions go out. What a scan of a connected prefix must not use up (RFC 6583) is shared out by
+//! [`Standing`]: room for waiting packets ([`waiting`]), questions per [`TICK`], and places in the kernel's neighbour table
+//! ([`slots`]), whose size is [`Resolver::set_table_size`]'s. A packet waits [`PATIENCE`] at most.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod slots;
+mod standing;
+mod waiting;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use dataplane::table::routing::InterfaceId;
 
-/// Packets kept for one next hop.
-pub const PER_NEXT_HOP: usize = 16;
-/// Packets kept in all.
-pub const IN_ALL: usize = 1024;
+use self::slots::{Place, Slots};
+pub(super) use self::standing::Standing;
+use self::standing::{Acquaintances, Repeats};
+use self::waiting::Waiting;
+pub(super) use self::waiting::{Expired, Queued};
+
 /// How long a packet waits. The kernel gives up after three tries a second apart; its verdict should come first.
 pub const PATIENCE: Duration = Duration::from_secs(4);
 /// Least time between two requests for the same neighbour.
 pub const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// Requests that packets may cause per [`TICK`]: a scan of a directly attached prefix must not busy the kernel.
-const ASKS_PER_TICK: usize = 100;
+/// Requests that packets may cause per [`TICK`], for each standing: a flood must not busy the kernel.
+const ASKS_PER_TICK: [usize; 4] = [200, 200, 100, 100];
 /// Requests per [`TICK`] for neighbours to be confirmed. Spreads what a restart or a dump finds stale all at once.
 const REFRESHES_PER_TICK: usize = 50;
 /// How often [`Resolver::tick`] is called.
 pub(super) const TICK: Duration = Duration::from_millis(100);
+/// A neighbour that has not answered for so long gives its place in the kernel's table up to another one: where anybody may
+/// ask, and where only known hosts are asked for.
+const CHANCE: Duration = Duration::from_millis(500);
+const CHANCE_OF_KNOWN: Duration = Duration::from_secs(1);
+/// The kernel's default for the size of its table, until it is read.
+const DEFAULT_TABLE: usize = 1024;
 
 type NextHop = (InterfaceId, IpAddr);
 /// A neighbour as the kernel names it.
 type OnLink = (u32, IpAddr);
 
-struct Waiting {
-    since: Instant,
-    packet: Vec<u8>,
-}
-
-/// What became of a packet.
+/// What the kernel is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Queued {
-    /// It waits.
-    Waits,
-    /// There is no room for it.
-    Overflow,
+pub(super) enum Request {
+    /// Resolve or confirm a neighbour.
+    Use(OnLink),
+    /// Remove one that did not answer from its table.
+    Forget(OnLink),
 }
 
-/// The waiting packets.
+/// The waiting packets and the questions.
 pub(super) struct Resolver {
-    /// Sorted, so that a replay expires in the same order.
-    waiting: BTreeMap<NextHop, VecDeque<Waiting>>,
-    packets: usize,
-    asked: HashMap<OnLink, Instant>,
-    asks_left: usize,
-    /// Next hops packets wait for that could not be asked for at once.
-    owed: Vec<(NextHop, OnLink)>,
+    waiting: Waiting,
+    acquaintances: Acquaintances,
+    repeats: Repeats,
+    /// Places in the kernel's two tables: IPv4's and IPv6's.
+    slots: [GroupSlots; 2],
+    /// Who was asked for when, and for which next hop, if packets were the reason.
+    asked: HashMap<OnLink, (Instant, Option<NextHop>)>,
+    asks_left: [usize; 4],
     refresh: VecDeque<OnLink>,
     to_refresh: HashSet<OnLink>,
+    requests: VecDeque<Request>,
+    /// Packets of neighbours that were given up for others, not told of yet.
+    given_up: usize,
+}
+
+/// Gateways need no places: they are as many as an operator configures.
+struct GroupSlots {
+    known: Slots,
+    sought: Slots,
+    unknown: Slots,
 }
 
 impl Resolver {
     pub(super) fn new() -> Self {
         Self {
-            waiting: BTreeMap::new(),
-            packets: 0,
+            waiting: Waiting::new(),
+            acquaintances: Acquaintances::new(),
+            repeats: Repeats::new(),
+            slots: [GroupSlots::new(DEFAULT_TABLE), GroupSlots::new(DEFAULT_TABLE)],
             asked: HashMap::new(),
             asks_left: ASKS_PER_TICK,
-            owed: Vec::new(),
             refresh: VecDeque::new(),
             to_refresh: HashSet::new(),
+            requests: VecDeque::new(),
+            given_up: 0,
         }
     }
 
-    /// Takes a packet in.
-    pub(super) fn queue(&mut self, hop: NextHop, packet: &[u8], now: Instant) -> Queued {
-        if self.packets == IN_ALL {
-            return Queued::Overflow;
-        }
-        let queue = self.waiting.entry(hop).or_default();
-        if queue.len() == PER_NEXT_HOP {
-            return Queued::Overflow;
-        }
-        queue.push_back(Waiting { since: now, packet: packet.to_vec() });
-        self.packets += 1;
-        Queued::Waits
+    /// How many entries the kernel's table of a family takes at most (gc_thresh3).
+    pub(super) fn set_table_size(&mut self, ipv6: bool, entries: usize) {
+        self.slots[usize::from(ipv6)].resize(entries);
     }
 
-    /// Whether a packet for this neighbour is reason to ask the kernel now. The answer yes counts as asking; after a no
-    /// [`Self::tick`] asks as soon as it may, if packets still wait then.
-    pub(super) fn may_ask(&mut self, hop: NextHop, neighbor: OnLink, now: Instant) -> bool {
-        let asks = self.asks_left > 0 && self.note_ask(neighbor, now);
-        if asks {
-            self.asks_left -= 1;
-        } else if !self.owed.contains(&(hop, neighbor)) && self.owed.len() < IN_ALL {
-            self.owed.push((hop, neighbor));
+    /// Who a next hop is that a packet came for. `mapped`: whether it has an EAM of its own.
+    pub(super) fn standing(
+        &mut self,
+        neighbor: OnLink,
+        gateway: bool,
+        mapped: impl FnOnce() -> bool,
+    ) -> Standing {
+        if gateway {
+            Standing::Gateway
+        } else if self.acquaintances.knows(neighbor) || mapped() {
+            Standing::Known
+        } else if self.repeats.note(neighbor) {
+            Standing::Sought
+        } else {
+            Standing::Unknown
         }
-        asks
     }
 
-    /// The kernel has spoken about a neighbour: the next question is a new one.
-    pub(super) fn answered(&mut self, neighbor: OnLink) {
+    /// Takes a packet in, and has the kernel asked as soon as that may be.
+    pub(super) fn queue(
+        &mut self,
+        standing: Standing,
+        hop: NextHop,
+        neighbor: OnLink,
+        packet: &[u8],
+        now: Instant,
+    ) -> Queued {
+        let queued = self.waiting.queue(standing, hop, neighbor, packet, now);
+        if standing == Standing::Gateway || self.waiting.has(hop) {
+            self.want(standing, hop, neighbor, now);
+        }
+        queued
+    }
+
+    /// A neighbour answers. Whoever has answered once is known.
+    pub(super) fn resolved(&mut self, neighbor: OnLink) {
+        self.acquaintances.remember(neighbor);
+        self.gone(neighbor);
+    }
+
+    /// A neighbour does not answer.
+    pub(super) fn failed(&mut self, neighbor: OnLink) {
         self.asked.remove(&neighbor);
+        let slots = &mut self.slots[family(neighbor)];
+        slots.all().into_iter().for_each(|group| group.fail(neighbor));
+    }
+
+    /// The kernel has no entry for a neighbour any more, or one that is none of ours.
+    pub(super) fn gone(&mut self, neighbor: OnLink) {
+        self.asked.remove(&neighbor);
+        let slots = &mut self.slots[family(neighbor)];
+        slots.all().into_iter().for_each(|group| group.free(neighbor));
+    }
+
+    /// The kernel had no room for a neighbour: whoever waits for it waits for that.
+    pub(super) fn refused(&mut self, neighbor: OnLink) {
+        let slots = &mut self.slots[family(neighbor)];
+        slots.all().into_iter().for_each(|group| group.free(neighbor));
+        if let Some((_, Some(hop))) = self.asked.get(&neighbor) {
+            self.waiting.refused(*hop);
+        }
     }
 
     /// The packets of a next hop, oldest first. They wait no longer.
     pub(super) fn take(&mut self, hop: NextHop) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let queue = self.waiting.remove(&hop).unwrap_or_default();
-        self.packets -= queue.len();
-        queue.into_iter().map(|waiting| waiting.packet)
+        self.waiting.take(hop)
     }
 
     /// Has a neighbour confirmed soon.
@@ -113,146 +170,120 @@ impl Resolver {
         }
     }
 
-    /// Lets time pass: returns how many packets have waited too long, and whom to ask about now.
-    pub(super) fn tick(&mut self, now: Instant) -> (usize, Vec<OnLink>) {
-        self.asks_left = ASKS_PER_TICK;
-        self.asked.retain(|_, at| now.saturating_duration_since(*at) < ASK_INTERVAL);
-        let before = self.packets;
-        let packets = &mut self.packets;
-        self.waiting.retain(|_, queue| {
-            while queue.front().is_some_and(|first| now.saturating_duration_since(first.since) >= PATIENCE) {
-                queue.pop_front();
-                *packets -= 1;
-            }
-            !queue.is_empty()
-        });
-        let expired = before - self.packets;
-        let due = self.refresh.len().min(REFRESHES_PER_TICK);
-        let mut ask = Vec::with_capacity(due);
-        for neighbor in self.refresh.drain(..due).collect::<Vec<_>>() {
-            if self.note_ask(neighbor, now) {
-                self.to_refresh.remove(&neighbor);
-                ask.push(neighbor);
-            } else {
-                self.refresh.push_back(neighbor);
-            }
-        }
-        for (hop, neighbor) in std::mem::take(&mut self.owed) {
-            if self.waiting.contains_key(&hop) && self.may_ask(hop, neighbor, now) {
-                ask.push(neighbor);
-            }
-        }
-        (expired, ask)
+    /// Has one asked for again at once that answered until now.
+    pub(super) fn ask_again(&mut self, neighbor: OnLink, now: Instant) {
+        self.asked.insert(neighbor, (now, None));
+        self.requests.push_back(Request::Use(neighbor));
     }
 
-    fn note_ask(&mut self, neighbor: OnLink, now: Instant) -> bool {
-        let recent = |at: &Instant| now.saturating_duration_since(*at) < ASK_INTERVAL;
-        if self.asked.get(&neighbor).is_some_and(recent) {
-            return false;
-        }
-        self.asked.insert(neighbor, now);
-        true
+    /// What is to be said to the kernel next.
+    pub(super) fn next_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
     }
+
+    /// Whether anything is to be said.
+    pub(super) fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    /// Lets time pass: returns how many packets have waited too long.
+    pub(super) fn tick(&mut self, now: Instant) -> Expired {
+        self.asks_left = ASKS_PER_TICK;
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < ASK_INTERVAL;
+        let asked = &self.asked;
+        self.waiting.ask_again(|neighbor| asked.get(&neighbor).is_none_or(|(at, _)| !is_recent(*at)));
+        self.asked.retain(|_, (at, _)| is_recent(*at));
+        let mut expired = self.waiting.expire(now);
+        self.confirm(now);
+        for standing in Standing::ALL {
+            for (hop, neighbor) in self.waiting.unasked(standing, self.asks_left[standing.index()]) {
+                self.want(standing, hop, neighbor, now);
+            }
+        }
+        self.slots.iter_mut().flat_map(GroupSlots::all).for_each(Slots::tidy);
+        expired.late += std::mem::take(&mut self.given_up);
+        expired
+    }
+
+    /// How many entries of the kernel's tables wait for an answer to the relay's questions, or got none.
+    #[cfg(test)]
+    fn unanswered(&mut self) -> usize {
+        self.slots.iter_mut().flat_map(GroupSlots::all).map(|group| group.len()).sum()
+    }
+
+    /// Asks for the neighbour of a next hop if it may; else [`Self::tick`] does, if packets still wait then.
+    fn want(&mut self, standing: Standing, hop: NextHop, neighbor: OnLink, now: Instant) {
+        if self.asks_left[standing.index()] == 0 || self.is_asked(neighbor, now) {
+            return;
+        }
+        match self.slots[family(neighbor)].take(standing, neighbor, hop, now) {
+            Place::None => return,
+            Place::Free => {}
+            Place::InsteadOf(other, its_hop) => {
+                self.asked.remove(&other);
+                self.given_up += self.waiting.take(its_hop).count();
+                self.requests.push_back(Request::Forget(other));
+            }
+        }
+        self.asks_left[standing.index()] -= 1;
+        self.asked.insert(neighbor, (now, Some(hop)));
+        self.waiting.asked(hop);
+        self.requests.push_back(Request::Use(neighbor));
+    }
+
+    fn confirm(&mut self, now: Instant) {
+        let due = self.refresh.len().min(REFRESHES_PER_TICK);
+        for neighbor in self.refresh.drain(..due).collect::<Vec<_>>() {
+            if self.is_asked(neighbor, now) {
+                self.refresh.push_back(neighbor);
+            } else {
+                self.to_refresh.remove(&neighbor);
+                self.ask_again(neighbor, now);
+            }
+        }
+    }
+
+    fn is_asked(&self, neighbor: OnLink, now: Instant) -> bool {
+        self.asked.get(&neighbor).is_some_and(|(at, _)| now.saturating_duration_since(*at) < ASK_INTERVAL)
+    }
+}
+
+impl GroupSlots {
+    fn new(entries: usize) -> Self {
+        let mut slots = Self {
+            known: Slots::new(0, CHANCE_OF_KNOWN),
+            sought: Slots::new(0, CHANCE),
+            unknown: Slots::new(0, CHANCE),
+        };
+        slots.resize(entries);
+        slots
+    }
+
+    /// A quarter of the table for who is not known, and half of it for known hosts that do not answer. The kernel throws out
+    /// what it has not heard of lately once half of its table is taken (gc_thresh2), so the rest is no waste.
+    fn resize(&mut self, entries: usize) {
+        self.known.resize((entries / 2).clamp(16, 4096));
+        self.sought.resize((entries / 8).clamp(8, 512));
+        self.unknown.resize((entries / 8).clamp(8, 512));
+    }
+
+    fn take(&mut self, standing: Standing, neighbor: OnLink, hop: NextHop, now: Instant) -> Place {
+        match standing {
+            Standing::Gateway => Place::Free,
+            Standing::Known => self.known.take(neighbor, hop, now),
+            Standing::Sought => self.sought.take(neighbor, hop, now),
+            Standing::Unknown => self.unknown.take(neighbor, hop, now),
+        }
+    }
+
+    fn all(&mut self) -> [&mut Slots; 3] {
+        [&mut self.known, &mut self.sought, &mut self.unknown]
+    }
+}
+
+fn family(neighbor: OnLink) -> usize {
+    usize::from(neighbor.1.is_ipv6())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    fn hop(last: u8) -> NextHop {
-        (InterfaceId(0), IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
-    }
-
-    fn on_link(last: u8) -> OnLink {
-        (7, hop(last).1)
-    }
-
-    #[test]
-    fn the_oldest_of_a_next_hop_stay_and_come_out_in_order() {
-        let (mut resolver, now) = (Resolver::new(), Instant::now());
-        for n in 0..20 {
-            let expected = if n < 16 { Queued::Waits } else { Queued::Overflow };
-            assert_eq!(resolver.queue(hop(1), &[n], now), expected);
-        }
-        assert_eq!(resolver.queue(hop(2), &[99], now), Queued::Waits, "others have room");
-        let packets: Vec<_> = resolver.take(hop(1)).collect();
-        assert_eq!(packets, (0..16).map(|n| vec![n]).collect::<Vec<_>>());
-        assert_eq!(resolver.take(hop(1)).count(), 0);
-        assert_eq!(resolver.take(hop(2)).count(), 1);
-    }
-
-    #[test]
-    fn the_total_is_bounded_and_room_comes_back() {
-        let (mut resolver, now) = (Resolver::new(), Instant::now());
-        for n in 0..=255 {
-            for _ in 0..4 {
-                assert_eq!(resolver.queue(hop(n), &[0], now), Queued::Waits);
-            }
-        }
-        assert_eq!(resolver.queue(hop(1), &[0], now), Queued::Overflow);
-        assert_eq!(resolver.take(hop(9)).count(), 4);
-        assert_eq!(resolver.queue(hop(1), &[0], now), Queued::Waits);
-    }
-
-    #[test]
-    fn packets_wait_no_longer_than_their_patience() {
-        let (mut resolver, now) = (Resolver::new(), Instant::now());
-        resolver.queue(hop(1), &[1], now);
-        resolver.queue(hop(1), &[2], now + Duration::from_secs(1));
-        assert_eq!(resolver.tick(now + PATIENCE - Duration::from_millis(1)).0, 0);
-        assert_eq!(resolver.tick(now + PATIENCE).0, 1);
-        assert_eq!(resolver.take(hop(1)).collect::<Vec<_>>(), [vec![2]]);
-        assert_eq!(resolver.packets, 0);
-    }
-
-    #[test]
-    fn a_neighbour_is_asked_for_once_a_second() {
-        let (mut resolver, now) = (Resolver::new(), Instant::now());
-        assert!(resolver.may_ask(hop(1), on_link(1), now));
-        assert!(!resolver.may_ask(hop(1), on_link(1), now + Duration::from_millis(999)));
-        assert!(resolver.may_ask(hop(2), on_link(2), now), "another one is asked for");
-        assert!(resolver.may_ask(hop(1), on_link(1), now + ASK_INTERVAL));
-    }
-
-    #[test]
-    fn a_scan_does_not_flood_the_kernel() {
-        let (mut resolver, now) = (Resolver::new(), Instant::now());
-        let asked = (0..=255).filter(|n| resolver.may_ask(hop(*n), on_link(*n), now)).count();
-        assert_eq!(asked, ASKS_PER_TICK);
-        resolver.tick(now + TICK);
-        assert!(resolver.may_ask(hop(200), on_link(200), now + TICK));
-    }
-
-    #[test]
-    fn a_packet_that_comes_right_after_a_question_is_not_forgotten() {
-        let (mut resolver, now) = (Resolver::new(), Instant::now());
-        assert!(resolver.may_ask(hop(1), on_link(1), now));
-        resolver.queue(hop(1), &[1], now);
-        assert!(!resolver.may_ask(hop(1), on_link(1), now));
-        assert_eq!(resolver.tick(now + TICK).1, []);
-        assert_eq!(resolver.tick(now + ASK_INTERVAL).1, [on_link(1)]);
-        resolver.answered(on_link(1));
-        assert!(
-            resolver.may_ask(hop(1), on_link(1), now + ASK_INTERVAL),
-            "an answered question may be asked again"
-        );
-        let _ = resolver.take(hop(1));
-        assert!(!resolver.may_ask(hop(1), on_link(1), now + ASK_INTERVAL));
-        assert_eq!(resolver.tick(now + 3 * ASK_INTERVAL).1, [], "nobody waits any more");
-    }
-
-    #[test]
-    fn refreshes_are_spread_and_not_doubled() {
-        let (mut resolver, now) = (Resolver::new(), Instant::now());
-        for n in 0..60 {
-            resolver.refresh(on_link(n));
-            resolver.refresh(on_link(n));
-        }
-        assert_eq!(resolver.tick(now).1.len(), REFRESHES_PER_TICK);
-        assert_eq!(resolver.tick(now + TICK).1.len(), 10);
-        resolver.refresh(on_link(0));
-        assert_eq!(resolver.tick(now + 2 * TICK).1.len(), 0, "asked for less than a second ago");
-        assert_eq!(resolver.tick(now + ASK_INTERVAL).1, [on_link(0)], "put off, not forgotten");
-    }
-}
+mod tests;

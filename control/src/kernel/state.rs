@@ -6,18 +6,22 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
-use dataplane::table::routing::{Interface, InterfaceId, MacAddress, Neighbor, NeighborState, Routing};
+use dataplane::table::routing::{
+    Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Routing,
+};
 
-use super::event::{Address, Dump, Event, KernelRoute, NeighborEntry, Reachability};
+use super::event::{Address, Dump, Event, KernelRoute, Link, NeighborEntry, Reachability};
 use super::interfaces::{Interfaces, LinkChange, TwinSettings};
 use super::routes::{RouteTable, Trust, same_routes};
 
 /// How long a silent neighbour that is no route's gateway counts as failed. Afterwards it is unknown again, and the next
-/// packet for it has it resolved anew, as in the kernel. Gateways stay failed until they answer: they are probed in
-/// the background, so that multipath routes do not try dead ones with live traffic.
-pub const FAILED_HOLD: Duration = Duration::from_secs(5);
+/// packet for it has it resolved anew. Gateways stay failed until they answer: they are probed in the background, so that
+/// multipath routes do not try dead ones with live traffic.
+pub const FAILED_HOLD: Duration = Duration::from_secs(1);
+/// Silent neighbours kept in mind. The oldest are unknown again before their time.
+pub const FAILED_MAX: usize = 2048;
 
 /// What a caller has to do after [`KernelState::apply`].
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -57,13 +61,20 @@ pub enum News {
     Failed {
         /// Whether it is to be probed again.
         gateway: bool,
+        /// Whether it answered until now. It may have a new link-layer address and not have said so: the kernel asks
+        /// everybody with the next packet, and so does the relay.
+        lost: bool,
     },
+    /// The kernel has no entry for it any more.
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
     state: State,
     since: Instant,
+    /// Whether the kernel has an entry, too.
+    in_kernel: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +101,7 @@ pub struct KernelState {
     /// By interface, in the order they became known.
     addresses: BTreeMap<u32, Vec<Address>>,
     neighbors: BTreeMap<(u32, IpAddr), Known>,
-    /// Failed neighbours in the order of their failing.
+    /// Failed neighbours in the order of their failing, [`FAILED_MAX`] at most.
     failed: VecDeque<(Instant, u32, IpAddr)>,
     routes: RouteTable,
 }
@@ -146,8 +157,16 @@ impl KernelState {
             Event::AddressRemoved(address) => self.address_removed(&address, changes),
             Event::Neighbor(neighbor) => self.neighbor(&neighbor, Told::Now, now, changes),
             Event::NeighborRemoved { index, address } => {
-                let known = self.neighbors.remove(&(index, address));
-                changes.routing |= known.is_some_and(|known| known.state != State::Forgotten);
+                self.tell(index, address, News::Gone, changes);
+                match self.neighbors.get_mut(&(index, address)) {
+                    // The relay itself has failed ones removed from the kernel's table: they stay so for their time.
+                    Some(known) if known.state == State::Failed => known.in_kernel = false,
+                    Some(known) => {
+                        changes.routing |= known.state != State::Forgotten;
+                        self.neighbors.remove(&(index, address));
+                    }
+                    None => {}
+                }
             }
             Event::Route { route, placement } => {
                 changes.routing = true;
@@ -165,7 +184,7 @@ impl KernelState {
     /// Lets time pass: neighbours that failed long ago become unknown.
     pub fn tick(&mut self, now: Instant, changes: &mut Changes) {
         while let Some((since, index, address)) = self.failed.front().copied() {
-            if now.saturating_duration_since(since) < FAILED_HOLD {
+            if now.saturating_duration_since(since) < FAILED_HOLD && self.failed.len() <= FAILED_MAX {
                 break;
             }
             self.failed.pop_front();
@@ -175,9 +194,15 @@ impl KernelState {
             }
             if self.routes.is_gateway(index, address) {
                 self.fail(index, address, now);
-                self.tell(index, address, News::Failed { gateway: true }, changes);
+                self.tell(index, address, News::Failed { gateway: true, lost: false }, changes);
             } else {
-                self.neighbors.insert((index, address), Known { state: State::Forgotten, since });
+                let key = (index, address);
+                if self.neighbors.get(&key).is_some_and(|known| known.in_kernel) {
+                    let forgotten = Known { state: State::Forgotten, since, in_kernel: true };
+                    self.neighbors.insert(key, forgotten);
+                } else {
+                    self.neighbors.remove(&key);
+                }
                 changes.routing = true;
             }
         }
@@ -222,6 +247,53 @@ impl KernelState {
         }
     }
 
+    /// The relay has given a twin carrier, or taken it away: it knows before the kernel tells.
+    pub fn carrier_set(&mut self, port: PortId, carrier: bool, changes: &mut Changes) {
+        let change = self.interfaces.set_carrier(port, carrier);
+        if let Some(index) = self.interfaces.twin_index(port) {
+            self.link_changed(index, change, changes);
+        }
+    }
+
+    /// The Ethernet addresses each port is to receive.
+    #[must_use]
+    pub fn port_macs(&self) -> Vec<(PortId, Vec<MacAddress>)> {
+        self.interfaces.port_macs()
+    }
+
+    /// Another number whenever links may have changed.
+    #[must_use]
+    pub fn links_version(&self) -> u64 {
+        self.interfaces.version()
+    }
+
+    /// Every link by its ifindex.
+    #[must_use]
+    pub fn links(&self) -> &BTreeMap<u32, Link> {
+        self.interfaces.links()
+    }
+
+    /// Whether any route goes through this neighbour.
+    #[must_use]
+    pub fn is_gateway(&self, index: u32, address: IpAddr) -> bool {
+        self.routes.is_gateway(index, address)
+    }
+
+    /// The IPv6 prefixes that are on the links of our interfaces.
+    #[must_use]
+    pub fn connected_ipv6(&self) -> Vec<Ipv6Net> {
+        let ours = self.addresses.iter().filter(|(index, _)| self.interfaces.id(**index).is_some());
+        let prefix = |address: &Address| match address.address {
+            IpAddr::V6(v6) if address.global => Ipv6Net::new(v6, address.prefix_length).ok(),
+            _ => None,
+        };
+        let mut prefixes: Vec<_> = ours.flat_map(|(_, addresses)| addresses).filter_map(prefix).collect();
+        prefixes.iter_mut().for_each(|prefix| *prefix = prefix.trunc());
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes
+    }
+
     /// Whether there is such a link.
     #[must_use]
     pub fn exists(&self, index: u32) -> bool {
@@ -261,7 +333,10 @@ impl KernelState {
         let present: HashSet<_> =
             dump.neighbors.iter().map(|neighbor| (neighbor.index, neighbor.address)).collect();
         let before = self.neighbors.len();
-        self.neighbors.retain(|key, _| present.contains(key));
+        self.neighbors.retain(|key, known| {
+            known.in_kernel &= present.contains(key);
+            known.in_kernel || known.state == State::Failed
+        });
         changes.routing |= self.neighbors.len() < before;
         for neighbor in &dump.neighbors {
             self.neighbor(neighbor, Told::OnRequest, now, changes);
@@ -333,9 +408,14 @@ impl KernelState {
                 if told == Told::OnRequest && matches!(before, Some(State::Failed | State::Forgotten)) {
                     return;
                 }
-                self.fail(index, address, now);
                 let gateway = self.routes.is_gateway(index, address);
-                self.tell(index, address, News::Failed { gateway }, changes);
+                let lost = told == Told::Now && matches!(before, Some(State::Resolved(_)));
+                if lost && !gateway {
+                    self.neighbors.remove(&(index, address));
+                } else {
+                    self.fail(index, address, now);
+                }
+                self.tell(index, address, News::Failed { gateway, lost }, changes);
             }
             (Reachability::None | Reachability::Incomplete, _) | (_, None) => {
                 // Being asked for again is no news of one that has failed: it stays so until it answers or its
@@ -346,7 +426,10 @@ impl KernelState {
             }
             (reachability, Some(mac)) => {
                 let stale = reachability == Reachability::Stale;
-                self.neighbors.insert((index, address), Known { state: State::Resolved(mac), since: now });
+                self.neighbors.insert(
+                    (index, address),
+                    Known { state: State::Resolved(mac), since: now, in_kernel: true },
+                );
                 self.tell(index, address, News::Resolved { mac, stale }, changes);
             }
         }
@@ -355,7 +438,7 @@ impl KernelState {
     }
 
     fn fail(&mut self, index: u32, address: IpAddr, now: Instant) {
-        self.neighbors.insert((index, address), Known { state: State::Failed, since: now });
+        self.neighbors.insert((index, address), Known { state: State::Failed, since: now, in_kernel: true });
         self.failed.push_back((now, index, address));
     }
 

@@ -15,9 +15,10 @@ use super::event::{
 use super::exchange::Exchange;
 use super::interfaces::TwinSettings;
 use super::resolver::{PATIENCE, TICK};
-use super::state::{Changes, FAILED_HOLD, KernelState, News};
+use super::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, News};
 
 mod addresses;
+mod carrier;
 mod exchange;
 mod interfaces;
 mod neighbors;
@@ -45,6 +46,8 @@ fn link(index: u32) -> Link {
         name: format!("if{index}"),
         parent: None,
         vlan: None,
+        kind: String::new(),
+        master: None,
         mac: Some(mac(u8::try_from(index).unwrap())),
         mtu: 1500,
         admin_up: true,

@@ -102,11 +102,13 @@ pub enum TwinError {
 pub struct Twin {
     name: String,
     settings: TwinSettings,
+    behind: Option<String>,
     device: tokio_tun::Tun,
 }
 
 impl Twin {
-    /// Creates the interface in the namespace of the calling thread, with carrier, and brings it up.
+    /// Creates the interface in the namespace of the calling thread and brings it up, without carrier: until the port's link
+    /// is up the kernel shall send nothing.
     ///
     /// Asynchronous only because the device registers with the runtime it is created in.
     ///
@@ -123,7 +125,8 @@ impl Twin {
         let Some(index) = interface_index(&name) else {
             return Err(TwinError::Create { name, source: io::Error::from(Errno::NODEV) });
         };
-        let twin = Self { name, settings: TwinSettings { index, port, mtu }, device };
+        let twin = Self { name, settings: TwinSettings { index, port, mtu }, behind: None, device };
+        twin.set_carrier(false)?;
         socket::call(Request::bring_up(index, mac, mtu)).map_err(|source| TwinError::Configure {
             name: twin.name.clone(),
             mac: mac.0,
@@ -132,6 +135,18 @@ impl Twin {
         })?;
         tracing::info!(interface = twin.name, port = port.0, mtu, "twin created");
         Ok(twin)
+    }
+
+    /// The same for a port whose driver sits on this kernel interface and does not know its state.
+    #[must_use]
+    pub fn before(self, interface: Option<String>) -> Self {
+        Self { behind: interface, ..self }
+    }
+
+    /// The kernel interface behind the port.
+    #[must_use]
+    pub fn behind(&self) -> Option<&str> {
+        self.behind.as_deref()
     }
 
     /// Name of the interface at its creation.

@@ -95,10 +95,15 @@ pub(crate) fn connect(path: &Path, busy: Duration) -> Result<Connection, StoreEr
 /// Whether the file has our tables: none yet, ours, or somebody else's.
 pub(crate) fn is_new(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     let number = |name| read(connection, name).map_err(|error| opening(path, &error));
-    let (application, version, pages) =
-        (number("application_id")?, number("user_version")?, number("page_count")?);
-    if application == "0" && version == "0" && pages == "0" {
-        return Ok(true);
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    if application == "0" && version == "0" {
+        // Setting the journal mode has written a header already.
+        let tables: i64 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(|error| opening(path, &error))?;
+        if tables == 0 {
+            return Ok(true);
+        }
     }
     if application != APPLICATION.to_string() {
         return Err(StoreError::new(

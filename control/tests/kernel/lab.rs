@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use control::kernel::{Bell, Kernel, KernelError, Rings, Twin};
 use dataplane::exception::{inject_ring, punt_ring};
+use dataplane::table::publish::{Publisher, SnapshotView};
 use dataplane::table::routing::{MacAddress, PortId, RouteAction, Routing, Update};
-use dataplane::testing::Mirror;
+use dataplane::table::snapshot::Snapshot;
+use dataplane::testing::{Mirror, translation};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{sleep, timeout};
@@ -71,6 +73,16 @@ pub(crate) struct Lab {
 impl Lab {
     /// Twins bl-v4 (port 0) and bl-v6 (port 1), one worker each for the rings.
     pub(crate) async fn start() -> Self {
+        let mut lab = Self::behind(None).await;
+        lab.until("both links", |routing| {
+            routing.interfaces.len() == 2 && routing.interfaces.iter().all(|twin| twin.up)
+        })
+        .await;
+        lab
+    }
+
+    /// The same with a kernel interface behind port 0.
+    pub(crate) async fn behind(interface: Option<&str>) -> Self {
         // Until its link-local address has passed duplicate address detection the kernel solicits nobody.
         sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad");
         let (mut twins, mut wires) = (Vec::new(), Vec::new());
@@ -78,14 +90,16 @@ impl Lab {
         for (port, name) in (0..).zip(["v4", "v6"]) {
             let mac = MacAddress([2, 0, 0, 0, 1, port]);
             let port = PortId(u16::from(port));
-            twins.push(Arc::new(Twin::create(name, port, mac, 1500).await.unwrap()));
+            let behind = interface.filter(|_| port == PortId(0)).map(str::to_owned);
+            twins.push(Arc::new(Twin::create(name, port, mac, 1500).await.unwrap().before(behind)));
             let (punt_sender, punt_receiver) = punt_ring(1 << 20, rings.bell.doorbell());
             let (inject_sender, inject_receiver) = inject_ring(1 << 20);
             rings.punts.push(punt_receiver);
             rings.injects.push(inject_sender);
             wires.push(Wire::new(port, mac, punt_sender, inject_receiver));
         }
-        let kernel = Rc::new(Kernel::new(twins.clone(), rings).unwrap());
+        let kernel = Rc::new(Kernel::new(twins.clone(), rings, tables()).unwrap());
+        twins.iter().for_each(|twin| kernel.port_link(twin.port(), Some(true)));
         let (publish, mut published) = watch::channel(Routing::default());
         let runner = Rc::clone(&kernel);
         let running = tokio::task::spawn_local(async move {
@@ -177,7 +191,10 @@ impl Lab {
     /// What another follower, started now, has published last when `end` is ready.
     pub(crate) async fn follow_anew(&self, end: impl Future<Output = ()>) -> Routing {
         let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
-        let fresh = Kernel::new(self.twins.clone(), rings).unwrap();
+        let fresh = Kernel::new(self.twins.clone(), rings, tables()).unwrap();
+        self.twins
+            .iter()
+            .for_each(|twin| fresh.port_link(twin.port(), Some(self.kernel.carrier(twin.port()))));
         let last = RefCell::<Option<Mirror>>::default();
         let on_update = |update: Update| {
             let mut last = last.borrow_mut();
@@ -191,4 +208,13 @@ impl Lab {
     pub(crate) async fn ended(&mut self) -> Result<(), KernelError> {
         timeout(PATIENCE, &mut self.running).await.expect("the run ends").unwrap()
     }
+}
+
+/// Tables with mapped hosts 2001:db8::1:0 and the 599 behind it.
+fn tables() -> SnapshotView {
+    let mapping = |n: u32| (format!("198.51.{}.{}/32", n >> 8, n & 255), format!("2001:db8::1:{n:x}/128"));
+    let mappings: Vec<_> = (0..600).map(mapping).collect();
+    let mappings: Vec<_> = mappings.iter().map(|(ipv4, ipv6)| (ipv4.as_str(), ipv6.as_str())).collect();
+    let translation = Arc::new(translation(&mappings));
+    Publisher::new(Snapshot { generation: 1, translation, fib: Arc::default() }).view()
 }

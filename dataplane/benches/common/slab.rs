@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use dataplane::buffer::{Buffer, BufferPool, NoRoom};
-use dataplane::io::{Frames, ReceiveQueue, Refused, TransmitQueue};
+use dataplane::io::{Frames, ReceiveQueue, TransmitQueue};
+use dataplane::sink::Sink;
 
 struct Slab {
     bytes: [u8; 2304],
@@ -86,7 +87,7 @@ pub(crate) struct Pool(pub(crate) Shared);
 impl ReceiveQueue for Rx {
     type Buffer = SlabBuffer;
 
-    fn receive(&mut self, frames: &mut Frames<SlabBuffer>) -> usize {
+    fn receive(&mut self, frames: &mut Frames<SlabBuffer>, _: &mut Sink<SlabBuffer>) -> usize {
         let mut ready = self.0.lock().unwrap();
         let count = ready.len().min(frames.remaining_capacity());
         frames.extend(ready.drain(..count));
@@ -97,9 +98,8 @@ impl ReceiveQueue for Rx {
 impl TransmitQueue for Tx {
     type Buffer = SlabBuffer;
 
-    fn transmit(&mut self, frames: &mut Frames<SlabBuffer>) -> Refused {
+    fn transmit(&mut self, frames: &mut Frames<SlabBuffer>) {
         self.0.lock().unwrap().extend(frames.drain(..));
-        Refused::default()
     }
 }
 

@@ -104,6 +104,11 @@ impl Mbuf {
 
 impl Buffer for Mbuf {
     #[inline]
+    fn release(packets: &mut Frames<Self>) {
+        free_burst(packets);
+    }
+
+    #[inline]
     fn data(&self) -> &[u8] {
         let head = self.head();
         // SAFETY: data_off + data_len <= buf_len, the bytes are ours alone, and the kernel handed the pages

@@ -18,6 +18,10 @@ pub const MAX_PIECES: usize = 256;
 /// The pieces of one packet, in order.
 pub type Pieces<B> = ArrayVec<B, MAX_PIECES>;
 
+/// A packet that cannot be cut, and why.
+#[derive(Debug)]
+pub struct Uncut<B>(pub B, pub DropReason);
+
 const UNFRAGMENTABLE: usize = ipv6::HEADER + FRAGMENT_HEADER;
 
 /// Cuts an IPv6 packet that begins with a header and a Fragment header, so that no piece exceeds `limit` bytes.
@@ -29,7 +33,7 @@ pub fn ipv6<P: BufferPool>(
     packet: P::Buffer,
     limit: u16,
     pool: &mut P,
-) -> Result<Pieces<P::Buffer>, DropReason> {
+) -> Result<Pieces<P::Buffer>, Uncut<P::Buffer>> {
     let data = packet.data();
     let header: &[u8; FRAGMENT_HEADER] =
         data[ipv6::HEADER..].first_chunk().expect("the packet has a Fragment header");
@@ -53,7 +57,7 @@ pub fn ipv4<P: BufferPool>(
     mut packet: P::Buffer,
     limit: u16,
     pool: &mut P,
-) -> Result<Pieces<P::Buffer>, DropReason> {
+) -> Result<Pieces<P::Buffer>, Uncut<P::Buffer>> {
     let whole =
         ipv4::Ipv4Header::parse_checked(packet.data()).expect("the packet was written or validated before");
     let header_length = usize::from(whole.header_length);
@@ -96,14 +100,14 @@ fn cut<P: BufferPool>(
     limit: u16,
     pool: &mut P,
     patch: impl Fn(&mut [u8], Position),
-) -> Result<Pieces<P::Buffer>, DropReason> {
+) -> Result<Pieces<P::Buffer>, Uncut<P::Buffer>> {
     let step = usize::from(limit).saturating_sub(header) & !7;
     let payload = packet.data().len() - header;
     if step == 0 || payload.div_ceil(step) > MAX_PIECES {
-        return Err(DropReason::PacketTooBig);
+        return Err(Uncut(packet, DropReason::PacketTooBig));
     }
     if usize::from(first_offset) * 8 + payload > end {
-        return Err(DropReason::FragmentInvalid);
+        return Err(Uncut(packet, DropReason::FragmentInvalid));
     }
     let position = |start: usize| Position {
         offset: first_offset + u16::try_from(start / 8).expect("a place in a datagram"),
@@ -112,10 +116,13 @@ fn cut<P: BufferPool>(
     };
     let mut pieces = Pieces::new();
     for start in (step..payload).step_by(step) {
-        let mut piece = pool.allocate().ok_or(DropReason::NoBuffer)?;
         let from = header + start;
         let to = (from + step).min(header + payload);
-        piece.push_back(header + to - from).map_err(|_| DropReason::NoBuffer)?;
+        let room =
+            pool.allocate().and_then(|mut piece| piece.push_back(header + to - from).ok().map(|()| piece));
+        let Some(mut piece) = room else {
+            return Err(Uncut(packet, DropReason::NoBuffer));
+        };
         piece.data_mut()[..header].copy_from_slice(&packet.data()[..header]);
         piece.data_mut()[header..].copy_from_slice(&packet.data()[from..to]);
         patch(piece.data_mut(), position(start));
@@ -228,12 +235,18 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_cut() {
         let packet = with_fragment_header(&[0; 1400], 8100, false);
-        let refused = ipv6(MemoryBuffer::new(&packet), 1280, &mut MemoryPool::unlimited()).err();
+        let refused = ipv6(MemoryBuffer::new(&packet), 1280, &mut MemoryPool::unlimited())
+            .err()
+            .map(|Uncut(_, reason)| reason);
         assert_eq!(refused, Some(DropReason::FragmentInvalid), "past the end of a datagram");
         let packet = with_fragment_header(&[0; 1400], 0, false);
-        let refused = ipv6(MemoryBuffer::new(&packet), 1280, &mut MemoryPool::limited(0)).err();
+        let refused = ipv6(MemoryBuffer::new(&packet), 1280, &mut MemoryPool::limited(0))
+            .err()
+            .map(|Uncut(_, reason)| reason);
         assert_eq!(refused, Some(DropReason::NoBuffer));
-        let refused = ipv6(MemoryBuffer::new(&packet), 50, &mut MemoryPool::unlimited()).err();
+        let refused = ipv6(MemoryBuffer::new(&packet), 50, &mut MemoryPool::unlimited())
+            .err()
+            .map(|Uncut(_, reason)| reason);
         assert_eq!(refused, Some(DropReason::PacketTooBig));
     }
 }

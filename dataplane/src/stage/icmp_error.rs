@@ -2,7 +2,7 @@
 //!
 //! Enters: the refused packet, untouched, and the [`Answer`] due. Leaves: a packet for the refused packet's
 //! sender, or the reason why there is none: the RFCs forbid it (RFC 1812 4.3.2.7, RFC 4443 2.4(e), RFC 7915 4.4
-//! and 5.4), the rate limit, no buffer.
+//! and 5.4), the limits (`error_limit.rs`), no buffer.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -123,59 +123,4 @@ fn write_message(icmp: &mut [u8], answer: &Answer, quote: &[u8], pseudo_header: 
     icmp[ICMP_HEADER..].copy_from_slice(quote);
     let checksum = (pseudo_header + Sum::of(icmp)).checksum();
     icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
-}
-
-/// A token bucket. Time is in TSC cycles, read once per burst.
-#[derive(Debug, Clone)]
-pub struct TokenBucket {
-    cycles_per_token: u64,
-    capacity: u64,
-    tokens: u64,
-    last: u64,
-}
-
-impl TokenBucket {
-    /// A full bucket of `rate` tokens that gains `rate` tokens a second. `hertz` cycles are one second.
-    #[must_use]
-    pub fn new(rate: u32, hertz: u64) -> Self {
-        let rate = u64::from(rate.max(1));
-        Self { cycles_per_token: (hertz / rate).max(1), capacity: rate, tokens: rate, last: 0 }
-    }
-
-    /// Adds what has accrued until `now`.
-    #[inline]
-    pub fn refill(&mut self, now: u64) {
-        let elapsed = now.wrapping_sub(self.last);
-        if elapsed >= self.cycles_per_token {
-            let gained = elapsed / self.cycles_per_token;
-            self.tokens = self.capacity.min(self.tokens.saturating_add(gained));
-            self.last = self.last.wrapping_add(gained.saturating_mul(self.cycles_per_token));
-        }
-    }
-
-    /// Takes one token, if there is one.
-    #[inline]
-    pub fn take(&mut self) -> bool {
-        let granted = self.tokens > 0;
-        self.tokens -= u64::from(granted);
-        granted
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_allows_a_burst_and_then_the_rate() {
-        let mut bucket = TokenBucket::new(10, 1000);
-        bucket.refill(1_000_000);
-        assert_eq!((0..50).filter(|_| bucket.take()).count(), 10, "burst");
-        bucket.refill(1_000_099);
-        assert!(!bucket.take());
-        bucket.refill(1_000_350);
-        assert_eq!((0..50).filter(|_| bucket.take()).count(), 3);
-        bucket.refill(1_000_400);
-        assert_eq!((0..50).filter(|_| bucket.take()).count(), 1, "fractions are not lost");
-    }
 }

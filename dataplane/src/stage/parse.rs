@@ -64,12 +64,17 @@ pub fn link(frame: &[u8], port: PortId, fib: &Fib) -> Link {
         _ => return Link::Punt(PuntReason::EtherType),
     };
     let Some(interface) = fib.ingress(port, header.vlan) else {
-        return Link::Punt(PuntReason::UnknownVlan);
+        return if fib.knows_interfaces() {
+            Link::Punt(PuntReason::UnknownVlan)
+        } else {
+            // Nor does anybody know what is to be translated: the kernel would route it as it is, or refuse it.
+            Link::Drop(DropReason::Starting)
+        };
     };
     if !interface.up {
         return Link::Drop(DropReason::InterfaceDown);
     }
-    if !header.is_group() && header.destination != interface.mac.0 {
+    if !header.is_group() && !interface.is_own(header.destination) {
         return Link::Punt(PuntReason::ForeignMac);
     }
     let ingress = Ingress { interface: interface.id, mtu: interface.mtu, group: header.is_group() };
@@ -113,6 +118,7 @@ pub fn ipv6(buffer: &mut impl Buffer) -> Result<Ipv6Header, DropReason> {
 mod tests {
     use super::*;
     use crate::memory::MemoryBuffer;
+    use crate::table::routing::MacAddress;
     use crate::testing;
 
     fn frame(destination: [u8; 6], ether_type: u16, tag: Option<u16>) -> Vec<u8> {
@@ -156,6 +162,26 @@ mod tests {
         assert_eq!(link(&packet, PortId(0), &fib), Link::Drop(DropReason::InterfaceDown));
         let arp = frame([0xff; 6], 0x0806, None);
         assert_eq!(link(&arp, PortId(0), &fib), Link::Punt(PuntReason::Arp), "the kernel decides for itself");
+    }
+
+    #[test]
+    fn before_the_first_routing_ip_is_dropped_under_its_own_name_and_the_kernel_gets_the_rest() {
+        let fib = Fib::default();
+        let packet = frame(testing::MAC_V4.0, 0x0800, None);
+        assert_eq!(link(&packet, PortId(0), &fib), Link::Drop(DropReason::Starting));
+        let arp = frame([0xff; 6], 0x0806, None);
+        assert_eq!(link(&arp, PortId(0), &fib), Link::Punt(PuntReason::Arp));
+    }
+
+    #[test]
+    fn every_address_of_an_interface_is_its_own() {
+        let mut routing = testing::routing(1500, 1500);
+        let vrrp = MacAddress([0, 0, 0x5e, 0, 1, 7]);
+        routing.interfaces[0].extra_macs = vec![MacAddress([2, 9, 9, 9, 9, 9]), vrrp];
+        let fib = Fib::build(&routing);
+        assert!(matches!(link(&frame(vrrp.0, 0x0800, None), PortId(0), &fib), Link::Ip { .. }));
+        let tagged = link(&frame(vrrp.0, 0x0800, Some(100)), PortId(0), &fib);
+        assert_eq!(tagged, Link::Punt(PuntReason::ForeignMac), "of this interface, not of the port");
     }
 
     #[test]

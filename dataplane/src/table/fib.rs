@@ -242,6 +242,13 @@ impl Fib {
         self.interfaces.get(at)
     }
 
+    /// Whether any interface is known: not before the kernel was asked for the first time.
+    #[inline]
+    #[must_use]
+    pub fn knows_interfaces(&self) -> bool {
+        !self.interfaces.is_empty()
+    }
+
     /// The interface with this identity.
     #[must_use]
     pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
@@ -484,6 +491,7 @@ mod tests {
             vlan,
             table: TableId::MAIN,
             mac: MacAddress([2, 0, 0, 0, 0, id as u8]),
+            extra_macs: Vec::new(),
             mtu: 1500,
             up: true,
             ipv4_source: (id == 0).then_some(Ipv4Addr::new(198, 51, 100, 254)),

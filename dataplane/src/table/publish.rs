@@ -50,6 +50,12 @@ impl Publisher {
         SnapshotReader { cache: arc_swap::Cache::new(self.current.clone()) }
     }
 
+    /// A look at the tables in use from elsewhere than a worker.
+    #[must_use]
+    pub fn view(&self) -> SnapshotView {
+        SnapshotView(self.current.clone())
+    }
+
     /// The snapshot readers pin next.
     #[must_use]
     pub fn current(&self) -> Arc<Snapshot> {
@@ -75,6 +81,18 @@ impl Publisher {
     #[must_use]
     pub fn is_used_before(&self, generation: u64) -> bool {
         self.retired.iter().any(|snapshot| snapshot.generation < generation)
+    }
+}
+
+/// Sees what is published, and keeps nothing of it.
+#[derive(Clone)]
+pub struct SnapshotView(Slot);
+
+impl SnapshotView {
+    /// The snapshot of now. Let go of it soon: nothing of it is freed before.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.0.load_full()
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Interface {
     pub table: TableId,
     /// Source address of the frames it sends.
     pub mac: MacAddress,
+    /// Further unicast addresses whose frames are for it: of VRRP and macvlan devices above its twin.
+    pub extra_macs: Vec<MacAddress>,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
     /// Administratively up, with carrier. Routes over an interface that is down are not used.
@@ -52,6 +54,15 @@ pub struct Interface {
     pub ipv4_source: Option<Ipv4Addr>,
     /// Source of the ICMPv6 errors that leave by it (RFC 4443 2.2): a global address, never a link-local one.
     pub ipv6_source: Option<Ipv6Addr>,
+}
+
+impl Interface {
+    /// Whether frames to this unicast address are for the interface.
+    #[inline]
+    #[must_use]
+    pub fn is_own(&self, destination: [u8; 6]) -> bool {
+        destination == self.mac.0 || self.extra_macs.iter().any(|mac| destination == mac.0)
+    }
 }
 
 /// Where the kernel's neighbour discovery stands.

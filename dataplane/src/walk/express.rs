@@ -322,10 +322,10 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         };
         match written {
             Ok(()) => {
-                self.output.emit(frame, adjacency);
+                self.output.emit(frame, adjacency, self.sink);
                 End::Forwarded(Way::Translated)
             }
-            Err(reason) => self.drop(reason),
+            Err(reason) => self.drop(frame, reason),
         }
     }
 
@@ -353,7 +353,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
             front,
         )?;
         link.write(frame.data_mut());
-        self.lcore.counts.count(Event::TranslatedV4ToV6);
+        self.sink.counts.count(Event::TranslatedV4ToV6);
         Ok(())
     }
 
@@ -373,7 +373,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let link = self.output.link_header(adjacency, 4);
         v6_to_v4::translate(frame, transport, &plan, offset, link.length())?;
         link.write(frame.data_mut());
-        self.lcore.counts.count(Event::TranslatedV6ToV4);
+        self.sink.counts.count(Event::TranslatedV6ToV4);
         Ok(())
     }
 }

@@ -7,8 +7,9 @@ use super::{End, Output, Walk, Way, flow_hash, usable};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::hash::low64;
+use crate::stage::Refusal;
+use crate::stage::fragment::{self, Uncut};
 use crate::stage::parse::Ingress;
-use crate::stage::{Refusal, fragment};
 use crate::table::fib::Path;
 use crate::table::special::{never_forwarded_ipv6, never_source_ipv4};
 use crate::verdict::{DropReason, PuntReason};
@@ -25,7 +26,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         ingress: Ingress,
     ) -> End<P::Buffer> {
         if never_source_ipv4(header.source) {
-            return self.drop(DropReason::IllegalSource);
+            return self.drop(packet, DropReason::IllegalSource);
         }
         let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
         let destination = IpAddr::V4(header.destination);
@@ -36,17 +37,17 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let checked = expired_ipv4(header).and_then(|()| usable(path).map_err(native_unreachable_ipv4));
         let mtu = match checked {
             Ok(mtu) => mtu,
-            Err(refusal) => return self.refuse_ipv4(&packet, header, ingress, refusal),
+            Err(refusal) => return self.refuse_ipv4(packet, header, ingress, refusal),
         };
         let too_big = header.total_length > mtu;
         if too_big && header.dont_fragment {
             let [high, low] = mtu.to_be_bytes();
             let (kind, code) = (v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED);
             let refusal = Refusal::answered(DropReason::PacketTooBig, kind, code, [0, 0, high, low]);
-            return self.refuse_ipv4(&packet, header, ingress, refusal);
+            return self.refuse_ipv4(packet, header, ingress, refusal);
         }
         decrement_ttl(packet.data_mut());
-        self.lcore.counts.count(Event::Native);
+        self.sink.counts.count(Event::Native);
         if !too_big {
             self.send(packet, path, destination);
             return End::Forwarded(Way::Native);
@@ -56,7 +57,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
                 self.send_pieces(pieces, path, destination);
                 End::Forwarded(Way::Native)
             }
-            Err(reason) => self.drop(reason),
+            Err(Uncut(packet, reason)) => self.drop(packet, reason),
         }
     }
 
@@ -67,7 +68,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         ingress: Ingress,
     ) -> End<P::Buffer> {
         if never_forwarded_ipv6(header.source) {
-            return self.drop(DropReason::IllegalSource);
+            return self.drop(packet, DropReason::IllegalSource);
         }
         let hash = flow_hash(low64(header.source.to_bits()), low64(header.destination.to_bits()));
         let destination = IpAddr::V6(header.destination);
@@ -78,15 +79,15 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let checked = expired_ipv6(header).and_then(|()| usable(path).map_err(unreachable_ipv6));
         match checked {
             Ok(mtu) if packet.data().len() > usize::from(mtu) => {
-                self.refuse_ipv6(&packet, header, ingress, too_big_ipv6(mtu))
+                self.refuse_ipv6(packet, header, ingress, too_big_ipv6(mtu))
             }
             Ok(_) => {
                 packet.data_mut()[7] -= 1;
-                self.lcore.counts.count(Event::Native);
+                self.sink.counts.count(Event::Native);
                 self.send(packet, path, destination);
                 End::Forwarded(Way::Native)
             }
-            Err(refusal) => self.refuse_ipv6(&packet, header, ingress, refusal),
+            Err(refusal) => self.refuse_ipv6(packet, header, ingress, refusal),
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::{End, Output, Walk};
+use super::{End, Output, Walk, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
-use crate::stage::icmp_error::{self, TokenBucket};
+use crate::hash::low64;
+use crate::stage::error_limit::{ErrorKind, Sender};
+use crate::stage::icmp_error;
 use crate::stage::parse::Ingress;
 use crate::stage::{Answer, Refusal};
 use crate::table::fib::Path;
@@ -19,40 +21,42 @@ use crate::wire::ipv6::{self, Ipv6Header};
 impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
     pub(super) fn refuse_ipv4(
         &mut self,
-        packet: &P::Buffer,
+        packet: P::Buffer,
         header: &Ipv4Header,
         ingress: Ingress,
         refusal: Refusal,
     ) -> End<P::Buffer> {
-        self.lcore.counts.end(Verdict::Dropped(refusal.reason));
         if refusal.reason == DropReason::UdpZeroChecksum {
             self.lcore.sample_zero_checksum(packet.data(), header);
         }
         let answered = refusal.answer.is_some_and(|answer| {
             let permitted = icmp_error::permitted_ipv4(packet.data(), header, ingress.group);
-            self.may_answer(permitted) && self.answer_ipv4(packet.data(), header, &answer)
+            self.may_answer(permitted, ErrorKind::of_v4(&answer), header.source.into())
+                && self.answer_ipv4(packet.data(), header, &answer)
         });
+        self.sink.finish(packet, Verdict::Dropped(refusal.reason));
         End::Dropped { reason: refusal.reason, answered }
     }
 
     pub(super) fn refuse_ipv6(
         &mut self,
-        packet: &P::Buffer,
+        packet: P::Buffer,
         header: &Ipv6Header,
         ingress: Ingress,
         refusal: Refusal,
     ) -> End<P::Buffer> {
-        self.lcore.counts.end(Verdict::Dropped(refusal.reason));
         let answered = refusal.answer.is_some_and(|answer| {
             let permitted = icmp_error::permitted_ipv6(packet.data(), header, ingress.group, &answer);
-            self.may_answer(permitted) && self.answer_ipv6(packet.data(), header, &answer)
+            self.may_answer(permitted, ErrorKind::of_v6(&answer), header.source.into())
+                && self.answer_ipv6(packet.data(), header, &answer)
         });
+        self.sink.finish(packet, Verdict::Dropped(refusal.reason));
         End::Dropped { reason: refusal.reason, answered }
     }
 
-    /// Whether an error goes out, by the rules, the setting and the rate limit.
-    fn may_answer(&mut self, permitted: bool) -> bool {
-        let counts = &mut self.lcore.counts;
+    /// Whether an error goes out, by the rules, the setting and the limits.
+    fn may_answer(&mut self, permitted: bool, kind: ErrorKind, sender: Sender) -> bool {
+        let counts = &mut self.sink.counts;
         if !permitted {
             counts.count(Event::IcmpErrorsForbidden);
             return false;
@@ -64,7 +68,8 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
             }
             IcmpErrors::Send => true,
             IcmpErrors::Limit(_) => {
-                let granted = self.lcore.icmp_errors.as_mut().is_none_or(TokenBucket::take);
+                let limits = self.lcore.icmp_errors.as_mut();
+                let granted = limits.is_none_or(|limits| limits.admit(kind, sender));
                 if !granted {
                     counts.count(Event::IcmpErrorsRateLimited);
                 }
@@ -75,7 +80,8 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
 
     fn answer_ipv4(&mut self, packet: &[u8], header: &Ipv4Header, answer: &Answer) -> bool {
         let snapshot = self.snapshot;
-        let path = snapshot.fib.lookup(IpAddr::V4(header.source), || 0);
+        let flow = || flow_hash(u64::from(header.destination.to_bits()), u64::from(header.source.to_bits()));
+        let path = snapshot.fib.lookup(IpAddr::V4(header.source), flow);
         // An IPv4 link may be smaller than the largest error.
         let room = path.mtu().map_or(0, |mtu| usize::from(mtu).saturating_sub(ipv4::HEADER + ICMP_HEADER));
         let packet = &packet[..packet.len().min(room)];
@@ -89,7 +95,8 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
 
     fn answer_ipv6(&mut self, packet: &[u8], header: &Ipv6Header, answer: &Answer) -> bool {
         let snapshot = self.snapshot;
-        let path = snapshot.fib.lookup(IpAddr::V6(header.source), || 0);
+        let flow = || flow_hash(low64(header.destination.to_bits()), low64(header.source.to_bits()));
+        let path = snapshot.fib.lookup(IpAddr::V6(header.source), flow);
         let error = egress(path)
             .and_then(|interface| snapshot.fib.icmpv6_source(interface))
             .and_then(|source| icmp_error::ipv6(packet, header.source, source, answer, self.pool));
@@ -98,10 +105,10 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
 
     fn originate(&mut self, error: Option<P::Buffer>, path: &Path, destination: IpAddr) -> bool {
         let Some(error) = error else {
-            self.lcore.counts.count(Event::IcmpErrorsUnsendable);
+            self.sink.counts.count(Event::IcmpErrorsUnsendable);
             return false;
         };
-        self.lcore.counts.count(Event::OriginatedIcmpErrors);
+        self.sink.counts.count(Event::OriginatedIcmpErrors);
         self.send(error, path, destination);
         true
     }

@@ -6,13 +6,14 @@ use super::refuse::{egress, expired_ipv4, unreachable_ipv4};
 use super::{End, GROWTH, Output, Walk, Way, flow_hash, usable};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
+use crate::stage::fragment::{self, Uncut};
 use crate::stage::lookup::{self, Quoted};
 use crate::stage::parse::Ingress;
 use crate::stage::quote::QuoteV4;
 use crate::stage::translate::icmp::{self, Mtus};
 use crate::stage::translate::v4_to_v6::{self, Addresses, ErrorPlan, Plan};
 use crate::stage::transport::{self, TransportV4};
-use crate::stage::{Pass, Refusal, fragment};
+use crate::stage::{Pass, Refusal};
 use crate::table::MappedV6;
 use crate::table::fib::Path;
 use crate::table::special::never_source_ipv4;
@@ -43,7 +44,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         match self.inspect_ipv4(packet.data(), header, pass) {
             Ok(TransportV4::Error) => self.translate_error_ipv4(packet, header, destination, ingress, pass),
             Ok(transport) => self.translate_plain_ipv4(packet, header, transport, destination, ingress, pass),
-            Err(refusal) => self.refuse_pass(&packet, header, ingress, pass, refusal),
+            Err(refusal) => self.refuse_pass(packet, header, ingress, pass, refusal),
         }
     }
 
@@ -61,7 +62,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let snapshot = self.snapshot;
         let (source, path, cut) = match self.prepare_ipv4(header, destination, pass) {
             Ok(ready) => ready,
-            Err(refusal) => return self.refuse_pass(&packet, header, ingress, pass, refusal),
+            Err(refusal) => return self.refuse_pass(packet, header, ingress, pass, refusal),
         };
         let plan = Plan::new(
             header,
@@ -73,17 +74,17 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             &snapshot.translation.settings,
         );
         if let Err(reason) = v4_to_v6::translate(&mut packet, transport, &plan, 0, 0) {
-            return self.drop(reason);
+            return self.drop(packet, reason);
         }
         if header.is_fragment() && pass == Pass::First {
-            self.lcore.counts.count(Event::TranslatedFragments);
+            self.sink.counts.count(Event::TranslatedFragments);
         }
         let destination = IpAddr::V6(destination.address);
         match cut {
             None => self.send(packet, path, destination),
             Some(limit) => match fragment::ipv6(packet, limit, self.pool) {
                 Ok(pieces) => self.send_pieces(pieces, path, destination),
-                Err(reason) => return self.drop(reason),
+                Err(Uncut(packet, reason)) => return self.drop(packet, reason),
             },
         }
         self.arrived(pass)
@@ -103,11 +104,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let path = self.path_ipv6(header, destination);
         let ready = match self.prepare_error_ipv4(packet.data(), header, path, pass) {
             Ok(ready) => ready,
-            Err(refusal) => return self.refuse_pass(&packet, header, ingress, pass, refusal),
+            Err(refusal) => return self.refuse_pass(packet, header, ingress, pass, refusal),
         };
         let ipv6_mtu = match usable(path) {
             Ok(mtu) => mtu,
-            Err(reason) => return self.drop(reason),
+            Err(reason) => return self.drop(packet, reason),
         };
         let ipv4_mtu = match pass {
             Pass::First => ingress.mtu,
@@ -127,7 +128,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             limit: usize::from(ipv6::MIN_MTU),
         };
         if let Err(reason) = v4_to_v6::translate_error(&mut packet, &error, &plan, settings) {
-            return self.drop(reason);
+            return self.drop(packet, reason);
         }
         if pass == Pass::First {
             self.count_error(ready.message.rest);
@@ -139,11 +140,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     fn arrived(&mut self, pass: Pass) -> End<P::Buffer> {
         match pass {
             Pass::First => {
-                self.lcore.counts.count(Event::TranslatedV4ToV6);
+                self.sink.counts.count(Event::TranslatedV4ToV6);
                 End::Forwarded(Way::Translated)
             }
             Pass::Hairpin => {
-                self.lcore.counts.count(Event::Hairpinned);
+                self.sink.counts.count(Event::Hairpinned);
                 End::Forwarded(Way::Hairpinned)
             }
         }
@@ -152,7 +153,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     /// A packet in its second pass is no longer what its sender sent: no error can quote it.
     fn refuse_pass(
         &mut self,
-        packet: &P::Buffer,
+        packet: P::Buffer,
         header: &Ipv4Header,
         ingress: Ingress,
         pass: Pass,
@@ -160,7 +161,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     ) -> End<P::Buffer> {
         match pass {
             Pass::First => self.refuse_ipv4(packet, header, ingress, refusal),
-            Pass::Hairpin => self.drop(refusal.reason),
+            Pass::Hairpin => self.drop(packet, refusal.reason),
         }
     }
 

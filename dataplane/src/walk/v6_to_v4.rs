@@ -7,13 +7,14 @@ use super::{End, GROWTH, Output, Walk, Way, flow_hash, usable};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::stage::classify::DestinationV4;
+use crate::stage::fragment::{self, Uncut};
 use crate::stage::lookup::{self, Mapping, Quoted};
 use crate::stage::parse::Ingress;
 use crate::stage::quote::QuoteV6;
 use crate::stage::translate::icmp::{self, Mtus};
 use crate::stage::translate::v6_to_v4::{self, Addresses, ErrorPlan, Plan};
 use crate::stage::transport::{self, TransportV6};
-use crate::stage::{Pass, Refusal, fragment};
+use crate::stage::{Pass, Refusal};
 use crate::table::fib::Path;
 use crate::table::snapshot::Snapshot;
 use crate::table::special::{DUMMY_IPV4, never_forwarded_ipv6};
@@ -62,7 +63,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Ok((chain, transport)) => {
                 self.translate_plain_ipv6(packet, header, &chain, transport, destination, ingress)
             }
-            Err(refusal) => self.refuse_ipv6(&packet, header, ingress, refusal),
+            Err(refusal) => self.refuse_ipv6(packet, header, ingress, refusal),
         }
     }
 
@@ -102,15 +103,15 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let total_length = ipv4::HEADER + packet.data().len() - chain.offset;
         let (addresses, onward) = match self.prepare_ipv6(header, chain, destination, total_length) {
             Ok(ready) => ready,
-            Err(refusal) => return self.refuse_ipv6(&packet, header, ingress, refusal),
+            Err(refusal) => return self.refuse_ipv6(packet, header, ingress, refusal),
         };
         let (source, target) = (addresses.source.address, addresses.destination.address);
         let plan = self.plan_ipv6(header, chain, source, target, addresses.delta());
         if let Err(reason) = v6_to_v4::translate(&mut packet, transport, &plan, 0, 0) {
-            return self.drop(reason);
+            return self.drop(packet, reason);
         }
         if chain.fragment.is_some() && matches!(onward, Onward::Out(_)) {
-            self.lcore.counts.count(Event::TranslatedFragments);
+            self.sink.counts.count(Event::TranslatedFragments);
         }
         self.go_on(packet, onward, addresses.destination.address, ingress)
     }
@@ -134,7 +135,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             });
         let (ready, onward) = match prepared {
             Ok(ready) => ready,
-            Err(refusal) => return self.refuse_ipv6(&packet, header, ingress, refusal),
+            Err(refusal) => return self.refuse_ipv6(packet, header, ingress, refusal),
         };
         // No IPv4 link is crossed by what turns round: it is cut when it is IPv6 again.
         let (ipv4_mtu, limit) = match onward {
@@ -158,7 +159,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         if let Err(reason) =
             v6_to_v4::translate_error(&mut packet, &error, &plan, &self.snapshot.translation.settings)
         {
-            return self.drop(reason);
+            return self.drop(packet, reason);
         }
         if matches!(onward, Onward::Out(_)) {
             self.count_error(ready.message.rest);
@@ -181,7 +182,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
                 self.translate_ipv4(packet, &header, turned, ingress, Pass::Hairpin)
             }
             Onward::Out(path) => {
-                self.lcore.counts.count(Event::TranslatedV6ToV4);
+                self.sink.counts.count(Event::TranslatedV6ToV4);
                 self.send_ipv4(packet, path, destination)
             }
         }
@@ -305,7 +306,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     #[inline]
     fn onward(&self, destination: DestinationV4, source: Ipv4Addr) -> Result<(Onward<'a>, u16), Refusal> {
         if let Some(turned) = self.turned(destination.mapped.address, destination.by) {
-            return self.hairpin(turned, source, None);
+            return self.hairpin(turned, source, destination.mapped.address, None);
         }
         let hash = flow_hash(u64::from(source.to_bits()), u64::from(destination.mapped.address.to_bits()));
         let path = self.snapshot.fib.lookup(IpAddr::V4(destination.mapped.address), || hash);
@@ -325,7 +326,8 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             && let Some(turned) = self.turned(ready.quoted.source.address, ready.quoted_source_by)
         {
             let quoted = Quoted { destination: ready.quoted.destination.address };
-            return Ok(self.hairpin(turned, ready.source.address, Some(quoted))?.0);
+            let (source, destination) = (ready.source.address, destination.mapped.address);
+            return Ok(self.hairpin(turned, source, destination, Some(quoted))?.0);
         }
         let destination = destination.mapped.address;
         let hash = flow_hash(u64::from(ready.source.address.to_bits()), u64::from(destination.to_bits()));
@@ -350,6 +352,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         &self,
         turned: MappedV6,
         source: Ipv4Addr,
+        destination: Ipv4Addr,
         quoted: Option<Quoted<Ipv4Addr>>,
     ) -> Result<(Onward<'a>, u16), Refusal> {
         let translation = &self.snapshot.translation;
@@ -358,7 +361,9 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Some(quoted) => lookup::error_source_v4_to_v6(translation, source, Pass::Hairpin, quoted),
         };
         back.map_err(|refusal| Refusal::prohibited_v6(refusal.reason))?;
-        let path = self.snapshot.fib.lookup(IpAddr::V6(turned.address), || 0);
+        // The hash of the second pass, which takes the path that is asked here.
+        let flow = || flow_hash(u64::from(source.to_bits()), u64::from(destination.to_bits()));
+        let path = self.snapshot.fib.lookup(IpAddr::V6(turned.address), flow);
         let mtu = usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Hairpin(turned), mtu))
     }
@@ -374,14 +379,14 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
         let dont_fragment = packet.data()[6] & 0x40 != 0;
         if dont_fragment {
-            return self.drop(DropReason::PacketTooBig);
+            return self.drop(packet, DropReason::PacketTooBig);
         }
         match fragment::ipv4(packet, mtu, self.pool) {
             Ok(pieces) => {
                 self.send_pieces(pieces, path, to);
                 End::Forwarded(Way::Translated)
             }
-            Err(reason) => self.drop(reason),
+            Err(Uncut(packet, reason)) => self.drop(packet, reason),
         }
     }
 }

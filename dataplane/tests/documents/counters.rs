@@ -9,16 +9,33 @@ use dataplane::verdict::{DropReason, PuntReason};
 use super::{cell, compare, complain, read};
 
 /// The walk, step by step: title, what happens, and the counters of that step.
-const WALK: [(&str, &str, &[&str]); 11] = [
+const WALK: [(&str, &str, &[&str]); 12] = [
     (
         "Receive",
         "A worker takes bursts from its queue of every port.",
-        &["received", "received_bytes", "bursts", "busy_cycles", "idle_cycles"],
+        &[
+            "received",
+            "received_bytes",
+            "bursts",
+            "joined_frames",
+            "segments_too_long",
+            "busy_cycles",
+            "idle_cycles",
+            "sleep_cycles",
+        ],
     ),
     (
         "Link layer",
         "`stage/parse.rs`: which VLAN, for whom, IP or not.",
-        &["frame_too_short", "arp", "ether_type", "unknown_vlan", "interface_down", "foreign_mac"],
+        &[
+            "frame_too_short",
+            "arp",
+            "ether_type",
+            "starting",
+            "unknown_vlan",
+            "interface_down",
+            "foreign_mac",
+        ],
     ),
     (
         "Validation",
@@ -38,6 +55,7 @@ const WALK: [(&str, &str, &[&str]); 11] = [
             "local_scope",
             "local_address",
             "routing_protocol",
+            "routing_protocol_distant",
             "neighbor_discovery",
             "link_broadcast",
             "illegal_destination",
@@ -131,13 +149,26 @@ const WALK: [(&str, &str, &[&str]); 11] = [
             "originated_kernel",
         ],
     ),
+    (
+        "Lost behind a punt",
+        "`control/src/kernel`: punted packets that the control thread could not bring to their end. Only in the sums: a worker has \
+         counted them as punted, and the sums count them as dropped instead.",
+        &[
+            "neighbor_wait_overflow",
+            "neighbor_wait_expired",
+            "neighbor_failed",
+            "neighbor_table_full",
+            "twin_refused",
+            "inject_ring_full",
+        ],
+    ),
 ];
 
 const INTRODUCTION: &str = "# Counters
 
 `kill -USR1` makes the relay print its counters as one line of JSON on standard error; the same line ends its log. Counters
 only grow. Those under `punted`, `dropped` and `events` are sums over the workers and left out while they are 0. Made from
-`dataplane/src/verdict.rs` and `dataplane/src/counters.rs` by `cargo test -p dataplane --test documents`, which fails when this
+`dataplane/src/verdict.rs` and `dataplane/src/sink/counters.rs` by `cargo test -p dataplane --test documents`, which fails when this
 page and the code disagree.
 
 Every packet ends exactly once: it is sent, punted (offered to the kernel through the twin) or dropped, for one reason. So at
@@ -255,7 +286,7 @@ fn control_thread() -> Vec<(String, String)> {
 }
 
 fn reloads() -> Vec<(String, String)> {
-    fields("src/reload.rs", "pub(crate) struct Reloads {\n")
+    fields("control/src/actor/message.rs", "pub struct Reloads {\n")
 }
 
 /// The fields of a struct with their comments. This crate does not know the others, so their source is read.
@@ -268,6 +299,9 @@ fn fields(file: &str, structure: &str) -> Vec<(String, String)> {
     for line in fields.lines().map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
             comment.push(text.trim());
+        } else if line.starts_with("pub lost: ") {
+            // Settled among the drops.
+            comment.clear();
         } else if let Some((name, _)) = field(line) {
             let text = comment.join(" ").replace("[`PuntReason::index`]", "reason");
             counters.push((name.to_owned(), text));

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use dataplane::buffer::Buffer;
 use dataplane::counters::{Counts, Event};
 use dataplane::exception::{InjectSender, PuntReceiver, Punted, inject_ring, punt_ring};
-use dataplane::io::{Frames, ReceiveQueue, Refused, TransmitQueue};
+use dataplane::io::{Frames, ReceiveQueue, TransmitQueue};
 use dataplane::memory::{MemoryBuffer, MemoryPool};
+use dataplane::sink::Sink;
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{Hop, InterfaceId, PortId, Route, RouteAction};
@@ -35,7 +36,7 @@ struct Send(Wire, usize);
 impl ReceiveQueue for Receive {
     type Buffer = MemoryBuffer;
 
-    fn receive(&mut self, frames: &mut Frames<MemoryBuffer>) -> usize {
+    fn receive(&mut self, frames: &mut Frames<MemoryBuffer>, _: &mut Sink<MemoryBuffer>) -> usize {
         let mut wire = self.0.borrow_mut();
         let count = wire.len().min(frames.remaining_capacity());
         frames.extend(wire.drain(..count).map(|frame| MemoryBuffer::new(&frame)));
@@ -46,11 +47,9 @@ impl ReceiveQueue for Receive {
 impl TransmitQueue for Send {
     type Buffer = MemoryBuffer;
 
-    fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) -> Refused {
-        let refused = Refused::of(frames.iter().skip(self.1));
-        let taken = frames.drain(..).take(self.1);
+    fn transmit(&mut self, frames: &mut Frames<MemoryBuffer>) {
+        let taken = frames.drain(..frames.len().min(self.1));
         self.0.borrow_mut().extend(taken.map(|frame| frame.data().to_vec()));
-        refused
     }
 }
 
@@ -117,6 +116,8 @@ impl Bench {
             stop: Arc::default(),
             clock: Clock { now: || 1, hertz: 1_000_000_000 },
             poll: Poll::Adaptive,
+            longest_sleep: Arc::default(),
+            workers: 1,
         });
         Self { worker, receive, sent, punted, inject }
     }
@@ -140,7 +141,7 @@ pub fn check(world: &World, from: &mut Bytes<'_>) -> Judgement {
     }
     while bench.worker.turn() {}
     let received_count = received.len() as u64 - injected;
-    conserved(&bench.worker.counts(), received_count, injected)?;
+    conserved(bench.worker.counts(), received_count, injected)?;
     let mut sent = 0;
     for (port, wire) in bench.sent.iter().enumerate() {
         for frame in wire.borrow().iter() {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use dataplane::buffer::Buffer;
 use dataplane::counters::{Counts, Event};
 use dataplane::memory::{MemoryBuffer, MemoryPool};
-use dataplane::stage::icmp_error::TokenBucket;
+use dataplane::sink::Sink;
+use dataplane::stage::error_limit::ErrorLimits;
 use dataplane::stage::parse::Ingress;
 use dataplane::table::fib::{Adjacency, Fib};
 use dataplane::table::routing::{
@@ -32,6 +33,7 @@ pub const VLAN: u16 = 100;
 pub struct Relay {
     snapshot: Snapshot,
     lcore: LcoreState,
+    sink: Sink<MemoryBuffer>,
     mtus: [u16; 2],
 }
 
@@ -48,18 +50,20 @@ impl Relay {
         Self {
             snapshot: snapshot(world),
             lcore: LcoreState::new(limit(world)),
+            sink: Sink::default(),
             mtus: [world.mtu4, world.mtu6],
         }
     }
 
     /// Another relay with the same tables.
     pub fn twin(&self, world: &World) -> Self {
-        Self { snapshot: self.snapshot.clone(), lcore: LcoreState::new(limit(world)), mtus: self.mtus }
+        Self { lcore: LcoreState::new(limit(world)), ..self.copy() }
     }
 
-    /// Another relay with the same tables, keys and counts.
+    /// Another relay with the same tables and keys, that has counted nothing yet.
     pub fn copy(&self) -> Self {
-        Self { snapshot: self.snapshot.clone(), lcore: self.lcore.clone(), mtus: self.mtus }
+        let (snapshot, lcore) = (self.snapshot.clone(), self.lcore.clone());
+        Self { snapshot, lcore, sink: Sink::default(), mtus: self.mtus }
     }
 
     /// One packet, received on the port of its family.
@@ -91,7 +95,7 @@ impl Relay {
 
     /// Everything counted so far.
     pub fn counts(&self) -> &Counts {
-        &self.lcore.counts
+        &self.sink.counts
     }
 
     fn take(
@@ -99,11 +103,12 @@ impl Relay {
         packet: &[u8],
         way: impl FnOnce(&mut Walk<'_, MemoryPool, Collected>, MemoryBuffer, Ingress, bool) -> End<MemoryBuffer>,
     ) -> Run {
-        let before = self.lcore.counts.clone();
+        let before = self.sink.counts.clone();
         let mut output = Collected(Vec::new());
         let mut walk = Walk {
             snapshot: &self.snapshot,
             lcore: &mut self.lcore,
+            sink: &mut self.sink,
             pool: &mut MemoryPool::unlimited(),
             output: &mut output,
             native: Native::Report,
@@ -113,13 +118,13 @@ impl Relay {
         let ingress =
             Ingress { interface: InterfaceId(number), mtu: self.mtus[usize::from(number)], group: false };
         let end = way(&mut walk, MemoryBuffer::new(packet), ingress, is_ipv6);
-        Run { end, out: output.0, counts: Counted { before, after: self.lcore.counts.clone() } }
+        Run { end, out: output.0, counts: Counted { before, after: self.sink.counts.clone() } }
     }
 }
 
-fn limit(world: &World) -> Option<TokenBucket> {
+fn limit(world: &World) -> Option<ErrorLimits> {
     match world.settings.icmp_errors {
-        IcmpErrors::Limit(rate) => Some(TokenBucket::new(rate, 1000)),
+        IcmpErrors::Limit(rate) => Some(ErrorLimits::new(rate, 1000)),
         IcmpErrors::Send | IcmpErrors::Off => None,
     }
 }
@@ -147,11 +152,11 @@ impl Counted {
 struct Collected(Vec<Vec<u8>>);
 
 impl Output<MemoryBuffer> for Collected {
-    fn forward(&mut self, packet: MemoryBuffer, _: &Adjacency) {
+    fn forward(&mut self, packet: MemoryBuffer, _: &Adjacency, _: &mut Sink<MemoryBuffer>) {
         self.0.push(packet.data().to_vec());
     }
 
-    fn unresolved(&mut self, packet: MemoryBuffer, _: InterfaceId, _: IpAddr) {
+    fn unresolved(&mut self, packet: MemoryBuffer, _: InterfaceId, _: IpAddr, _: &mut Sink<MemoryBuffer>) {
         self.0.push(packet.data().to_vec());
     }
 }
@@ -182,6 +187,7 @@ pub fn routing(world: &World, further: &[Route]) -> Routing {
         vlan,
         table: TableId::MAIN,
         mac: MACS[usize::from(port)],
+        extra_macs: Vec::new(),
         mtu: [world.mtu4, world.mtu6][usize::from(port)],
         up: true,
         ipv4_source: Some(world.own4),

@@ -322,12 +322,29 @@ fn errors_can_be_sent_limited_or_off() {
 
     let mut router = Lab::with(|settings| settings.icmp_errors = IcmpErrors::Limit(5)).router(|_| ());
     let answered = |router: &mut Router| (0..20).filter(|_| !router.run(&expired).out.is_empty()).count();
-    assert_eq!(answered(&mut router), 5, "a burst");
-    assert_eq!(router.lcore.counts.event(Event::IcmpErrorsRateLimited), 15);
-    assert_eq!(router.lcore.counts.dropped(DropReason::HopLimitExceeded), 20);
+    assert_eq!(answered(&mut router), 3, "a burst: two thirds of what is not kept for packet too big");
+    assert_eq!(router.sink.counts.event(Event::IcmpErrorsRateLimited), 17);
+    assert_eq!(router.sink.counts.dropped(DropReason::HopLimitExceeded), 20);
     router.lcore.icmp_errors.as_mut().unwrap().refill(1_000_000);
-    assert_eq!(answered(&mut router), 5, "another, a while later");
+    assert_eq!(answered(&mut router), 3, "another, a while later");
     router.run(&with_hop_limit(sized_v6(60), 1)).silent("hop_limit_exceeded");
+}
+
+#[test]
+fn path_mtu_discovery_goes_on_whatever_expires() {
+    let mut router = Lab::with(|settings| settings.icmp_errors = IcmpErrors::Limit(1000)).router(|_| ());
+    let (expired_v4, expired_v6) = (with_ttl(sized_v4(60), 1), with_hop_limit(sized_v6(60), 1));
+    for _ in 0..1200 {
+        router.run(&expired_v4);
+        router.run(&expired_v6);
+    }
+    assert!(router.sink.counts.event(Event::IcmpErrorsRateLimited) > 1000);
+    router.run(&with_df(sized_v4(1500))).answered("packet_too_big", 3, 4);
+    let mut large = Lab { ipv4_mtu: 1300, ..Lab::default() }.router(|_| ());
+    for _ in 0..1200 {
+        large.run(&expired_v6);
+    }
+    large.run(&sized_v6(1500)).answered("packet_too_big", 2, 0);
 }
 
 #[test]
@@ -338,8 +355,8 @@ fn errors_in_transit_are_not_limited() {
     for _ in 0..100 {
         router.run(&error).translated();
     }
-    assert_eq!(router.lcore.counts.event(Event::IcmpErrorsRateLimited), 0);
-    assert_eq!(router.lcore.counts.event(Event::TranslatedIcmpErrors), 100);
+    assert_eq!(router.sink.counts.event(Event::IcmpErrorsRateLimited), 0);
+    assert_eq!(router.sink.counts.event(Event::TranslatedIcmpErrors), 100);
 }
 
 // Routes.
@@ -399,14 +416,14 @@ fn special_routes_are_answered_as_they_say() {
 fn an_error_that_cannot_be_sent_is_counted() {
     let mut router = Lab::default().router(|routing| without_default(routing, false));
     router.run(&with_ttl(sized_v4(60), 1)).silent("hop_limit_exceeded");
-    assert_eq!(router.lcore.counts.event(Event::IcmpErrorsUnsendable), 1);
+    assert_eq!(router.sink.counts.event(Event::IcmpErrorsUnsendable), 1);
     let mut router = Lab::default().router(|routing| {
         for interface in &mut routing.interfaces {
             interface.ipv4_source = None;
         }
     });
     router.run(&with_ttl(sized_v4(60), 1)).silent("hop_limit_exceeded");
-    assert_eq!(router.lcore.counts.event(Event::IcmpErrorsUnsendable), 1);
+    assert_eq!(router.sink.counts.event(Event::IcmpErrorsUnsendable), 1);
 }
 
 #[test]

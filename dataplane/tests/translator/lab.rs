@@ -7,7 +7,8 @@ use dataplane::buffer::Buffer;
 use dataplane::counters::Counts;
 use dataplane::memory::{MemoryBuffer, MemoryPool};
 use dataplane::offline::{Offline, Outcome, Shape};
-use dataplane::stage::icmp_error::TokenBucket;
+use dataplane::sink::Sink;
+use dataplane::stage::error_limit::ErrorLimits;
 use dataplane::stage::parse::Ingress;
 use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::fib::{Adjacency, Fib};
@@ -120,7 +121,7 @@ impl Lab {
         change(&mut routing);
         let limit = match self.settings.icmp_errors {
             // A thousand cycles are a second.
-            IcmpErrors::Limit(rate) => Some(TokenBucket::new(rate, 1000)),
+            IcmpErrors::Limit(rate) => Some(ErrorLimits::new(rate, 1000)),
             IcmpErrors::Send | IcmpErrors::Off => None,
         };
         Router {
@@ -130,6 +131,7 @@ impl Lab {
                 fib: Arc::new(Fib::build(&routing)),
             },
             lcore: LcoreState::new(limit),
+            sink: Sink::default(),
             mtus: [self.ipv4_mtu, self.ipv6_mtu],
         }
     }
@@ -211,6 +213,7 @@ impl Relay {
 pub(crate) struct Router {
     pub(crate) snapshot: Snapshot,
     pub(crate) lcore: LcoreState,
+    pub(crate) sink: Sink<MemoryBuffer>,
     mtus: [u16; 2],
 }
 
@@ -218,11 +221,11 @@ pub(crate) struct Router {
 struct Collected(Vec<Vec<u8>>);
 
 impl Output<MemoryBuffer> for Collected {
-    fn forward(&mut self, packet: MemoryBuffer, _: &Adjacency) {
+    fn forward(&mut self, packet: MemoryBuffer, _: &Adjacency, _: &mut Sink<MemoryBuffer>) {
         self.0.push(packet.data().to_vec());
     }
 
-    fn unresolved(&mut self, packet: MemoryBuffer, _: InterfaceId, _: IpAddr) {
+    fn unresolved(&mut self, packet: MemoryBuffer, _: InterfaceId, _: IpAddr, _: &mut Sink<MemoryBuffer>) {
         self.0.push(packet.data().to_vec());
     }
 }
@@ -238,6 +241,7 @@ impl Router {
         let mut walk = Walk {
             snapshot: &self.snapshot,
             lcore: &mut self.lcore,
+            sink: &mut self.sink,
             pool: &mut MemoryPool::unlimited(),
             output: &mut output,
             native: Native::Forward,

@@ -33,7 +33,7 @@ fn only_the_hop_limit_changes() {
     let packet = ipv4_with_options(CLIENT, ELSEWHERE_V4, 17, &[7, 7, 4, 0, 0, 0, 0, 0], &payload(9));
     let out = router.run(&packet).one();
     assert_eq!(out, with_ttl(packet, 63));
-    assert_eq!(router.lcore.counts.event(Event::Native), 2);
+    assert_eq!(router.sink.counts.event(Event::Native), 2);
 }
 
 #[test]

@@ -51,8 +51,6 @@ pub struct Reloads {
 pub struct Kernel {
     /// Packets the kernel sent through a twin.
     pub injected: u64,
-    /// Punted packets a twin did not take.
-    pub twin_refused: u64,
 }
 
 /// One worker.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dataplane::buffer::Buffer;
 use dataplane::dpdk::{Mbuf, RxQueue, free_burst};
 use dataplane::io::{BURST, Frames, ReceiveQueue};
+use dataplane::sink::Sink;
 
 use super::order::{Arrival, Order};
 use super::stream::Stream;
@@ -19,6 +20,8 @@ pub struct Receiver {
     streams: Arc<[Stream]>,
     queues: [RxQueue; 2],
     frames: Frames<Mbuf>,
+    /// For frames in several mbufs that do not fit one.
+    sink: Sink<Mbuf>,
     judge: Judge,
 }
 
@@ -35,7 +38,8 @@ impl Receiver {
     /// Over the receive queues of the two ports.
     #[must_use]
     pub fn new(streams: &Arc<[Stream]>, queues: [RxQueue; 2]) -> Self {
-        Self { streams: Arc::clone(streams), queues, frames: Frames::new(), judge: Judge::new(streams) }
+        let (streams, judge) = (Arc::clone(streams), Judge::new(streams));
+        Self { streams, queues, frames: Frames::new(), sink: Sink::default(), judge }
     }
 
     /// Expects packets of other streams from now on.
@@ -55,7 +59,7 @@ impl Receiver {
         let mut received = 0;
         for port in 0..self.queues.len() {
             for _ in 0..MOST_BURSTS {
-                let count = self.queues[port].receive(&mut self.frames);
+                let count = self.queues[port].receive(&mut self.frames, &mut self.sink);
                 if count == 0 {
                     break;
                 }
@@ -67,6 +71,7 @@ impl Receiver {
                 }
             }
         }
+        self.sink.release();
         received
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dataplane::buffer::Buffer;
 use dataplane::dpdk::{Mbuf, Mempool, TxQueue};
-use dataplane::io::{BURST, Frames};
+use dataplane::io::{BURST, Frames, TransmitQueue};
 
 use super::address::Ends;
 use super::config::{Config, Rate};
@@ -177,7 +177,11 @@ impl Lane {
         if self.left > 0 {
             self.write(streams, cursors, pool, now);
         }
-        if self.waiting.is_empty() { 0 } else { self.tx.offer(&mut self.waiting) }
+        let offered = self.waiting.len();
+        if offered > 0 {
+            self.tx.transmit(&mut self.waiting);
+        }
+        offered - self.waiting.len()
     }
 
     /// Writes the packets that are due behind those that wait.

@@ -62,6 +62,7 @@ mod ifla {
     pub(super) const IFNAME: u16 = 3;
     pub(super) const MTU: u16 = 4;
     pub(super) const LINK: u16 = 5;
+    pub(super) const MASTER: u16 = 10;
     pub(super) const LINKINFO: u16 = 18;
     pub(super) const LINK_NETNSID: u16 = 37;
     pub(super) const INFO_KIND: u16 = 1;
@@ -83,6 +84,8 @@ fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
         name: String::new(),
         parent: None,
         vlan: None,
+        kind: String::new(),
+        master: None,
         mac: None,
         mtu: 0,
         admin_up: flags & ifla::UP != 0,
@@ -100,7 +103,8 @@ fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
             }
             ifla::LINK => link.parent = u32_of(value),
             ifla::LINK_NETNSID => parent_elsewhere = true,
-            ifla::LINKINFO => link.vlan = vlan(value),
+            ifla::MASTER => link.master = u32_of(value).filter(|master| *master != 0),
+            ifla::LINKINFO => (link.kind, link.vlan) = (link_kind(value), vlan(value)),
             _ => {}
         }
     }
@@ -109,6 +113,11 @@ fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
     }
     // Bridge ports have their own family; wireless events carry no MTU and say nothing about the link itself.
     Ok((body[0] == AF_UNSPEC && complete).then_some(link))
+}
+
+fn link_kind(link_info: &[u8]) -> String {
+    let kind = Attributes(link_info).find(|(kind, _)| *kind == ifla::INFO_KIND);
+    kind.map(|(_, value)| text(value)).unwrap_or_default()
 }
 
 fn vlan(link_info: &[u8]) -> Option<u16> {
@@ -614,6 +623,8 @@ mod tests {
             name: "v100".into(),
             parent: Some(10),
             vlan: Some(100),
+            kind: "vlan".into(),
+            master: None,
             mac: Some(MacAddress([2, 0, 0, 0, 0, 9])),
             mtu: 1500,
             admin_up: true,
@@ -624,9 +635,13 @@ mod tests {
         assert_eq!(link_of(&message(&dot1q, &[])), Some(Event::Link(expected.clone())));
         let elsewhere = Link { parent: None, ..expected.clone() };
         assert_eq!(link_of(&message(&dot1q, &[(37, &[0; 4])])), Some(Event::Link(elsewhere)));
-        let not_ours = Link { vlan: None, ..expected };
-        for other in [info(&[0x88, 0xa8], b"vlan\0"), info(&[0x81, 0x00], b"vxlan\0")] {
-            assert_eq!(link_of(&message(&other, &[])), Some(Event::Link(not_ours.clone())));
+        let bridged = Link { master: Some(7), ..expected.clone() };
+        assert_eq!(link_of(&message(&dot1q, &[(10, &7_u32.to_ne_bytes())])), Some(Event::Link(bridged)));
+        for (other, kind) in
+            [(info(&[0x88, 0xa8], b"vlan\0"), "vlan"), (info(&[0x81, 0x00], b"vxlan\0"), "vxlan")]
+        {
+            let not_ours = Link { vlan: None, kind: kind.into(), ..expected.clone() };
+            assert_eq!(link_of(&message(&other, &[])), Some(Event::Link(not_ours)));
         }
     }
 

@@ -11,7 +11,10 @@ const RTM_SETLINK: u16 = 19;
 pub(in crate::kernel) const RTM_GETADDR: u16 = 22;
 pub(in crate::kernel) const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
+const RTM_DELNEIGH: u16 = 29;
 pub(in crate::kernel) const RTM_GETNEIGH: u16 = 30;
+
+pub(in crate::kernel) const RTM_GETNEIGHTBL: u16 = 66;
 
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
@@ -72,14 +75,14 @@ impl Request {
     /// `ip neigh replace ADDRESS dev INDEX use`: as if the kernel itself had a packet for the neighbour.
     pub(in crate::kernel) fn use_neighbor(index: u32, address: IpAddr) -> Self {
         let mut request = Self::new(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, 1);
-        let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
-        request.raw(&[family, 0, 0, 0]);
-        request.raw(&index.to_ne_bytes());
-        request.raw(&[0, 0, NTF_USE, 0]);
-        match address {
-            IpAddr::V4(v4) => request.attribute(NDA_DST, &v4.octets()),
-            IpAddr::V6(v6) => request.attribute(NDA_DST, &v6.octets()),
-        }
+        request.neighbor(index, address, NTF_USE);
+        request
+    }
+
+    /// `ip neigh del ADDRESS dev INDEX`.
+    pub(in crate::kernel) fn forget_neighbor(index: u32, address: IpAddr) -> Self {
+        let mut request = Self::new(RTM_DELNEIGH, NLM_F_ACK, 1);
+        request.neighbor(index, address, 0);
         request
     }
 
@@ -104,6 +107,17 @@ impl Request {
         self.raw(&index.to_ne_bytes());
         self.raw(&flags.to_ne_bytes());
         self.raw(&change.to_ne_bytes());
+    }
+
+    /// ndmsg and the address.
+    fn neighbor(&mut self, index: u32, address: IpAddr, flags: u8) {
+        self.raw(&[if address.is_ipv4() { AF_INET } else { AF_INET6 }, 0, 0, 0]);
+        self.raw(&index.to_ne_bytes());
+        self.raw(&[0, 0, flags, 0]);
+        match address {
+            IpAddr::V4(v4) => self.attribute(NDA_DST, &v4.octets()),
+            IpAddr::V6(v6) => self.attribute(NDA_DST, &v6.octets()),
+        }
     }
 
     fn raw(&mut self, bytes: &[u8]) {

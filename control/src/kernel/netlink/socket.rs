@@ -8,7 +8,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use tokio::io::unix::AsyncFd;
 
-use super::attribute::{Messages, u32_at};
+use super::attribute::{Message, Messages, u32_at};
 use super::request::Request;
 
 /// RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, NEXTHOP.
@@ -121,6 +121,25 @@ impl Caller {
                 Messages(&buffer[..length.min(4096)]).find(|message| message.kind == NLMSG_ERROR);
             if let Some(message) = acknowledged {
                 return error_of(message.payload);
+            }
+        }
+    }
+}
+
+/// Sends one request for a short dump and hands over its records. Blocks no longer than the kernel takes to make it.
+pub(in crate::kernel) fn short_dump(request: Request, mut each: impl FnMut(Message<'_>)) -> io::Result<()> {
+    let fd = open(SocketFlags::empty())?;
+    net::send(&fd, &request.bytes(), SendFlags::empty())?;
+    let mut buffer = vec![0; 1 << 15];
+    loop {
+        let (_, length, sender) = net::recvfrom(&fd, &mut buffer[..], RecvFlags::empty())?;
+        if !from_kernel(sender.as_ref()) {
+            continue;
+        }
+        for message in Messages(&buffer[..length.min(1 << 15)]) {
+            match message.kind {
+                NLMSG_DONE | NLMSG_ERROR => return error_of(message.payload),
+                _ => each(message),
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The states of neighbours.
 
+use std::net::Ipv4Addr;
+
 use super::*;
 
 #[test]
@@ -69,10 +71,14 @@ fn a_failed_gateway_stays_failed_until_it_answers() {
     let mut kernel = Relay::new();
     kernel.add(unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.7"))]));
     let failed = kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Failed, 7));
-    assert_eq!(failed.neighbors[0].news, News::Failed { gateway: true });
+    assert_eq!(failed.neighbors[0].news, News::Failed { gateway: true, lost: false });
     for _ in 0..3 {
         let later = kernel.pass(FAILED_HOLD);
-        assert_eq!(later.neighbors[0].news, News::Failed { gateway: true }, "to be probed again");
+        assert_eq!(
+            later.neighbors[0].news,
+            News::Failed { gateway: true, lost: false },
+            "to be probed again"
+        );
         assert!(!later.routing);
         kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Incomplete, 7));
         assert_eq!(kernel.neighbor("192.0.2.7"), Some(NeighborState::Failed));
@@ -84,4 +90,33 @@ fn a_failed_gateway_stays_failed_until_it_answers() {
     kernel.remove(unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.7"))]));
     kernel.pass(FAILED_HOLD);
     assert_eq!(kernel.neighbor("192.0.2.7"), None, "no gateway any more");
+}
+
+#[test]
+fn one_removed_from_the_kernels_table_stays_failed_for_its_time_and_is_gone_then() {
+    let mut kernel = Relay::new();
+    kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Failed, 7));
+    let gone = kernel.tell(Event::NeighborRemoved { index: BL_V4, address: ip("192.0.2.7") });
+    assert!(!gone.routing);
+    assert_eq!(gone.neighbors[0].news, News::Gone);
+    assert_eq!(kernel.neighbor("192.0.2.7"), Some(NeighborState::Failed));
+    let links = [LO, MANAGEMENT, BL_V4, BL_V6].map(link).into();
+    kernel.tell(Event::Dump(Dump { links, ..Dump::default() }.into()));
+    assert_eq!(kernel.neighbor("192.0.2.7"), Some(NeighborState::Failed), "whatever a dump does not know");
+    kernel.pass(FAILED_HOLD);
+    assert_eq!(kernel.neighbor("192.0.2.7"), None);
+    kernel.tell(neighbor(BL_V4, "192.0.2.7", Reachability::Failed, 7));
+    assert_eq!(kernel.neighbor("192.0.2.7"), Some(NeighborState::Failed), "the next failure is a new one");
+}
+
+#[test]
+fn the_failed_are_remembered_within_a_bound() {
+    let mut kernel = Relay::new();
+    for number in 0..u32::try_from(FAILED_MAX).unwrap() + 500 {
+        let address = Ipv4Addr::from(0x0a00_0000 + number).to_string();
+        kernel.tell(neighbor(BL_V4, &address, Reachability::Failed, 0));
+    }
+    kernel.pass(Duration::from_millis(1));
+    assert_eq!(kernel.state.routing().neighbors.len(), FAILED_MAX);
+    assert_eq!(kernel.neighbor("10.0.0.0"), None, "the oldest are unknown again");
 }

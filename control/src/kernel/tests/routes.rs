@@ -103,7 +103,11 @@ fn ipv4_routes_over_an_interface_that_went_down_do_not_come_back_with_it() {
     assert_eq!(kernel.action("192.0.2.9/32"), Some(RouteAction::Local), "addresses stay reachable");
     assert_eq!(kernel.action("2001:db8::/32"), Some(via(&[(0, None, 1)])), "IPv6 tells of each removal");
     let failed = kernel.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Failed, 0));
-    assert_eq!(failed.neighbors[0].news, News::Failed { gateway: true }, "10.1/16 still counts it");
+    assert_eq!(
+        failed.neighbors[0].news,
+        News::Failed { gateway: true, lost: false },
+        "10.1/16 still counts it"
+    );
 }
 
 #[test]

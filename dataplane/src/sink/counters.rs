@@ -21,6 +21,9 @@ reasons! {
         Sent = "sent",
         /// Bytes handed to a port, link-layer header included. The delivered load.
         SentBytes = "sent_bytes",
+        /// Frames that arrived in several buffers and were joined into one. A sender's frames are larger than the
+        /// port's MTU asks for, or the driver splits them: slow, compare the MTUs.
+        JoinedFrames = "joined_frames",
         /// ICMP errors originated by the relay. The drop reasons with an answer tell why; a sudden rise is
         /// a loop, a scan or a dead server.
         OriginatedIcmpErrors = "originated_icmp_errors",
@@ -67,11 +70,14 @@ reasons! {
         /// Bursts with at least one frame. `received` divided by this is the mean burst: near 64 the worker
         /// is at its limit.
         Bursts = "bursts",
-        /// TSC cycles spent on bursts with frames. Their share of busy and idle cycles is the load of a
-        /// worker; top shows 100 % either way.
+        /// TSC cycles of turns with frames, received or of the kernel. Their share of busy and idle cycles is the load of
+        /// a worker; with `poll = "busy"` top shows 100 % either way.
         BusyCycles = "busy_cycles",
-        /// TSC cycles spent finding nothing to do, sleeping included. What is left of the worker.
+        /// TSC cycles of turns that found nothing to do, with the pause or sleep after them. What is left of the worker.
         IdleCycles = "idle_cycles",
+        /// TSC cycles among the idle ones of turns that ended in a sleep. What the worker leaves to others; none with
+        /// `poll = "busy"`, or where a link is too fast for its descriptors to sleep at all.
+        SleepCycles = "sleep_cycles",
     }
 }
 
@@ -103,11 +109,10 @@ impl Counts {
         self.0[event.index()] += amount;
     }
 
-    /// Counts how a packet ended.
+    /// Counts how a packet ended: for the sink alone, where packets end.
     #[inline]
-    pub fn end(&mut self, verdict: Verdict) {
+    pub(super) fn end(&mut self, verdict: Verdict) {
         match verdict {
-            Verdict::Sent => self.0[Event::Sent.index()] += 1,
             Verdict::Punted(reason) => self.0[EVENTS + reason.index()] += 1,
             Verdict::Dropped(reason) => self.0[EVENTS + PUNTS + reason.index()] += 1,
         }
@@ -150,6 +155,23 @@ impl Counts {
     #[must_use]
     pub fn all_dropped(&self) -> u64 {
         self.0[EVENTS + PUNTS..].iter().sum()
+    }
+
+    /// Counts up to `amount` punted packets as dropped: those the control thread could not bring to their end. Takes no more
+    /// than were punted, for a worker's counts may be a moment older than the control thread's.
+    pub fn lose(&mut self, punted: PuntReason, dropped: DropReason, amount: u64) {
+        let amount = amount.min(self.punted(punted));
+        self.0[EVENTS + punted.index()] -= amount;
+        self.0[EVENTS + PUNTS + dropped.index()] += amount;
+    }
+
+    /// Packets that came and have not ended: `received + originated - sent - punted - dropped`. Zero between two turns; a
+    /// packet that ended without a verdict, or with two, is a bug.
+    #[must_use]
+    pub fn unsettled(&self) -> i64 {
+        let came = self.event(Event::Received) + self.originated();
+        let ended = self.event(Event::Sent) + self.all_punted() + self.all_dropped();
+        came.wrapping_sub(ended).cast_signed()
     }
 
     /// Adds another worker's counts.
@@ -218,6 +240,20 @@ mod tests {
         assert!(DropReason::ALL.iter().all(|reason| sum.dropped(*reason) == 4));
         assert_eq!(sum.all_dropped(), 4 * DROPS as u64);
         assert_eq!(sum.all_punted(), 2 * PUNTS as u64);
+    }
+
+    #[test]
+    fn what_is_lost_on_the_exception_path_is_dropped_and_no_longer_punted() {
+        let mut counts = Counts::default();
+        for _ in 0..5 {
+            counts.end(Verdict::Punted(PuntReason::UnresolvedNextHop));
+        }
+        counts.lose(PuntReason::UnresolvedNextHop, DropReason::NeighborFailed, 3);
+        counts.lose(PuntReason::UnresolvedNextHop, DropReason::NeighborWaitExpired, 4);
+        assert_eq!(counts.punted(PuntReason::UnresolvedNextHop), 0);
+        assert_eq!(counts.dropped(DropReason::NeighborFailed), 3);
+        assert_eq!(counts.dropped(DropReason::NeighborWaitExpired), 2, "no more than were punted");
+        assert_eq!(counts.all_punted() + counts.all_dropped(), 5);
     }
 
     #[test]
