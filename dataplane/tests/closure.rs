@@ -21,6 +21,9 @@ use oracle::world::World;
 /// Packets per configuration.
 const PER_WORLD: u64 = 200;
 
+/// An IPv6 router without an IPv4 form.
+const ROUTER_V6: Ipv6Addr = Ipv6Addr::new(0x2a00, 0xdead, 0, 0, 0, 0, 0, 1);
+
 /// `SplitMix64`: reproducible from the number of the packet.
 fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -157,6 +160,7 @@ fn comes_home(world: &World, input: &Ip, sent: &Ip, way: Way) -> bool {
                 || address.is_unicast_link_local()
                 || address.to_bits() <= 1
                 || address.to_ipv4_mapped().is_some()
+                || address.to_bits() >> 100 == 0x200_1001
         }
     };
     // Nobody but the box has its addresses, and nobody a link-local one beyond its link.
@@ -165,6 +169,10 @@ fn comes_home(world: &World, input: &Ip, sent: &Ip, way: Way) -> bool {
         || odd(&sent.source)
         || odd(&sent.destination)
     {
+        return false;
+    }
+    // A row wide enough to map the router as well gives it an address of the Edge Relay's own.
+    if world.settings.role == Role::EdgeRelay && world.to_v4(ROUTER_V6).is_some() {
         return false;
     }
     match way {
@@ -246,8 +254,7 @@ fn error_about(world: &World, sent: &[u8], read: &Ip, state: &mut u64) -> (Vec<u
             (3, 1, [0; 4]),
             (4, 0, [0, 0, 0, 7]),
         ];
-        let from = Ipv6Addr::new(0x2a00, 0xdead, 0, 0, 0, 0, 0, 1);
-        icmp_v6(from, v6(read.source), messages[below(state, 7)], &quote)
+        icmp_v6(ROUTER_V6, v6(read.source), messages[below(state, 7)], &quote)
     };
     (error, shown)
 }

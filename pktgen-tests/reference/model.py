@@ -492,8 +492,9 @@ class V6Chain:
                 next_header = following
                 position += 8
                 few = config.reading("extension_headers_few")
-                # In a quote it is the payload of an IPv4 fragment with that protocol number, which the relay sent.
-                if not quoted and following in ({0, 43, 44, 51, 60} if few else EXTENSION_HEADERS):
+                # In a quote AH and the like are the payload of an IPv4 fragment, which the relay sends.
+                refused = {0, 43, 44, 51, 60} if few else EXTENSION_HEADERS
+                if following in ({0, 43, 44, 60} if quoted else refused):
                     self.trouble = "extension_header_in_fragment"
         self.protocol = next_header
         self.position = position

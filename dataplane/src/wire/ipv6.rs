@@ -205,15 +205,18 @@ pub fn walk_extensions(data: &[u8], next_header: u8) -> Result<Chain, ChainError
     }
 }
 
-/// As [`walk_extensions`], for a packet quoted by an ICMP error, which may end anywhere. What stands behind a Fragment
-/// header is payload: an IPv4 fragment with one of these protocol numbers becomes just that.
+/// As [`walk_extensions`], for a packet quoted by an ICMP error, which may end anywhere. Behind a Fragment header AH and
+/// the like are payload: an IPv4 fragment with one of these protocol numbers becomes just that.
 ///
 /// # Errors
-/// [`ChainError::Overrun`].
+/// [`ChainError`].
 pub fn walk_quoted(data: &[u8], next_header: u8) -> Result<Chain, ChainError> {
     match walk(data, next_header) {
-        (_, Some(ChainError::Overrun)) => Err(ChainError::Overrun),
-        (chain, _) => Ok(chain),
+        (chain, Some(ChainError::BehindFragment)) if !protocol::is_guarded_from_ipv4(chain.protocol) => {
+            Ok(chain)
+        }
+        (_, Some(error)) => Err(error),
+        (chain, None) => Ok(chain),
     }
 }
 
@@ -316,6 +319,8 @@ mod tests {
         quoted.extend_from_slice(&[51, 0, 0, 0, 0, 0, 0, 1]);
         let chain = walk_quoted(&quoted, 44).unwrap();
         assert_eq!((chain.protocol, chain.offset), (51, 48), "payload of a fragment");
+        quoted[HEADER] = 60;
+        assert_eq!(walk_quoted(&quoted, 44), Err(ChainError::BehindFragment));
         assert_eq!(walk(44, &[51, 0, 0, 0, 0, 0, 0, 1]), Err(ChainError::BehindFragment));
         assert_eq!(walk(44, &[44, 0, 0, 0, 0, 0, 0, 1]), Err(ChainError::BehindFragment));
     }
