@@ -22,6 +22,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::args::{DONE, FAILED, WRONG};
 use crate::log::Log;
 use crate::machine::{DpdkMachine, Opened, interface_behind};
+use crate::preflight;
 use crate::report;
 use crate::signals::Signals;
 use crate::workers::Workers;
@@ -103,7 +104,17 @@ async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
     if !lacking.is_empty() {
         return Ok(FAILED);
     }
-    relay(path, &mut config, signals, log).await.map(|()| DONE)
+    let claims = match preflight::claim(&config) {
+        Ok(claims) => claims,
+        Err(complaints) => {
+            complaints.iter().for_each(|complaint| tracing::error!("{complaint}"));
+            return Ok(FAILED);
+        }
+    };
+    let ended = relay(path, &mut config, signals, log).await;
+    // Ports and twins are closed by now: others may have them.
+    drop(claims);
+    ended.map(|()| DONE)
 }
 
 /// Start, run, stop: each list from top to bottom.

@@ -6,7 +6,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{app, check, translate};
+use dataplane::offline::Shape;
+
+use crate::compare::CompareArgs;
+use crate::import::ImportArgs;
+use crate::{app, check, compare, import, translate};
 
 /// The relay was stopped as asked, or the configuration is good.
 pub(crate) const DONE: u8 = 0;
@@ -39,19 +43,57 @@ enum Command {
     /// Check a configuration: every problem with its line and remedy
     ///
     /// Exit status 0 when the configuration can be used, 2 when not. Missing CPUs or hugepages of this machine are
-    /// listed but do not count: the file may be meant for another one.
+    /// listed but do not count, because the file may be meant for another one: with --machine they do, and so does
+    /// everything else that would keep a relay from starting here and now.
     Check {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Whether a relay could start here with it: devices, interfaces, names, memory, privileges
+        #[arg(long)]
+        machine: bool,
     },
     /// Translate a capture file: the same code as the workers, without DPDK, root or network
     ///
     /// Uses `[translation]`, `[[eam]]` and `eam_files` of the configuration. What would leave the box is written in order.
     /// Packets the box would route natively or hand to its kernel are not in the output. No rate limit applies to
-    /// ICMP errors.
+    /// ICMP errors. `-` is standard input and standard output.
+    #[command(after_help = TRANSLATE_EXAMPLES)]
     Translate(TranslateArgs),
+    /// Print the configuration of Jool SIIT, TAYGA or clatd as one of ours
+    ///
+    /// What has no counterpart stands in comments. A line that cannot be read ends it with status 2, every such line named.
+    /// CPUs and cards are in no such file: change [dpdk] and [[port]] of the result.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+    /// Compare what another translator did with what we would have done, on captures of both its sides
+    ///
+    /// Every packet that goes in is translated with our configuration and looked for in the captures. Differences are listed
+    /// by requirement (docs/conformance.md), with the habit of the other translator they come from where it is known.
+    /// Exit status 0 whether there are differences or not.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
 }
+
+const TRANSLATE_EXAMPLES: &str = "\
+Examples:
+  borderline translate --config relay.toml --in in.pcapng.gz --out out.pcap --report report.jsonl
+  tcpdump -i any -c 100 -w - | borderline translate --config relay.toml --in - --out - | tcpdump -nr -";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  jool_siit file handle ...   # its JSON file
+  borderline import --from jool /etc/jool/jool_siit.conf --check >relay.toml
+  borderline import --from tayga /etc/tayga.conf >relay.toml
+  borderline import --from clatd /etc/clatd.conf >relay.toml
+  grep jool_siit ~/.bash_history | borderline import --from jool - >relay.toml";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  tcpdump -i eth0 -s 0 -w before.pcap &  tcpdump -i eth1 -s 0 -w after.pcap &
+  borderline compare --config relay.toml --before before.pcap --after after.pcap
+  tcpdump -i nat64 -s 0 -w tun.pcap      # a translator with one interface, such as TAYGA
+  borderline compare --config relay.toml --before tun.pcap --after tun.pcap --json";
 
 /// `borderline translate`.
 #[derive(clap::Args)]
@@ -59,7 +101,7 @@ pub(crate) struct TranslateArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Packets to translate: pcap or pcapng, link type raw IP or Ethernet
+    /// Packets to translate: pcap or pcapng, also compressed with gzip, of Ethernet, raw IP, Linux cooked or loopback
     #[arg(long = "in", value_name = "IN.pcap")]
     pub(crate) input: PathBuf,
     /// Where to write what would leave the box: pcap, link type raw IP
@@ -68,6 +110,14 @@ pub(crate) struct TranslateArgs {
     /// Where to write one JSON object per input packet
     #[arg(long, value_name = "REPORT.jsonl")]
     pub(crate) report: Option<PathBuf>,
+    /// The box
+    #[command(flatten)]
+    pub(crate) shape: ShapeArgs,
+}
+
+/// The imaginary box.
+#[derive(clap::Args)]
+pub(crate) struct ShapeArgs {
     /// MTU of the imaginary IPv4 interface, in bytes
     #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(68..))]
     pub(crate) ipv4_mtu: u16,
@@ -82,6 +132,18 @@ pub(crate) struct TranslateArgs {
     pub(crate) ipv6_address: Ipv6Addr,
 }
 
+impl ShapeArgs {
+    /// As the dataplane takes it.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            ipv4_mtu: self.ipv4_mtu,
+            ipv6_mtu: self.ipv6_mtu,
+            ipv4_address: self.ipv4_address,
+            ipv6_address: self.ipv6_address,
+        }
+    }
+}
+
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
     if let Some(missing) = missing_cpu_feature() {
@@ -93,8 +155,10 @@ pub(crate) fn run() -> ExitCode {
     }
     let code = match Args::parse().command {
         Command::Run { config } => app::run(&config),
-        Command::Check { config } => check::run(&config),
+        Command::Check { config, machine } => check::run(&config, machine),
         Command::Translate(args) => translate::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Compare(args) => compare::run(&args),
     };
     ExitCode::from(code)
 }

@@ -3,10 +3,13 @@
 
 mod app;
 mod args;
-mod capture;
 mod check;
+mod compare;
+mod import;
 mod log;
 mod machine;
+mod preflight;
+mod received;
 mod report;
 mod signals;
 mod translate;

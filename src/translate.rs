@@ -1,19 +1,18 @@
 //! `borderline translate`: a capture through the walk, without ports.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Write, stdout};
 use std::path::PathBuf;
 
+use capture::{Capture, CaptureError, STANDARD, Writer};
 use control::config::TranslateConfig;
 use control::plan::{self, PlanError};
-use dataplane::offline::{Offline, Outcome, Shape};
+use dataplane::offline::{Offline, Outcome};
 use dataplane::table::eam::EamTable;
-use dataplane::verdict::{DropReason, PuntReason};
-use dataplane::wire::ethernet;
 use serde::Serialize;
 
 use crate::args::{DONE, FAILED, TranslateArgs, WRONG};
-use crate::capture::{self, CaptureError, Captured, LinkLayer};
+use crate::received::{Received, received};
 
 /// Why there is no translation.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +21,8 @@ enum TranslateError {
     Capture(#[from] CaptureError),
     #[error("{}: {error}", path.display())]
     Report { path: PathBuf, error: std::io::Error },
+    #[error("--out and --report both name standard output: give one of them a file")]
+    OneOutput,
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
@@ -57,21 +58,20 @@ pub(crate) fn run(args: &TranslateArgs) -> u8 {
 }
 
 fn translate(args: &TranslateArgs, config: TranslateConfig) -> Result<(), TranslateError> {
-    let shape = Shape {
-        ipv4_mtu: args.ipv4_mtu,
-        ipv6_mtu: args.ipv6_mtu,
-        ipv4_address: args.ipv4_address,
-        ipv6_address: args.ipv6_address,
-    };
+    if args.output.as_os_str() == STANDARD
+        && args.report.as_ref().is_some_and(|path| path.as_os_str() == STANDARD)
+    {
+        return Err(TranslateError::OneOutput);
+    }
     let eams = EamTable::build(&plan::rows(config.eams.into_rows())).map_err(PlanError::from)?;
-    let mut offline = Offline::new(plan::translation(&config.translation, eams)?, &shape);
-    let packets = capture::read(&args.input)?;
-    let mut writer = capture::Writer::create(&args.output)?;
+    let mut offline = Offline::new(plan::translation(&config.translation, eams)?, &args.shape.shape());
+    let input = Capture::read(&args.input)?;
+    let mut writer = Writer::create(&args.output)?;
     let mut report = Report::create(args.report.clone())?;
     let mut out = Vec::new();
-    for (index, captured) in packets.iter().enumerate() {
-        let (verdict, reason) = match ip_packet(captured) {
-            Ok(packet) => names(offline.run(packet, &mut out)),
+    for (index, captured) in input.packets().enumerate() {
+        let (verdict, reason) = match received(&captured) {
+            Ok(Received { packet, group }) => names(offline.run_received(packet, group, &mut out)),
             Err((verdict, reason)) => (verdict, Some(reason)),
         };
         let written: Result<Vec<usize>, _> =
@@ -82,28 +82,8 @@ fn translate(args: &TranslateArgs, config: TranslateConfig) -> Result<(), Transl
     report.finish()
 }
 
-/// The IP packet in a captured one, or what a worker does with the frame before it comes to that.
-fn ip_packet(captured: &Captured) -> Result<&[u8], (&'static str, &'static str)> {
-    let dropped = |reason: DropReason| ("dropped", reason.name());
-    let punted = |reason: PuntReason| ("punted", reason.name());
-    if captured.link == LinkLayer::Raw {
-        return Ok(&captured.bytes);
-    }
-    let header = ethernet::Header::parse(&captured.bytes)
-        .map_err(|ethernet::TooShort| dropped(DropReason::FrameTooShort))?;
-    let packet = &captured.bytes[header.length..];
-    let version = packet.first().map(|byte| byte >> 4);
-    match header.ether_type {
-        ethernet::TYPE_IPV4 if version == Some(4) => Ok(packet),
-        ethernet::TYPE_IPV4 => Err(dropped(DropReason::Ipv4HeaderInvalid)),
-        ethernet::TYPE_IPV6 if version == Some(6) => Ok(packet),
-        ethernet::TYPE_IPV6 => Err(dropped(DropReason::Ipv6HeaderInvalid)),
-        ethernet::TYPE_ARP => Err(punted(PuntReason::Arp)),
-        _ => Err(punted(PuntReason::EtherType)),
-    }
-}
-
-fn names(outcome: Outcome) -> (&'static str, Option<&'static str>) {
+/// Verdict and reason as a report has them.
+pub(crate) fn names(outcome: Outcome) -> (&'static str, Option<&'static str>) {
     match outcome {
         Outcome::Translated => ("translated", None),
         Outcome::Hairpinned => ("hairpinned", None),
@@ -115,13 +95,16 @@ fn names(outcome: Outcome) -> (&'static str, Option<&'static str>) {
 }
 
 /// The report file, if one was asked for.
-struct Report(Option<(PathBuf, BufWriter<File>)>);
+struct Report(Option<(PathBuf, Box<dyn Write>)>);
 
 impl Report {
     fn create(path: Option<PathBuf>) -> Result<Self, TranslateError> {
         let Some(path) = path else { return Ok(Self(None)) };
+        if path.as_os_str() == STANDARD {
+            return Ok(Self(Some(("standard output".into(), Box::new(BufWriter::new(stdout()))))));
+        }
         match File::create(&path) {
-            Ok(file) => Ok(Self(Some((path, BufWriter::new(file))))),
+            Ok(file) => Ok(Self(Some((path, Box::new(BufWriter::new(file)))))),
             Err(error) => Err(TranslateError::Report { path, error }),
         }
     }

@@ -477,6 +477,94 @@ fn a_second_relay_with_the_same_port_name_leaves_the_first_alone() {
     }
 }
 
+#[test]
+fn check_machine_lists_at_once_what_a_start_would_find() {
+    if skip_without_root() {
+        return;
+    }
+    let relay = Relay::good();
+    let path = relay.config();
+    let toml = fs::read_to_string(&path).unwrap();
+    let more = "[[port]]\nname = \"second\"\ndevice = \"net_af_xdp0,iface=nowhere0\"\n\
+                [[port]]\nname = \"third\"\ndevice = \"0000:ff:1f.7\"\n[translation]";
+    fs::write(&path, toml.replace("[translation]", more).replace("workers = [", "workers = [1000, "))
+        .unwrap();
+    let check = |arguments: &str| {
+        let script =
+            format!("ip tuntap add dev bl-bltest mode tap; exec \"$1\" check {arguments} --config \"$2\"");
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", &script, "sh", BORDERLINE]).arg(&path);
+        Run::command(&mut command)
+    };
+    let plain = check("");
+    assert_eq!(plain.status, Some(0), "the file itself is good: {plain:#?}");
+    let run = check("--machine");
+    run.failed_with(
+        2,
+        &[
+            "no such CPU online",
+            "interface bl-bltest exists",
+            "port second: device net_af_xdp0,iface=nowhere0",
+            "nowhere0",
+            "port third: device 0000:ff:1f.7",
+        ],
+    );
+}
+
+#[test]
+fn check_machine_is_content_with_a_machine_that_has_everything() {
+    if skip_without_root() {
+        return;
+    }
+    let relay = Relay::good();
+    let mut command = Command::new("unshare");
+    command.args(["--net", BORDERLINE, "check", "--machine", "--config"]).arg(relay.config());
+    let run = Run::command(&mut command);
+    assert_eq!((run.status, run.stderr.as_str()), (Some(0), ""), "{run:#?}");
+}
+
+#[test]
+fn too_few_files_are_named_before_anything_fails_for_want_of_them() {
+    if skip_without_root() {
+        return;
+    }
+    let relay = Relay::good();
+    let words = ["prlimit", "--nofile=20:20"].map(OsStr::new);
+    let run = Run::command(&mut relay.command_as(&[&words[..], &[OsStr::new(BORDERLINE)]].concat()));
+    refused(&run, &["may open 20 files", "ulimit -n", "LimitNOFILE="]);
+    // A low soft limit is raised.
+    let mut child = Command::new("unshare")
+        .args(["--net", "--", "prlimit", "--nofile=20:1024", BORDERLINE, "run", "--config"])
+        .arg(relay.config())
+        .current_dir(relay.directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let started = lines.any(|line| line.contains("translating"));
+    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    let stopped = lines.any(|line| line.starts_with("counters "));
+    assert_eq!((started, stopped, child.wait().unwrap().code()), (true, true, Some(0)));
+}
+
+#[test]
+fn ports_that_dpdk_has_no_room_for_and_names_of_dots_are_refused_by_check() {
+    let relay = Relay::good();
+    let path = relay.config();
+    let toml = fs::read_to_string(&path).unwrap();
+    let port = |number| format!("[[port]]\nname = \"p{number}\"\ndevice = \"net_null{number}\"\n");
+    let many: String = (1..=64).map(port).collect();
+    let check = |toml: String| {
+        fs::write(&path, toml).unwrap();
+        Run::borderline([OsStr::new("check"), OsStr::new("--config"), path.as_os_str()])
+    };
+    check(toml.replace("[translation]", &format!("{many}[translation]")))
+        .failed_with(2, &["65 ports; use 32 or fewer"]);
+    for dots in [".", ".."] {
+        check(toml.replace("bltest", dots)).failed_with(2, &["dots alone are no name"]);
+    }
+}
+
 /// The CPUs of every thread of a process, by the name of the thread.
 fn threads(pid: u32) -> Vec<(String, String)> {
     let read = |path: PathBuf| fs::read_to_string(path).unwrap();

@@ -22,9 +22,11 @@ mod bell;
 mod carrier;
 mod complaints;
 mod counters;
+mod drain;
 mod error;
 mod event;
 mod exchange;
+mod facts;
 mod follower;
 mod interfaces;
 mod neighbor_tables;
@@ -60,6 +62,7 @@ pub use self::event::{
     Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
     Table,
 };
+pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
 pub use self::follower::PUBLISH_INTERVAL;
 pub use self::interfaces::TwinSettings;
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
@@ -68,6 +71,7 @@ pub use self::twin::{PREFIX, Twin, TwinError};
 
 use self::carrier::Carriers;
 use self::complaints::{Complaints, Topic};
+use self::drain::Drain;
 use self::exchange::Exchange;
 use self::follower::Follower;
 use self::neighbor_tables::{Asked, NeighborTable, mapped_inside};
@@ -76,9 +80,6 @@ use self::netlink::request::{AF_UNSPEC, RTM_GETNEIGHTBL, Request};
 use self::netlink::socket::{Caller, short_dump};
 use self::zero_checksum::ZeroChecksumLog;
 
-/// Punted records taken from one worker's ring before others get their turn; between two batches of what is not urgent
-/// lies a look at every worker's urgent ring.
-const PUNT_BATCH: usize = 64;
 /// How long others wait at most while one kind of work is done.
 const TURN: Duration = Duration::from_micros(500);
 /// The longest frame: an IP packet of 65,535 bytes behind an Ethernet and a VLAN header.
@@ -94,16 +95,11 @@ pub struct Rings {
     pub bell: Bell,
 }
 
-/// Takes records until there is none, or a batch is full; whether there was any.
-fn batch(mut take: impl FnMut() -> Option<()>) -> bool {
-    (0..PUNT_BATCH).take_while(|_| take().is_some()).count() > 0
-}
-
 /// Everything between the workers and the kernel.
 pub struct Kernel {
     twins: Vec<Arc<Twin>>,
     bell: Bell,
-    punts: RefCell<Vec<PuntReceiver>>,
+    punts: RefCell<Drain>,
     exchange: RefCell<Exchange>,
     caller: Caller,
     zero_checksums: RefCell<ZeroChecksumLog>,
@@ -129,7 +125,7 @@ impl Kernel {
         Ok(Self {
             twins,
             bell: rings.bell,
-            punts: RefCell::new(rings.punts),
+            punts: RefCell::new(Drain::new(rings.punts)),
             exchange: RefCell::new(exchange),
             caller: Caller::new().map_err(KernelError::Listen)?,
             zero_checksums: RefCell::default(),
@@ -223,28 +219,12 @@ impl Kernel {
         }
     }
 
-    /// Takes a batch from every ring, from the urgent ones of all workers first and again after each other one, and
-    /// passes on what they lead to; whether there may be more to do.
+    /// Takes from the rings, as long as [`TURN`] lasts, and passes on what they lead to; whether there may be more to do.
     fn drain(&self) -> bool {
         let now = Instant::now();
-        let mut rings = self.punts.borrow_mut();
-        let mut any = self.drain_urgent(&mut rings, now);
-        for at in 0..rings.len() {
-            let ring = &mut rings[at];
-            let taken = batch(|| ring.receive_other(|punted| self.punted(&punted, now)));
-            if taken {
-                any = true;
-                self.drain_urgent(&mut rings, now);
-            }
-        }
+        let any = self.punts.borrow_mut().turn(|| now.elapsed() >= TURN, |punted| self.punted(punted, now));
         self.ask();
         any || self.with(|exchange| exchange.resolver.has_requests())
-    }
-
-    fn drain_urgent(&self, rings: &mut [PuntReceiver], now: Instant) -> bool {
-        rings
-            .iter_mut()
-            .fold(false, |any, ring| any | batch(|| ring.receive_urgent(|punted| self.punted(&punted, now))))
     }
 
     fn punted(&self, punted: &Punted<'_>, now: Instant) {

@@ -32,6 +32,20 @@ pub enum ReloadError {
         .0.join(", ")
     )]
     NeedsRestart(Vec<String>),
+    /// More would go than anybody usually means.
+    #[error(
+        "it would remove {removed} of {mappings} mappings of the files, more than the {allowed} a reload may remove; all of \
+         them are still in force. If that is meant, set `reload_may_remove = {removed}` (or \"all\") in [translation] and \
+         reload again; if not, see whether a file is cut off or empty"
+    )]
+    RemovesTooMuch {
+        /// Mappings that would go.
+        removed: usize,
+        /// Mappings there are.
+        mappings: usize,
+        /// Mappings that may go.
+        allowed: usize,
+    },
     /// A contradiction between validation and tables.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -161,6 +175,11 @@ impl Running {
         };
         let eams = EamSet::new(plan::rows(rows));
         let changes = self.eams.changes_to(&eams);
+        let (removed, mappings) = (changes.removed.len(), self.eams.rows().len());
+        let allowed = config.reload_may_remove.of(mappings);
+        if removed > allowed {
+            return Err(ReloadError::RemovesTooMuch { removed, mappings, allowed });
+        }
         let compared = Instant::now();
         let (translation, way) = tables::next(self, &config.translation, &eams, &changes)?;
         let times = Times { load: loaded.times, compare: compared - started, build: compared.elapsed() };

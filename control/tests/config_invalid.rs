@@ -332,7 +332,7 @@ fn too_many_ports() {
     let ports: String =
         (0..257).map(|i| format!("[[port]]\nname = \"p{i}\"\ndevice = \"net_null{i}\"\n")).collect();
     let text = format!("{DPDK}{TRANSLATION}{}", ports.replacen("[[port]]", "[[port]] # HERE", 1));
-    check(&[Case { text, key: "port", wrong: "257 ports", remedy: "use 256 or fewer" }]);
+    check(&[Case { text, key: "port", wrong: "257 ports", remedy: "use 32 or fewer" }]);
 }
 
 #[test]
@@ -432,6 +432,13 @@ fn translation_table() {
             "not one",
             "\"drop\" or \"compute\" or \"forward\"",
         ),
+        table(
+            "reload_may_remove = -1",
+            "translation.reload_may_remove",
+            "= -1: out of range",
+            "0 to 4294967295",
+        ),
+        table("reload_may_remove = \"none\"", "translation.reload_may_remove", "neither a number", "\"all\""),
         table("traffic_class = 256", "translation.traffic_class", "= 256: out of range", "0 to 255"),
         table(
             "traffic_class = \"46\"",

@@ -83,6 +83,11 @@ impl Offline {
     /// Takes one packet, from its IP header on, through the walk. What leaves the box is appended to `out`, in
     /// order.
     pub fn run(&mut self, packet: &[u8], out: &mut Vec<Vec<u8>>) -> Outcome {
+        self.run_received(packet, false, out)
+    }
+
+    /// As [`run`](Self::run); `group` tells that the packet came as a broadcast or multicast of the link layer.
+    pub fn run_received(&mut self, packet: &[u8], group: bool, out: &mut Vec<Vec<u8>>) -> Outcome {
         let mut collected = Collected(Vec::new());
         let mut walk = Walk {
             snapshot: &self.snapshot,
@@ -94,8 +99,8 @@ impl Offline {
         };
         let buffer = MemoryBuffer::new(packet);
         let end = match packet.first().map(|byte| byte >> 4) {
-            Some(6) => walk.ipv6(buffer, self.ingress[1]),
-            _ => walk.ipv4(buffer, self.ingress[0]),
+            Some(6) => walk.ipv6(buffer, Ingress { group, ..self.ingress[1] }),
+            _ => walk.ipv4(buffer, Ingress { group, ..self.ingress[0] }),
         };
         out.append(&mut collected.0);
         self.sink.release();

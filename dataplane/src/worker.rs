@@ -128,11 +128,13 @@ where
         self.sink.observe(observer);
     }
 
-    /// Has every packet take the walk, plain ones too. For tests that compare the two ways.
+    /// Has every packet take the walk, plain ones too, with the random keys of `other`. For tests that compare the two
+    /// ways.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
-    pub fn without_express_lane(mut self) -> Self {
+    pub fn without_express_lane(mut self, other: &Self) -> Self {
         self.express = false;
+        self.lcore = other.lcore.clone();
         self
     }
 

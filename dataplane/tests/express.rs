@@ -1,7 +1,8 @@
 //! The express lane ends every packet exactly as the walk alone does: same bytes, same verdict, same counts.
 //!
 //! Configurations and packets are those of `oracle`, which reach every setting, half of them built so that they pass.
-//! `EXPRESS_PACKETS` sets how many are compared.
+//! Single packets from their IP header on, and bursts of frames through whole workers. `EXPRESS_PACKETS` sets how many are
+//! compared.
 
 mod oracle;
 
@@ -58,5 +59,28 @@ fn lane_and_walk_agree_on_every_packet() {
     assert!(
         in_lane * 20 > compared,
         "only {in_lane} of {compared} packets were plain: the comparison is empty"
+    );
+}
+
+/// With everything a frame can have that a packet has not: VLANs, group and foreign addresses, padding, cuts; punts,
+/// unresolved next hops, full queues and empty pools.
+#[test]
+fn workers_with_and_without_the_lane_agree_on_every_frame() {
+    let wanted: u64 =
+        std::env::var("EXPRESS_PACKETS").map_or(60_000, |count| count.parse().expect("a number"));
+    let mut state = 0xf4a3_e5ee;
+    let (mut compared, mut translated) = (0, 0);
+    while compared < wanted {
+        let world = World::from_bytes(&bytes(&mut state, oracle::world::BYTES));
+        let choices = bytes(&mut state, 3200);
+        match oracle::frames::compare(&world, &mut Bytes(&choices)) {
+            Ok((frames, lucky)) => (compared, translated) = (compared + frames, translated + lucky),
+            Err(why) => panic!("{why}\n{world:?}"),
+        }
+    }
+    println!("{compared} frames agree, {translated} of them translated");
+    assert!(
+        translated * 20 > compared,
+        "only {translated} of {compared} frames were translated: the comparison is empty"
     );
 }

@@ -324,7 +324,7 @@ fn an_eam_around_a_prefix_is_asked_first() {
         ("2001:db8:46:1::/96", false),
         ("2001:db8:47::/48", false),
     ] {
-        assert_eq!(table.overlaps_ipv6(network.parse().unwrap()), overlaps, "{network}");
+        assert_eq!(table.overlapping_ipv6(network.parse().unwrap()) > 0, overlaps, "{network}");
     }
 }
 
@@ -615,8 +615,8 @@ fn what_a_class_sends_above_its_rate_does_not_reach_the_kernel() {
     arp[12..14].copy_from_slice(&[0x08, 0x06]);
     bench.receive[0].put(arp);
     let counts = bench.turn();
-    assert_eq!(bench.punts(), HashMap::from([(PuntReason::EtherType, 100), (PuntReason::Arp, 1)]));
-    assert_eq!((counts.punted(PuntReason::EtherType), counts.dropped(DropReason::PuntPoliced)), (100, 2400));
+    assert_eq!(bench.punts(), HashMap::from([(PuntReason::EtherType, 64), (PuntReason::Arp, 1)]));
+    assert_eq!((counts.punted(PuntReason::EtherType), counts.dropped(DropReason::PuntPoliced)), (64, 2436));
 }
 
 #[test]

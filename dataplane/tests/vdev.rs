@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use dataplane::buffer::{Buffer, BufferPool, NoRoom};
 use dataplane::counters::Event;
 use dataplane::dpdk::{
-    Checksum, DEFAULT_HEADROOM, Eal, EalConfig, EalError, LcoreError, LogLevel, Mbuf, Memory, Mempool,
-    MempoolError, Port, PortConfig, PortError, QueuePair, Spread, TxQueue, data_room_for_mtu, free_burst,
-    lcore_id, pin_current_thread, tsc, tsc_hz,
+    Checksum, DEFAULT_HEADROOM, Eal, EalConfig, EalError, LcoreError, LogLevel, MacFilter, Mbuf, Memory,
+    Mempool, MempoolError, Port, PortConfig, PortError, QueuePair, Spread, TxQueue, data_room_for_mtu,
+    free_burst, lcore_id, pin_current_thread, tsc, tsc_hz,
 };
 use dataplane::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
 use dataplane::sink::Sink;
@@ -416,6 +416,20 @@ fn a_frame_too_long_for_one_mbuf_is_dropped_and_counted() {
         // other end. So both ends stay open until the process ends.
         std::mem::forget((server, receiver, client, sender));
     });
+}
+
+#[test]
+fn ports_that_receive_everything_receive_further_macs() {
+    let pool = mempool("macs", 255);
+    let mac = |last| [0, 0, 0x5e, 0, 1, last];
+    let (mut port, _queues) = open("net_ring_macs", &pool, 1);
+    // Most virtual devices receive everything all the time, whatever their filter.
+    for macs in [&[mac(1), mac(2)][..], &[mac(2)], &[]] {
+        assert_eq!(port.set_extra_macs(macs), Ok(MacFilter::Promiscuous));
+        assert!(port.info().promiscuous);
+    }
+    let (mut port, _queues) = open("net_null_macs", &pool, 1);
+    assert_eq!(port.set_extra_macs(&[mac(1)]), Ok(MacFilter::Promiscuous), "without a filter");
 }
 
 /// Sends all of `frames` by a port that has room for them.

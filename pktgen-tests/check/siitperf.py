@@ -8,8 +8,9 @@ import random
 
 import frames
 
-# It reads 100 characters at a time; the rest of a longer line is a line of its own, without the `#` of a comment.
-LINE = 100
+# It reads 200 characters at a time (100 before 2022); the rest of a longer line is a line of its own, without the `#` of
+# a comment.
+LINE = 200
 NUMBERS = {
     "IP-L-Vers": (4, 6), "IP-R-Vers": (4, 6), "Num-L-Nets": (1, 256), "Num-R-Nets": (1, 256),
     "Forward": (0, 1), "Reverse": (0, 1), "Promisc": (0, 1),

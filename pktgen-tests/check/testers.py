@@ -138,18 +138,21 @@ def check_siitperf(relay, name, size):
     return "%d translated, %d native" % (len(translated), len(background))
 
 
-def check_measure(directory, measurement, options, wanted):
+def check_measure(directory, measurement, options, wanted, environment=(), config="siitperf.conf"):
     """siitperf/measure.sh against a tester and a relay whose limits are known."""
+    results = tempfile.mkdtemp(dir=directory)
     programs = os.path.join(directory, "programs")
     os.makedirs(programs, exist_ok=True)
     for name in ("siitperf-tp", "siitperf-lat", "siitperf-pdv"):
         shutil.copy(os.path.join(HERE, "fake-siitperf"), os.path.join(programs, name))
     done = subprocess.run(
         [os.path.join(TESTS, "siitperf", "measure.sh"), measurement, "--programs", programs,
-         "--config", os.path.join(TESTS, "siitperf", "siitperf.conf"),
-         "--results", os.path.join(directory, measurement), "--repeat", "3", "--pause", "0", *options],
-        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "LIMIT": "4321987"})
-    if done.returncode or wanted not in done.stdout:
+         "--config", os.path.join(TESTS, "siitperf", config),
+         "--results", results, "--repeat", "3", "--pause", "0", *options],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "LIMIT": "4321987", **dict(environment)})
+    # What it refuses, it says on standard error.
+    if wanted not in (done.stderr if done.returncode else done.stdout):
         raise frames.Wrong("%r is missing in: %s%s" % (wanted, done.stdout[-500:], done.stderr[-500:]))
 
 
@@ -208,6 +211,19 @@ def main():
                 ("latency", ["--rate", "1000000"], "Reverse WCL: median 0.030000"),
                 ("pdv", ["--rate", "1000000"], "Forward PDV: median 0.020000")):
             check("siitperf/measure.sh " + measurement, check_measure, directory, measurement, options, wanted)
+        for name, measurement, options, environment, wanted in (
+                ("an invalid trial is repeated", "pdv", [], {"INVALID": "2"},
+                 "attempt 2 of 3: invalid\n1,0.020000,0.020000,\n"),
+                ("a trial that loses frames is repeated", "latency", [], {"LOSING": "1"},
+                 "attempt 1 of 3: Forward lost 1 Reverse lost 1\n1,0.010000,0.030000,0.010000,0.030000,\n"),
+                ("what loses every time is marked", "latency", ["--attempts", "2"], {"LOSING": "2"},
+                 "99th percentile 0.010000, 2 repetitions\n"),
+                ("marks are counted", "pdv", ["--attempts", "1"], {"INVALID": "3"},
+                 "no repetition without a mark\n3 of 3 repetitions are marked")):
+            check("siitperf/measure.sh: " + name, check_measure, directory, measurement,
+                  ["--rate", "1000000", *options], wanted, environment)
+        check("siitperf/measure.sh: many mappings and delays", check_measure, directory, "pdv", ["--rate", "1000000"],
+              "pdv uses one pair of addresses", {}, "siitperf-many.conf")
         check("pktgen-dpdk/siit.cfg", pktgen_dpdk.check_cfg, os.path.join(TESTS, "pktgen-dpdk", "siit.cfg"))
         check("pktgen-dpdk/siit.pkt", check_range, relay)
         if shutil.which("lua") is None:

@@ -175,6 +175,16 @@ impl Pcapng {
         self
     }
 
+    /// A packet in a block of the first drafts, which also counts drops.
+    pub(crate) fn old_packet(mut self, interface: u16, bytes: &[u8]) -> Self {
+        let length = u32::try_from(bytes.len()).unwrap();
+        let mut body = [interface, 7].map(|half| self.order.u16(half)).concat();
+        body.extend([0, 0, length, length].map(|word| self.order.u32(word)).concat());
+        body.extend(bytes);
+        self.block(2, &body);
+        self
+    }
+
     /// A packet of the first interface without a timestamp.
     pub(crate) fn simple_packet(mut self, bytes: &[u8]) -> Self {
         let mut body = self.order.u32(u32::try_from(bytes.len()).unwrap()).to_vec();

@@ -18,13 +18,18 @@ impl Links {
     /// Asks the drivers, and passes on what is new.
     pub(super) fn follow(&mut self, machine: &impl Machine, kernel: &Kernel) {
         self.0.resize(machine.ports().len(), None);
+        let mut changed = false;
         for (number, last) in (0_u16..).zip(&mut self.0) {
             let now = machine.link(usize::from(number));
             let up = |link: Option<Link>| link.map(|link| link.up);
             if up(now) != up(*last) {
                 kernel.port_link(PortId(number), up(now));
             }
+            changed |= now != *last;
             *last = now;
+        }
+        if changed {
+            machine.links_changed();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the actor needs of ports, workers and packet memory, so that it knows nothing of DPDK.
 
 use dataplane::counters::Counts;
+use dataplane::table::routing::MacAddress;
 
 /// The ports, the workers and the packet memory of a running relay. Every method but [`stop_workers`](Self::stop_workers)
 /// is called on the control thread while it runs, and returns at once.
@@ -11,6 +12,8 @@ pub trait Machine {
     fn link(&self, port: usize) -> Option<Link>;
     /// The state or speed of a cable is another than before: the workers sleep as long as no burst can be lost.
     fn links_changed(&self);
+    /// Has a port receive frames to these unicast addresses besides its own, and to no others any more.
+    fn set_extra_macs(&mut self, port: usize, macs: &[MacAddress]);
     /// What a port's driver counts.
     fn port_counts(&self, port: usize) -> PortCounts;
     /// The CPU of each worker.

@@ -10,12 +10,13 @@
 //! the counters.
 //!
 //! Modules: `handle` and `message`, what others see; `machine`, what the actor needs of ports and workers; `relay`, the
-//! actor; `links` and `reloads`, parts of it; `builder` and `reader`, its threads; `stall`.
+//! actor; `links`, `watch` and `reloads`, parts of it; `builder` and `reader`, its threads; `stall`.
 
 mod builder;
 mod handle;
 mod links;
 mod machine;
+mod macs;
 mod message;
 mod reader;
 mod relay;
@@ -23,6 +24,7 @@ mod reloads;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use self::builder::{MappingSource, UpdateError};
 pub use self::handle::{ControlHandle, Gone, Updated};

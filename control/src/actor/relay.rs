@@ -17,9 +17,11 @@ use super::builder::{Answer, Builder, Done};
 use super::handle::{ControlHandle, Updated};
 use super::links::Links;
 use super::machine::{Link, Machine, PortFacts};
+use super::macs::ExtraMacs;
 use super::message::{Counters, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
 use super::reader::{Askers, Patience, Read, Reader};
 use super::stall::Stall;
+use super::watch::Watch;
 use crate::kernel::{Kernel, KernelCounters, KernelError, Twin};
 use crate::reload::Running;
 
@@ -32,8 +34,8 @@ const TICK: Duration = Duration::from_millis(50);
 const IN_FORCE_TICK: Duration = Duration::from_millis(1);
 /// A worker that has not looked at new tables for so long is not waited for.
 const IN_FORCE_PATIENCE: Duration = Duration::from_secs(5);
-/// Ticks after which loads are computed anew: a second.
-const LOAD_TICKS: u32 = 20;
+/// Ticks of a second.
+const SECOND: u32 = 20;
 
 /// What an actor is made of.
 pub struct ActorParts<M> {
@@ -65,11 +67,14 @@ pub struct Actor<M> {
     results: mpsc::UnboundedReceiver<Done>,
     routings: mpsc::UnboundedSender<Done>,
     links: Links,
+    macs: ExtraMacs,
     reloads: Reloads,
     stalls: (Stall, Stall),
     started: Instant,
     eams: usize,
     loads: Loads,
+    watch: Watch,
+    ticks: u32,
     compiler: Compiler,
     /// The workers have the kernel's routing.
     is_translating: bool,
@@ -101,7 +106,10 @@ impl<M: Machine> Actor<M> {
             builder: Builder::start(running, &routings)?,
             reader: Reader::new(read, routings.clone(), patience),
             links: Links::default(),
+            macs: ExtraMacs::new(machine.ports().len()),
             loads: Loads::new(&machine),
+            watch: Watch::new(&machine),
+            ticks: 0,
             machine,
             publisher,
             kernel: Some(Rc::new(kernel)),
@@ -226,6 +234,7 @@ impl<M: Machine> Actor<M> {
             return;
         }
         let fib = Arc::new(self.compiler.version());
+        self.macs.follow(&fib, &mut self.machine);
         self.publish(|snapshot| snapshot.fib = fib);
         if !std::mem::replace(&mut self.is_translating, true) {
             tracing::info!("translating");
@@ -265,7 +274,11 @@ impl<M: Machine> Actor<M> {
             self.links.follow(&self.machine, kernel);
         }
         self.free_replaced();
-        self.loads.tick(&self.machine);
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(SECOND) {
+            self.loads.tick(&self.machine);
+            self.watch.tick(&self.machine, Instant::now());
+        }
         if let Some(given_up) = self.reader.tick() {
             self.unread(Err(given_up));
             let next = self.reader.next();
@@ -301,7 +314,7 @@ impl<M: Machine> Actor<M> {
             translating: self.is_translating,
             ports: self.machine.ports().iter().enumerate().map(port).collect(),
             workers: workers.enumerate().map(worker).collect(),
-            complaints: self.kernel.as_ref().map(|kernel| kernel.complaints()).unwrap_or_default(),
+            complaints: self.complaints(),
         }
     }
 
@@ -312,8 +325,17 @@ impl<M: Machine> Actor<M> {
         self.links.of(port).map(|link| Link { up: link.up && carrier, ..link })
     }
 
+    fn complaints(&self) -> Vec<String> {
+        let kernel = self.kernel.as_ref().map(|kernel| kernel.complaints()).unwrap_or_default();
+        self.watch.complaints().cloned().chain(kernel).collect()
+    }
+
     fn counters(&self) -> Counters {
         self.counters_with(self.kernel_counters())
+    }
+
+    fn stalls(&self) -> Stalls {
+        Stalls { actor: self.stalls.0.longest(), kernel: self.stalls.1.longest() }
     }
 
     fn kernel_counters(&self) -> KernelCounters {
@@ -329,13 +351,15 @@ impl<M: Machine> Actor<M> {
             ports: self.machine.ports().iter().enumerate().map(port).collect(),
             mbufs_in_use: self.machine.mbufs_in_use(),
             reloads: self.reloads,
-            stalls: Stalls { actor: self.stalls.0.longest(), kernel: self.stalls.1.longest() },
+            stalls: self.stalls(),
         }
     }
 
     /// The twins vanish, so that routing daemons withdraw; the workers go on for a moment; then they end too.
     async fn end(mut self) -> M {
         let last = self.kernel_counters();
+        // Taking things apart takes as long as it takes: nobody waits any more.
+        let stalls = self.stalls();
         let linger = !self.twins.is_empty() && self.is_translating;
         // These are the last owners of the twins.
         self.twins.clear();
@@ -348,7 +372,7 @@ impl<M: Machine> Actor<M> {
             }
         }
         self.machine.stop_workers();
-        (self.print)(&self.counters_with(last));
+        (self.print)(&Counters { stalls, ..self.counters_with(last) });
         self.machine
     }
 
@@ -365,7 +389,6 @@ impl<M: Machine> Actor<M> {
 
 /// The workers' load over the last second or so.
 struct Loads {
-    ticks: u32,
     last: Vec<(u64, u64)>,
     loads: Vec<f64>,
 }
@@ -373,7 +396,7 @@ struct Loads {
 impl Loads {
     fn new(machine: &impl Machine) -> Self {
         let last = cycles(machine);
-        Self { ticks: 0, loads: vec![0.0; last.len()], last }
+        Self { loads: vec![0.0; last.len()], last }
     }
 
     fn of(&self, worker: usize) -> f64 {
@@ -381,10 +404,6 @@ impl Loads {
     }
 
     fn tick(&mut self, machine: &impl Machine) {
-        self.ticks += 1;
-        if !self.ticks.is_multiple_of(LOAD_TICKS) {
-            return;
-        }
         let now = cycles(machine);
         let load = |((busy, idle), (busy_before, idle_before)): (&(u64, u64), &(u64, u64))| {
             share(busy.saturating_sub(*busy_before), idle.saturating_sub(*idle_before))

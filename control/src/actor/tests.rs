@@ -12,6 +12,7 @@ use dataplane::counters::Counts;
 use dataplane::table::eam::{Change, Eam, EamError};
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::{Publisher, SnapshotReader};
+use dataplane::table::routing::MacAddress;
 use dataplane::table::snapshot::Snapshot;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -52,12 +53,14 @@ impl Machine for Paper {
 
     fn links_changed(&self) {}
 
+    fn set_extra_macs(&mut self, _port: usize, _macs: &[MacAddress]) {}
+
     fn port_counts(&self, _port: usize) -> PortCounts {
         PortCounts { received: 7, ..PortCounts::default() }
     }
 
     fn worker_cpus(&self) -> &[u16] {
-        // Asked once a second by the actor's tick, and for each status.
+        // Which CPU does not matter.
         &[1]
     }
 

@@ -74,6 +74,7 @@ pub(super) struct TranslationTable {
     pub(super) mtu_plateaus: Field<List<i64>>,
     pub(super) fragment_df: Field<String>,
     pub(super) eam_overlap: Field<String>,
+    pub(super) reload_may_remove: Field<WordOrNumber>,
 }
 
 /// `[[eam]]`.
@@ -275,6 +276,7 @@ fn translation(table: Table<'_, '_>, problems: &mut Problems) -> TranslationTabl
         mtu_plateaus: table.numbers("mtu_plateaus", problems),
         fragment_df: table.text("fragment_df", problems),
         eam_overlap: table.text("eam_overlap", problems),
+        reload_may_remove: table.word_or_number("reload_may_remove", problems),
         place: table.place,
     }
 }

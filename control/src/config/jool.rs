@@ -14,26 +14,9 @@ use serde_json::value::RawValue;
 
 use super::eams::Spot;
 use super::error::{Place, Problem, ProblemKind, Warning, WarningKind};
+use super::theirs;
 use super::tree::Lines;
 use super::validate::EamSink;
-
-/// Jool's settings, and what says the same here.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("pool6", "translation.prefixes"),
-    ("lowest-ipv6-mtu", "translation.lowest_ipv6_mtu"),
-    ("zeroize-traffic-class", "translation.traffic_class = 0"),
-    ("override-tos", "translation.type_of_service"),
-    ("tos", "translation.type_of_service"),
-    ("mtu-plateaus", "translation.mtu_plateaus"),
-    ("amend-udp-checksum-zero", "translation.udp_zero_checksum = \"compute\""),
-    ("eam-hairpin-mode", "translation.hairpin"),
-    ("randomize-rfc6791-addresses", "translation.icmp_source_choice"),
-    ("rfc6791v4-prefix", "translation.icmp_source_pool"),
-    ("pool6791", "translation.icmp_source_pool"),
-    ("denylist4", "translation.denylist"),
-    ("blacklist4", "translation.denylist"),
-    ("blacklist", "translation.denylist"),
-];
 
 /// What only concerns Jool itself, and its comments.
 const MEANINGLESS: &[&str] = &["framework", "instance", "comment"];
@@ -151,7 +134,7 @@ impl<'t> Reader<'t> {
         if MEANINGLESS.contains(&name) || is_unset {
             return;
         }
-        let instead = ELSEWHERE.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
+        let instead = theirs::jool(name).flatten();
         let kind = WarningKind::JoolIgnored { instead };
         let key = name.chars().filter(|character| !character.is_control()).take(80).collect();
         sink.report.warnings.push(Warning { place: self.place(value), key, value: None, kind });

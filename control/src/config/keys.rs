@@ -2,6 +2,7 @@
 //! missing-key remedies and the check that `config/full.toml` is complete.
 
 use super::error::Hint;
+use super::theirs;
 
 /// A key of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +150,13 @@ pub const KEYS: &[Key] = &[
         "fragment_df = \"respect\"",
     ),
     optional("translation", "eam_overlap", "translation.eam_overlap", "\"warn\"", "eam_overlap = \"warn\""),
+    optional(
+        "translation",
+        "reload_may_remove",
+        "translation.reload_may_remove",
+        "\"tenth\"",
+        "reload_may_remove = \"all\"",
+    ),
     required("eam", "ipv4", "eam.ipv4", "ipv4 = \"192.0.2.1/32\""),
     required("eam", "ipv6", "eam.ipv6", "ipv6 = \"2001:db8:12:34::1/128\""),
     Key { table: "eam", name: "comment", path: "eam.comment", default: None, example: "comment = \"www\"" },
@@ -188,7 +196,7 @@ pub(super) fn hint(table: &str, name: &str) -> Hint {
     }
     match KEYS.iter().find(|key| key.name == name) {
         Some(key) => Hint::BelongsTo(header(key.table)),
-        None => Hint::None,
+        None => theirs::hint(name).unwrap_or(Hint::None),
     }
 }
 
@@ -248,6 +256,10 @@ mod tests {
         assert_eq!(hint("dpdk", "mtu"), Hint::BelongsTo("[[port]]"));
         assert_eq!(hint("eam", "eam_files"), Hint::BelongsTo(""));
         assert_eq!(hint("dpdk", "colour"), Hint::None);
+        let pool6 = Hint::Theirs { whose: "Jool", instead: Some("translation.prefixes") };
+        assert_eq!((hint("translation", "pool6"), table_hint("pool6")), (pool6, pool6));
+        let hairpin = Hint::Theirs { whose: "Jool", instead: Some("translation.hairpin") };
+        assert_eq!(hint("translation", "eam-hairpin-mode"), hairpin);
         assert_eq!(table_hint("ports"), Hint::DidYouMean("[[port]]"));
     }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::eam_file;
 use super::eams::Eams;
-use super::error::{Place, Problem, ProblemKind, Problems, Warnings};
+use super::error::{Place, Problem, Problems, Warnings};
 use super::file::{self, File, Section};
-use super::model::{Config, Dpdk, Port, TranslateConfig, Translation};
+use super::input;
+use super::model::{Config, Dpdk, MayRemove, Port, TranslateConfig, Translation};
 use super::tree::At;
 use super::validate::{self, EamSink, Report, TableRules};
 
@@ -49,8 +50,8 @@ impl Config {
     }
 
     fn from_parts(parts: Option<Parts>) -> Option<Self> {
-        let Parts { dpdk, ports, translation, eams } = parts?;
-        Some(Self { dpdk: dpdk?, ports, translation: translation?, eams })
+        let Parts { dpdk, ports, translation, eams, reload_may_remove } = parts?;
+        Some(Self { dpdk: dpdk?, ports, translation: translation?, eams, reload_may_remove })
     }
 
     fn finish((config, report): (Option<Self>, Report)) -> Result<(Self, Warnings), Problems> {
@@ -89,6 +90,7 @@ struct Parts {
     ports: Vec<Port>,
     translation: Option<Translation>,
     eams: Eams,
+    reload_may_remove: MayRemove,
 }
 
 struct Loader<'p> {
@@ -105,10 +107,9 @@ impl<'p> Loader<'p> {
 
     fn read(&mut self) -> (Option<Parts>, Report) {
         let mut report = Report::default();
-        let kind = match std::fs::read(self.path).map(String::from_utf8) {
-            Ok(Ok(text)) => return self.text(&text),
-            Ok(Err(_)) => ProblemKind::NotUtf8,
-            Err(error) => ProblemKind::Unreadable { reason: error.kind() },
+        let kind = match input::read_text(self.path, input::CONFIG_BYTES) {
+            Ok(text) => return self.text(&text),
+            Err(kind) => kind,
         };
         let place = Place::file(self.path);
         report.problems.push(Problem { place, key: String::new(), value: None, kind });
@@ -144,7 +145,9 @@ impl<'p> Loader<'p> {
             validate::check_with_ports(table, &ports, report);
             self.check_time = started.elapsed();
         }
-        Parts { dpdk, ports, translation, eams }
+        let reload_may_remove =
+            table.as_ref().map(|table| validate::reload_may_remove(table, report)).unwrap_or_default();
+        Parts { dpdk, ports, translation, eams, reload_may_remove }
     }
 
     fn dpdk(&self, file: &mut File, report: &mut Report) -> Option<Dpdk> {
@@ -164,8 +167,8 @@ impl<'p> Loader<'p> {
             sink.table(table);
         }
         for at in self.eam_files(file, &mut sink.report) {
-            if let Err(error) = eam_file::read(&self.directory().join(&at.value), &mut sink) {
-                sink.report.problems.push(at.finding(ProblemKind::Unreadable { reason: error.kind() }));
+            if let Err(kind) = eam_file::read(&self.directory().join(&at.value), &mut sink) {
+                sink.report.problems.push(at.finding(kind));
             }
         }
         *report = sink.report;

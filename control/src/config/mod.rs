@@ -8,10 +8,10 @@
 //! * `keys.rs` names every key and its default; `tree.rs` reads typed values out of the TOML tree and
 //!   remembers where they stood; `file.rs` is the shape of what the file says;
 //! * `validate/` turns that into `model.rs`, one file per table; `address.rs` reads prefixes;
-//! * `eam_file.rs` (CSV) and `jool.rs` (JSON) read EAM tables into `eams.rs`; `lint.rs` compares the rows with each other, on the
+//! * `input.rs` opens files; `eam_file.rs` (rows, by the crate `eamfile`) and `jool.rs` (JSON) read EAM tables into `eams.rs`; `lint.rs` compares the rows with each other, on the
 //!   forests of `forest.rs`;
 //! * `problem.rs` and `warning.rs` hold every message, `error.rs` puts them in their place;
-//! * `machine.rs` asks whether this machine has the CPUs and the memory; `report.rs` is `borderline check`.
+//! * `theirs.rs` answers names of other translators; `machine.rs` asks whether this machine has the CPUs and the memory; `report.rs` is `borderline check`.
 
 mod address;
 mod eam_file;
@@ -19,6 +19,7 @@ mod eams;
 mod error;
 mod file;
 mod forest;
+mod input;
 mod jool;
 mod keys;
 mod lint;
@@ -27,6 +28,7 @@ mod machine;
 mod model;
 mod problem;
 mod report;
+mod theirs;
 mod tree;
 mod validate;
 mod warning;
@@ -41,7 +43,7 @@ pub use load::LoadTimes;
 pub use machine::check_machine;
 pub use model::{
     Config, CopyOr, Device, Dpdk, DpdkPlaces, Eam, EamOverlap, FragmentDf, Hairpin, IcmpErrors,
-    IcmpSourceChoice, IcmpSourceDefault, IcmpSourceExtension, Memory, Poll, Port, Role, TranslateConfig,
-    Translation, UdpZeroChecksum,
+    IcmpSourceChoice, IcmpSourceDefault, IcmpSourceExtension, MayRemove, Memory, Poll, Port, Role,
+    TranslateConfig, Translation, UdpZeroChecksum,
 };
 pub use report::{CheckReport, Summary, check, table_hash};

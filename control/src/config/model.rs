@@ -18,6 +18,8 @@ pub struct Config {
     pub translation: Translation,
     /// Every EAM: `[[eam]]` first, then each of `eam_files` in order. No two share an IPv4 or an IPv6 prefix.
     pub eams: Eams,
+    /// How many mappings a reload with this configuration may remove.
+    pub reload_may_remove: MayRemove,
 }
 
 /// The part of a configuration that `borderline translate` needs.
@@ -266,6 +268,30 @@ pub enum IcmpSourceExtension {
     NodeId,
     /// Interface Information Object (RFC 5837).
     Rfc5837,
+}
+
+/// `reload_may_remove`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MayRemove {
+    /// One in ten, but 10 in any case, 1000 at most, and never all there are.
+    #[default]
+    Tenth,
+    /// So many.
+    Number(u32),
+    /// As many as there are.
+    All,
+}
+
+impl MayRemove {
+    /// How many of `mappings` may go.
+    #[must_use]
+    pub fn of(self, mappings: usize) -> usize {
+        match self {
+            Self::Tenth => (mappings / 10).clamp(10, 1000).min(mappings.saturating_sub(1)),
+            Self::Number(number) => usize::try_from(number).unwrap_or(usize::MAX),
+            Self::All => usize::MAX,
+        }
+    }
 }
 
 /// `fragment_df`.

@@ -19,6 +19,29 @@ pub enum ProblemKind {
         /// What the system said.
         reason: ErrorKind,
     },
+    /// Nothing that has an end.
+    #[error("cannot be read: it is {what}, not a regular file; write the rows to a file and name that")]
+    NotAFile {
+        /// What it is.
+        what: &'static str,
+    },
+    /// More than anybody needs.
+    #[error("larger than {} MB ({bytes} bytes); is it the right file?", max >> 20)]
+    FileTooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// Somebody writes to it.
+    #[error("changed while it was read; write to a file beside it and rename that, then reload")]
+    ChangedWhileRead,
+    /// More mappings than the tables are made for.
+    #[error("more than {max} mappings; split them over several relays, or map prefixes instead of hosts")]
+    TooManyRows {
+        /// The limit.
+        max: usize,
+    },
     /// The file is not text.
     #[error("not UTF-8 text; save the file as UTF-8")]
     NotUtf8,
@@ -183,6 +206,9 @@ pub enum ProblemKind {
         /// The first such character.
         character: char,
     },
+    /// A name that is a directory of every path it becomes part of.
+    #[error("dots alone are no name: files under /proc/sys could not be told apart; add a letter or a digit")]
+    PortNameDots,
     /// A name in use.
     #[error("the port at line {} has this name; names must differ", first.line)]
     DuplicatePortName {
@@ -263,6 +289,9 @@ pub enum ProblemKind {
     /// Neither "copy" nor an octet.
     #[error("neither \"copy\" nor a number; write \"copy\", or 0 to 255 without quotes")]
     NotCopyOrOctet,
+    /// Neither a word nor a number of mappings.
+    #[error("neither a number nor a word; write a number of mappings, or \"tenth\" or \"all\"")]
+    NotAnAmount,
     /// RFC 7757 4.2.1 rule 1 would undo an Edge Relay's own mapping.
     #[error("an Edge Relay cannot use simple hairpinning; use \"intrinsic\" or \"off\" (RFC 7756 section 3)")]
     SimpleHairpinOnEdgeRelay,
@@ -323,18 +352,9 @@ pub enum ProblemKind {
     Lint(Lint),
 
     // EAM files.
-    /// A row with another number of fields.
-    #[error("fields found: {found}; write `ipv4,ipv6` or `ipv4,ipv6,comment`")]
-    Fields {
-        /// How many there are.
-        found: usize,
-    },
-    /// A quote that does not end on its line, or is followed by more text.
-    #[error("unbalanced quotes; write \"...\" around the whole field and \"\" for a quote inside")]
-    Quotes,
-    /// IPv6 before IPv4.
-    #[error("the columns are swapped; put the IPv4 prefix first")]
-    SwappedColumns,
+    /// A line that is no row.
+    #[error(transparent)]
+    EamRow(eamfile::RowError),
     /// JSON syntax or shape.
     #[error("not the JSON of a Jool SIIT configuration: {}; write it with `jool_siit file`, or use CSV", message.trim())]
     Json {
@@ -387,6 +407,13 @@ pub enum Hint {
     DidYouMean(&'static str),
     /// The word is right, the table is not.
     BelongsTo(&'static str),
+    /// Another translator's word for a key of ours, or for something that is not there.
+    Theirs {
+        /// Whose word it is.
+        whose: &'static str,
+        /// What says the same here.
+        instead: Option<&'static str>,
+    },
 }
 
 impl fmt::Display for Hint {
@@ -396,6 +423,10 @@ impl fmt::Display for Hint {
             Self::DidYouMean(word) => write!(f, "did you mean `{word}`?"),
             Self::BelongsTo("") => f.write_str("move it to the top of the file, before the first table"),
             Self::BelongsTo(table) => write!(f, "move it to {table}"),
+            Self::Theirs { whose, instead: Some(key) } => write!(f, "it is {whose}'s name; set {key}"),
+            Self::Theirs { whose, instead: None } => {
+                write!(f, "it is {whose}'s name; nothing here corresponds to it, remove it")
+            }
         }
     }
 }

@@ -193,10 +193,10 @@ impl Interfaces {
         let stations =
             ours.iter().flat_map(|interface| interface.extra_macs.iter().map(|mac| (interface.port, *mac)));
         for (port, mac) in own.chain(stations) {
-            if let Some((_, macs)) = ports.iter_mut().find(|(known, _)| *known == port) {
-                if !macs.contains(&mac) {
-                    macs.push(mac);
-                }
+            if let Some((_, macs)) = ports.iter_mut().find(|(known, _)| *known == port)
+                && !macs.contains(&mac)
+            {
+                macs.push(mac);
             }
         }
         ports

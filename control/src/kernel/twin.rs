@@ -137,6 +137,15 @@ impl Twin {
         Ok(twin)
     }
 
+    /// Whether the twin of a port could get its name.
+    ///
+    /// # Errors
+    /// [`TwinError`] says why not.
+    pub fn check_name(port_name: &str) -> Result<(), TwinError> {
+        let name = checked_name(port_name)?;
+        if interface_index(&name).is_some() { Err(TwinError::NameInUse { name }) } else { Ok(()) }
+    }
+
     /// The same for a port whose driver sits on this kernel interface and does not know its state.
     #[must_use]
     pub fn before(self, interface: Option<String>) -> Self {

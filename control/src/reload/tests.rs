@@ -112,6 +112,30 @@ fn a_refused_reload_leaves_the_relay_as_it_was_and_the_next_one_may_succeed() {
     assert_eq!(relay.prepare().unwrap().changes.removed, 2, "compared with what the relay started with");
 }
 
+#[test]
+fn a_reload_that_removes_much_is_refused_until_it_is_asked_for() {
+    let mut relay = Relay::start();
+    relay.write("eams.csv", "");
+    let message = relay.refused();
+    for words in ["remove 3 of 3 mappings", "more than the 2", "still in force", "reload_may_remove = 3"] {
+        assert!(message.contains(words), "{words} is missing in {message:?}");
+    }
+    assert_eq!(relay.running.translation().eams.len(), 3);
+    relay.write("relay.toml", &format!("{BASE}reload_may_remove = 3\n"));
+    assert_eq!(relay.prepare().unwrap().changes.removed, 3);
+}
+
+#[test]
+fn a_tenth_is_at_least_ten_at_most_a_thousand_and_never_all() {
+    use config::MayRemove::{All, Number, Tenth};
+    for (mappings, allowed) in
+        [(0, 0), (1, 0), (2, 1), (11, 10), (100, 10), (150, 15), (9_000, 900), (1_000_000, 1000)]
+    {
+        assert_eq!(Tenth.of(mappings), allowed, "{mappings}");
+    }
+    assert_eq!((Number(5).of(2), All.of(7)), (5, usize::MAX));
+}
+
 /// Keeps one mapping, and what it was told.
 struct Other(Arc<Mutex<Vec<usize>>>);
 

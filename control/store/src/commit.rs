@@ -11,10 +11,14 @@ use crate::eam::{Key4, Key6, Row};
 use crate::error::{Fault, StoreError};
 use crate::record::{self, Idempotency, Record};
 use crate::revision::{Author, Kind, Pending, Revision, RevisionId, State};
+use crate::schema;
 use crate::store::Store;
 use crate::time::{from_millis, rfc3339, to_millis};
 
 const COMMIT: &str = "commit";
+
+/// Changes for which the index may be made anew.
+const MANY: usize = 10_000;
 
 /// Longest comment of an author, in bytes.
 const MAX_COMMENT: usize = 4096;
@@ -151,10 +155,8 @@ impl Store {
         if let Some(base) = candidate.base() {
             self.match_head(base)?;
         }
-        let pending = self.pending();
-        let may_extend = request.confirm_within.is_some()
-            && pending.as_ref().is_some_and(|pending| pending.revision.author.uid == request.author.uid);
-        if let Some(pending) = pending
+        let may_extend = self.may_extend(&request);
+        if let Some(pending) = self.pending()
             && !may_extend
         {
             return Err(CommitError::Pending(Box::new(pending)));
@@ -180,8 +182,9 @@ impl Store {
         }
         if let Some(pending) = self.pending() {
             let is_own = [pending.revision.author.uid, 0].contains(&request.author.uid);
-            let takes_back = to == pending.prior && request.confirm_within.is_none();
-            if !is_own || !(takes_back || request.confirm_within.is_some()) {
+            let takes_back =
+                is_own && to == pending.prior && request.confirm_within.is_none() && !self.owes_rollback;
+            if !(takes_back || self.may_extend(&request)) {
                 return Err(CommitError::Pending(Box::new(pending)));
             }
         }
@@ -214,6 +217,15 @@ impl Store {
         Ok(None)
     }
 
+    /// Whoever waits for a confirmation may go on, as long as he says until when and the time is not over.
+    fn may_extend(&self, request: &Request) -> bool {
+        request.confirm_within.is_some()
+            && !self.owes_rollback
+            && self.pending().is_some_and(|pending| {
+                pending.revision.author.uid == request.author.uid && !pending.remaining.is_zero()
+            })
+    }
+
     pub(crate) fn match_head(&self, expected: RevisionId) -> Result<(), CommitError> {
         let current = self.head.revision.id;
         if expected == current {
@@ -244,11 +256,12 @@ impl Store {
         };
         // What does not have to be confirmed ends all waiting: it goes back to where the waiting began.
         let reverted = if within.is_none() { self.waiting(State::Reverted)? } else { Vec::new() };
+        let rows = self.head.revision.rows;
         let write = |connection: &Connection| {
             reverted.iter().try_for_each(|record| record.replace(connection))?;
             record.insert(connection)?;
             record::write_changes(connection, record.revision.id, &parts)?;
-            write_rows(connection, changes.as_slice())
+            write_rows(connection, changes.as_slice(), rows)
         };
         self.write(COMMIT, write)?;
         Ok(Prepared { transaction: Transaction(Some(self)), record, changes, within })
@@ -338,13 +351,21 @@ impl Store {
         if !self.in_doubt {
             return Ok(());
         }
-        let touched = self.connection.execute_batch("UPDATE touched SET times = times + 1");
-        if let Err(error) = touched {
+        if let Err(error) = self.connection.execute_batch("UPDATE touched SET times = times + 1") {
             self.undo();
-            return Err(StoreError::new(&self.path, COMMIT, Fault::InDoubt, error));
+            // Emptying the log does as well, and needs no room in it.
+            if !self.empties_log() {
+                return Err(StoreError::new(&self.path, COMMIT, Fault::InDoubt, error));
+            }
         }
         self.in_doubt = false;
         Ok(())
+    }
+
+    fn empties_log(&self) -> bool {
+        let busy =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        busy.is_ok_and(|busy| busy == 0)
     }
 }
 
@@ -407,8 +428,17 @@ impl Durable<'_> {
     }
 }
 
-/// Rows go before rows come, so that prefixes can change hands.
-pub(crate) fn write_rows(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
+/// Writes changes to a table of so many rows. Rows go before rows come, so that prefixes can change hands.
+pub(crate) fn write_rows(connection: &Connection, changes: &[Change], rows: u64) -> rusqlite::Result<()> {
+    let is_most = changes.len() > MANY && changes.len() as u64 > rows / 4;
+    if is_most {
+        connection.execute_batch(schema::DROP_INDEX)?;
+    }
+    remove_and_insert(connection, changes)?;
+    if is_most { connection.execute_batch(schema::INDEX) } else { Ok(()) }
+}
+
+fn remove_and_insert(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()> {
     let mut delete = connection.prepare_cached("DELETE FROM eams WHERE ipv4 = ?1")?;
     let mut insert =
         connection.prepare_cached("INSERT INTO eams (ipv4, ipv6, comment) VALUES (?1, ?2, ?3)")?;

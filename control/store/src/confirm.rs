@@ -116,11 +116,12 @@ impl Store {
         let revision = self.next_revision(changes, kind, Author { comment, ..this_process() }, None);
         let record = Record { revision, prior: None, log: record::hash(&parts), request: None };
         let reverted = self.waiting(State::Reverted)?;
+        let rows = self.head.revision.rows;
         self.write(GO_BACK, |connection| {
             reverted.iter().try_for_each(|record| record.replace(connection))?;
             record.insert(connection)?;
             record::write_changes(connection, record.revision.id, &parts)?;
-            crate::commit::write_rows(connection, changes.as_slice())
+            crate::commit::write_rows(connection, changes.as_slice(), rows)
         })?;
         self.sync(GO_BACK)?;
         self.applied(record, changes);

@@ -43,7 +43,9 @@ pub enum Fault {
     #[error("its directory does not exist: create it, owned by the relay's user")]
     NoDirectory,
     /// The disk does not do what it should.
-    #[error("the disk failed: see the kernel's log, and move the store to a sound one")]
+    #[error(
+        "the disk refuses: look for a quota, a limit on file sizes, or a failure in the kernel's log; then repeat the request"
+    )]
     Io,
     /// What is in it is not what was written.
     #[error("it is damaged: start the relay again, which saves what is sound, or restore a copy")]

@@ -272,6 +272,7 @@ fn create(connection: &Connection, path: &Path, clock: &dyn Clock) -> Result<(),
     let write = || {
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(schema::TABLES)?;
+        transaction.execute_batch(schema::INDEX)?;
         schema::mark(&transaction)?;
         record.insert(&transaction)?;
         transaction.commit()

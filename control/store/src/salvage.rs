@@ -130,7 +130,8 @@ fn write(rescue: &Path, damaged: &Connection, records: &[Record], proved: &Prove
             }
         }
         let mut insert = transaction.prepare("INSERT INTO eams (ipv4, ipv6, comment) VALUES (?1, ?2, ?3)")?;
-        proved.table.values().try_for_each(|row| crate::commit::insert_row(&mut insert, row))
+        proved.table.values().try_for_each(|row| crate::commit::insert_row(&mut insert, row))?;
+        transaction.execute_batch(schema::INDEX)
     };
     write().map_err(failed)?;
     transaction.commit().map_err(failed)?;

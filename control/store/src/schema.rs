@@ -20,7 +20,6 @@ const VERSION: i64 = 1;
 /// of all other columns of its row; `log` one of the revision's changes.
 pub(crate) const TABLES: &str = "
     CREATE TABLE eams (ipv4 INTEGER PRIMARY KEY, ipv6 BLOB NOT NULL, comment TEXT) STRICT;
-    CREATE UNIQUE INDEX eams_ipv6 ON eams (ipv6);
     CREATE TABLE revisions (
         id INTEGER PRIMARY KEY,
         parent INTEGER,
@@ -68,6 +67,11 @@ const SETTINGS: [(&str, &str, &str); 5] = [
 
 /// Kibibytes of pages kept in memory: an import needs them, and SQLite takes them only when it does.
 const CACHE_KIB: i64 = 65_536;
+
+/// The order of the IPv6 prefixes. It comes after the rows where those are many: sorting a million prefixes takes a
+/// fraction of the time it takes to put each in its place.
+pub(crate) const INDEX: &str = "CREATE UNIQUE INDEX eams_ipv6 ON eams (ipv6);";
+pub(crate) const DROP_INDEX: &str = "DROP INDEX eams_ipv6;";
 
 /// Opens a file that may be new. Everything is set and read back.
 pub(crate) fn connect(path: &Path, busy: Duration) -> Result<Connection, StoreError> {

@@ -19,35 +19,58 @@ const READ: &str = "read the mappings";
 pub(crate) struct Lengths {
     ipv4: [u32; 33],
     ipv6: [u32; 129],
+    /// One bit for each length shorter than a host's that there is.
+    nets4: u32,
+    nets6: u128,
 }
 
 impl Default for Lengths {
     fn default() -> Self {
-        Self { ipv4: [0; 33], ipv6: [0; 129] }
+        Self { ipv4: [0; 33], ipv6: [0; 129], nets4: 0, nets6: 0 }
     }
 }
 
 impl Lengths {
     pub(crate) fn add(&mut self, eam: &Eam) {
-        self.ipv4[usize::from(eam.ipv4().prefix_len())] += 1;
-        self.ipv6[usize::from(eam.ipv6().prefix_len())] += 1;
+        let (ipv4, ipv6) = (eam.ipv4().prefix_len(), eam.ipv6().prefix_len());
+        self.ipv4[usize::from(ipv4)] += 1;
+        self.ipv6[usize::from(ipv6)] += 1;
+        self.nets4 |= 1_u32.checked_shl(ipv4.into()).unwrap_or(0);
+        self.nets6 |= 1_u128.checked_shl(ipv6.into()).unwrap_or(0);
     }
 
     pub(crate) fn remove(&mut self, eam: &Eam) {
-        self.ipv4[usize::from(eam.ipv4().prefix_len())] -= 1;
-        self.ipv6[usize::from(eam.ipv6().prefix_len())] -= 1;
+        let (ipv4, ipv6) = (eam.ipv4().prefix_len(), eam.ipv6().prefix_len());
+        self.ipv4[usize::from(ipv4)] -= 1;
+        self.ipv6[usize::from(ipv6)] -= 1;
+        if self.ipv4[usize::from(ipv4)] == 0 {
+            self.nets4 &= !1_u32.checked_shl(ipv4.into()).unwrap_or(0);
+        }
+        if self.ipv6[usize::from(ipv6)] == 0 {
+            self.nets6 &= !1_u128.checked_shl(ipv6.into()).unwrap_or(0);
+        }
     }
 
     /// Prefixes around `net`, longest first, of lengths that there are.
-    pub(crate) fn around_ipv4(&self, net: Ipv4Net) -> impl Iterator<Item = Ipv4Net> + '_ {
-        let shorter = (0..net.prefix_len()).rev().filter(|length| self.ipv4[usize::from(*length)] > 0);
-        shorter.filter_map(move |length| Some(Ipv4Net::new(net.network(), length).ok()?.trunc()))
+    pub(crate) fn around_ipv4(&self, net: Ipv4Net) -> impl Iterator<Item = Ipv4Net> + use<> {
+        let mut shorter =
+            self.nets4 & 1_u32.checked_shl(net.prefix_len().into()).unwrap_or(0).wrapping_sub(1);
+        std::iter::from_fn(move || {
+            let length = u8::try_from(shorter.checked_ilog2()?).ok()?;
+            shorter &= !(1 << length);
+            Some(Ipv4Net::new(net.network(), length).ok()?.trunc())
+        })
     }
 
     /// The same for IPv6.
-    pub(crate) fn around_ipv6(&self, net: Ipv6Net) -> impl Iterator<Item = Ipv6Net> + '_ {
-        let shorter = (0..net.prefix_len()).rev().filter(|length| self.ipv6[usize::from(*length)] > 0);
-        shorter.filter_map(move |length| Some(Ipv6Net::new(net.network(), length).ok()?.trunc()))
+    pub(crate) fn around_ipv6(&self, net: Ipv6Net) -> impl Iterator<Item = Ipv6Net> + use<> {
+        let mut shorter =
+            self.nets6 & 1_u128.checked_shl(net.prefix_len().into()).unwrap_or(0).wrapping_sub(1);
+        std::iter::from_fn(move || {
+            let length = u8::try_from(shorter.checked_ilog2()?).ok()?;
+            shorter &= !(1 << length);
+            Some(Ipv6Net::new(net.network(), length).ok()?.trunc())
+        })
     }
 }
 

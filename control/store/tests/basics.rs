@@ -1,67 +1,323 @@
-//! What an operator does: add, change, remove, look, go back.
+//! What an operator does: add, change, remove, look, go back, again and again, compared with a model that is too simple
+//! to be wrong.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::time::{Duration, UNIX_EPOCH};
+mod common;
 
+use std::collections::BTreeMap;
+
+use common::{Lab, candidate, finish, host, noted, row, rows};
 use eam_store::{
-    Author, Candidate, CommitError, Conflict, Eam, Edit, Foreign, Idempotency, ManualClock, Opened, Options,
-    OwnedRow, Owner, Receipt, Request, RevisionId, Row, StageError, State, Step, Store,
+    Candidate, CommitError, Conflict, Digest, Edit, Idempotency, ImportError, RevisionId, Row, StageError,
+    State, Step,
 };
-
-fn row(ipv4: &str, ipv6: &str) -> Row {
-    Eam::new(ipv4.parse().unwrap(), ipv6.parse().unwrap()).unwrap().into()
-}
-
-fn open(directory: &tempfile::TempDir) -> (Store, ManualClock, Vec<Eam>) {
-    let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
-    let options = Options { clock: Box::new(clock.clone()), ..Options::default() };
-    let Opened { store, eams, .. } = Store::open(&directory.path().join("mappings.db"), options).unwrap();
-    (store, clock, eams)
-}
-
-fn request(store: &Store) -> Request {
-    let author = Author { uid: 1000, pid: 1, comment: "test".to_owned() };
-    Request { author, if_match: store.head().id, idempotency: None, confirm_within: None }
-}
-
-fn finish(step: Result<Step<'_>, CommitError>) -> Result<Receipt, CommitError> {
-    match step? {
-        Step::Done(receipt) => Ok(receipt),
-        Step::Prepared(prepared) => Ok(prepared.make_durable()?.published()),
-    }
-}
-
-fn edit(store: &mut Store, edits: &[Edit]) -> Receipt {
-    let mut candidate = Candidate::default();
-    for edit in edits {
-        store.stage(&mut candidate, edit.clone()).unwrap();
-    }
-    let request = request(store);
-    finish(store.commit(&candidate, request)).unwrap()
-}
+use ipnet::Ipv4Net;
+use proptest::prelude::*;
 
 #[test]
 fn a_revision_outlives_the_process() {
-    let directory = tempfile::tempdir().unwrap();
-    let (mut store, _, eams) = open(&directory);
-    assert!(eams.is_empty());
-    assert_eq!(store.head().id, RevisionId(1));
-    let a = row("192.0.2.1/32", "2001:db8::1/128");
-    let b = row("192.0.2.16/28", "2001:db8:1::/124");
-    let receipt = edit(&mut store, &[Edit::Add(a.clone()), Edit::Add(b.clone())]);
+    let mut lab = Lab::new();
+    assert_eq!((lab.head(), lab.eams.len()), (RevisionId(1), 0));
+    let (a, b) =
+        (row("192.0.2.1/32", "2001:db8::1/128"), noted(&row("192.0.2.16/28", "2001:db8:1::/124"), "web"));
+    let receipt = lab.commit(&[Edit::Add(a.clone()), Edit::Add(b.clone())]);
     assert_eq!((receipt.revision().id, receipt.revision().counts.added), (RevisionId(2), 2));
-    let receipt = edit(&mut store, &[Edit::Remove { ipv4: a.eam().ipv4(), ipv6: None }]);
+    let receipt = lab.commit(&[Edit::Remove { ipv4: a.eam().ipv4(), ipv6: None }]);
     assert_eq!((receipt.revision().counts.removed, receipt.revision().rows), (1, 1));
-    let digest = store.head().digest;
-    drop(store);
-    let (mut store, _, eams) = open(&directory);
-    assert_eq!(eams, [b.eam()]);
-    assert_eq!((store.head().id, store.head().digest), (RevisionId(3), digest));
-    let request = request(&store);
-    let receipt = finish(store.rollback(RevisionId(2), request)).unwrap();
+    let digest = lab.store().head().digest;
+    lab.reopen();
+    assert_eq!((lab.eams.clone(), lab.notices.len()), (vec![b.eam()], 0));
+    assert_eq!((lab.head(), lab.store().head().digest), (RevisionId(3), digest));
+    let receipt = lab.rollback(RevisionId(2)).unwrap();
     assert_eq!((receipt.revision().id, receipt.revision().rows), (RevisionId(4), 2));
-    assert_eq!(receipt.revision().digest, store.revision(RevisionId(2)).unwrap().unwrap().digest);
-    let history = store.history(None, 10).unwrap();
+    let second = lab.store().revision(RevisionId(2)).unwrap().unwrap();
+    assert_eq!((receipt.revision().digest, second.state), (second.digest, State::Superseded));
+    let history = lab.store().history(None, 10).unwrap();
     assert_eq!(history.iter().map(|revision| revision.id.0).collect::<Vec<_>>(), [4, 3, 2, 1]);
-    assert_eq!((history[0].state, history[1].state), (State::Active, State::Superseded));
-    assert_eq!(store.eams().unwrap(), [a.eam(), b.eam()]);
+    assert_eq!(lab.store().history(Some(RevisionId(4)), 2).unwrap(), history[1..3]);
+    assert_eq!(rows(lab.store()), [a, b]);
+}
+
+#[test]
+fn whoever_was_faster_is_named() {
+    let mut lab = Lab::new();
+    let old = lab.request();
+    let first = candidate(lab.store(), &[Edit::Add(host(1, 1))]);
+    let mut faster = lab.request();
+    faster.author.comment = "renumbering rack 7".to_owned();
+    lab.commit_as(&[Edit::Add(host(2, 2))], faster).unwrap();
+    lab.commit(&[Edit::Add(host(3, 3))]);
+    let error = finish(lab.store().commit(&first, old)).unwrap_err();
+    let text = error.to_string();
+    let CommitError::Stale { expected, faster, current } = error else { panic!("{error}") };
+    assert_eq!((expected.0, faster.id.0, current.0), (1, 2, 3));
+    for part in ["revision 1", "2 of uid 1000", "2027-01-15T12:00:00Z", "renumbering rack 7", "revision 3"] {
+        assert!(text.contains(part), "{text}");
+    }
+    // Also when the request knows better than the candidate.
+    let request = lab.request();
+    assert!(matches!(finish(lab.store().commit(&first, request)), Err(CommitError::Stale { .. })));
+    let rebased = lab.store().rebase(&first).unwrap();
+    let request = lab.request();
+    assert_eq!(finish(lab.store().commit(&rebased, request)).unwrap().revision().rows, 3);
+}
+
+#[test]
+fn a_row_that_somebody_else_changed_is_not_rebased() {
+    let mut lab = Lab::new();
+    lab.commit(&[Edit::Add(host(1, 1))]);
+    let mine = candidate(lab.store(), &[Edit::Change(host(1, 2))]);
+    lab.commit(&[Edit::Change(host(1, 3))]);
+    let error = lab.store().rebase(&mine).unwrap_err();
+    assert_eq!(error, StageError::Conflict(Conflict::Moved("10.0.0.1/32".parse().unwrap())));
+}
+
+#[test]
+fn a_repeated_request_is_one_commit() {
+    let mut lab = Lab::new();
+    let mut request = lab.request();
+    request.idempotency = Some(Idempotency::new("k1", b"add host 1"));
+    let first = lab.commit_as(&[Edit::Add(host(1, 1))], request.clone()).unwrap();
+    lab.commit(&[Edit::Add(host(2, 2))]);
+    lab.reopen();
+    let again = finish(lab.store().commit(&Candidate::default(), request.clone())).unwrap();
+    assert_eq!((again.revision().id, again.is_repeated()), (first.revision().id, true));
+    assert_eq!(lab.store().history(None, 10).unwrap().len(), 3);
+    request.idempotency = Some(Idempotency::new("k1", b"add host 7"));
+    let error = finish(lab.store().commit(&Candidate::default(), request.clone())).unwrap_err();
+    assert_eq!(error, CommitError::KeyReused { key: "k1".to_owned(), revision: RevisionId(2) });
+    // Another user's keys are his own.
+    request.author.uid += 1;
+    assert!(matches!(
+        finish(lab.store().commit(&Candidate::default(), request)),
+        Err(CommitError::Stale { .. })
+    ));
+}
+
+#[test]
+fn what_is_prepared_and_dropped_never_was() {
+    let mut lab = Lab::new();
+    lab.commit(&[Edit::Add(host(1, 1))]);
+    let (head, before) = (lab.store().head().clone(), rows(lab.store()));
+    let (edits, request) = (candidate(lab.store(), &[Edit::Add(host(2, 2))]), lab.request());
+    let Step::Prepared(prepared) = lab.store().commit(&edits, request).unwrap() else {
+        panic!("there is a change")
+    };
+    assert_eq!(prepared.revision().rows, 2);
+    drop(prepared);
+    assert_eq!((lab.store().head().clone(), rows(lab.store())), (head.clone(), before.clone()));
+    lab.reopen();
+    assert_eq!((lab.store().head().clone(), rows(lab.store())), (head, before));
+    assert_eq!(
+        lab.commit(&[Edit::Add(host(2, 2))]).revision().id,
+        RevisionId(3),
+        "and its name is given again"
+    );
+}
+
+#[test]
+fn nothing_to_change_makes_no_revision() {
+    let mut lab = Lab::new();
+    lab.commit(&[Edit::Add(host(1, 1))]);
+    let receipt = lab.commit(&[Edit::Put(host(1, 1))]);
+    assert_eq!((receipt.revision().id, receipt.is_repeated()), (RevisionId(2), true));
+    assert!(lab.rollback(RevisionId(2)).unwrap().is_repeated());
+    assert_eq!(lab.rollback(RevisionId(9)), Err(CommitError::UnknownRevision(RevisionId(9))));
+}
+
+#[test]
+fn prefixes_change_hands_within_a_revision() {
+    let mut lab = Lab::new();
+    lab.commit(&[Edit::Add(host(1, 1)), Edit::Add(host(2, 2))]);
+    let mut swap = Candidate::default();
+    let first = lab.store().stage(&mut swap, Edit::Change(host(1, 2))).unwrap_err();
+    assert!(matches!(first, StageError::Conflict(Conflict::Duplicate { .. })), "{first}");
+    for edit in [Edit::Change(host(1, 3)), Edit::Change(host(2, 1)), Edit::Change(host(1, 2))] {
+        lab.store().stage(&mut swap, edit).unwrap();
+    }
+    assert_eq!((swap.changes().lost().count(), swap.changes().gained().count()), (2, 2));
+    let request = lab.request();
+    finish(lab.store().commit(&swap, request)).unwrap();
+    assert_eq!(rows(lab.store()), [host(1, 2), host(2, 1)]);
+}
+
+#[test]
+fn an_import_is_all_or_nothing_and_every_refusal_names_its_edit() {
+    let mut lab = Lab::new();
+    lab.commit(&[Edit::Add(host(3, 30))]);
+    let mut staged = Candidate::default();
+    let edits =
+        vec![Edit::Add(host(9, 9)), Edit::Add(host(3, 3)), Edit::Add(host(4, 30)), Edit::Add(host(9, 10))];
+    let error = lab.store().stage_all(&mut staged, edits).unwrap_err();
+    let ImportError::Conflicts { conflicts, more: 0 } = error else { panic!("{error}") };
+    assert_eq!(conflicts.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(staged.is_empty());
+    // What goes makes room, wherever it stands.
+    let edits = vec![Edit::Add(host(4, 30)), Edit::Remove { ipv4: host(3, 0).eam().ipv4(), ipv6: None }];
+    lab.store().stage_all(&mut staged, edits).unwrap();
+    assert_eq!(staged.changes().counts().added, 1);
+}
+
+#[test]
+fn pages_meet_and_free_addresses_are_free() {
+    let mut lab = Lab::new();
+    let edits: Vec<_> =
+        (0..100).filter(|number| number % 7 != 3).map(|number| Edit::Add(host(number, number))).collect();
+    lab.commit(&edits);
+    let (all, mut paged, mut after) = (rows(lab.store()), Vec::new(), None);
+    loop {
+        let page = lab.store().list("10.0.0.0/8".parse().unwrap(), after, 7).unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.row.eam().ipv4());
+        paged.extend(page.into_iter().map(|owned| owned.row));
+    }
+    assert_eq!(paged, all);
+    let pool: Ipv4Net = "10.0.0.0/27".parse().unwrap();
+    for expected in [3, 10, 17, 24, 31] {
+        let free = lab.store().next_free(pool).unwrap().unwrap();
+        assert_eq!(free.octets()[3], expected);
+        lab.commit(&[Edit::Add(host(expected.into(), 1000 + u32::from(expected)))]);
+    }
+    assert_eq!(lab.store().next_free(pool).unwrap(), None);
+    lab.commit(&[Edit::Remove { ipv4: host(5, 5).eam().ipv4(), ipv6: None }]);
+    assert_eq!(
+        lab.store().next_free(pool).unwrap().unwrap().octets()[3],
+        5,
+        "what is given back is given out again"
+    );
+}
+
+type Model = BTreeMap<u32, (u32, String)>;
+
+#[derive(Debug, Clone)]
+enum Action {
+    Commit(Vec<(u32, Option<(u32, String)>)>),
+    Rollback(prop::sample::Index),
+    Restart,
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    let edit = (0_u32..6, prop::option::weighted(0.7, (0_u32..8, "[ab]?")));
+    let action = prop_oneof![
+        6 => prop::collection::vec(edit, 1..5).prop_map(Action::Commit),
+        2 => any::<prop::sample::Index>().prop_map(Action::Rollback),
+        1 => Just(Action::Restart),
+    ];
+    prop::collection::vec(action, 1..25)
+}
+
+fn model_rows(model: &Model) -> Vec<Row> {
+    model.iter().map(|(number, (to, comment))| noted_if(host(*number, *to), comment)).collect()
+}
+
+fn noted_if(row: Row, comment: &str) -> Row {
+    Row::new(row.eam(), Some(comment)).unwrap()
+}
+
+/// Edits one by one: accepted by both or by neither.
+fn stage(lab: &mut Lab, model: &Model, edits: Vec<(u32, Option<(u32, String)>)>) -> (Candidate, Model) {
+    let (mut candidate, mut model) = (Candidate::default(), model.clone());
+    for (number, to) in edits {
+        let is_taken = |to: u32| model.iter().any(|(other, (held, _))| *other != number && *held == to);
+        let (edit, expected) = match &to {
+            Some((to, comment)) => (Edit::Put(noted_if(host(number, *to), comment)), !is_taken(*to)),
+            None => {
+                (Edit::Remove { ipv4: host(number, 0).eam().ipv4(), ipv6: None }, model.contains_key(&number))
+            }
+        };
+        let result = lab.store().stage(&mut candidate, edit);
+        assert_eq!(result.is_ok(), expected, "{result:?}");
+        if expected {
+            match to {
+                Some(to) => drop(model.insert(number, to)),
+                None => drop(model.remove(&number)),
+            }
+        }
+    }
+    (candidate, model)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn random_histories_agree_with_a_simple_model(actions in actions()) {
+        let mut lab = Lab::new();
+        let mut history: Vec<(RevisionId, Model)> = vec![(RevisionId(1), Model::new())];
+        for action in actions {
+            let model = history.last().unwrap().1.clone();
+            match action {
+                Action::Restart => {
+                    lab.reopen();
+                    prop_assert_eq!(&lab.notices, &[]);
+                }
+                Action::Commit(edits) => {
+                    let (candidate, next) = stage(&mut lab, &model, edits);
+                    let request = lab.request();
+                    let receipt = finish(lab.store().commit(&candidate, request)).unwrap();
+                    prop_assert_eq!(receipt.is_repeated(), next == model);
+                    if next != model {
+                        history.push((receipt.revision().id, next));
+                    }
+                }
+                Action::Rollback(index) => {
+                    let (to, target) = index.get(&history).clone();
+                    let receipt = lab.rollback(to).unwrap();
+                    if !receipt.is_repeated() {
+                        history.push((receipt.revision().id, target));
+                    }
+                }
+            }
+            let (id, model) = history.last().unwrap();
+            let expected = model_rows(model);
+            let head = lab.store().head().clone();
+            prop_assert_eq!(head.id, *id);
+            prop_assert_eq!(head.digest, Digest::of_rows(&expected));
+            prop_assert_eq!(head.rows, u64::try_from(expected.len()).unwrap());
+            let bare = expected.iter().map(|row| Row::from(row.eam())).collect::<Vec<_>>();
+            prop_assert_eq!(lab.store().ranges().whole().digest, Digest::of_rows(&bare));
+            prop_assert_eq!(rows(lab.store()), expected);
+        }
+        for (id, model) in &history {
+            let head = history.last().unwrap();
+            for (from, to, old, new) in [(head.0, *id, &head.1, model), (*id, head.0, model, &head.1)] {
+                let changes = lab.store().diff(from, to).unwrap();
+                let mut applied: BTreeMap<Ipv4Net, Row> =
+                    model_rows(old).into_iter().map(|row| (row.eam().ipv4(), row)).collect();
+                for change in changes.as_slice() {
+                    let key = change.before().or(change.after()).unwrap().eam().ipv4();
+                    let held = applied.remove(&key);
+                    prop_assert_eq!(held.as_ref(), change.before());
+                    applied.extend(change.after().map(|row| (key, row.clone())));
+                }
+                prop_assert_eq!(applied.into_values().collect::<Vec<_>>(), model_rows(new));
+            }
+        }
+    }
+}
+
+/// So many that the order of the IPv6 prefixes is made anew.
+#[test]
+fn a_large_import_is_a_revision_like_any_other() {
+    let mut lab = Lab::new();
+    lab.commit(&[Edit::Add(host(50_000, 50_000))]);
+    let import = |lab: &mut Lab| {
+        let mut candidate = Candidate::default();
+        let edits = (0..12_000).rev().map(|number| Edit::Add(host(number, 20_000 - number))).collect();
+        lab.store().stage_all(&mut candidate, edits).unwrap();
+        candidate
+    };
+    let (candidate, request) = (import(&mut lab), lab.request());
+    drop(lab.store().commit(&candidate, request.clone()).unwrap());
+    assert_eq!(rows(lab.store()).len(), 1, "given up");
+    finish(lab.store().commit(&candidate, request)).unwrap();
+    let expected: Vec<_> =
+        (0..12_000).map(|number| host(number, 20_000 - number)).chain([host(50_000, 50_000)]).collect();
+    lab.reopen();
+    assert_eq!((lab.notices.len(), rows(lab.store())), (0, expected));
+    let held = lab.store().get_ipv6(host(0, 19_000).eam().ipv6()).unwrap().unwrap();
+    assert_eq!(held.row, host(1000, 19_000));
+    let refused = lab.store().stage(&mut Candidate::default(), Edit::Add(host(60_000, 19_000)));
+    assert!(matches!(refused, Err(StageError::Conflict(Conflict::Duplicate { .. }))));
+    lab.rollback(RevisionId(2)).unwrap();
+    assert_eq!(rows(lab.store()), [host(50_000, 50_000)]);
 }

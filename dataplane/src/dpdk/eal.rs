@@ -133,7 +133,11 @@ impl Drop for EalInner {
     }
 }
 
-fn check_memory(config: &EalConfig) -> Result<(), EalError> {
+/// Whether the memory a configuration asks for is there, without starting DPDK.
+///
+/// # Errors
+/// [`EalError`] says what is missing and how to get it.
+pub fn check_memory(config: &EalConfig) -> Result<(), EalError> {
     let wanted_mb = u64::from(config.memory_mb);
     if config.memory == Memory::NoHuge {
         return match available_memory_mb() {

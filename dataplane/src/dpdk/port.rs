@@ -15,8 +15,9 @@ use super::eal::Eal;
 use super::error::{Errno, PortError, Said};
 use super::mempool::Mempool;
 use super::port_config::{PortConfig, plan};
+use super::port_macs::ExtraMacs;
 use super::port_setup::{Setup, find, probe};
-use super::port_state::{Link, PortInfo, PortStats};
+use super::port_state::{Growing, Link, MacFilter, PortInfo, PortStats};
 use super::queue::{RxQueue, TxQueue};
 
 /// The queues of one worker at one port.
@@ -33,6 +34,8 @@ pub struct QueuePair {
 pub struct Port {
     inner: Arc<PortInner>,
     info: PortInfo,
+    growing: Box<Cell<Growing>>,
+    macs: Box<ExtraMacs>,
     /// DPDK's control calls of one port must not run at the same time: `Send`, and not `Sync`.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -89,7 +92,8 @@ impl Port {
             tx: TxQueue::new(&inner, queue, plan.fast_free.then(|| config.mempool(queue).clone())),
         };
         let queues = (0..config.queues).map(pair).collect();
-        Ok((Self { inner, info, _not_sync: PhantomData }, queues))
+        let (growing, macs) = Default::default();
+        Ok((Self { inner, info, growing, macs, _not_sync: PhantomData }, queues))
     }
 
     /// What the port is and was set up to do.
@@ -105,12 +109,20 @@ impl Port {
         // SAFETY: writes to `link` only; the port is open. A failure leaves it zero, which is a link that is
         // down.
         unsafe { dpdk_sys::bl_eth_link_get_nowait(self.inner.id, &raw mut link) };
+        // A driver whose link goes may forget its counters: whoever follows the link keeps them.
+        self.stats();
         Link { up: link.up != 0, speed_mbps: link.speed_mbps, full_duplex: link.full_duplex != 0 }
     }
 
-    /// The basic counters; zeros when the driver has none.
-    #[must_use]
+    /// The basic counters; zeros when the driver has none. They only grow, whatever the driver does.
     pub fn stats(&self) -> PortStats {
+        let mut growing = self.growing.get();
+        let stats = growing.read(self.driver_stats());
+        self.growing.set(growing);
+        stats
+    }
+
+    fn driver_stats(&self) -> PortStats {
         let mut stats = rte_eth_stats::default();
         // SAFETY: writes to `stats` only; the port is open.
         unsafe { dpdk_sys::rte_eth_stats_get(self.inner.id, &raw mut stats) };
@@ -157,7 +169,21 @@ impl Port {
         let (device, driver) = (&self.info.device, &self.info.driver);
         Setup { device, driver, port: self.inner.id }.set_promiscuous(on)?;
         self.info.promiscuous = on;
+        self.macs.forget_last_resort();
         Ok(())
+    }
+
+    /// Has frames to these unicast addresses received, besides those to its own, and to no others any more: addresses of
+    /// VRRP and macvlan devices above the twin. Where the driver takes no more addresses the port receives everything.
+    ///
+    /// # Errors
+    /// [`PortError::Setup`] when the driver refuses that as well: frames to some of the addresses are not received.
+    pub fn set_extra_macs(&mut self, wanted: &[[u8; 6]]) -> Result<MacFilter, PortError> {
+        let (device, driver) = (&self.info.device, &self.info.driver);
+        let setup = Setup { device, driver, port: self.inner.id };
+        let filter = self.macs.set(&setup, wanted)?;
+        self.info.promiscuous = filter != MacFilter::Exact;
+        Ok(filter)
     }
 
     /// Closes the port now.
@@ -165,8 +191,8 @@ impl Port {
     /// # Errors
     /// The port itself, still open, when one of its queues is still owned by somebody.
     pub fn close(self) -> Result<(), Self> {
-        let Self { inner, info, _not_sync } = self;
-        Arc::try_unwrap(inner).map(drop).map_err(|inner| Self { inner, info, _not_sync })
+        let Self { inner, info, growing, macs, _not_sync } = self;
+        Arc::try_unwrap(inner).map(drop).map_err(|inner| Self { inner, info, growing, macs, _not_sync })
     }
 }
 

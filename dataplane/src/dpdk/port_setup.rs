@@ -16,6 +16,41 @@ pub(super) fn find(device: Device<'_>) -> Option<u16> {
     (unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) } == 0).then_some(id)
 }
 
+/// What is wrong with a device, as far as can be told without DPDK, and without touching it.
+///
+/// # Errors
+/// See [`PortError`].
+pub fn inspect_device(device: &str) -> Result<(), PortError> {
+    let device = device.to_owned();
+    let Some(parsed) = Device::parse(&device) else {
+        return Err(PortError::Device { device });
+    };
+    if parsed.card_exists() == Some(false) {
+        return Err(PortError::NoSuchCard { device });
+    }
+    if let Some(driver) = parsed.kernel_driver() {
+        return Err(PortError::KernelOwned { device, driver });
+    }
+    precheck::look(&device, parsed)
+}
+
+/// What the driver of a device needs and this process lacks, if anything.
+#[must_use]
+pub fn missing_privileges(device: &str) -> Option<&'static str> {
+    Some(privilege_hint(device).trim_start_matches(": ")).filter(|hint| !hint.is_empty())
+}
+
+/// The kernel interface whose frames a device takes, and whether it takes them away from the kernel by XDP.
+#[must_use]
+pub fn interface_of(device: &str) -> Option<(&str, bool)> {
+    let parsed = Device::parse(device)?;
+    match parsed.driver()? {
+        "net_af_xdp" => Some((parsed.argument("iface")?, true)),
+        "net_af_packet" => Some((parsed.argument("iface")?, false)),
+        _ => None,
+    }
+}
+
 /// Has DPDK make the port of `device`. The caller holds the lock of the device list.
 pub(super) fn probe(device: &str, parsed: Device<'_>) -> Result<u16, PortError> {
     let device = device.to_owned();
@@ -160,7 +195,7 @@ impl Setup<'_> {
         })
     }
 
-    fn step(&self, step: &'static str, call: impl FnOnce() -> i32) -> Result<(), PortError> {
+    pub(super) fn step(&self, step: &'static str, call: impl FnOnce() -> i32) -> Result<(), PortError> {
         let (result, said) = Said::during(call);
         let Err(errno) = Errno::check(result) else {
             return Ok(());

@@ -47,6 +47,17 @@ pub struct PortInfo {
     pub all_multicast: bool,
 }
 
+/// How a port receives frames to its further MAC addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MacFilter {
+    /// The NIC knows each of them.
+    Exact,
+    /// The port receives everything, as it was asked to in any case.
+    Promiscuous,
+    /// The port receives everything since then: the driver took no more addresses, for this reason.
+    LastResort(String),
+}
+
 /// The state of the cable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
@@ -58,7 +69,7 @@ pub struct Link {
     pub full_duplex: bool,
 }
 
-/// DPDK's basic counters since the port was opened, by DPDK's names.
+/// DPDK's basic counters since the port was opened, by DPDK's names. They only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PortStats {
     /// Packets received.
@@ -77,4 +88,56 @@ pub struct PortStats {
     pub oerrors: u64,
     /// Receive attempts that failed because the mempool was exhausted.
     pub rx_nombuf: u64,
+}
+
+impl PortStats {
+    /// Each counter of `self` with that of `other`.
+    fn zip(self, other: Self, join: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            ipackets: join(self.ipackets, other.ipackets),
+            opackets: join(self.opackets, other.opackets),
+            ibytes: join(self.ibytes, other.ibytes),
+            obytes: join(self.obytes, other.obytes),
+            imissed: join(self.imissed, other.imissed),
+            ierrors: join(self.ierrors, other.ierrors),
+            oerrors: join(self.oerrors, other.oerrors),
+            rx_nombuf: join(self.rx_nombuf, other.rx_nombuf),
+        }
+    }
+}
+
+/// Counters that only grow, from those of a driver that may begin again: `net_memif` does whenever its peer goes. What
+/// such a driver counted after the last look before it began again is lost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Growing {
+    /// What was counted before the driver began again.
+    before: PortStats,
+    last: PortStats,
+}
+
+impl Growing {
+    /// The counters, now that the driver says `now`.
+    pub(super) fn read(&mut self, now: PortStats) -> PortStats {
+        let ended = self.last.zip(now, |last, now| if now < last { last } else { 0 });
+        self.before = self.before.zip(ended, |before, ended| before + ended);
+        self.last = now;
+        self.before.zip(now, |before, now| before + now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_grow_although_a_driver_begins_again() {
+        let stats = |ipackets, opackets| PortStats { ipackets, opackets, ..PortStats::default() };
+        let mut growing = Growing::default();
+        let read: Vec<_> = [(10, 0), (15, 7), (0, 0), (3, 9), (3, 9), (1, 12)]
+            .into_iter()
+            .map(|(received, sent)| growing.read(stats(received, sent)))
+            .map(|stats| (stats.ipackets, stats.opackets))
+            .collect();
+        assert_eq!(read, [(10, 0), (15, 7), (15, 7), (18, 16), (18, 16), (19, 19)]);
+    }
 }

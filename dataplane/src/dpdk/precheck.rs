@@ -16,6 +16,19 @@ const MEMIF_SOCKET: &str = "/run/memif.sock";
 /// Refuses a device that lacks a file, a directory, an interface or a peer, or that wants the socket of another process.
 /// A socket that is left over from a process that is gone is removed, as any daemon does.
 pub(super) fn check(text: &str, device: Device<'_>) -> Result<(), PortError> {
+    look_and(text, device, remove)
+}
+
+/// The same, without removing anything.
+pub(super) fn look(text: &str, device: Device<'_>) -> Result<(), PortError> {
+    look_and(text, device, |_| Ok(()))
+}
+
+fn look_and(
+    text: &str,
+    device: Device<'_>,
+    remove: impl FnOnce(&str) -> io::Result<()>,
+) -> Result<(), PortError> {
     if let Some(interface) = device.missing_interface() {
         return Err(PortError::NoSuchInterface { device: text.to_owned(), interface: interface.to_owned() });
     }
@@ -26,7 +39,7 @@ pub(super) fn check(text: &str, device: Device<'_>) -> Result<(), PortError> {
         directory_exists(text, file)?;
     }
     match socket(device) {
-        Some(Socket { path, listens: true }) => may_listen(text, path),
+        Some(Socket { path, listens: true }) => may_listen(text, path, remove),
         Some(Socket { path, listens: false }) => somebody_listens(text, path),
         None => Ok(()),
     }
@@ -52,7 +65,11 @@ fn socket(device: Device<'_>) -> Option<Socket<'_>> {
     Some(Socket { path, listens })
 }
 
-fn may_listen(device: &str, path: &str) -> Result<(), PortError> {
+fn may_listen(
+    device: &str,
+    path: &str,
+    remove: impl FnOnce(&str) -> io::Result<()>,
+) -> Result<(), PortError> {
     directory_exists(device, path)?;
     let is_socket = match fs::symlink_metadata(path) {
         Err(_) => return Ok(()),

@@ -200,11 +200,11 @@ impl EamTable {
             && (self.by_ipv4.find(address).is_some() || self.prefixes.covers_service(address))
     }
 
-    /// Whether an EAM and the IPv6 prefix have an address in common.
+    /// How many EAMs have an address in common with the IPv6 prefix.
     #[must_use]
-    pub fn overlaps_ipv6(&self, network: Ipv6Net) -> bool {
-        self.by_ipv6.iter().any(|pair| network.contains(&pair.ipv6))
-            || self.prefixes.iter().any(|eam| network.contains(&eam.ipv6) || eam.ipv6.contains(&network))
+    pub fn overlapping_ipv6(&self, network: Ipv6Net) -> usize {
+        self.by_ipv6.iter().filter(|pair| network.contains(&pair.ipv6)).count()
+            + self.prefixes.iter().filter(|eam| eam.overlaps_ipv6(network)).count()
     }
 
     /// All mappings, in no order.
@@ -297,6 +297,11 @@ impl EamTable {
 }
 
 impl Eam {
+    /// Whether it has an address in common with the IPv6 prefix.
+    pub(super) fn overlaps_ipv6(&self, network: Ipv6Net) -> bool {
+        network.contains(&self.ipv6) || self.ipv6.contains(&network)
+    }
+
     /// The same without host bits.
     fn trunc(self) -> Self {
         Self { ipv4: self.ipv4.trunc(), ipv6: self.ipv6.trunc() }

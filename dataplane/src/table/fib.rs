@@ -242,6 +242,12 @@ impl Fib {
         self.interfaces.get(at)
     }
 
+    /// All interfaces, in no order.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
     /// Whether any interface is known: not before the kernel was asked for the first time.
     #[inline]
     #[must_use]

@@ -183,8 +183,8 @@ pub struct Translation {
     pub denylist: Ipv4Set,
     /// IPv4 sources for ICMP errors from untranslatable addresses.
     pub icmp_sources: IcmpSourcePool,
-    /// Every prefix, with whether an EAM lies inside it.
-    prefixes: Vec<(TranslationPrefix, bool)>,
+    /// Every prefix, with the number of EAMs inside it or around it.
+    prefixes: Vec<(TranslationPrefix, usize)>,
     er_addresses: Vec<Ipv6Net>,
     /// The first prefix, if no EAM lies inside it and all its addresses are global unicast.
     plain_prefix: Option<TranslationPrefix>,
@@ -206,19 +206,16 @@ impl Translation {
         let prefix = parts.prefixes.first().copied();
         let special = special(&parts);
         let eams = parts.eams;
+        let count = |prefix: TranslationPrefix| (prefix, eams.overlapping_ipv6(prefix.network()));
+        let prefixes: Vec<_> = parts.prefixes.into_iter().map(count).collect();
         Self {
             plain: plain(&special, &eams),
             service: service(parts.settings.role, &eams),
-            plain_prefix: prefix
-                .and_then(|prefix| plain_prefix(prefix, eams.overlaps_ipv6(prefix.network()))),
+            plain_prefix: prefixes.first().and_then(|(prefix, inside)| plain_prefix(*prefix, *inside > 0)),
             special,
             settings: parts.settings,
             prefix,
-            prefixes: parts
-                .prefixes
-                .into_iter()
-                .map(|prefix| (prefix, eams.overlaps_ipv6(prefix.network())))
-                .collect(),
+            prefixes,
             er_addresses: parts.er_addresses,
             eams,
             service_pools: Ipv4Set::new(&parts.service_pools),
@@ -234,18 +231,20 @@ impl Translation {
     /// [`EamError`]; this version is as it was in any case.
     pub fn apply(&self, changes: &[Change]) -> Result<Self, EamError> {
         let eams = self.eams.apply(changes)?;
-        let added = |network: Ipv6Net| {
-            changes.iter().any(|change| match change {
-                Change::Add(eam) => eam.ipv6.contains(&network) || network.contains(&eam.ipv6),
-                // The prefix may have none left: asking for one in vain is right, only slower.
-                Change::Remove(_) => false,
-            })
-        };
-        let prefixes = self.prefixes.iter();
-        let prefixes: Vec<_> =
-            prefixes.map(|(prefix, has_eams)| (*prefix, *has_eams || added(prefix.network()))).collect();
+        let mut prefixes = self.prefixes.clone();
+        for (prefix, inside) in &mut prefixes {
+            let network = prefix.network();
+            for change in changes {
+                match change {
+                    Change::Add(eam) if eam.overlaps_ipv6(network) => *inside += 1,
+                    // The table had each of them, so the number never falls below zero.
+                    Change::Remove(eam) if eam.overlaps_ipv6(network) => *inside -= 1,
+                    Change::Add(_) | Change::Remove(_) => {}
+                }
+            }
+        }
         let first = prefixes.first().copied();
-        let plain_prefix = first.and_then(|(prefix, has_eams)| plain_prefix(prefix, has_eams));
+        let plain_prefix = first.and_then(|(prefix, inside)| plain_prefix(prefix, inside > 0));
         let (plain, service) = (plain(&self.special, &eams), service(self.settings.role, &eams));
         Ok(Self { prefixes, plain_prefix, plain, service, eams, ..self.clone() })
     }
@@ -254,8 +253,8 @@ impl Translation {
     #[inline]
     #[must_use]
     pub fn prefix_of(&self, address: Ipv6Addr) -> Option<(&TranslationPrefix, bool)> {
-        let (prefix, has_eams) = self.prefixes.iter().find(|(prefix, _)| prefix.contains(address))?;
-        Some((prefix, *has_eams))
+        let (prefix, inside) = self.prefixes.iter().find(|(prefix, _)| prefix.contains(address))?;
+        Some((prefix, *inside > 0))
     }
 
     /// Whether every IPv6 destination under an EAM is translated: by a plain translator, and by a relay without a prefix,
@@ -383,4 +382,41 @@ fn may_be_mapped(block: Ipv4Net, eams: &EamTable) -> bool {
 fn is_set(halves: &Halves, address: Ipv4Addr) -> bool {
     let top = (address.to_bits() >> 16) as usize;
     halves[top / 64] >> (top % 64) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::eam::Eam;
+    use crate::testing;
+
+    #[test]
+    fn the_fast_classification_returns_with_the_last_mapping_inside_the_prefix() {
+        let client: Ipv6Addr = "2001:db8:46::203.0.113.50".parse().unwrap();
+        let eam = |v4: &str, v6: &str| Eam { ipv4: v4.parse().unwrap(), ipv6: v6.parse().unwrap() };
+        let inside = [
+            eam("192.0.2.8/32", "2001:db8:46::192.0.2.8/128"),
+            eam("192.0.2.16/28", "2001:db8:46::1:0/124"),
+            eam("192.0.2.128/25", "2001:db8::/33"),
+        ];
+        let outside = eam("192.0.2.1/32", "2001:db8:12:34::1/128");
+        let mut translation = testing::translation(&[("192.0.2.1/32", "2001:db8:12:34::1/128")]);
+        let is_fast = |translation: &Translation| {
+            let (_, ask_eams) = translation.prefix_of(client).unwrap();
+            assert_eq!(translation.extract_plain(client).is_some(), !ask_eams);
+            !ask_eams
+        };
+        assert!(is_fast(&translation));
+        for eam in inside {
+            translation = translation.apply(&[Change::Add(eam)]).unwrap();
+            assert!(!is_fast(&translation), "{eam:?}");
+        }
+        translation = translation.apply(&[Change::Remove(inside[1]), Change::Remove(outside)]).unwrap();
+        assert!(!is_fast(&translation));
+        let changes = [Change::Remove(inside[0]), Change::Add(outside), Change::Remove(inside[2])];
+        translation = translation.apply(&changes).unwrap();
+        assert!(is_fast(&translation), "none is left inside or around the prefix");
+        let again = translation.apply(&[Change::Add(inside[0]), Change::Remove(inside[0])]).unwrap();
+        assert!(is_fast(&again));
+    }
 }

@@ -14,7 +14,7 @@ use dataplane::memory::{MemoryBuffer, MemoryPool};
 use dataplane::sink::Sink;
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
-use dataplane::table::routing::{Hop, InterfaceId, PortId, Route, RouteAction};
+use dataplane::table::routing::{Hop, InterfaceId, MacAddress, PortId, Route, RouteAction};
 use dataplane::table::snapshot::Snapshot;
 use dataplane::verdict::PuntReason;
 use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
@@ -61,6 +61,9 @@ struct Bench {
     inject: InjectSender,
 }
 
+/// One more address of every interface, as VRRP has them.
+const MAC_EXTRA: MacAddress = MacAddress([0, 0, 0x5e, 0, 1, 7]);
+
 /// A route that ends in one of the ways only the kernel's tables know, for 203.0.113.0/25 and 2001:db8:12::/48.
 fn further_routes(from: &mut Bytes<'_>) -> Vec<Route> {
     let unresolved = |interface| {
@@ -94,10 +97,14 @@ fn further_routes(from: &mut Bytes<'_>) -> Vec<Route> {
 impl Bench {
     fn new(world: &World, from: &mut Bytes<'_>) -> Self {
         let routes = further_routes(from);
+        let mut routing = routing(world, &routes);
+        for interface in &mut routing.interfaces {
+            interface.extra_macs = vec![MAC_EXTRA];
+        }
         let publisher = Publisher::new(Snapshot {
             generation: 1,
             translation: Arc::new(world.translation()),
-            fib: Arc::new(Fib::build(&routing(world, &routes))),
+            fib: Arc::new(Fib::build(&routing)),
         });
         let (receive, sent) = <([Wire; 2], [Wire; 2])>::default();
         let ring = from.pick(&[1 << 17, 1 << 17, 2000, 64]);
@@ -155,6 +162,76 @@ pub fn check(world: &World, from: &mut Bytes<'_>) -> Judgement {
     let counted = bench.worker.counts().event(Event::Sent);
     ensure!(sent == counted, "{sent} frames sent, {counted} counted");
     punted(&mut bench, &received)
+}
+
+/// Bursts of frames that `from` describes through two workers with the same tables and keys, one of which has no express
+/// lane: both send the same frames, punt the same, and count the same. How many frames there were, and how many of them
+/// were translated.
+pub fn compare(world: &World, from: &mut Bytes<'_>) -> Result<(u64, u64), String> {
+    let mut lane = Bench::new(world, &mut Bytes(from.0));
+    let mut walk = Bench::new(world, from);
+    walk.worker = walk.worker.without_express_lane(&lane.worker);
+    let mut frames = 0;
+    while !from.is_empty() && frames < 30 {
+        let port = usize::from(from.byte() & 1);
+        let frame = changed(frame(world, &mut Bytes(take(from, 100)), port), from);
+        for bench in [&lane, &walk] {
+            bench.receive[port].borrow_mut().push_back(frame.clone());
+        }
+        frames += 1;
+        if from.once_in(4) {
+            agree(&mut lane, &mut walk)?;
+        }
+    }
+    agree(&mut lane, &mut walk)?;
+    let counts = lane.worker.counts();
+    Ok((frames, counts.event(Event::TranslatedV4ToV6) + counts.event(Event::TranslatedV6ToV4)))
+}
+
+fn take<'a>(from: &mut Bytes<'a>, count: usize) -> &'a [u8] {
+    let (front, rest) = from.0.split_at(count.min(from.0.len()));
+    from.0 = rest;
+    front
+}
+
+/// The frame with something of its link layer changed: destination, tag, padding, length.
+fn changed(mut frame: Vec<u8>, from: &mut Bytes<'_>) -> Vec<u8> {
+    let mut bits = [0; 6];
+    bits[from.below(6)] = 1 << (from.byte() % 8);
+    match from.byte() % 16 {
+        0 | 1 if frame.len() > 5 => frame[..6].copy_from_slice(&MAC_EXTRA.0),
+        2 if frame.len() > 5 => frame[0] ^= 1,
+        3 if frame.len() > 5 => {
+            let near = from.pick(&[MACS[0].0, MACS[1].0, MAC_EXTRA.0]);
+            frame.iter_mut().zip(near).zip(bits).for_each(|((byte, near), bit)| *byte = near ^ bit);
+        }
+        4 if frame.len() > 11 => drop(frame.splice(12..12, [0x81, 0x00, from.byte(), VLAN as u8])),
+        5 if frame.len() > 11 => drop(frame.splice(12..12, [0x81, 0x00, 0, 0])),
+        6 | 7 => frame.resize(frame.len().max(60) + from.below(60), from.byte()),
+        8 => frame.truncate(frame.len().saturating_sub(from.below(40))),
+        _ => {}
+    }
+    frame
+}
+
+fn agree(lane: &mut Bench, walk: &mut Bench) -> Judgement {
+    let received = format!("{:02x?}", lane.receive);
+    let [by_lane, by_walk] = [lane, walk].map(|bench| {
+        while bench.worker.turn() {}
+        let sent: Vec<_> = bench.sent.iter().map(|wire| std::mem::take(&mut *wire.borrow_mut())).collect();
+        let mut punts = Vec::new();
+        while bench.punted.receive(|punted| punts.push(format!("{punted:02x?}"))).is_some() {}
+        (sent, punts, bench.worker.counts().clone())
+    });
+    ensure!(by_lane.0 == by_walk.0, "{received}\nlane {:02x?}\nwalk {:02x?}", by_lane.0, by_walk.0);
+    ensure!(by_lane.1 == by_walk.1, "{received}\nlane {:?}\nwalk {:?}", by_lane.1, by_walk.1);
+    let differing =
+        |(event, lane, walk): (&str, u64, u64)| (lane != walk).then(|| format!("{event} {lane} {walk}"));
+    let cells =
+        Event::ALL.iter().map(|event| (event.name(), by_lane.2.event(*event), by_walk.2.event(*event)));
+    let cells: Vec<_> = cells.filter_map(differing).collect();
+    ensure!(by_lane.2 == by_walk.2, "{received}\nlane and walk count differently: {cells:?}");
+    Ok(())
 }
 
 /// A frame around a packet, mostly for the port it is received on.

@@ -9,7 +9,7 @@ mod translation;
 pub(super) use dpdk::dpdk;
 pub(super) use eam::{EamSink, TableRules, table};
 pub(super) use port::ports;
-pub(super) use translation::{check_with_eams, check_with_ports, translation};
+pub(super) use translation::{check_with_eams, check_with_ports, reload_may_remove, translation};
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

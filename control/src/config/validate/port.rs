@@ -8,8 +8,8 @@ use crate::config::file::{File, PortTable, Section};
 use crate::config::model::{Device, Port};
 use crate::config::tree::{At, Field};
 
-/// Port numbers are one octet in the dataplane.
-const PORTS_MAX: usize = 256;
+/// `RTE_MAX_ETHPORTS` of DPDK as the distributions build it.
+const PORTS_MAX: usize = 32;
 /// `RTE_DEV_NAME_MAX_LEN` less its terminator.
 const DEVICE_NAME_MAX: usize = 63;
 /// Least MTU of a link that carries IPv6 (RFC 8200 section 5), and the most a buffer of ours holds.
@@ -59,6 +59,8 @@ fn name(at: &At<String>, taken: &mut Taken, report: &mut Report) -> Option<Strin
     let allowed = |character: &char| character.is_ascii_alphanumeric() || "-_.".contains(*character);
     if let Some(character) = at.value.chars().find(|character| !allowed(character)) {
         report.problems.push(at.finding(ProblemKind::PortNameCharacter { character }));
+    } else if at.value.chars().all(|character| character == '.') {
+        report.problems.push(at.finding(ProblemKind::PortNameDots));
     } else if length > Port::NAME_MAX {
         report.problems.push(at.finding(ProblemKind::PortNameTooLong { length, max: Port::NAME_MAX }));
     } else if let Some(first) = taken.names.insert(at.value.clone(), at.place.clone()) {

@@ -13,7 +13,7 @@ use crate::config::file::TranslationTable;
 use crate::config::lint::Table;
 use crate::config::model::{
     CopyOr, EamOverlap, FragmentDf, Hairpin, IcmpErrors, IcmpSourceChoice, IcmpSourceDefault,
-    IcmpSourceExtension, Port, Role, Translation, UdpZeroChecksum,
+    IcmpSourceExtension, MayRemove, Port, Role, Translation, UdpZeroChecksum,
 };
 use crate::config::tree::{At, Field, List, WordOrFlag, WordOrNumber};
 
@@ -308,6 +308,24 @@ fn copy_or(field: &Field<WordOrNumber>, report: &mut Report) -> CopyOr {
     };
     report.problems.push(at.finding(kind));
     CopyOr::Copy
+}
+
+/// How many mappings a reload may remove.
+pub(in crate::config) fn reload_may_remove(table: &TranslationTable, report: &mut Report) -> MayRemove {
+    let Some(at) = table.reload_may_remove.given() else {
+        return MayRemove::default();
+    };
+    let kind = match &at.value {
+        WordOrNumber::Word(word) if word == "tenth" => return MayRemove::Tenth,
+        WordOrNumber::Word(word) if word == "all" => return MayRemove::All,
+        WordOrNumber::Word(_) => ProblemKind::NotAnAmount,
+        WordOrNumber::Number(number) => match u32::try_from(*number) {
+            Ok(number) => return MayRemove::Number(number),
+            Err(_) => ProblemKind::OutOfRange { min: 0, max: i64::from(u32::MAX) },
+        },
+    };
+    report.problems.push(at.finding(kind));
+    MayRemove::default()
 }
 
 fn flag(field: &Field<bool>, default: bool) -> bool {

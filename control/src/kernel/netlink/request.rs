@@ -27,6 +27,7 @@ pub(in crate::kernel) const AF_INET: u8 = 2;
 pub(in crate::kernel) const AF_INET6: u8 = 10;
 
 const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_CARRIER: u16 = 33;
@@ -52,6 +53,14 @@ impl Request {
             // rtmsg and ndmsg are both 12 bytes that start with the family.
             _ => request.raw(&[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         }
+        request
+    }
+
+    /// One interface, by its name.
+    pub(in crate::kernel) fn link(name: &str) -> Self {
+        let mut request = Self::new(RTM_GETLINK, 0, 1);
+        request.interface(0, 0, 0);
+        request.attribute(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
         request
     }
 

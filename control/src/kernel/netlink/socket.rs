@@ -126,6 +126,29 @@ impl Caller {
     }
 }
 
+/// Room for the description of one interface.
+const ANSWER: usize = 1 << 16;
+
+impl Caller {
+    /// Sends one request whose answer is one message; its payload.
+    pub(in crate::kernel) fn ask(&self, request: Request) -> io::Result<Vec<u8>> {
+        net::send(&self.fd, &request.bytes(), SendFlags::empty())?;
+        let mut buffer = vec![0; ANSWER];
+        loop {
+            let (_, length, sender) = net::recvfrom(&self.fd, &mut *buffer, RecvFlags::empty())?;
+            if !from_kernel(sender.as_ref()) {
+                continue;
+            }
+            if let Some(message) = Messages(&buffer[..length.min(ANSWER)]).next() {
+                if message.kind == NLMSG_ERROR {
+                    error_of(message.payload)?;
+                }
+                return Ok(message.payload.to_vec());
+            }
+        }
+    }
+}
+
 /// Sends one request for a short dump and hands over its records. Blocks no longer than the kernel takes to make it.
 pub(in crate::kernel) fn short_dump(request: Request, mut each: impl FnMut(Message<'_>)) -> io::Result<()> {
     let fd = open(SocketFlags::empty())?;

@@ -1,0 +1,178 @@
+//! Watches the kernel interfaces under ports: one that is gone, has lost the program that feeds its port, or receives
+//! what its port never hears, is told of once, and shown as long as it lasts.
+
+use std::time::{Duration, Instant};
+
+use super::machine::Machine;
+use crate::kernel::{InterfaceFacts, InterfaceFactsReader};
+
+/// The driver that hears by an XDP program.
+const AF_XDP: &str = "net_af_xdp";
+/// Frames an interface must have received, and for how long its port must not have heard one, before it counts as deaf.
+const DEAF_FRAMES: u64 = 5;
+const DEAF_TIME: Duration = Duration::from_secs(5);
+
+/// The interfaces under the ports that have one.
+pub(super) struct Watch {
+    /// None when the system gives no socket: then there is nothing to be known.
+    reader: Option<InterfaceFactsReader>,
+    ports: Vec<PortWatch>,
+}
+
+struct PortWatch {
+    port: usize,
+    name: String,
+    interface: String,
+    has_program: bool,
+    /// The program at first sight.
+    program: Option<u32>,
+    /// What the interface had received, and the port heard, when the port was last heard to hear.
+    heard: Option<(u64, u64, Instant)>,
+    complaint: Option<String>,
+}
+
+impl Watch {
+    pub(super) fn new(machine: &impl Machine) -> Self {
+        let ports = machine.ports().iter().enumerate().filter_map(|(port, facts)| {
+            Some(PortWatch {
+                port,
+                name: facts.name.clone(),
+                interface: facts.interface.clone()?,
+                has_program: facts.driver == AF_XDP,
+                program: None,
+                heard: None,
+                complaint: None,
+            })
+        });
+        Self { reader: InterfaceFactsReader::new().ok(), ports: ports.collect() }
+    }
+
+    /// What is wrong now, one sentence each.
+    pub(super) fn complaints(&self) -> impl Iterator<Item = &String> {
+        self.ports.iter().filter_map(|port| port.complaint.as_ref())
+    }
+
+    /// Looks at every interface; once a second.
+    pub(super) fn tick(&mut self, machine: &impl Machine, now: Instant) {
+        let Some(reader) = &self.reader else { return };
+        for port in &mut self.ports {
+            // An error is no news about the interface.
+            if let Ok(facts) = reader.read(&port.interface) {
+                let counts = machine.port_counts(port.port);
+                port.look(facts, counts.received + counts.missed, now);
+            }
+        }
+    }
+}
+
+impl PortWatch {
+    fn look(&mut self, facts: Option<InterfaceFacts>, heard: u64, now: Instant) {
+        let complaint = match facts {
+            None => Some(format!(
+                "port {}: interface {} is gone: the port hears and sends nothing; make it again and restart the relay",
+                self.name, self.interface
+            )),
+            Some(facts) => self.lost_program(facts).or_else(|| self.deaf(facts, heard, now)),
+        };
+        if complaint == self.complaint {
+            return;
+        }
+        match &complaint {
+            Some(complaint) => tracing::error!("{complaint}"),
+            None => tracing::info!(port = self.name, interface = self.interface, "the port hears again"),
+        }
+        self.complaint = complaint;
+    }
+
+    fn lost_program(&mut self, facts: InterfaceFacts) -> Option<String> {
+        if !self.has_program {
+            return None;
+        }
+        self.program = self.program.or(facts.xdp_program);
+        let first = self.program?;
+        (facts.xdp_program != Some(first)).then(|| {
+            let instead = match facts.xdp_program {
+                Some(id) => format!("now carries XDP program {id} of somebody else"),
+                None => "has lost its XDP program".to_owned(),
+            };
+            format!(
+                "port {}: interface {} {instead}: the port hears nothing; find out who did it and restart the relay",
+                self.name, self.interface
+            )
+        })
+    }
+
+    fn deaf(&mut self, facts: InterfaceFacts, heard: u64, now: Instant) -> Option<String> {
+        let (received_then, heard_then, since) = *self.heard.get_or_insert((facts.received, heard, now));
+        let missed = facts.received.saturating_sub(received_then);
+        if heard != heard_then || missed == 0 {
+            self.heard = Some((facts.received, heard, now));
+            return None;
+        }
+        (missed >= DEAF_FRAMES && now.duration_since(since) >= DEAF_TIME).then(|| {
+            format!(
+                "port {}: hears nothing although interface {} receives: are its frames on queues the port does not have \
+                 (`ethtool -L`, `ethtool -X`), or did somebody take its program?",
+                self.name, self.interface
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(has_program: bool) -> PortWatch {
+        let (name, interface) = ("v4".to_owned(), "eth0".to_owned());
+        PortWatch { port: 0, name, interface, has_program, program: None, heard: None, complaint: None }
+    }
+
+    fn facts(xdp_program: Option<u32>, received: u64) -> Option<InterfaceFacts> {
+        Some(InterfaceFacts { xdp_program, received })
+    }
+
+    #[track_caller]
+    fn complains(port: &PortWatch, word: Option<&str>) {
+        let complaint = port.complaint.as_deref();
+        match word {
+            Some(word) => assert!(complaint.is_some_and(|text| text.contains(word)), "{word}: {complaint:?}"),
+            None => assert_eq!(complaint, None),
+        }
+    }
+
+    #[test]
+    fn a_lost_program_and_a_lost_interface_are_told_until_they_are_back() {
+        let (mut port, now) = (port(true), Instant::now());
+        for (facts, word) in [
+            (facts(Some(7), 0), None),
+            (facts(None, 0), Some("has lost its XDP program")),
+            (facts(Some(8), 0), Some("XDP program 8 of somebody else")),
+            (facts(Some(7), 0), None),
+            (None, Some("interface eth0 is gone")),
+            (facts(Some(7), 0), None),
+        ] {
+            port.look(facts, 0, now);
+            complains(&port, word);
+        }
+    }
+
+    #[test]
+    fn a_port_that_hears_nothing_while_its_interface_does_is_told_in_time() {
+        let (mut port, start) = (port(false), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        for (second, received, heard, word) in [
+            (0, 100, 100, None),
+            (1, 105, 104, None),
+            (2, 105, 104, None),
+            (60, 105, 104, None),
+            (61, 120, 104, None),
+            (64, 130, 104, None),
+            (66, 131, 104, Some("hears nothing although")),
+            (67, 132, 105, None),
+        ] {
+            port.look(facts(None, received), heard, after(second));
+            complains(&port, word);
+        }
+    }
+}

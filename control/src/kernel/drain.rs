@@ -1,0 +1,128 @@
+//! In which order the punt rings are emptied.
+
+use dataplane::exception::{PuntReceiver, Punted};
+
+/// Records taken from one ring before others get their turn: a tenth of a millisecond.
+const BATCH: usize = 16;
+
+/// The punt rings of all workers.
+pub(super) struct Drain {
+    rings: Vec<PuntReceiver>,
+    /// Whose turn it is.
+    next: usize,
+}
+
+impl Drain {
+    pub(super) const fn new(rings: Vec<PuntReceiver>) -> Self {
+        Self { rings, next: 0 }
+    }
+
+    /// Empties the urgent rings of all workers, takes a batch of what is not urgent from each in turn, and looks at all
+    /// urgent rings again after each batch; no longer than until `is_over`. Whether there was anything.
+    pub(super) fn turn(&mut self, is_over: impl Fn() -> bool, mut handle: impl FnMut(&Punted<'_>)) -> bool {
+        let mut any = self.urgent(&is_over, &mut handle);
+        for _ in 0..self.rings.len() {
+            if is_over() {
+                break;
+            }
+            self.next = (self.next + 1) % self.rings.len();
+            let ring = &mut self.rings[self.next];
+            if batch(|| ring.receive_other(|punted| handle(&punted))) {
+                any = true;
+                self.urgent(&is_over, &mut handle);
+            }
+        }
+        any
+    }
+
+    fn urgent(&mut self, is_over: &impl Fn() -> bool, handle: &mut impl FnMut(&Punted<'_>)) -> bool {
+        let mut any = false;
+        loop {
+            let mut found = false;
+            for ring in &mut self.rings {
+                found |= batch(|| ring.receive_urgent(|punted| handle(&punted)));
+            }
+            any |= found;
+            if !found || is_over() {
+                return any;
+            }
+        }
+    }
+}
+
+/// Takes records until there is none, or a batch is full; whether there was any.
+fn batch(mut take: impl FnMut() -> Option<()>) -> bool {
+    (0..BATCH).take_while(|_| take().is_some()).count() > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dataplane::exception::{PuntSender, punt_ring};
+    use dataplane::table::routing::PortId;
+    use dataplane::verdict::PuntReason;
+    use std::sync::Arc;
+
+    const URGENT: PuntReason = PuntReason::RoutingProtocol;
+    const OTHER: PuntReason = PuntReason::KernelRoute;
+
+    fn send(worker: &mut PuntSender, reason: PuntReason, times: usize) {
+        for _ in 0..times {
+            worker.send_frame(PortId(0), reason, &[0; 60]).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_urgent_at_any_worker_waits_for_one_batch_at_most() {
+        let (mut workers, rings): (Vec<_>, Vec<_>) =
+            (0..3).map(|_| punt_ring(1 << 20, Arc::new(|| ()))).unzip();
+        workers.iter_mut().for_each(|worker| send(worker, OTHER, 500));
+        send(&mut workers[2], URGENT, 100);
+        let mut order = Vec::new();
+        let mut since_late = None;
+        let mut handle = |punted: &Punted<'_>| {
+            let Punted::Frame { reason, .. } = punted else { panic!("{punted:?}") };
+            order.push(*reason);
+            // In the middle of a batch of what is not urgent, something urgent comes to the last worker.
+            if order.len() == 110 {
+                send(&mut workers[2], URGENT, 1);
+                since_late = Some(0);
+            } else if let Some(waited) = &mut since_late {
+                if *reason == URGENT {
+                    assert!(*waited <= BATCH, "{waited} others went before");
+                    since_late = None;
+                } else {
+                    *waited += 1;
+                }
+            }
+        };
+        let mut drain = Drain::new(rings);
+        while drain.turn(|| false, &mut handle) {}
+        assert!(since_late.is_none(), "it was taken");
+        assert_eq!(order[..100], [URGENT; 100], "first of all");
+        assert_eq!(order.len(), 1500 + 101);
+    }
+
+    #[test]
+    fn a_turn_ends_in_time_and_no_worker_is_forgotten() {
+        let (mut workers, rings): (Vec<_>, Vec<_>) =
+            (0..3).map(|_| punt_ring(1 << 20, Arc::new(|| ()))).unzip();
+        for (port, worker) in (0..).zip(&mut workers) {
+            for _ in 0..100 {
+                worker.send_frame(PortId(port), OTHER, &[0; 60]).unwrap();
+            }
+        }
+        let mut drain = Drain::new(rings);
+        let mut of_worker = [0; 3];
+        for _ in 0..6 {
+            let looks = std::cell::Cell::new(0);
+            // Over after one batch.
+            let is_over = || looks.replace(looks.get() + 1) > 0;
+            assert!(drain.turn(is_over, |punted| {
+                let Punted::Frame { port, .. } = punted else { panic!("{punted:?}") };
+                of_worker[usize::from(port.0)] += 1;
+            }));
+        }
+        assert_eq!(of_worker, [2 * BATCH; 3]);
+    }
+}

@@ -1,0 +1,210 @@
+//! What must hold before a port is touched: names, interfaces and devices that nobody else has, and descriptors enough.
+//!
+//! A relay that starts beside another one must not harm it: the driver of AF_XDP takes the other's program from the
+//! interface when it fails. So each interface, card and twin is claimed first. A claim is an abstract Unix socket, which
+//! belongs to the network namespace as interfaces do, and vanishes with its process.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use control::config::{Config, Device};
+use control::kernel::{InterfaceFactsReader, Twin};
+use dataplane::dpdk::{self, interface_of};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors of a relay without ports: the log, event queues, netlink, DPDK.
+const DESCRIPTORS: u64 = 48;
+/// Further ones of each port: its twin, and what drivers open besides their queues.
+const DESCRIPTORS_PER_PORT: u64 = 8;
+/// Further ones of each queue: AF_XDP has a socket, maps and programs.
+const DESCRIPTORS_PER_QUEUE: u64 = 8;
+/// The program the AF_XDP driver loads. Without an owner it is left over from a relay that crashed.
+const OUR_PROGRAM: &str = "xsk_def_prog";
+/// What libxdp puts in front of programs that share an interface.
+const DISPATCHER: &str = "xdp_dispatcher";
+
+/// Everything this process has claimed, as long as this lives.
+pub(crate) struct Claims {
+    _sockets: Vec<OwnedFd>,
+}
+
+/// Claims everything a configuration names.
+///
+/// # Errors
+/// All that stands against it, one sentence each.
+pub(crate) fn claim(config: &Config) -> Result<Claims, Vec<String>> {
+    let mut sockets = Vec::new();
+    let mut complaints = Vec::new();
+    complaints.extend(descriptors(config).err());
+    for port in &config.ports {
+        match claim_port(&port.name, &port.device) {
+            Ok(claimed) => sockets.extend(claimed),
+            Err(complaint) => complaints.push(format!("port {}: {complaint}", port.name)),
+        }
+    }
+    if complaints.is_empty() { Ok(Claims { _sockets: sockets }) } else { Err(complaints) }
+}
+
+/// Whatever else a start would find wrong with this machine.
+pub(crate) fn inspect(config: &Config, memory: &dpdk::EalConfig) -> Vec<String> {
+    let mut complaints = Vec::new();
+    complaints.extend(dpdk::check_memory(memory).err().map(|error| error.to_string()));
+    complaints.extend(twin_support());
+    for port in &config.ports {
+        let device = port.device.argument();
+        if let Err(error) = dpdk::inspect_device(device) {
+            complaints.push(format!("port {}: {error}", port.name));
+        }
+    }
+    complaints
+}
+
+/// Makes room for the descriptors a relay needs, as far as the system lets it.
+fn descriptors(config: &Config) -> Result<(), String> {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let (ports, workers) = (number(config.ports.len()), number(config.dpdk.workers.len()));
+    let each_port = DESCRIPTORS_PER_PORT + DESCRIPTORS_PER_QUEUE.saturating_mul(workers);
+    let needed = DESCRIPTORS.saturating_add(ports.saturating_mul(each_port));
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        // As far as it goes.
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised).ok();
+    }
+    match getrlimit(Resource::Nofile).current {
+        Some(allowed) if allowed < needed => Err(format!(
+            "this process may open {allowed} files, and may need {needed} for {ports} ports and {workers} workers: \
+             raise the limit (`ulimit -n {needed}`, or LimitNOFILE={needed} in the systemd unit)"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn claim_port(name: &str, device: &Device) -> Result<Vec<OwnedFd>, String> {
+    let device_text = device.argument();
+    if let Some(needs) = dpdk::missing_privileges(device_text) {
+        return Err(format!("not permitted to open device {device_text}: {needs}"));
+    }
+    Twin::check_name(name).map_err(|error| error.to_string())?;
+    let mut sockets = vec![claim_name("twin", name)?];
+    if let Device::Pci(_) = device {
+        sockets.push(claim_name("card", device.name())?);
+    }
+    if let Some((interface, is_xdp)) = interface_of(device_text) {
+        sockets.push(claim_name("interface", interface)?);
+        if is_xdp {
+            no_strange_program(interface)?;
+        }
+    }
+    Ok(sockets)
+}
+
+/// An abstract socket under the name of a thing.
+fn claim_name(kind: &str, name: &str) -> Result<OwnedFd, String> {
+    let claimed = bind(kind, name);
+    match claimed {
+        Ok(socket) => Ok(socket),
+        Err(Errno::ADDRINUSE) => Err(format!(
+            "{kind} {name} is in use by another borderline{}: stop that one, or give this one another {kind}",
+            owner(kind, name).map(|pid| format!(" (process {pid})")).unwrap_or_default()
+        )),
+        Err(error) => Err(format!("{kind} {name} cannot be claimed: {error}")),
+    }
+}
+
+fn address(kind: &str, name: &str) -> Result<SocketAddrUnix, Errno> {
+    SocketAddrUnix::new_abstract_name(format!("borderline/{kind}/{name}").as_bytes())
+}
+
+fn socket() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+fn bind(kind: &str, name: &str) -> Result<OwnedFd, Errno> {
+    let socket = socket()?;
+    net::bind(&socket, &address(kind, name)?)?;
+    // Nobody is ever accepted: whoever connects learns the owner's process id.
+    net::listen(&socket, 1)?;
+    Ok(socket)
+}
+
+fn owner(kind: &str, name: &str) -> Option<u32> {
+    let socket = socket().ok()?;
+    net::connect(&socket, &address(kind, name).ok()?).ok()?;
+    sockopt::socket_peercred(&socket).ok()?.pid.as_raw_nonzero().get().try_into().ok()
+}
+
+/// Refuses an interface with an XDP program that somebody else put there: the driver would remove it.
+fn no_strange_program(interface: &str) -> Result<(), String> {
+    let facts = InterfaceFactsReader::new().and_then(|reader| reader.read(interface));
+    // An interface that is not there is told of when the port is opened.
+    let Ok(Some(id)) = facts.map(|facts| facts.and_then(|facts| facts.xdp_program)) else {
+        return Ok(());
+    };
+    let name = dpdk::xdp_program_name(id).unwrap_or_default();
+    let what = format!("interface {interface} carries XDP program {id} ({name})");
+    if let Some((pid, program)) = holder(id) {
+        return Err(format!(
+            "{what} of process {pid} ({program}), which would lose its packets: stop that process, or use another \
+             interface"
+        ));
+    }
+    if [OUR_PROGRAM, DISPATCHER, ""].contains(&name.as_str()) {
+        return Ok(());
+    }
+    Err(format!(
+        "{what}, which would be lost: remove it with `ip link set dev {interface} xdp off`, or use another interface"
+    ))
+}
+
+/// A living process that has a BPF program open.
+fn holder(program: u32) -> Option<(u32, String)> {
+    let wanted = format!("prog_id:\t{program}");
+    let own = std::process::id();
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pid = pids.find(|pid| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+        *pid != own
+            && descriptors.map(|entry| entry.path()).any(|path| {
+                fs::read_to_string(path).is_ok_and(|info| info.lines().any(|line| line == wanted))
+            })
+    })?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some((pid, name.trim().to_owned()))
+}
+
+/// Whether TAP interfaces can be made.
+fn twin_support() -> Option<String> {
+    let opened = fs::File::options().read(true).write(true).open("/dev/net/tun");
+    let error = opened.err()?;
+    Some(format!(
+        "/dev/net/tun cannot be opened: {error}; load the module (`modprobe tun`), give the container the device, or run \
+         as root"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_claimed_is_refused_to_others_with_the_owner_and_free_afterwards() {
+        let name = format!("test-{}", std::process::id());
+        let claimed = claim_name("interface", &name).unwrap();
+        let refused = claim_name("interface", &name).unwrap_err();
+        let pid = format!("(process {})", std::process::id());
+        assert!(refused.contains("in use by another borderline") && refused.contains(&pid), "{refused}");
+        assert!(claim_name("twin", &name).is_ok(), "another kind");
+        drop(claimed);
+        assert!(claim_name("interface", &name).is_ok());
+    }
+
+    #[test]
+    fn programs_nobody_has_open_have_no_holder() {
+        assert_eq!(holder(u32::MAX), None);
+    }
+}
