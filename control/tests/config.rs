@@ -210,7 +210,7 @@ fn translate_needs_no_dpdk_and_no_port() {
     let problems = TranslateConfig::parse(Path::new("t.toml"), &format!("[dpdk]\nworkers = []\n{text}"));
     assert_eq!(problems.expect_err("no workers").iter().next().unwrap().key, "dpdk.workers");
     let problems =
-        TranslateConfig::parse(Path::new("t.toml"), &format!("{text}\n[control]")).expect_err("too early");
+        TranslateConfig::parse(Path::new("t.toml"), &format!("{text}\n[metrics]")).expect_err("too early");
     assert!(problems.to_string().contains("not supported yet"), "{problems}");
 }
 
@@ -452,8 +452,10 @@ fn documented_defaults_are_the_defaults() {
         .replace("[dpdk]\n", &format!("{}[dpdk]\n{}", tables[""], tables["dpdk"]))
         .replace("[[port]]\n", &format!("[[port]]\n{}", tables["port"]))
         .replace("[translation]\n", &format!("[translation]\n{}", tables["translation"]));
-    let (given, _) = parse(&text);
-    let (left_out, _) = parse(MINIMAL);
+    let (given, _) = parse(&format!("{text}[control]\n{}", tables["control"]));
+    let (left_out, _) = parse(&format!("{MINIMAL}[control]\n"));
+    assert!(given.control.is_some() && given.control == left_out.control);
+    assert_eq!(parse(MINIMAL).0.control, None, "without the table there is no socket");
     assert_eq!(given.translation, left_out.translation);
     assert_eq!(given.ports, left_out.ports);
     assert_eq!((given.dpdk.memory, given.dpdk.memory_mb), (left_out.dpdk.memory, left_out.dpdk.memory_mb));

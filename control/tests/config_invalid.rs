@@ -105,12 +105,8 @@ fn files_tables_and_keys() {
         ),
         with_prefix("[ports] # HERE\nname = \"v6\"", "ports", "unknown table", "did you mean `[[port]]`?"),
         with_prefix("[logging] # HERE\nlevel = 1", "logging", "unknown table", "remove it"),
-        with_prefix(
-            "[control] # HERE\nsocket = \"/run/x\"",
-            "control",
-            "not supported yet",
-            "remove the table",
-        ),
+        with_prefix("[control]\nsocket = \"\" # HERE", "control.socket", "empty text", "remove it"),
+        with_prefix("[control]\nsockets = \"/x\" # HERE", "control.sockets", "unknown key", "did you mean"),
         with_prefix(
             "[metrics] # HERE\nlisten = \"127.0.0.1:9464\"",
             "metrics",
@@ -345,7 +341,6 @@ fn prefixes_of_rfc_6052() {
             "add `prefixes = [\"2001:db8:46::/96\"]`",
         )
         .at_header(),
-        prefixes("[]", "empty", "prefixes = [\"2001:db8:46::/96\"]"),
         prefixes("\"2001:db8:46::/96\"", "a text where a list is expected", "prefixes = ["),
         prefixes("[\"2001:db8::/44\"]", "/44 is no RFC 6052 length", "/32, /40, /48, /56, /64 or /96"),
         prefixes("[\"2001:db8::/95\"]", "/95 is no RFC 6052 length", "/96"),

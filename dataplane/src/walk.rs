@@ -296,7 +296,7 @@ fn usable(path: &Path) -> Result<u16, DropReason> {
         Path::Blackhole => Err(DropReason::RouteBlackhole),
         Path::Local => Err(DropReason::DestinationIsLocal),
         // A translated packet cannot go to the kernel: it would be forwarded a second time.
-        Path::NoRoute | Path::Kernel | Path::Multipath(_) => Err(DropReason::NoRoute),
+        Path::NoRoute | Path::Kernel => Err(DropReason::NoRoute),
     }
 }
 

@@ -4,7 +4,10 @@
 //! is put through our own walk. Where what we make of it is in the heap byte for byte, the two belong together, and the
 //! other is no input. What is left is paired by what no translator changes: ports, echo identifiers, payload.
 
-use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::view::{View, canonical, reassembled};
@@ -69,13 +72,28 @@ enum Use {
     Output,
 }
 
+/// Packets under the hash of what they have in common, in order.
+type Candidates = HashMap<u64, VecDeque<usize>>;
+/// Source, destination, protocol and the hash of the payload.
+type Datagram = (IpAddr, IpAddr, u8, u64);
+/// So many packets that have the same in common are looked at: those of a constant stream are all alike.
+const LOOKED_AT: usize = 64;
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 struct Pairing<'s> {
     seen: &'s [Seen],
     used: Vec<Use>,
-    /// By [`View::identity`].
-    identities: HashMap<Vec<u8>, Vec<usize>>,
-    /// ICMP errors by [`View::start`] of what they quote.
-    quoting: HashMap<Vec<u8>, Vec<usize>>,
+    /// By the hash of family and [`View::identity`].
+    identities: Candidates,
+    /// ICMP errors by the hash of [`View::start`] of what they quote.
+    quoting: Candidates,
+    /// Free packets and groups of free fragments, by datagram.
+    datagrams: HashMap<Datagram, Vec<Vec<usize>>>,
     pairs: Pairs,
 }
 
@@ -83,6 +101,7 @@ struct Pairing<'s> {
 pub(super) fn pair(seen: &[Seen], way: impl Fn(&Seen) -> Way) -> Pairs {
     let mut pairing = Pairing::new(seen);
     let open = pairing.exact();
+    pairing.gather();
     let is_turned = pairing.is_turned(&way);
     let way = |packet: &Seen| match (way(packet), is_turned) {
         (Way::In, true) => Way::Out,
@@ -110,29 +129,35 @@ pub(super) fn pair(seen: &[Seen], way: impl Fn(&Seen) -> Way) -> Pairs {
 
 impl<'s> Pairing<'s> {
     fn new(seen: &'s [Seen]) -> Self {
-        let (mut identities, mut quoting) =
-            (HashMap::<_, Vec<usize>>::new(), HashMap::<_, Vec<usize>>::new());
+        let (mut identities, mut quoting) = (Candidates::new(), Candidates::new());
         for (index, packet) in seen.iter().enumerate() {
             let Some(view) = View::new(&packet.bytes) else { continue };
-            identities.entry(view.identity()).or_default().push(index);
+            identities.entry(hash(&(view.is_ipv6, view.identity()))).or_default().push_back(index);
             if let Some(quoted) = view.quote().and_then(View::new) {
-                quoting.entry(quoted.start()).or_default().push(index);
+                quoting.entry(hash(&quoted.start())).or_default().push_back(index);
             }
         }
-        Self { seen, used: vec![Use::Free; seen.len()], identities, quoting, pairs: Pairs::default() }
+        Self {
+            seen,
+            used: vec![Use::Free; seen.len()],
+            identities,
+            quoting,
+            datagrams: HashMap::new(),
+            pairs: Pairs::default(),
+        }
     }
 
     /// Pairs what is the same; returns the inputs of which something of ours is left, with its numbers.
     fn exact(&mut self) -> Vec<(usize, Vec<usize>)> {
-        let mut canonicals: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        let mut canonicals: HashMap<u64, Vec<usize>> = HashMap::new();
         for (index, packet) in self.seen.iter().enumerate().rev() {
-            canonicals.entry(canonical(&packet.bytes)).or_default().push(index);
+            canonicals.entry(hash(&canonical(&packet.bytes))).or_default().push(index);
         }
         let mut open = Vec::new();
         for (index, packet) in self.seen.iter().enumerate() {
             let mut missing = Vec::new();
             for (number, ours) in packet.ours.iter().enumerate() {
-                let same = canonicals.get_mut(&canonical(ours)).and_then(|same| {
+                let same = canonicals.get_mut(&hash(&canonical(ours))).and_then(|same| {
                     let at =
                         same.iter().rposition(|other| *other != index && self.used[*other] == Use::Free)?;
                     Some(same.remove(at))
@@ -216,14 +241,12 @@ impl<'s> Pairing<'s> {
     }
 
     /// A free packet like ours, the more alike and the sooner after the input the better.
-    fn like(&self, index: usize, ours: &View<'_>) -> Option<usize> {
-        let candidates = self.identities.get(&ours.identity())?;
+    fn like(&mut self, index: usize, ours: &View<'_>) -> Option<usize> {
+        let candidates = free(self.identities.get_mut(&hash(&(ours.is_ipv6, ours.identity()))), &self.used);
         candidates
-            .iter()
-            .copied()
-            .filter(|other| *other != index && self.used[*other] == Use::Free)
+            .into_iter()
+            .filter(|other| *other != index)
             .filter_map(|other| Some((other, View::new(&self.seen[other].bytes)?)))
-            .filter(|(_, theirs)| theirs.is_ipv6 == ours.is_ipv6)
             .min_by_key(|(other, theirs)| {
                 let strange = usize::from(theirs.source != ours.source)
                     + usize::from(theirs.destination != ours.destination);
@@ -233,25 +256,21 @@ impl<'s> Pairing<'s> {
     }
 
     /// A free packet of the other family with the same identity: the translation of one we do not translate.
-    fn carried(&self, index: usize) -> Option<usize> {
+    fn carried(&mut self, index: usize) -> Option<usize> {
         let input = View::new(&self.seen[index].bytes)?;
-        let candidates = self.identities.get(&input.identity())?;
-        let is_other = |other: &usize| {
-            View::new(&self.seen[*other].bytes).is_some_and(|theirs| theirs.is_ipv6 != input.is_ipv6)
-        };
-        let free = candidates.iter().copied().filter(|other| self.used[*other] == Use::Free);
-        free.filter(is_other).min_by_key(|other| (self.after(index, *other), *other))
+        let candidates =
+            free(self.identities.get_mut(&hash(&(!input.is_ipv6, input.identity()))), &self.used);
+        candidates.into_iter().min_by_key(|other| (self.after(index, *other), *other))
     }
 
     /// A free ICMP error about an input, sent to its source.
-    fn about(&self, index: usize) -> Option<usize> {
+    fn about(&mut self, index: usize) -> Option<usize> {
         let input = View::new(&self.seen[index].bytes)?;
-        let candidates = self.quoting.get(&input.start())?;
+        let candidates = free(self.quoting.get_mut(&hash(&input.start())), &self.used);
         let is_answer = |other: &usize| {
             View::new(&self.seen[*other].bytes).is_some_and(|error| error.destination == input.source)
         };
-        let free = candidates.iter().copied().filter(|other| self.used[*other] == Use::Free);
-        free.filter(is_answer).min_by_key(|other| (self.after(index, *other), *other))
+        candidates.into_iter().filter(is_answer).min_by_key(|other| (self.after(index, *other), *other))
     }
 
     /// How long after the input; what came before it last of all.
@@ -260,26 +279,52 @@ impl<'s> Pairing<'s> {
         (output < input, output.abs_diff(input))
     }
 
+    /// Puts the datagrams of what is still free together.
+    fn gather(&mut self) {
+        let mut groups: HashMap<(IpAddr, IpAddr, u32), Vec<usize>> = HashMap::new();
+        let mut wholes = Vec::new();
+        for (index, packet) in
+            self.seen.iter().enumerate().filter(|(index, _)| self.used[*index] == Use::Free)
+        {
+            let Some(view) = View::new(&packet.bytes) else { continue };
+            match view.fragment {
+                Some(fragment) => {
+                    let key = (view.source, view.destination, fragment.identification);
+                    groups.entry(key).or_default().push(index);
+                }
+                None => wholes.push(vec![index]),
+            }
+        }
+        for group in groups.into_values().chain(wholes) {
+            if let Some((source, destination, protocol, payload)) = reassembled(&self.pieces(&group)) {
+                let key = (source, destination, protocol, hash(&payload));
+                self.datagrams.entry(key).or_default().push(group);
+            }
+        }
+    }
+
+    fn pieces(&self, group: &[usize]) -> Vec<&'s [u8]> {
+        group.iter().map(|piece| self.seen[*piece].bytes.as_slice()).collect()
+    }
+
     /// The free packets that are the datagram of ours in other pieces.
     fn in_other_pieces(&self, index: usize) -> Option<Vec<usize>> {
         let ours: Vec<&[u8]> = self.seen[index].ours.iter().map(Vec::as_slice).collect();
-        let ours_whole = reassembled(&ours)?;
-        let mut groups: HashMap<_, Vec<usize>> = HashMap::new();
-        for (other, packet) in self.seen.iter().enumerate() {
-            if other == index || self.used[other] != Use::Free {
-                continue;
-            }
-            let Some(theirs) = View::new(&packet.bytes) else { continue };
-            if (theirs.source, theirs.destination) == (ours_whole.0, ours_whole.1) {
-                let group = theirs.fragment.map(|fragment| fragment.identification);
-                // Whole packets are groups of one.
-                groups.entry((group, if group.is_none() { other } else { 0 })).or_default().push(other);
-            }
-        }
-        let is_ours = |group: &Vec<usize>| {
-            let pieces: Vec<&[u8]> = group.iter().map(|piece| self.seen[*piece].bytes.as_slice()).collect();
-            (pieces.len() > 1 || ours.len() > 1) && reassembled(&pieces).as_ref() == Some(&ours_whole)
+        let (source, destination, protocol, payload) = reassembled(&ours)?;
+        let groups = self.datagrams.get(&(source, destination, protocol, hash(&payload)))?;
+        let is_theirs = |group: &&Vec<usize>| {
+            (group.len() > 1 || ours.len() > 1)
+                && group.iter().all(|piece| *piece != index && self.used[*piece] == Use::Free)
         };
-        groups.into_values().filter(is_ours).min()
+        groups.iter().filter(is_theirs).min().cloned()
     }
+}
+
+/// The first of them that are free; what is not any more is forgotten.
+fn free(candidates: Option<&mut VecDeque<usize>>, used: &[Use]) -> Vec<usize> {
+    let Some(candidates) = candidates else { return Vec::new() };
+    while candidates.front().is_some_and(|first| used[*first] != Use::Free) {
+        candidates.pop_front();
+    }
+    candidates.iter().copied().filter(|candidate| used[*candidate] == Use::Free).take(LOOKED_AT).collect()
 }

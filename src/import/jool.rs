@@ -167,6 +167,7 @@ pub(super) fn global(draft: &mut Draft, name: &str, value: &str) -> Result<(), S
         "denylist4" | "blacklist4" | "blacklist" => draft.set("denylist", list(&values), name.clone()),
         "manually-enabled" if flag()? => {}
         "manually-enabled" => draft.note("manually-enabled false: do not start the relay"),
+        "logging-debug" if !flag()? => {}
         "logging-debug" => draft.note("logging-debug: RUST_LOG=debug in the environment; no line per packet"),
         name if STATEFUL.contains(&name) => {
             draft.note(format!("{name} {value}: a setting of Jool NAT64 or MAP-T, which keep state or share addresses"));

@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) ports: Section<Vec<PortTable>>,
     pub(super) translation: Section<TranslationTable>,
     pub(super) eams: Vec<EamTable>,
+    pub(super) control: Section<ControlTable>,
     pub(super) eam_files: Field<List<String>>,
     /// The file as a whole.
     pub(super) place: Place,
@@ -85,6 +86,13 @@ pub(super) struct EamTable {
     pub(super) comment: Field<String>,
 }
 
+/// `[control]`.
+pub(super) struct ControlTable {
+    pub(super) socket: Field<String>,
+    pub(super) group: Field<String>,
+    pub(super) store: Field<String>,
+}
+
 /// Reads the text of a configuration. `None` when it is not TOML, which is the one problem reported then.
 pub(super) fn parse(file: &Arc<Path>, text: &str, problems: &mut Problems) -> Option<File> {
     let lines = Lines::new(file.clone(), text);
@@ -127,6 +135,7 @@ impl<'t, 'i> Root<'t, 'i> {
                 Section::Given(eams) => eams,
                 Section::Absent | Section::Wrong => Vec::new(),
             },
+            control: self.one("control", problems, control),
             eam_files: self.eam_files(place.clone(), problems),
             place,
         }
@@ -223,6 +232,7 @@ fn wrong_section(name: &'static str, place: Place, value: &DeValue<'_>) -> Probl
     let (expected, example) = match name {
         "dpdk" => ("one table [dpdk]", "[dpdk]"),
         "translation" => ("one table [translation]", "[translation]"),
+        "control" => ("one table [control]", "[control]"),
         "port" => ("a table [[port]] for each port", "[[port]]"),
         _ => ("a table [[eam]] for each EAM", "[[eam]]"),
     };
@@ -238,6 +248,14 @@ fn dpdk(table: Table<'_, '_>, problems: &mut Problems) -> DpdkTable {
         poll: table.text("poll", problems),
         extra_args: table.texts("extra_args", problems),
         place: table.place,
+    }
+}
+
+fn control(table: Table<'_, '_>, problems: &mut Problems) -> ControlTable {
+    ControlTable {
+        socket: table.text("socket", problems),
+        group: table.text("group", problems),
+        store: table.text("store", problems),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The validated configuration: every default applied, every value legal, every prefix without host bits.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -18,6 +19,8 @@ pub struct Config {
     pub translation: Translation,
     /// Every EAM: `[[eam]]` first, then each of `eam_files` in order. No two share an IPv4 or an IPv6 prefix.
     pub eams: Eams,
+    /// `[control]`: the control socket; none without the table.
+    pub control: Option<Control>,
     /// How many mappings a reload with this configuration may remove.
     pub reload_may_remove: MayRemove,
 }
@@ -73,6 +76,17 @@ pub enum Poll {
     Adaptive,
     /// Never yield the CPU.
     Busy,
+}
+
+/// `[control]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// The Unix stream socket.
+    pub socket: PathBuf,
+    /// The group that may use it besides the relay's user.
+    pub group: Option<String>,
+    /// The file that keeps the mappings that are changed through it.
+    pub store: PathBuf,
 }
 
 /// One `[[port]]`.

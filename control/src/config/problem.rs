@@ -121,6 +121,17 @@ pub enum ProblemKind {
         /// The first of the two.
         first: Place,
     },
+    /// Something else stands against it.
+    #[error("does not go with the mappings of the store; change one of the two")]
+    NotWithTheStore,
+    /// The kernel has so much room for the path of a socket.
+    #[error("the path has {length} bytes and a socket's may have {max}; choose a shorter one")]
+    SocketPathTooLong {
+        /// Bytes, with the configuration's directory where it is relative.
+        length: usize,
+        /// Bytes it may have.
+        max: usize,
+    },
     /// Text that no system call or EAL argument can carry.
     #[error("{}; remove it", if *empty { "empty text" } else { "contains a control character" })]
     UnusableText {
