@@ -173,6 +173,11 @@ impl Relay for RunningRelay {
                     Refusal::new(Code::Refused, reason, "the relay goes on as before; correct it and reload");
                 refusal.findings = problems.iter().map(finding).collect();
                 refusal.more = problems.more() as u64;
+                if let ([only], 0) = (&refusal.findings[..], refusal.more) {
+                    let message = format!("{}: {}: {}", refusal.message, only.value, only.message);
+                    let remedy = format!("{}; the relay goes on as before", only.remedy);
+                    (refusal.message, refusal.remedy) = (message, remedy);
+                }
                 Err(refusal)
             }
         }
