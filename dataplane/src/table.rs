@@ -5,10 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::wire::checksum::Delta;
 
+mod adjacency;
 pub mod compiler;
 pub mod eam;
 pub mod fib;
 mod host_table;
+mod hosts;
 pub mod icmp_source;
 pub mod ipv4_set;
 pub mod lpm;
@@ -18,6 +20,7 @@ mod prefix_eams;
 pub mod publish;
 pub mod routing;
 pub mod snapshot;
+pub mod special;
 pub mod translation;
 
 /// The IPv6 form of an IPv4 address.

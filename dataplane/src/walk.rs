@@ -229,7 +229,14 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(packet, reason),
         };
         let snapshot = self.snapshot;
-        match classify::ipv6(header.destination, ingress.group, &snapshot.translation, &snapshot.fib) {
+        let mut class =
+            classify::ipv6(header.destination, ingress.group, &snapshot.translation, &snapshot.fib);
+        if let Ok(Class::Translate(destination)) = class
+            && self.is_others(packet.data(), &header, destination)
+        {
+            class = Ok(Class::Native);
+        }
+        match class {
             Ok(Class::Translate(destination)) => self.translate_ipv6(packet, &header, destination, ingress),
             Ok(Class::Native) if self.native == Native::Forward => self.native_ipv6(packet, &header, ingress),
             Ok(Class::Native) => End::Forwarded(Way::Native),
@@ -289,7 +296,7 @@ fn usable(path: &Path) -> Result<u16, DropReason> {
         Path::Blackhole => Err(DropReason::RouteBlackhole),
         Path::Local => Err(DropReason::DestinationIsLocal),
         // A translated packet cannot go to the kernel: it would be forwarded a second time.
-        Path::NoRoute | Path::Kernel | Path::Multipath(_) => Err(DropReason::NoRoute),
+        Path::NoRoute | Path::Kernel => Err(DropReason::NoRoute),
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 use dataplane::exception::InjectSender;
-use dataplane::table::routing::{Interface, InterfaceId, MacAddress, PortId};
+use dataplane::table::routing::{Change, Interface, InterfaceId, MacAddress, PortId};
 use dataplane::verdict::{DropReason, PuntReason};
 
 use super::carrier::Carriers;
@@ -15,6 +15,7 @@ use super::counters::KernelCounters;
 use super::event::{Dump, Event};
 use super::interfaces::ethernet_header;
 use super::resolver::{Queued, Request, Resolver};
+use super::routes::RouteTable;
 use super::state::{Changes, KernelState, NeighborChange, News};
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -94,11 +95,25 @@ impl Exchange {
     }
 
     /// A finished dump, and the news since it began: see [`KernelState::catch_up`].
-    pub(super) fn catch_up(&mut self, dump: Dump, meanwhile: Vec<Event>, now: Instant) -> Changes {
+    pub(super) fn catch_up(
+        &mut self,
+        dump: Dump,
+        routes: RouteTable,
+        meanwhile: Vec<Event>,
+        now: Instant,
+    ) -> Changes {
         let mut changes = Changes::default();
-        self.state.catch_up(dump, meanwhile, now, &mut changes);
+        self.state.catch_up(dump, routes, meanwhile, now, &mut changes);
         self.neighbors(&changes.neighbors, now);
         changes
+    }
+
+    /// Some of what the dataplane has not been told of yet, and what finding that out means to others.
+    pub(super) fn take_changes(&mut self, steps: usize, now: Instant) -> (Vec<Change>, Changes) {
+        let changes = self.state.take_changes(steps);
+        let news = self.state.take_news();
+        self.neighbors(&news.neighbors, now);
+        (changes, news)
     }
 
     /// The twins whose carrier is to change. The state has it at once.
@@ -116,6 +131,9 @@ impl Exchange {
         let mut changes = Changes::default();
         self.state.tick(now, &mut changes);
         self.neighbors(&changes.neighbors, now);
+        for gateway in self.state.unresolved_gateways() {
+            self.resolver.refresh(gateway);
+        }
         let expired = self.resolver.tick(now);
         self.lose(DropReason::NeighborWaitExpired, expired.late);
         self.lose(DropReason::NeighborTableFull, expired.table_full);

@@ -5,15 +5,16 @@
 //! do not fit, and changes the kernel makes without telling (IPv4 routes over an interface that goes down) lead to a new
 //! dump, which takes at most a tenth of the time.
 //!
-//! Publishing: the first change at once, further ones at most every [`PUBLISH_INTERVAL`], and never more than a
-//! fifth of the time, so that a million routes under churn do not eat the control thread.
+//! What changed is handed over in slices of a fraction of a millisecond, right after what was received is taken in, and
+//! as long as something is left other tasks have their turn in between. So nothing is put off, and under churn
+//! each slice carries what came up during the one before.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
-use dataplane::table::routing::{Routing, Update};
+use dataplane::table::routing::Update;
 
 use super::error::KernelError;
 use super::event::Event;
@@ -22,13 +23,12 @@ use super::netlink::decode;
 use super::netlink::dump::{Dumped, Dumper};
 use super::netlink::socket::{ReceiveError, Socket};
 use super::resolver::TICK;
+use super::routes::RouteTable;
 use super::state::Changes;
 use super::{Kernel, Twin};
 
-/// Least time between two publications.
-pub const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
-/// A publication is followed by this many times its own duration without one.
-const PUBLISH_SHARE: u32 = 4;
+/// Steps of a slice: looks at destinations or neighbours, and changes handed over. A few microseconds each.
+const SLICE: usize = 128;
 /// Doubts gather this long before a dump.
 const DUMP_DELAY: Duration = Duration::from_millis(20);
 /// A dump is followed by this many times its own duration without one.
@@ -36,21 +36,18 @@ const DUMP_SHARE: u32 = 9;
 /// A failed dump is tried again after.
 const DUMP_RETRY: Duration = Duration::from_secs(1);
 /// Datagrams taken in a row before others get their turn.
-const BATCH: usize = 512;
+const BATCH: usize = 128;
 
 pub(super) struct Follower<'a> {
     kernel: &'a Kernel,
     events: Socket,
     dump: Option<Running>,
-    /// No dump has been applied yet: there is nothing to publish.
+    /// No dump has been taken over yet: there is nothing to publish.
     blind: bool,
     dump_due: Option<Instant>,
     no_dump_before: Instant,
-    publish_due: Option<Instant>,
-    no_publication_before: Instant,
     unexpanded: usize,
-    /// What the caller knows.
-    told: Routing,
+    started: Instant,
     ticks: Interval,
 }
 
@@ -59,6 +56,8 @@ struct Running {
     dumper: Dumper,
     started: Instant,
     meanwhile: Vec<Event>,
+    /// The dumped routes.
+    routes: RouteTable,
 }
 
 impl<'a> Follower<'a> {
@@ -74,10 +73,8 @@ impl<'a> Follower<'a> {
             blind: true,
             dump_due: None,
             no_dump_before: now,
-            publish_due: None,
-            no_publication_before: now,
             unexpanded: 0,
-            told: Routing::default(),
+            started: now,
             ticks,
         };
         follower.start_dump().map_err(KernelError::Dump)?;
@@ -86,15 +83,16 @@ impl<'a> Follower<'a> {
 
     pub(super) async fn run(mut self, mut on_update: impl FnMut(Update)) -> Result<(), KernelError> {
         loop {
-            let publish = at(self.publish_due.filter(|_| !self.blind));
-            let dump = at(self.dump_due.filter(|_| self.dump.is_none()));
+            let (untold, replacing) =
+                self.kernel.with(|exchange| (exchange.state.is_untold(), exchange.state.is_replacing()));
+            let dump = at(self.dump_due.filter(|_| self.dump.is_none() && !replacing));
             tokio::select! {
                 received = self.events.receive() => {
                     let first = received.map(|datagram| Some(events_in(datagram)));
                     self.notified(first)?;
                 }
                 dumped = advance(self.dump.as_mut()) => self.dumped(dumped)?,
-                () = publish => self.publish(&mut on_update)?,
+                () = tokio::task::yield_now(), if untold => self.hand_over(&mut on_update)?,
                 () = dump => {
                     self.dump_due = None;
                     if let Err(error) = self.start_dump() {
@@ -157,9 +155,6 @@ impl<'a> Follower<'a> {
     }
 
     fn note(&mut self, changes: &Changes) {
-        if changes.routing && self.publish_due.is_none() {
-            self.publish_due = Some(self.no_publication_before);
-        }
         if changes.doubt {
             self.doubt();
         }
@@ -172,11 +167,15 @@ impl<'a> Follower<'a> {
 
     fn start_dump(&mut self) -> std::io::Result<()> {
         let dumper = Dumper::start()?;
-        self.dump = Some(Running { dumper, started: Instant::now(), meanwhile: Vec::new() });
+        let routes = RouteTable::default();
+        self.dump = Some(Running { dumper, started: Instant::now(), meanwhile: Vec::new(), routes });
         Ok(())
     }
 
     fn dumped(&mut self, result: std::io::Result<Option<Dumped>>) -> Result<(), KernelError> {
+        let running = self.dump.as_mut().expect("a result comes from a running dump");
+        // As they come: a full table is too much at once.
+        running.dumper.take_routes().into_iter().for_each(|route| running.routes.fill(route));
         let dumped = match result {
             Ok(None) => return Ok(()),
             Ok(Some(dumped)) => dumped,
@@ -187,24 +186,20 @@ impl<'a> Follower<'a> {
                 return Ok(());
             }
         };
-        let running = self.dump.take().expect("a result comes from a running dump");
+        let running = self.dump.take().expect("looked at just now");
         if dumped.unreadable > 0 {
             self.unreadable(dumped.unreadable);
         }
-        let (dump, meanwhile) = (dumped.dump, running.meanwhile);
-        let changes = self.kernel.with(|exchange| exchange.catch_up(dump, meanwhile, Instant::now()));
-        let took = running.started.elapsed();
+        let Running { routes, meanwhile, started, .. } = running;
+        let changes =
+            self.kernel.with(|exchange| exchange.catch_up(dumped.dump, routes, meanwhile, Instant::now()));
+        let took = started.elapsed();
         self.no_dump_before = Instant::now() + took * DUMP_SHARE;
         self.note(&changes);
         if dumped.doubtful {
             self.doubt();
         }
         self.kernel.with(|exchange| exchange.counters.netlink_dumps += 1);
-        if std::mem::take(&mut self.blind) {
-            self.publish_due = Some(self.no_publication_before);
-            let destinations = self.kernel.with(|exchange| exchange.state.destinations());
-            tracing::info!(destinations, took_ms = took.as_millis(), "kernel routing read");
-        }
         self.warn_of_unexpanded();
         Ok(())
     }
@@ -214,20 +209,28 @@ impl<'a> Follower<'a> {
         self.dump_due = Some(Instant::now() + DUMP_RETRY);
     }
 
-    fn publish(&mut self, on_update: &mut impl FnMut(Update)) -> Result<(), KernelError> {
-        let started = Instant::now();
-        self.publish_due = None;
+    fn hand_over(&mut self, on_update: &mut impl FnMut(Update)) -> Result<(), KernelError> {
         // Reading from a deleted TAP does not fail, it waits for ever: the links tell.
         let lost =
             |twin: &&Arc<Twin>| !self.kernel.with(|exchange| exchange.state.exists(twin.settings().index));
-        if let Some(twin) = self.kernel.twins.iter().find(lost) {
+        if !self.blind
+            && let Some(twin) = self.kernel.twins.iter().find(lost)
+        {
             return Err(KernelError::TwinLost { name: twin.name().to_owned() });
         }
-        let routing = self.kernel.with(|exchange| exchange.state.routing());
-        on_update(Update { changes: routing.changes_since(&self.told), publish: true });
-        self.told = routing;
-        let pause = (started.elapsed() * PUBLISH_SHARE).max(PUBLISH_INTERVAL);
-        self.no_publication_before = Instant::now() + pause;
+        let (changes, news) = self.kernel.with(|exchange| exchange.take_changes(SLICE, Instant::now()));
+        self.note(&news);
+        let untold = self.kernel.with(|exchange| exchange.state.is_untold());
+        // The first tables are shown when they are complete.
+        let first = self.blind && self.dump.is_none() && !untold;
+        self.blind &= !first;
+        if first {
+            let destinations = self.kernel.with(|exchange| exchange.state.destinations());
+            tracing::info!(destinations, took_ms = self.started.elapsed().as_millis(), "kernel routing read");
+        }
+        if first || !changes.is_empty() {
+            on_update(Update { changes, publish: !self.blind });
+        }
         Ok(())
     }
 

@@ -10,13 +10,22 @@
 //!   stand side by side.
 //!
 //! A message that does not fit the table leaves it as good as can be and reports doubt: then the table is dumped again.
+//!
+//! What a change means to the dataplane is found out later, a few destinations at a time: destinations that changed wait
+//! in a queue, and what concerns many (an interface, a whole prefix of the local table) is a sweep over the table
+//! that goes on from where it stopped (`sweep`). What counts for a destination is in `effective`.
 
-use std::collections::{BTreeMap, HashMap};
+mod effective;
+mod sweep;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::ops::Bound;
 
-use dataplane::table::routing::{Hop, Route, RouteAction};
+use dataplane::table::routing::{Change, Route, TableId};
 use ipnet::IpNet;
 
+use self::sweep::Sweep;
 use super::event::{KernelHop, KernelRoute, Placement, RouteKind, Table};
 use super::interfaces::Exit;
 
@@ -31,13 +40,43 @@ pub(super) enum Trust {
 }
 
 /// All routes of both families.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct RouteTable {
     routes: BTreeMap<IpNet, Vec<KernelRoute>>,
+    /// Destinations of the tables local and default, and those main or local throw: few, and of influence on others.
+    special: BTreeMap<IpNet, Special>,
     /// How many routes use a nexthop object.
     objects: HashMap<u32, usize>,
     /// How many hops use a gateway, by interface.
     gateways: HashMap<(u32, IpAddr), usize>,
+    unexpanded: usize,
+    /// Destinations the dataplane has not been told of since they changed.
+    untold: VecDeque<IpNet>,
+    sweep: Option<Sweep>,
+    /// What the sweep after this one looks for.
+    next_sweep: Option<Sweep>,
+}
+
+/// In which tables a destination has routes that bear on others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Special {
+    local: bool,
+    default: bool,
+    throw: bool,
+}
+
+impl Special {
+    fn of(routes: &[KernelRoute]) -> Self {
+        Self {
+            local: routes.iter().any(|route| route.table == Table::Local),
+            default: routes.iter().any(|route| route.table == Table::Default),
+            throw: routes.iter().any(|route| route.kind == RouteKind::Throw),
+        }
+    }
+
+    fn any(self) -> bool {
+        self != Self::default()
+    }
 }
 
 impl KernelRoute {
@@ -62,6 +101,11 @@ impl KernelRoute {
                 .all(|(one, two)| one.same_place(two) && one.weight == two.weight)
     }
 
+    /// Whether its hops are named by a nexthop object only.
+    fn is_unexpanded(&self) -> bool {
+        self.next_hop_object.is_some() && self.hops.is_empty()
+    }
+
     /// Whether an IPv6 route takes part in multipath: the kernel groups those with a gateway.
     fn multipath_capable(&self) -> bool {
         !self.hops.is_empty() && self.hops.iter().all(|hop| hop.gateway.is_some())
@@ -69,13 +113,17 @@ impl KernelRoute {
 }
 
 impl RouteTable {
-    /// Starts over from a dump; whether anything is different.
-    pub(super) fn replace(&mut self, routes: Vec<KernelRoute>) -> bool {
-        let before = std::mem::take(self);
-        for route in routes {
-            let _ = self.insert(route, Placement::Last);
-        }
-        *self != before
+    /// The table of a whole dump.
+    pub(super) fn of(routes: Vec<KernelRoute>) -> Self {
+        let mut table = Self::default();
+        routes.into_iter().for_each(|route| table.fill(route));
+        table
+    }
+
+    /// Takes in a route of a dump, in a table the dataplane is not told of.
+    pub(super) fn fill(&mut self, route: KernelRoute) {
+        let _ = self.insert(route, Placement::Last);
+        self.untold.clear();
     }
 
     pub(super) fn insert(&mut self, route: KernelRoute, placement: Placement) -> Trust {
@@ -97,28 +145,27 @@ impl RouteTable {
         })
     }
 
-    /// Does what the kernel does to IPv4 routes when an interface goes down, without a message: those that lead
-    /// nowhere else are dropped, else the hop is dead. They do not come back by themselves.
-    pub(super) fn interface_down(&mut self, index: u32) {
-        let Self { routes, objects, gateways } = self;
-        let over = |route: &KernelRoute| {
-            route.kind == RouteKind::Unicast && route.hops.iter().any(|hop| hop.index == index && !hop.dead)
-        };
-        routes.retain(|destination, candidates| {
-            if destination.addr().is_ipv6() || !candidates.iter().any(over) {
-                return true;
-            }
-            count(objects, gateways, candidates, false);
-            candidates.retain_mut(|route| {
-                if over(route) {
-                    route.hops.iter_mut().filter(|hop| hop.index == index).for_each(|hop| hop.dead = true);
-                    return route.hops.iter().any(|hop| !hop.dead);
-                }
-                true
-            });
-            count(objects, gateways, candidates, true);
-            !candidates.is_empty()
+    /// Replaces the routes of one destination by those of a dump; whether anything is different.
+    pub(super) fn put(&mut self, destination: IpNet, routes: Vec<KernelRoute>) -> bool {
+        if self.to(&destination) == routes {
+            return false;
+        }
+        let _ = self.edit(destination, |known| {
+            *known = routes;
+            Trust::Sure
         });
+        true
+    }
+
+    /// The first destination after this one, or of all.
+    pub(super) fn after(&self, destination: Option<IpNet>) -> Option<IpNet> {
+        let from = destination.map_or(Bound::Unbounded, Bound::Excluded);
+        self.routes.range((from, Bound::Unbounded)).next().map(|(next, _)| *next)
+    }
+
+    /// Takes out the first destination.
+    pub(super) fn pop_first(&mut self) -> Option<(IpNet, Vec<KernelRoute>)> {
+        self.routes.pop_first()
     }
 
     /// The routes to one destination, best first.
@@ -142,33 +189,73 @@ impl RouteTable {
     }
 
     /// Routes whose hops the kernel names by a nexthop object only (net.ipv4.nexthop_compat_mode = 0).
-    pub(super) fn unexpanded(&self) -> usize {
-        let blind = |route: &&KernelRoute| route.next_hop_object.is_some() && route.hops.is_empty();
-        self.routes.values().flatten().filter(blind).count()
+    pub(super) const fn unexpanded(&self) -> usize {
+        self.unexpanded
     }
 
-    /// The best usable route of every destination.
-    pub(super) fn best(&self, interfaces: &HashMap<u32, Exit>) -> Vec<Route> {
-        let mut best = Vec::with_capacity(self.routes.len());
-        best.extend(self.routes.iter().filter_map(|(destination, candidates)| {
-            if is_link_local(destination) && candidates.iter().all(|route| route.kind == RouteKind::Unicast) {
-                return None;
+    /// The gateways of all routes, by interface.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = (u32, IpAddr)> {
+        self.gateways.keys().copied()
+    }
+
+    /// The dataplane is to be told of this destination again.
+    pub(super) fn mark(&mut self, destination: IpNet) {
+        self.untold.push_back(destination);
+    }
+
+    /// Whether [`Self::tell`] has something to do.
+    pub(super) fn is_untold(&self) -> bool {
+        !self.untold.is_empty() || self.sweep.is_some() || self.next_sweep.is_some()
+    }
+
+    /// Looks at up to `steps` destinations, and notes what the dataplane has to know of them.
+    pub(super) fn tell(&mut self, exits: &HashMap<u32, Exit>, steps: usize, changes: &mut Vec<Change>) {
+        for _ in 0..steps {
+            let next = self.untold.pop_front().or_else(|| self.sweep_on());
+            match next {
+                Some(destination) => changes.push(self.change(destination, exits)),
+                None if self.sweep.is_none() => return,
+                None => {}
             }
-            let (action, mtu) = choose(candidates, interfaces)?;
-            Some(Route { destination: *destination, action, mtu })
-        }));
-        best
+        }
+    }
+
+    /// What the dataplane has to know of a destination.
+    fn change(&self, destination: IpNet, exits: &HashMap<u32, Exit>) -> Change {
+        let table = TableId::MAIN;
+        match self.effective(destination, exits) {
+            Some((action, mtu)) => Change::Route { table, route: Route { destination, action, mtu } },
+            None => Change::RouteRemoved { table, destination },
+        }
     }
 
     fn edit(&mut self, destination: IpNet, change: impl FnOnce(&mut Vec<KernelRoute>) -> Trust) -> Trust {
+        self.settle(destination);
         let routes = self.routes.entry(destination).or_default();
+        let special = Special::of(routes);
         count(&mut self.objects, &mut self.gateways, routes, false);
+        self.unexpanded -= routes.iter().filter(|route| route.is_unexpanded()).count();
         let trust = change(routes);
         count(&mut self.objects, &mut self.gateways, routes, true);
+        self.unexpanded += routes.iter().filter(|route| route.is_unexpanded()).count();
         if routes.is_empty() {
             self.routes.remove(&destination);
         }
+        let special_now = self.respecify(destination);
+        self.mark(destination);
+        self.mark_dependents(destination, special, special_now);
         trust
+    }
+
+    /// Writes down whether others depend on this destination.
+    fn respecify(&mut self, destination: IpNet) -> Special {
+        let special = Special::of(self.to(&destination));
+        if special.any() {
+            self.special.insert(destination, special);
+        } else if !self.special.is_empty() {
+            self.special.remove(&destination);
+        }
+        special
     }
 }
 
@@ -307,55 +394,4 @@ fn remove_ipv6(routes: &mut Vec<KernelRoute>, gone: &KernelRoute) -> Trust {
         !known.hops.is_empty()
     });
     if matched || !routes.iter().any(alike) { Trust::Sure } else { Trust::Doubt }
-}
-
-/// The first candidate that can be used. One whose interfaces are all down gives way to the next, and in the end to
-/// a shorter prefix, as with `ignore_routes_with_linkdown`.
-fn choose(candidates: &[KernelRoute], interfaces: &HashMap<u32, Exit>) -> Option<(RouteAction, Option<u16>)> {
-    candidates.iter().enumerate().find_map(|(position, route)| match route.kind {
-        RouteKind::Local => Some((RouteAction::Local, None)),
-        RouteKind::Blackhole => Some((RouteAction::Blackhole, None)),
-        RouteKind::Unreachable | RouteKind::Throw => Some((RouteAction::Unreachable, None)),
-        RouteKind::Prohibit => Some((RouteAction::Prohibit, None)),
-        RouteKind::Unicast => unicast(route, &candidates[position..], interfaces),
-    })
-}
-
-fn unicast(
-    route: &KernelRoute,
-    following: &[KernelRoute],
-    interfaces: &HashMap<u32, Exit>,
-) -> Option<(RouteAction, Option<u16>)> {
-    let side_by_side = |other: &&KernelRoute| {
-        other.rank() == route.rank() && other.kind == RouteKind::Unicast && route.destination.addr().is_ipv6()
-    };
-    let others = following.iter().skip(1).filter(side_by_side);
-    let hops = route.hops.iter().chain(others.flat_map(|other| &other.hops));
-    let (mut alive, mut largest_mtu, mut ours) = (false, 0, Vec::with_capacity(route.hops.len()));
-    for hop in hops.filter(|hop| !hop.dead) {
-        let Some(exit) = interfaces.get(&hop.index).filter(|exit| exit.usable) else {
-            continue;
-        };
-        alive = true;
-        if let Some((interface, mtu)) = exit.ours.filter(|_| !hop.encapsulated) {
-            largest_mtu = largest_mtu.max(mtu);
-            ours.push(Hop { interface, gateway: hop.gateway, weight: hop.weight });
-        }
-    }
-    if !alive {
-        return None;
-    }
-    if ours.is_empty() {
-        return Some((RouteAction::Kernel, None));
-    }
-    let mtu = route.mtu.and_then(|mtu| u16::try_from(mtu).ok()).filter(|mtu| *mtu < largest_mtu);
-    Some((RouteAction::Via(ours), mtu))
-}
-
-/// fe80::/10: every interface has such a route, and no packet is forwarded by it.
-fn is_link_local(destination: &IpNet) -> bool {
-    match destination {
-        IpNet::V4(_) => false,
-        IpNet::V6(v6) => v6.prefix_len() >= 10 && v6.addr().is_unicast_link_local(),
-    }
 }

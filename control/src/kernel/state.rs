@@ -1,20 +1,27 @@
-//! The kernel's state as the relay sees it: events go in, a [`Routing`] comes out.
+//! The kernel's state as the relay sees it: events go in, changes of the routing come out.
+//!
+//! Taking in an event is quick, whatever it is; what it means to the dataplane is worked out by
+//! [`KernelState::take_changes`], as many steps at a time as the caller has time for.
 //!
 //! No netlink, no clock, no I/O: the same events at the same times give the same result.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+mod replacing;
+mod untold;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::{Bound, RangeInclusive};
 use std::time::{Duration, Instant};
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::Ipv6Net;
 
-use dataplane::table::routing::{
-    Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Routing,
-};
+use dataplane::table::routing::{Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId};
 
-use super::event::{Address, Dump, Event, KernelRoute, Link, NeighborEntry, Reachability};
+use self::replacing::Replacing;
+use self::untold::Untold;
+use super::event::{Address, Event, Link, NeighborEntry, Reachability};
 use super::interfaces::{Interfaces, LinkChange, TwinSettings};
-use super::routes::{RouteTable, Trust, same_routes};
+use super::routes::{RouteTable, Trust};
 
 /// How long a silent neighbour that is no route's gateway counts as failed. Afterwards it is unknown again, and the next
 /// packet for it has it resolved anew. Gateways stay failed until they answer: they are probed in the background, so that
@@ -26,7 +33,7 @@ pub const FAILED_MAX: usize = 2048;
 /// What a caller has to do after [`KernelState::apply`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// [`KernelState::routing`] may give something new.
+    /// [`KernelState::take_changes`] may give something.
     pub routing: bool,
     /// The state may not be the kernel's any more: dump it again.
     pub doubt: bool,
@@ -104,6 +111,24 @@ pub struct KernelState {
     /// Failed neighbours in the order of their failing, [`FAILED_MAX`] at most.
     failed: VecDeque<(Instant, u32, IpAddr)>,
     routes: RouteTable,
+    untold: Untold,
+    /// A dump that is being taken over.
+    replacing: Option<Replacing>,
+    replacing_news: Option<Changes>,
+}
+
+impl Changes {
+    /// Adds others, later ones.
+    pub fn merge(&mut self, later: Self) {
+        self.routing |= later.routing;
+        self.doubt |= later.doubt;
+        self.neighbors.extend(later.neighbors);
+    }
+}
+
+/// All neighbours on an interface.
+fn on(index: u32) -> RangeInclusive<(u32, IpAddr)> {
+    (index, IpAddr::V4(Ipv4Addr::UNSPECIFIED))..=(index, IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)))
 }
 
 impl KernelState {
@@ -116,31 +141,15 @@ impl KernelState {
             neighbors: BTreeMap::new(),
             failed: VecDeque::new(),
             routes: RouteTable::default(),
+            untold: Untold::default(),
+            replacing: None,
+            replacing_news: None,
         }
-    }
-
-    /// Takes in a finished dump and, once more, what was notified while it was made. The dump may be newer than a
-    /// notification; where a destination has several routes, that leaves it in doubt.
-    pub fn catch_up(&mut self, dump: Dump, meanwhile: Vec<Event>, now: Instant, changes: &mut Changes) {
-        let touched: HashMap<IpNet, Vec<KernelRoute>> = meanwhile
-            .iter()
-            .filter_map(|event| match event {
-                Event::Route { route, .. } | Event::RouteRemoved(route) => Some(route.destination),
-                _ => None,
-            })
-            .map(|destination| (destination, self.routes.to(&destination).to_vec()))
-            .collect();
-        self.apply(Event::Dump(dump.into()), now, changes);
-        for event in meanwhile {
-            self.apply(event, now, changes);
-        }
-        // Followed by notifications alone and by dump and notifications: both ways must end the same.
-        changes.doubt |=
-            touched.iter().any(|(destination, live)| !same_routes(live, self.routes.to(destination)));
     }
 
     /// Takes in what the kernel said.
     pub fn apply(&mut self, event: Event, now: Instant, changes: &mut Changes) {
+        self.note(&event);
         match event {
             Event::Link(link) => {
                 let index = link.index;
@@ -149,7 +158,8 @@ impl KernelState {
             }
             Event::LinkRemoved { index } => {
                 self.addresses.remove(&index);
-                self.neighbors.retain(|(on, _), _| *on != index);
+                let gone: Vec<_> = self.neighbors.range(on(index)).map(|(key, _)| *key).collect();
+                gone.into_iter().for_each(|key| self.forget(key));
                 let change = self.interfaces.remove(index);
                 self.link_changed(index, change, changes);
             }
@@ -163,7 +173,7 @@ impl KernelState {
                     Some(known) if known.state == State::Failed => known.in_kernel = false,
                     Some(known) => {
                         changes.routing |= known.state != State::Forgotten;
-                        self.neighbors.remove(&(index, address));
+                        self.forget((index, address));
                     }
                     None => {}
                 }
@@ -177,7 +187,10 @@ impl KernelState {
                 changes.doubt |= self.routes.remove(&route) == Trust::Doubt;
             }
             Event::NextHopObject { id } => changes.doubt |= self.routes.uses_object(id),
-            Event::Dump(dump) => self.replace(*dump, now, changes),
+            Event::Dump(mut dump) => {
+                let routes = RouteTable::of(std::mem::take(&mut dump.routes));
+                self.catch_up(*dump, routes, Vec::new(), now, changes);
+            }
         }
     }
 
@@ -203,26 +216,23 @@ impl KernelState {
                 } else {
                     self.neighbors.remove(&key);
                 }
+                self.untold.neighbor(index, address);
                 changes.routing = true;
             }
         }
     }
 
-    /// The state as the dataplane's tables are built from it.
-    #[must_use]
-    pub fn routing(&self) -> Routing {
-        let interfaces: Vec<Interface> =
-            self.interfaces.ours().into_iter().filter_map(|index| self.interface_at(index)).collect();
-        let ipv4_first = interfaces.iter().find_map(|interface| interface.ipv4_source);
-        let ipv6_first = interfaces.iter().find_map(|interface| interface.ipv6_source);
-        let loopback = self.interfaces.loopback();
-        Routing {
-            ipv4_source: loopback.and_then(|lo| self.ipv4_source(lo)).or(ipv4_first),
-            ipv6_source: loopback.and_then(|lo| self.ipv6_source(lo)).or(ipv6_first),
-            neighbors: self.neighbors.iter().filter_map(|(key, known)| self.visible(*key, *known)).collect(),
-            routes: self.routes.best(&self.interfaces.exits()),
-            interfaces,
-        }
+    /// The routes to one destination, best first.
+    #[cfg(test)]
+    pub(super) fn routes_to(&self, destination: &ipnet::IpNet) -> &[super::event::KernelRoute] {
+        self.routes.to(destination)
+    }
+
+    /// Gateways of routes that the kernel knows nothing of, by ifindex. Where a route has several, no packet asks for them.
+    pub fn unresolved_gateways(&self) -> impl Iterator<Item = (u32, IpAddr)> {
+        self.routes
+            .gateways()
+            .filter(|key| !self.neighbors.contains_key(key) && self.interfaces.usable(key.0))
     }
 
     /// An interface of ours, as long as it exists.
@@ -322,25 +332,32 @@ impl KernelState {
         if change.went_down {
             self.routes.interface_down(index);
         }
+        self.untold.interfaces();
         changes.routing |= change.visible;
         changes.doubt |= change.routes_in_doubt;
     }
 
-    fn replace(&mut self, dump: Dump, now: Instant, changes: &mut Changes) {
-        changes.routing |= self.interfaces.replace(dump.links);
-        changes.routing |= self.replace_addresses(dump.addresses);
-        changes.routing |= self.routes.replace(dump.routes);
-        let present: HashSet<_> =
-            dump.neighbors.iter().map(|neighbor| (neighbor.index, neighbor.address)).collect();
-        let before = self.neighbors.len();
-        self.neighbors.retain(|key, known| {
-            known.in_kernel &= present.contains(key);
-            known.in_kernel || known.state == State::Failed
-        });
-        changes.routing |= self.neighbors.len() < before;
-        for neighbor in &dump.neighbors {
-            self.neighbor(neighbor, Told::OnRequest, now, changes);
+    /// The neighbour after this one, or the first.
+    fn neighbor_after(&self, key: Option<(u32, IpAddr)>) -> Option<(u32, IpAddr)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.neighbors.range((from, Bound::Unbounded)).next().map(|(key, _)| *key)
+    }
+
+    /// A dump did not have it.
+    fn vanished(&mut self, key: (u32, IpAddr), changes: &mut Changes) {
+        match self.neighbors.get_mut(&key) {
+            // The relay itself has failed ones removed from the kernel's table: they stay so for their time.
+            Some(known) if known.state == State::Failed => known.in_kernel = false,
+            _ => {
+                self.forget(key);
+                changes.routing = true;
+            }
         }
+    }
+
+    fn forget(&mut self, (index, address): (u32, IpAddr)) {
+        self.neighbors.remove(&(index, address));
+        self.untold.neighbor(index, address);
     }
 
     /// Keeps the order in which addresses became known: the source of ICMP errors shall not change with a dump.
@@ -362,6 +379,9 @@ impl KernelState {
     fn address(&mut self, address: Address, changes: &mut Changes) {
         let ipv4 = address.address.is_ipv4();
         let new = self.put_address(address);
+        if new {
+            self.untold.interfaces();
+        }
         changes.routing |= new;
         // The first IPv4 address of an interface revives its routes without a word.
         changes.doubt |= new && ipv4;
@@ -376,6 +396,9 @@ impl KernelState {
         let gone = addresses.len() < before;
         if addresses.is_empty() {
             self.addresses.remove(&address.index);
+        }
+        if gone {
+            self.untold.interfaces();
         }
         changes.routing |= gone;
         // IPv4 routes with this preferred source, or over an interface without addresses, go without a word.
@@ -434,7 +457,10 @@ impl KernelState {
             }
         }
         let after = self.neighbors.get(&(index, address)).map(|known| known.state);
-        changes.routing |= before != after;
+        if before != after {
+            self.untold.neighbor(index, address);
+            changes.routing = true;
+        }
     }
 
     fn fail(&mut self, index: u32, address: IpAddr, now: Instant) {

@@ -7,6 +7,7 @@ use dataplane::exception::{InjectReceiver, inject_ring};
 use dataplane::table::routing::{
     Hop, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Route, RouteAction, Routing,
 };
+use dataplane::testing::Mirror;
 
 use super::event::{
     Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
@@ -15,6 +16,7 @@ use super::event::{
 use super::exchange::Exchange;
 use super::interfaces::TwinSettings;
 use super::resolver::{PATIENCE, TICK};
+use super::routes::RouteTable;
 use super::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, News};
 
 mod addresses;
@@ -98,12 +100,15 @@ fn neighbor(index: u32, text: &str, reachability: Reachability, last: u8) -> Eve
 /// A box with two twins, loopback and a management interface.
 struct Relay {
     state: KernelState,
+    /// What the dataplane has been told.
+    mirror: Mirror,
     now: Instant,
 }
 
 impl Relay {
     fn new() -> Self {
-        let mut new = Self { state: KernelState::new(twins()), now: Instant::now() };
+        let mut new =
+            Self { state: KernelState::new(twins()), mirror: Mirror::default(), now: Instant::now() };
         for index in [LO, MANAGEMENT, BL_V4, BL_V6] {
             new.tell(Event::Link(link(index)));
         }
@@ -113,7 +118,20 @@ impl Relay {
     fn tell(&mut self, event: Event) -> Changes {
         let mut changes = Changes::default();
         self.state.apply(event, self.now, &mut changes);
+        self.settle(&mut changes);
         changes
+    }
+
+    /// Tells the dataplane everything, in slices of odd sizes.
+    fn settle(&mut self, changes: &mut Changes) {
+        while self.state.is_untold() {
+            self.state.take_changes(3).into_iter().for_each(|change| self.mirror.apply(change));
+            changes.merge(self.state.take_news());
+        }
+    }
+
+    fn routing(&self) -> Routing {
+        self.mirror.routing()
     }
 
     fn add(&mut self, route: KernelRoute) -> Changes {
@@ -133,12 +151,13 @@ impl Relay {
         self.now += time;
         let mut changes = Changes::default();
         self.state.tick(self.now, &mut changes);
+        self.settle(&mut changes);
         changes
     }
 
     fn route(&self, destination: &str) -> Option<Route> {
         let destination = destination.parse().unwrap();
-        self.state.routing().routes.into_iter().find(|route| route.destination == destination)
+        self.routing().routes.into_iter().find(|route| route.destination == destination)
     }
 
     fn action(&self, destination: &str) -> Option<RouteAction> {
@@ -147,7 +166,7 @@ impl Relay {
 
     fn neighbor(&self, text: &str) -> Option<NeighborState> {
         let found = |neighbor: &Neighbor| neighbor.address == ip(text);
-        self.state.routing().neighbors.into_iter().find(found).map(|neighbor| neighbor.state)
+        self.routing().neighbors.into_iter().find(found).map(|neighbor| neighbor.state)
     }
 }
 

@@ -436,6 +436,33 @@ fn what_was_saved_from_a_damaged_store_goes_on() {
     assert_eq!(lab.notices, []);
 }
 
+/// Every column of a record is sealed: a damage that SQLite cannot see, and that does not touch the table.
+#[test]
+fn a_record_that_was_altered_is_not_believed() {
+    for (column, value) in
+        [("comment", "'no'"), ("uid", "0"), ("time", "7"), ("state", "1"), ("prior", "1"), ("added", "0")]
+    {
+        for id in [3, 4] {
+            let (mut lab, tables) = history(3);
+            lab.store = None;
+            let sql = format!("UPDATE revisions SET {column} = {value} WHERE id = {id}");
+            rusqlite::Connection::open(lab.path()).unwrap().execute(&sql, []).unwrap();
+            lab.reopen();
+            if id == 4 {
+                let [Notice::Damaged { served, newest, .. }] = lab.notices[..] else {
+                    panic!("{:?}", lab.notices)
+                };
+                assert_eq!((served, newest), (RevisionId(3), RevisionId(4)), "{sql}");
+                assert_eq!(rows(lab.store()), tables[&served]);
+            } else {
+                assert_eq!(rows(lab.store()), tables[&RevisionId(4)]);
+                assert_eq!(lab.store().history(None, 10).unwrap_err().fault, Fault::Damaged, "{sql}");
+                assert!(matches!(lab.rollback(RevisionId(2)), Err(CommitError::Store(_))), "{sql}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_database_that_is_gone_is_missed() {
     let (mut lab, _) = history(2);

@@ -66,7 +66,9 @@ pub(crate) struct Lab {
     pub(crate) twins: Vec<Arc<Twin>>,
     pub(crate) kernel: Rc<Kernel>,
     pub(crate) wires: Vec<Wire>,
-    published: watch::Receiver<Routing>,
+    mirror: Rc<RefCell<Mirror>>,
+    /// Counts publications.
+    published: watch::Receiver<u64>,
     running: JoinHandle<Result<(), KernelError>>,
 }
 
@@ -100,20 +102,20 @@ impl Lab {
         }
         let kernel = Rc::new(Kernel::new(twins.clone(), rings, tables()).unwrap());
         twins.iter().for_each(|twin| kernel.port_link(twin.port(), Some(true)));
-        let (publish, mut published) = watch::channel(Routing::default());
-        let runner = Rc::clone(&kernel);
+        let (publish, mut published) = watch::channel(0);
+        let (mirror, runner) = (Rc::<RefCell<Mirror>>::default(), Rc::clone(&kernel));
+        let told = Rc::clone(&mirror);
         let running = tokio::task::spawn_local(async move {
-            let mut mirror = Mirror::default();
             let on_update = move |update: Update| {
-                update.changes.into_iter().for_each(|change| mirror.apply(change));
+                update.changes.into_iter().for_each(|change| told.borrow_mut().apply(change));
                 if update.publish {
-                    let _ = publish.send(mirror.routing());
+                    publish.send_modify(|count| *count += 1);
                 }
             };
             runner.run(on_update, std::future::pending()).await
         });
         timeout(PATIENCE, published.changed()).await.expect("the first routing").unwrap();
-        Self { twins, kernel, wires, published, running }
+        Self { twins, kernel, wires, mirror, published, running }
     }
 
     /// The same with 192.0.2.1/24 on bl-v4 and 2001:db8::1/64 on bl-v6.
@@ -128,7 +130,7 @@ impl Lab {
     }
 
     pub(crate) fn routing(&self) -> Routing {
-        self.published.borrow().clone()
+        self.mirror.borrow().routing()
     }
 
     /// Waits for a routing that `reached` likes.
@@ -140,12 +142,22 @@ impl Lab {
         &mut self,
         limit: Duration,
         what: &str,
-        reached: impl FnMut(&Routing) -> bool,
+        mut reached: impl FnMut(&Routing) -> bool,
     ) -> Routing {
-        match timeout(limit, self.published.wait_for(reached)).await {
-            Ok(routing) => return routing.expect("the kernel side runs").clone(),
-            Err(_) => eprintln!("counters: {:?}", self.kernel.counters()),
+        let started = Instant::now();
+        while started.elapsed() < limit {
+            let routing = self.routing();
+            if reached(&routing) {
+                return routing;
+            }
+            let left = limit.saturating_sub(started.elapsed());
+            if let Ok(changed) = timeout(left, self.published.changed()).await {
+                changed.expect("the kernel side runs");
+            }
+            // A full table takes a while to be looked at: not after each of thousands of changes.
+            sleep(Duration::from_millis(2)).await;
         }
+        eprintln!("counters: {:?}", self.kernel.counters());
         let published = self.routing();
         let shown = &published.routes[..published.routes.len().min(40)];
         panic!(

@@ -1,119 +1,34 @@
 //! Forwarding: from a destination address to the bytes in front of the packet and the port it leaves by.
 //!
 //! ```text
-//!  destination -> Lpm -> path -+-> adjacency: port, MTU, finished link-layer header
-//!                              +-> several adjacencies (multipath), one chosen by the flow's hash
-//!                              +-> unresolved: interface and the neighbour whose link-layer address is missing
-//!                              +-> kernel, local, unreachable, prohibited, blackhole, no route
+//!  destination -> Lpm -> target, shared by all routes over the same next hops
+//!                          +-> path: an adjacency (port, MTU, finished link-layer header); unresolved, with interface and
+//!                          |         gateway; failed, kernel, local, unreachable, prohibited, blackhole, no route
+//!                          +-> the link itself: a hash table of its hosts says the path of each
+//!                          +-> several of these (multipath), one chosen by the flow's hash
 //! ```
 //!
-//! Neighbours on a connected prefix are host routes of their own, so one lookup always suffices.
+//! So a change of a gateway rewrites one target, however many routes lead there, and neighbours on a link come and go
+//! without any trie being touched. A FIB is one version, immutable; the [`Compiler`] makes the next one.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
+use super::compiler::Compiler;
+use super::hosts::Hosts;
 use super::lpm::{self, Lpm};
-use super::routing::{
-    Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, RouteAction, Routing,
-};
+use super::routing::{Interface, InterfaceId, PortId, Routing, TableId};
 use crate::hash::{high32, high64, low64};
-use crate::wire::{ethernet, ipv6};
+
+pub use super::adjacency::{Adjacency, LinkHeader};
 
 /// Slots a multipath route's weights are spread over.
-const MULTIPATH_SLOTS: usize = 64;
-
-/// A next hop that is ready: everything needed to send a packet to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Adjacency {
-    /// The interface it is on.
-    pub interface: InterfaceId,
-    /// The port packets leave by.
-    pub port: PortId,
-    /// Largest IP packet on the way, in bytes: the smaller of the interface's and the route's MTU.
-    pub mtu: u16,
-    /// A whole link-layer header for each family: IPv4, then IPv6.
-    headers: [[u8; ethernet::TAGGED_HEADER]; 2],
-    tagged: bool,
-}
-
-/// A finished link-layer header. Two fixed lengths, so that it is written without a loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkHeader<'a> {
-    /// None: packets leave as they are.
-    None,
-    /// Without a tag.
-    Untagged(&'a [u8; ethernet::HEADER]),
-    /// With an 802.1Q tag.
-    Tagged(&'a [u8; ethernet::TAGGED_HEADER]),
-}
-
-impl LinkHeader<'_> {
-    /// Bytes of it.
-    #[inline]
-    #[must_use]
-    pub const fn length(&self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::Untagged(_) => ethernet::HEADER,
-            Self::Tagged(_) => ethernet::TAGGED_HEADER,
-        }
-    }
-
-    /// Writes it to the start of a frame that has room for it.
-    #[inline]
-    pub fn write(&self, frame: &mut [u8]) {
-        const ROOM: &str = "the front was made for the link-layer header";
-        match self {
-            Self::None => {}
-            Self::Untagged(header) => *frame.first_chunk_mut().expect(ROOM) = **header,
-            Self::Tagged(header) => *frame.first_chunk_mut().expect(ROOM) = **header,
-        }
-    }
-}
-
-impl Adjacency {
-    fn new(interface: &Interface, neighbor: MacAddress, mtu: u16) -> Self {
-        let header = |ether_type: u16| {
-            let mut header = [0; ethernet::TAGGED_HEADER];
-            header[0..6].copy_from_slice(&neighbor.0);
-            header[6..12].copy_from_slice(&interface.mac.0);
-            let at = match interface.vlan {
-                None => 12,
-                Some(vlan) => {
-                    header[12..14].copy_from_slice(&ethernet::TYPE_VLAN.to_be_bytes());
-                    header[14..16].copy_from_slice(&vlan.to_be_bytes());
-                    16
-                }
-            };
-            header[at..at + 2].copy_from_slice(&ether_type.to_be_bytes());
-            header
-        };
-        Self {
-            interface: interface.id,
-            port: interface.port,
-            mtu,
-            headers: [header(ethernet::TYPE_IPV4), header(ethernet::TYPE_IPV6)],
-            tagged: interface.vlan.is_some(),
-        }
-    }
-
-    /// The link-layer header for a packet of this IP version.
-    #[inline]
-    #[must_use]
-    pub fn link_header(&self, version: u8) -> LinkHeader<'_> {
-        let header = &self.headers[usize::from(version != 4)];
-        if self.tagged {
-            LinkHeader::Tagged(header)
-        } else {
-            LinkHeader::Untagged(header.first_chunk().expect("18 bytes hold 14"))
-        }
-    }
-}
+pub(super) const MULTIPATH_SLOTS: usize = 64;
 
 /// Where packets to a destination go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Path {
-    /// No route.
+    /// No route, or its interface is down.
     NoRoute,
     /// One of the box's own addresses.
     Local,
@@ -138,8 +53,6 @@ pub enum Path {
     },
     /// The neighbour does not answer.
     Failed,
-    /// Several paths: [`Fib::lookup`] has chosen one before it returns.
-    Multipath(Box<[u32; MULTIPATH_SLOTS]>),
 }
 
 impl Path {
@@ -155,6 +68,37 @@ impl Path {
     }
 }
 
+/// What routes lead to.
+#[derive(Clone)]
+pub(super) enum Target {
+    /// The same for every destination.
+    Path(Path),
+    /// Every destination is a neighbour on this link.
+    OnLink {
+        hosts: Hosts,
+        /// What destinations have that nobody knows anything of.
+        unknown: Path,
+    },
+    /// For each slot the target of one of several hops.
+    Multipath(Arc<[u32; MULTIPATH_SLOTS]>),
+}
+
+/// The routes of one table.
+#[derive(Clone, Default)]
+pub(super) struct Table {
+    pub(super) ipv4: Lpm,
+    pub(super) ipv6: Lpm,
+    pub(super) local: Arc<LocalFilter>,
+}
+
+/// The interfaces, and the way to them.
+#[derive(Default)]
+pub(super) struct Interfaces {
+    /// Sorted by identity.
+    all: Vec<Interface>,
+    ports: Vec<PortInterfaces>,
+}
+
 /// The interfaces of one port, by VLAN.
 #[derive(Default)]
 struct PortInterfaces {
@@ -165,20 +109,20 @@ struct PortInterfaces {
 }
 
 /// The compiled routing of both families. Immutable.
+#[derive(Clone)]
 pub struct Fib {
-    ipv4: Lpm,
-    ipv6: Lpm,
-    paths: Vec<Path>,
-    interfaces: Vec<Interface>,
-    ports: Vec<PortInterfaces>,
-    local: LocalFilter,
-    ipv4_source: Option<Ipv4Addr>,
-    ipv6_source: Option<Ipv6Addr>,
+    pub(super) main: Table,
+    /// All others, sorted.
+    pub(super) others: Arc<[(TableId, Table)]>,
+    pub(super) targets: Arc<[Target]>,
+    pub(super) interfaces: Arc<Interfaces>,
+    pub(super) ipv4_source: Option<Ipv4Addr>,
+    pub(super) ipv6_source: Option<Ipv6Addr>,
 }
 
 impl Default for Fib {
     fn default() -> Self {
-        Self::build(&Routing::default())
+        Compiler::default().version()
     }
 }
 
@@ -186,70 +130,113 @@ impl Fib {
     /// Compiles what the kernel says.
     #[must_use]
     pub fn build(routing: &Routing) -> Self {
-        Builder::new(routing).build()
+        let mut compiler = Compiler::default();
+        routing.changes().into_iter().for_each(|change| compiler.apply(change));
+        compiler.version()
     }
 
-    /// The path for packets to `destination`. `flow_hash` chooses among several; all packets of a flow,
-    /// fragments included, should have the same. Never returns [`Path::Multipath`].
+    /// The path for packets to `destination` by the main table. `flow_hash` chooses among several; all packets of a
+    /// flow, fragments included, should have the same.
     #[inline(always)]
     #[must_use]
     pub fn lookup(&self, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
-        let key = lpm::key(destination);
-        let number = match destination {
-            IpAddr::V4(_) => self.ipv4.lookup(key),
-            IpAddr::V6(_) => self.ipv6.lookup(key),
-        };
-        match &self.paths[number as usize] {
-            Path::Multipath(slots) => &self.paths[slots[flow_hash() as usize % MULTIPATH_SLOTS] as usize],
-            path => path,
+        self.path(&self.main, destination, flow_hash)
+    }
+
+    /// The same by another table, which has no routes where it is not known.
+    #[must_use]
+    pub fn lookup_in(&self, table: TableId, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
+        if table == TableId::MAIN {
+            return self.lookup(destination, flow_hash);
         }
+        match self.others.binary_search_by_key(&table, |(id, _)| *id) {
+            Ok(at) => self.path(&self.others[at].1, destination, flow_hash),
+            Err(_) => &Path::NoRoute,
+        }
+    }
+
+    #[inline(always)]
+    fn path(&self, table: &Table, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
+        match &self.targets[table.number(destination) as usize] {
+            Target::Path(path) => path,
+            Target::OnLink { hosts, unknown } => hosts.get(destination).unwrap_or(unknown),
+            Target::Multipath(slots) => self.member(slots, destination, flow_hash() as usize),
+        }
+    }
+
+    /// The path by the slot of a flow.
+    fn member(&self, slots: &[u32; MULTIPATH_SLOTS], destination: IpAddr, flow_hash: usize) -> &Path {
+        let path = |slot: u32| match &self.targets[slot as usize] {
+            Target::Path(path) => path,
+            Target::OnLink { hosts, unknown } => hosts.get(destination).unwrap_or(unknown),
+            Target::Multipath(_) => unreachable!("the hops of a multipath route are single"),
+        };
+        let chosen = slots[flow_hash % MULTIPATH_SLOTS];
+        let found = path(chosen);
+        if matches!(found, Path::Adjacent(_)) || matches!(self.targets[chosen as usize], Target::Path(_)) {
+            return found;
+        }
+        // A prefix on several links: the host is where its link-layer address is known.
+        let others = slots.iter().map(|slot| path(*slot));
+        others.into_iter().find(|other| matches!(other, Path::Adjacent(_))).unwrap_or(found)
     }
 
     /// Whether `address` may be local; a no is certain, and costs one load.
     #[inline]
     #[must_use]
     pub fn may_be_local(&self, address: IpAddr) -> bool {
-        self.local.may_contain(address)
+        self.main.local.may_contain(address)
     }
 
     /// Whether `address` is one of the box's own, a broadcast or an anycast address of the kernel.
     #[inline]
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
-        self.local.may_contain(address) && matches!(self.lookup(address, || 0), Path::Local)
+        self.may_be_local(address)
+            && matches!(self.targets[self.main.number(address) as usize], Target::Path(Path::Local))
+    }
+
+    /// Whether packets to `destination` have another next hop than the default route's: a connected network, a route
+    /// learned for it. Unreachable, prohibit and blackhole routes do not count, which daemons keep for what they announce.
+    #[must_use]
+    pub fn has_route_of_its_own(&self, destination: Ipv4Addr) -> bool {
+        let path = self.lookup(destination.into(), || 0);
+        let leads = matches!(path, Path::Adjacent(_) | Path::Unresolved { .. } | Path::Failed | Path::Kernel);
+        leads && path != self.lookup(Ipv4Addr::UNSPECIFIED.into(), || 0)
     }
 
     /// The interface frames with this tag are received on.
     #[inline]
     #[must_use]
     pub fn ingress(&self, port: PortId, vlan: Option<u16>) -> Option<&Interface> {
-        let port = self.ports.get(usize::from(port.0))?;
+        let port = self.interfaces.ports.get(usize::from(port.0))?;
         let at = match vlan {
             None => port.untagged?,
             Some(vlan) => {
                 port.tagged.binary_search_by_key(&vlan, |(vlan, _)| *vlan).ok().map(|at| port.tagged[at].1)?
             }
         };
-        self.interfaces.get(at)
+        self.interfaces.all.get(at)
     }
 
     /// All interfaces, in no order.
     #[must_use]
     pub fn interfaces(&self) -> &[Interface] {
-        &self.interfaces
+        &self.interfaces.all
     }
 
     /// Whether any interface is known: not before the kernel was asked for the first time.
     #[inline]
     #[must_use]
     pub fn knows_interfaces(&self) -> bool {
-        !self.interfaces.is_empty()
+        !self.interfaces.all.is_empty()
     }
 
     /// The interface with this identity.
     #[must_use]
     pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
-        self.interfaces.iter().find(|interface| interface.id == id)
+        let all = &self.interfaces.all;
+        all.binary_search_by_key(&id, |interface| interface.id).ok().map(|at| &all[at])
     }
 
     /// The source of an ICMPv4 error that leaves by `interface` (RFC 1812 4.3.2.4).
@@ -263,196 +250,37 @@ impl Fib {
     pub fn icmpv6_source(&self, interface: InterfaceId) -> Option<Ipv6Addr> {
         self.interface(interface).and_then(|found| found.ipv6_source).or(self.ipv6_source)
     }
-}
 
-/// Says quickly that most addresses are not local: one bit per hash value, 8 KiB.
-struct LocalFilter {
-    bits: Box<[u64; 1024]>,
-}
-
-impl LocalFilter {
-    #[inline]
-    fn may_contain(&self, address: IpAddr) -> bool {
-        let (word, bit) = Self::place(address);
-        self.bits[word] >> bit & 1 == 1
+    /// How many targets there are, those without data included: all that a change of next hops may have to rewrite.
+    #[must_use]
+    pub fn targets(&self) -> usize {
+        self.targets.len()
     }
 
-    fn insert(&mut self, address: IpAddr) {
-        let (word, bit) = Self::place(address);
-        self.bits[word] |= 1 << bit;
-    }
-
-    #[inline]
-    fn place(address: IpAddr) -> (usize, u32) {
-        // One multiplication: whoever finds addresses that collide makes the relay look at the routes, no more.
-        let key = lpm::key(address);
-        let mixed = (high64(key) ^ low64(key).rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-        ((mixed >> 6) as usize, high32(mixed << 32) & 63)
+    /// Bytes of the tries.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let tables = [&self.main].into_iter().chain(self.others.iter().map(|(_, table)| table));
+        tables.map(|table| table.ipv4.memory() + table.ipv6.memory()).sum()
     }
 }
 
-/// What every link carries (RFC 791 3.2, RFC 8200 5). The kernel takes routes with less, which no sender can obey.
-const fn least_mtu(destination: IpAddr) -> u16 {
-    match destination {
-        IpAddr::V4(_) => 68,
-        IpAddr::V6(_) => ipv6::MIN_MTU,
+impl Table {
+    #[inline(always)]
+    fn number(&self, destination: IpAddr) -> u32 {
+        let key = lpm::key(destination);
+        match destination {
+            IpAddr::V4(_) => self.ipv4.lookup(key),
+            IpAddr::V6(_) => self.ipv6.lookup(key),
+        }
     }
 }
 
-/// What makes two paths the same.
-#[derive(PartialEq, Eq, Hash)]
-struct PathKey {
-    interface: InterfaceId,
-    gateway: Option<IpAddr>,
-    mtu: u16,
-}
-
-struct Builder<'a> {
-    routing: &'a Routing,
-    interfaces: HashMap<InterfaceId, &'a Interface>,
-    neighbors: HashMap<(InterfaceId, IpAddr), NeighborState>,
-    paths: Vec<Path>,
-    known: HashMap<PathKey, u32>,
-}
-
-impl<'a> Builder<'a> {
-    /// The paths without data have fixed places.
-    const FIXED: [Path; 6] =
-        [Path::NoRoute, Path::Local, Path::Kernel, Path::Unreachable, Path::Prohibited, Path::Blackhole];
-    const NO_ROUTE: u32 = 0;
-    const LOCAL: u32 = 1;
-    const KERNEL: u32 = 2;
-    const UNREACHABLE: u32 = 3;
-    const PROHIBITED: u32 = 4;
-    const BLACKHOLE: u32 = 5;
-
-    fn new(routing: &'a Routing) -> Self {
-        Self {
-            routing,
-            interfaces: routing.interfaces.iter().map(|interface| (interface.id, interface)).collect(),
-            neighbors: routing
-                .neighbors
-                .iter()
-                .map(|neighbor| ((neighbor.interface, neighbor.address), neighbor.state))
-                .collect(),
-            paths: Self::FIXED.to_vec(),
-            known: HashMap::new(),
-        }
-    }
-
-    fn build(mut self) -> Fib {
-        let mut local = LocalFilter { bits: Box::new([0; 1024]) };
-        let mut ipv4 = Vec::new();
-        let mut ipv6 = Vec::new();
-        for route in &self.routing.routes {
-            let destination = route.destination.addr();
-            let mtu = route.mtu.map(|mtu| mtu.max(least_mtu(destination)));
-            let value = self.action(&route.action, mtu);
-            if value == Self::LOCAL {
-                if route.destination.prefix_len() == route.destination.max_prefix_len() {
-                    local.insert(destination);
-                } else if !destination.is_loopback() && !destination.is_multicast() {
-                    // AnyIP: every address may be local.
-                    local.bits.fill(u64::MAX);
-                }
-            }
-            let row = (lpm::key(destination), route.destination.prefix_len(), value);
-            if destination.is_ipv4() { ipv4.push(row) } else { ipv6.push(row) }
-        }
-        let (ipv4, ipv6) = (self.with_neighbors(ipv4, true), self.with_neighbors(ipv6, false));
-        Fib {
-            ipv4,
-            ipv6,
-            ports: self.ports(),
-            interfaces: self.routing.interfaces.clone(),
-            paths: self.paths,
-            local,
-            ipv4_source: self.routing.ipv4_source,
-            ipv6_source: self.routing.ipv6_source,
-        }
-    }
-
-    fn action(&mut self, action: &RouteAction, mtu: Option<u16>) -> u32 {
-        match action {
-            RouteAction::Local => Self::LOCAL,
-            RouteAction::Kernel => Self::KERNEL,
-            RouteAction::Unreachable => Self::UNREACHABLE,
-            RouteAction::Prohibit => Self::PROHIBITED,
-            RouteAction::Blackhole => Self::BLACKHOLE,
-            RouteAction::Via(hops) => self.via(hops, mtu),
-        }
-    }
-
-    fn via(&mut self, hops: &[Hop], mtu: Option<u16>) -> u32 {
-        let usable: Vec<(u32, usize)> = hops
-            .iter()
-            .filter(|hop| self.interfaces.get(&hop.interface).is_some_and(|interface| interface.up))
-            .map(|hop| (hop.clone(), usize::from(hop.weight.max(1))))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|(hop, weight)| (self.path(hop.interface, hop.gateway, mtu), weight))
-            .collect();
-        match usable.as_slice() {
-            [] => Self::NO_ROUTE,
-            [(only, _)] => *only,
-            several => {
-                let total: usize = several.iter().map(|(_, weight)| weight).sum();
-                let mut slots = [0; MULTIPATH_SLOTS];
-                let (mut filled, mut share) = (0, 0);
-                for (path, weight) in several {
-                    share += weight;
-                    let end = (share * MULTIPATH_SLOTS).div_ceil(total).min(MULTIPATH_SLOTS);
-                    slots[filled..end].fill(*path);
-                    filled = end;
-                }
-                self.push(Path::Multipath(Box::new(slots)))
-            }
-        }
-    }
-
-    /// The path over one hop, shared by all routes over it.
-    fn path(&mut self, interface: InterfaceId, gateway: Option<IpAddr>, mtu: Option<u16>) -> u32 {
-        let egress = self.interfaces[&interface];
-        let mtu = mtu.map_or(egress.mtu, |mtu| mtu.min(egress.mtu));
-        let key = PathKey { interface, gateway, mtu };
-        if let Some(known) = self.known.get(&key) {
-            return *known;
-        }
-        let state = gateway.and_then(|gateway| self.neighbors.get(&(interface, gateway)));
-        let path = match state {
-            Some(NeighborState::Resolved(mac)) => Path::Adjacent(Adjacency::new(egress, *mac, mtu)),
-            Some(NeighborState::Failed) => Path::Failed,
-            None => Path::Unresolved { interface, gateway, mtu },
-        };
-        let at = self.push(path);
-        self.known.insert(key, at);
-        at
-    }
-
-    /// The trie of one family: its routes, and a host route for each neighbour on a connected prefix.
-    fn with_neighbors(&mut self, mut rows: Vec<(u128, u8, u32)>, ipv4: bool) -> Lpm {
-        let neighbors: Vec<&Neighbor> =
-            self.routing.neighbors.iter().filter(|neighbor| neighbor.address.is_ipv4() == ipv4).collect();
-        let routes = Lpm::build(rows.iter().copied(), Self::NO_ROUTE);
-        if neighbors.is_empty() {
-            return routes;
-        }
-        for neighbor in neighbors {
-            let key = lpm::key(neighbor.address);
-            if let Path::Unresolved { interface, gateway: None, mtu } =
-                self.paths[routes.lookup(key) as usize]
-                && interface == neighbor.interface
-            {
-                let value = self.path(interface, Some(neighbor.address), Some(mtu));
-                rows.push((key, if ipv4 { 32 } else { 128 }, value));
-            }
-        }
-        Lpm::build(rows, Self::NO_ROUTE)
-    }
-
-    fn ports(&self) -> Vec<PortInterfaces> {
+impl Interfaces {
+    /// `all` sorted by identity.
+    pub(super) fn new(all: Vec<Interface>) -> Self {
         let mut ports: Vec<PortInterfaces> = Vec::new();
-        for (position, interface) in self.routing.interfaces.iter().enumerate() {
+        for (position, interface) in all.iter().enumerate() {
             let at = usize::from(interface.port.0);
             if ports.len() <= at {
                 ports.resize_with(at + 1, PortInterfaces::default);
@@ -465,19 +293,57 @@ impl<'a> Builder<'a> {
         for port in &mut ports {
             port.tagged.sort_unstable();
         }
-        ports
+        Self { all, ports }
+    }
+}
+
+/// Places of the local filter.
+pub(super) const LOCAL_PLACES: usize = 1 << 16;
+
+/// Says quickly that most addresses are not local: one bit per hash value, 8 KiB.
+#[derive(Clone)]
+pub(super) struct LocalFilter {
+    bits: Box<[u64; LOCAL_PLACES / 64]>,
+}
+
+impl Default for LocalFilter {
+    fn default() -> Self {
+        Self { bits: Box::new([0; LOCAL_PLACES / 64]) }
+    }
+}
+
+impl LocalFilter {
+    /// A filter in which every address may be local.
+    pub(super) fn full() -> Self {
+        Self { bits: Box::new([u64::MAX; LOCAL_PLACES / 64]) }
     }
 
-    fn push(&mut self, path: Path) -> u32 {
-        self.paths.push(path);
-        u32::try_from(self.paths.len() - 1).expect("fewer than 2^31 paths")
+    #[inline]
+    fn may_contain(&self, address: IpAddr) -> bool {
+        let place = Self::place(address);
+        self.bits[place / 64] >> (place % 64) & 1 == 1
+    }
+
+    pub(super) fn set(&mut self, place: usize, to: bool) {
+        let bit = 1 << (place % 64);
+        let word = &mut self.bits[place / 64];
+        *word = if to { *word | bit } else { *word & !bit };
+    }
+
+    /// The place of an address.
+    #[inline]
+    pub(super) fn place(address: IpAddr) -> usize {
+        // One multiplication: whoever finds addresses that collide makes the relay look at the routes, no more.
+        let key = lpm::key(address);
+        let mixed = (high64(key) ^ low64(key).rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        high32(mixed << 32) as usize
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::routing::{Route, TableId};
+    use crate::table::routing::{Hop, MacAddress, Neighbor, NeighborState, Route, RouteAction};
 
     const GATEWAY: MacAddress = MacAddress([2, 0, 0, 0, 0, 0xaa]);
 

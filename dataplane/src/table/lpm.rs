@@ -1,64 +1,120 @@
-//! Longest prefix match for routes of both families: a poptrie (Asai and Ohara, SIGCOMM 2015).
+//! Longest prefix match for routes of both families: a trie that changes by copying the few nodes on one way down.
 //!
 //! ```text
-//!  root: 64 Ki words, indexed by the top 16 bits ---- leaf value, or
-//!  node, 24 bytes: | children: 1 bit per slot (64) | leaf starts: 1 bit per slot (64) | first child | first leaf |
-//!                    each level consumes 6 bits of the address
+//!  top: 256 entries, by the first 8 bits ------------ value of the longest prefix up to /8
+//!   |
+//!  wide: 256 words, by the next 8 bits -------------- value of the longest prefix from /9 to /16, or
+//!   |
+//!  node, one cache line: | children: 1 bit per slot (64) | prefixes that end here: 62 bits up to 5 long, 64 bits of 6 |
+//!                        | pointer to the children, side by side | up to 5 values, or a pointer to more |
+//!                          each level consumes 6 bits of the address
 //! ```
 //!
-//! A set child bit leads to node `first child + number of child bits below it`; otherwise the value is leaf
-//! `first leaf + number of leaf starts up to the slot - 1`, so runs of equal values take one word. IPv4 keys
-//! are left-aligned in 128 bits; an IPv4 lookup ends after at most three levels.
+//! A node holds the prefixes that end in it as they are, not spread over what they cover: one route is one bit and one
+//! value whatever lies below it, a default route included. A lookup goes down as far as there are nodes, remembers the
+//! deepest one with a prefix for the address, and reads one value at the end.
 //!
-//! Where all prefixes below a place share more bits than one level consumes, a node without any bit set stands for the
-//! levels in between: `first child` is the node behind them, `first leaf` the `Skip` that says which bits they share.
-//! A host route on a /64 is so three or four steps deep instead of nineteen.
+//! Where all prefixes below a place share more bits than one level consumes, a skip stands for the levels in between. A
+//! host route on a /64 is so three or four steps deep instead of nineteen.
+//!
+//! A version ([`Lpm`]) is immutable. The [`LpmEditor`] shares every node with the versions it gave but those on the way to
+//! a change, which it copies once. IPv4 keys are left-aligned in 128 bits; an IPv4 lookup ends after three nodes.
+
+mod edit;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-/// A value: small numbers, for the top bit marks nodes in the root.
+pub use edit::LpmEditor;
+
+/// A value: a small number. 0 is no value: what addresses have that no prefix covers.
 pub type Value = u32;
 
+const TOP_BITS: u32 = 8;
 const ROOT_BITS: u32 = 16;
 const STRIDE: u32 = 6;
+const GROUP: usize = 16;
+/// In a wide node's word: the rest is the place of a node in its group.
 const IS_NODE: u32 = 1 << 31;
 
-#[derive(Clone, Copy, Default)]
-struct Node {
+/// The trie at one moment.
+#[derive(Clone)]
+pub struct Lpm {
+    top: Arc<[Top; 1 << TOP_BITS]>,
+}
+
+#[derive(Clone, Default)]
+struct Top {
+    value: Value,
+    wide: Option<Arc<Wide>>,
+}
+
+#[derive(Clone)]
+struct Wide {
+    /// The value of the longest prefix of 9 to 16 bits, or the node for what is longer.
+    words: [u32; 256],
+    /// That value, where the word is a node.
+    under: [Value; 256],
+    /// The nodes of 16 slots each: a change copies one group.
+    groups: [Option<Arc<[Node]>>; GROUP],
+}
+
+#[derive(Clone)]
+enum Node {
+    Branch(Branch),
+    Skip(Skip),
+}
+
+const _: () = assert!(size_of::<Node>() == 64, "one cache line");
+
+#[derive(Clone, Default)]
+struct Branch {
     children: u64,
-    leaf_starts: u64,
-    first_child: u32,
-    first_leaf: u32,
+    /// Prefixes of 1 to 5 further bits: bit 2^length - 2 + those bits.
+    short: u64,
+    /// Prefixes of 6 further bits, by these.
+    long: u64,
+    below: Option<Arc<[Node]>>,
+    /// Those of `short`, then those of `long`, in the order of their bits.
+    values: Values,
+}
+
+#[derive(Clone)]
+enum Values {
+    Few([Value; 5]),
+    Many(Arc<[Value]>),
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self::Few([0; 5])
+    }
 }
 
 /// Levels with one way only.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Skip {
-    /// The bits all prefixes further down share, of the whole key.
-    bits: u128,
-    /// Which bits these are.
-    mask: u128,
+    /// The bits everything further down shares: the key's upper and lower half.
+    bits: [u64; 2],
     /// How many there are.
     depth: u32,
-    /// The value of keys that have others.
-    otherwise: Value,
+    child: Arc<Node>,
 }
 
-/// The trie. Every address has a value; where no prefix covers it, the default given at build time.
-pub struct Lpm {
-    root: Box<[u32; 1 << ROOT_BITS]>,
-    nodes: Vec<Node>,
-    leaves: Vec<Value>,
-    skips: Vec<Skip>,
-}
-
-/// A prefix in the trie's key space.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Prefix {
-    bits: u128,
-    length: u32,
-    value: Value,
-}
+/// For each slot, the bits of `short` whose prefixes cover it.
+const COVER: [u64; 64] = {
+    let mut cover = [0; 64];
+    let mut slot = 0;
+    while slot < 64 {
+        let mut length = 1;
+        while length < STRIDE {
+            cover[slot] |= 1 << ((1 << length) - 2 + (slot >> (STRIDE - length)));
+            length += 1;
+        }
+        slot += 1;
+    }
+    cover
+};
 
 /// The key of an address: left-aligned in 128 bits.
 #[inline]
@@ -70,220 +126,157 @@ pub const fn key(address: IpAddr) -> u128 {
     }
 }
 
+impl Default for Lpm {
+    fn default() -> Self {
+        Self { top: Arc::new(std::array::from_fn(|_| Top::default())) }
+    }
+}
+
 impl Lpm {
-    /// Builds the trie from (key, length, value) triples of one family. A prefix given twice keeps its last
-    /// value. Values must be below 2^31.
+    /// Builds the trie from (key, length, value) triples of one family. A prefix given twice keeps its last value.
     #[must_use]
-    pub fn build(prefixes: impl IntoIterator<Item = (u128, u8, Value)>, default: Value) -> Self {
-        let mut sorted: Vec<Prefix> = prefixes
-            .into_iter()
-            .map(|(bits, length, value)| {
-                assert!(value < IS_NODE, "values are small indices");
-                Prefix { bits: bits & mask(u32::from(length)), length: u32::from(length), value }
-            })
-            .collect();
-        // Stable, so that of equal prefixes the last given comes last and wins.
-        sorted.sort_by_key(|prefix| (prefix.bits, prefix.length));
-        let (slots, longer) = spread(&sorted, 0, ROOT_BITS, 0, default);
-        let root = slots.try_into().expect("one slot for each value of the root's bits");
-        let mut trie = Self { root, nodes: Vec::new(), leaves: Vec::new(), skips: Vec::new() };
-        for (slot, range) in longer {
-            let inherited = trie.root[slot];
-            let at = trie.nodes.len();
-            trie.nodes.push(Node::default());
-            let base = (slot as u128) << (128 - ROOT_BITS);
-            trie.nodes[at] = trie.build_below(&sorted[range], base, ROOT_BITS, inherited);
-            trie.root[slot] = IS_NODE | u32::try_from(at).expect("fewer than 2^31 nodes");
+    pub fn build(prefixes: impl IntoIterator<Item = (u128, u8, Value)>) -> Self {
+        let mut editor = LpmEditor::default();
+        for (bits, length, value) in prefixes {
+            editor.set(bits, length, value);
         }
-        trie
+        editor.version()
     }
 
-    /// The value of the longest prefix that covers `key`.
+    /// The value of the longest prefix that covers `key`, or 0.
     #[inline(always)]
     #[must_use]
     pub fn lookup(&self, key: u128) -> Value {
-        let word = self.root[(key >> (128 - ROOT_BITS)) as usize];
-        if word & IS_NODE == 0 {
-            return word;
-        }
-        let mut node = &self.nodes[(word & !IS_NODE) as usize];
-        let mut rest = key << ROOT_BITS;
-        loop {
-            let slot = (rest >> (128 - STRIDE)) as u32;
-            let bit = 1_u64 << slot;
-            if node.children & bit == 0 {
-                if node.leaf_starts == 0 {
-                    let skip = &self.skips[node.first_leaf as usize];
-                    if (key ^ skip.bits) & skip.mask != 0 {
-                        return skip.otherwise;
-                    }
-                    node = &self.nodes[node.first_child as usize];
-                    rest = key << skip.depth;
-                    continue;
-                }
-                let starts = node.leaf_starts & (bit | (bit - 1));
-                return self.leaves[(node.first_leaf + starts.count_ones() - 1) as usize];
-            }
-            let below = (node.children & (bit - 1)).count_ones();
-            node = &self.nodes[(node.first_child + below) as usize];
-            rest <<= STRIDE;
-        }
-    }
-
-    /// The node for prefixes that are all longer than `depth` and begin with `base`: theirs, or a skip to it.
-    fn build_below(&mut self, prefixes: &[Prefix], base: u128, depth: u32, inherited: Value) -> Node {
-        let (first, last) = (prefixes[0], prefixes[prefixes.len() - 1]);
-        let shared = (first.bits ^ last.bits).leading_zeros();
-        let shortest = prefixes.iter().map(|prefix| prefix.length).min().unwrap_or(depth);
-        // The next level must still divide something, and levels keep their places.
-        let levels = (shared.min(shortest - 1) - depth) / STRIDE;
-        if levels == 0 {
-            return self.build_node(prefixes, base, depth, inherited);
-        }
-        let depth = depth + levels * STRIDE;
-        let bits = first.bits & mask(depth);
-        let first_leaf = u32::try_from(self.skips.len()).expect("fewer than 2^32 skips");
-        self.skips.push(Skip { bits, mask: mask(depth), depth, otherwise: inherited });
-        let first_child = u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes");
-        self.nodes.push(Node::default());
-        self.nodes[first_child as usize] = self.build_node(prefixes, bits, depth, inherited);
-        Node { children: 0, leaf_starts: 0, first_child, first_leaf }
-    }
-
-    fn build_node(&mut self, prefixes: &[Prefix], base: u128, depth: u32, inherited: Value) -> Node {
-        let (slots, longer) = spread(prefixes, base, STRIDE, depth, inherited);
-        let mut node = Node {
-            first_child: u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes"),
-            first_leaf: u32::try_from(self.leaves.len()).expect("fewer than 2^32 leaves"),
-            ..Node::default()
+        let top = &self.top[(key >> (128 - TOP_BITS)) as usize];
+        let Some(wide) = &top.wide else {
+            return top.value;
         };
-        for (slot, _) in &longer {
-            node.children |= 1 << slot;
+        let slot = (key >> (128 - ROOT_BITS)) as usize & 0xff;
+        let word = wide.words[slot];
+        let mut value = word;
+        if word & IS_NODE != 0 {
+            if let Some((branch, slot)) = wide.node(slot, word).last_match(key) {
+                return branch.value(slot);
+            }
+            value = wide.under[slot];
         }
-        let mut previous = None;
-        for (slot, value) in slots.iter().enumerate() {
-            if node.children >> slot & 1 == 0 && previous != Some(*value) {
-                node.leaf_starts |= 1 << slot;
-                self.leaves.push(*value);
-                previous = Some(*value);
+        if value == 0 { top.value } else { value }
+    }
+
+    /// Whether both are one version.
+    #[cfg(test)]
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.top, &other.top)
+    }
+
+    /// Bytes of it, the allocator's own not counted.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let wides = self.top.iter().filter_map(|top| top.wide.as_deref());
+        let nodes = |wide: &Wide| -> usize { wide.groups.iter().flatten().map(|nodes| memory(nodes)).sum() };
+        size_of_val(&*self.top) + wides.map(|wide| size_of::<Wide>() + nodes(wide)).sum::<usize>()
+    }
+}
+
+/// Bytes of nodes that stand side by side, and of all below.
+fn memory(nodes: &[Node]) -> usize {
+    let below = |node: &Node| match node {
+        Node::Skip(skip) => memory(std::slice::from_ref(&skip.child)),
+        Node::Branch(branch) => {
+            let values = match &branch.values {
+                Values::Few(_) => 0,
+                Values::Many(values) => size_of_val(&**values),
+            };
+            values + memory(branch.below())
+        }
+    };
+    size_of_val(nodes) + nodes.iter().map(below).sum::<usize>()
+}
+
+impl Wide {
+    #[inline(always)]
+    fn node(&self, slot: usize, word: u32) -> &Node {
+        let group = self.groups[slot / GROUP].as_deref().unwrap_or_default();
+        &group[(word & !IS_NODE) as usize]
+    }
+}
+
+impl Node {
+    /// The branch with the longest prefix that covers `key`, from here down, and the slot there.
+    #[inline(always)]
+    fn last_match(&self, key: u128) -> Option<(&Branch, u32)> {
+        let (mut node, mut rest, mut last) = (self, key << ROOT_BITS, None);
+        loop {
+            match node {
+                Self::Branch(branch) => {
+                    let slot = (rest >> (128 - STRIDE)) as u32;
+                    if branch.covers(slot) {
+                        last = Some((branch, slot));
+                    }
+                    match branch.child(slot) {
+                        Some(child) => node = child,
+                        None => return last,
+                    }
+                    rest <<= STRIDE;
+                }
+                Self::Skip(skip) => {
+                    if (key ^ skip.bits()) >> (128 - skip.depth) != 0 {
+                        return last;
+                    }
+                    node = &skip.child;
+                    rest = key << skip.depth;
+                }
             }
         }
-        // The children of a node stand side by side, so their places are taken before they are filled.
-        self.nodes.resize(self.nodes.len() + longer.len(), Node::default());
-        for (number, (slot, range)) in longer.into_iter().enumerate() {
-            let child_base = base | (slot as u128) << (128 - STRIDE).saturating_sub(depth);
-            let child = self.build_below(&prefixes[range], child_base, depth + STRIDE, slots[slot]);
-            self.nodes[node.first_child as usize + number] = child;
-        }
-        node
     }
 }
 
-/// Spreads sorted prefixes over the slots of one level: the value of each slot, and for slots that longer
-/// prefixes divide, the range of these prefixes.
-fn spread(
-    prefixes: &[Prefix],
-    base: u128,
-    width: u32,
-    depth: u32,
-    inherited: Value,
-) -> (Vec<Value>, Vec<(usize, std::ops::Range<usize>)>) {
-    let end = depth + width;
-    let mut slots = vec![inherited; 1 << width];
-    let mut longer: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
-    for (at, prefix) in prefixes.iter().enumerate() {
-        let first = slot_of(prefix.bits ^ base, depth, width);
-        if prefix.length <= end {
-            let span = 1 << (end - prefix.length.max(depth));
-            slots[first..first + span].fill(prefix.value);
-        } else if let Some((slot, range)) = longer.last_mut()
-            && *slot == first
-        {
-            range.end = at + 1;
+impl Branch {
+    #[inline(always)]
+    fn below(&self) -> &[Node] {
+        self.below.as_deref().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn child(&self, slot: u32) -> Option<&Node> {
+        let bit = 1_u64 << slot;
+        if self.children & bit == 0 {
+            return None;
+        }
+        Some(&self.below()[(self.children & (bit - 1)).count_ones() as usize])
+    }
+
+    /// Whether a prefix that ends here covers the slot.
+    #[inline(always)]
+    const fn covers(&self, slot: u32) -> bool {
+        self.long & 1 << slot | self.short & COVER[slot as usize] != 0
+    }
+
+    /// The value of the longest of those; there must be one.
+    #[inline(always)]
+    fn value(&self, slot: u32) -> Value {
+        let bit = 1_u64 << slot;
+        let place = if self.long & bit != 0 {
+            self.short.count_ones() + (self.long & (bit - 1)).count_ones()
         } else {
-            longer.push((first, at..at + 1));
+            // Longer prefixes have higher bits.
+            let longest = 63 - (self.short & COVER[slot as usize]).leading_zeros();
+            (self.short & ((1 << longest) - 1)).count_ones()
+        };
+        match &self.values {
+            Values::Few(values) => values[place as usize],
+            Values::Many(values) => values[place as usize],
         }
     }
-    (slots, longer)
 }
 
-/// The `width` bits of `bits` behind the first `depth`; bits behind the 128th are zero.
-fn slot_of(bits: u128, depth: u32, width: u32) -> usize {
-    (bits << depth >> (128 - width)) as usize
+impl Skip {
+    #[inline(always)]
+    const fn bits(&self) -> u128 {
+        (self.bits[0] as u128) << 64 | self.bits[1] as u128
+    }
 }
 
 const fn mask(length: u32) -> u128 {
     if length == 0 { 0 } else { u128::MAX << (128 - length) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn naive(prefixes: &[(u128, u8, Value)], key: u128, default: Value) -> Value {
-        prefixes
-            .iter()
-            .rev() // Of equal lengths the last given wins, and max_by_key keeps the last maximum.
-            .filter(|(bits, length, _)| (key ^ bits) & mask(u32::from(*length)) == 0)
-            .fold(None, |best: Option<(u8, Value)>, (_, length, value)| match best {
-                Some((longest, _)) if longest >= *length => best,
-                _ => Some((*length, *value)),
-            })
-            .map_or(default, |(_, value)| value)
-    }
-
-    #[test]
-    fn host_routes_of_both_families() {
-        let v4 = key("192.0.2.1".parse().unwrap());
-        let v6 = key("2001:db8::1".parse().unwrap());
-        let trie = Lpm::build([(v4, 32, 1), (0, 0, 2)], 0);
-        assert_eq!(trie.lookup(v4), 1);
-        assert_eq!(trie.lookup(key("192.0.2.2".parse().unwrap())), 2);
-        let trie = Lpm::build([(v6, 128, 1), (v6, 64, 2)], 0);
-        assert_eq!(trie.lookup(v6), 1);
-        assert_eq!(trie.lookup(v6 ^ 1), 2);
-        assert_eq!(trie.lookup(v6 ^ 1 << 100), 0);
-    }
-
-    #[test]
-    fn a_host_route_on_a_link_is_a_few_steps_deep() {
-        let link = key("2001:db8:1:2::".parse().unwrap());
-        let hosts = (1..=200_u32).map(|host| (link | u128::from(host), 128, host));
-        let trie = Lpm::build([(0, 0, 1000), (link, 64, 500)].into_iter().chain(hosts), 0);
-        assert_eq!(trie.lookup(link | 77), 77);
-        assert_eq!(trie.lookup(link | 300), 500);
-        assert_eq!(trie.lookup(link | 1 << 82), 1000, "another link");
-        assert_eq!(trie.lookup(link | 1 << 20 | 77), 500, "no such host");
-        assert!(trie.nodes.len() < 20, "{} nodes", trie.nodes.len());
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_the_naive_table(
-            rows in proptest::collection::vec((any::<u128>(), 0_u8..=128, 1_u32..50), 0..60),
-            probes in proptest::collection::vec(any::<u128>(), 50),
-        ) {
-            // Few distinct bits, so that prefixes nest.
-            let thin = 0x3100_0000_1100_0001_0000_1001_0000_0003_u128;
-            let rows: Vec<_> = rows.into_iter().map(|(bits, length, value)| (bits & thin, length, value)).collect();
-            let trie = Lpm::build(rows.iter().copied(), 0);
-            for probe in probes.iter().map(|probe| probe & thin).chain(rows.iter().map(|row| row.0)) {
-                prop_assert_eq!(trie.lookup(probe), naive(&rows, probe, 0), "{:032x}", probe);
-            }
-        }
-
-        #[test]
-        fn agrees_for_left_aligned_ipv4(
-            rows in proptest::collection::vec((any::<u32>(), 0_u8..=32, 1_u32..50), 0..60),
-            probes in proptest::collection::vec(any::<u32>(), 50),
-        ) {
-            let wide = |bits: u32| u128::from(bits & 0x0301_0f0f) << 96;
-            let rows: Vec<_> = rows.into_iter().map(|(bits, length, value)| (wide(bits), length, value)).collect();
-            let trie = Lpm::build(rows.iter().copied(), 0);
-            for probe in probes {
-                prop_assert_eq!(trie.lookup(wide(probe)), naive(&rows, wide(probe), 0));
-            }
-        }
-    }
 }

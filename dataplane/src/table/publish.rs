@@ -108,6 +108,8 @@ impl SnapshotReader {
 mod tests {
     use super::*;
     use crate::testing::translation;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     #[test]
     fn nothing_else_lies_on_the_lines_of_the_pointer() {
@@ -134,5 +136,48 @@ mod tests {
         assert!(old.upgrade().is_some());
         drop(reclaimed);
         assert!(old.upgrade().is_none(), "freed by whoever reclaimed it");
+    }
+
+    /// Thousands of publications under readers that stall for long, each with the snapshot it pinned last: all see whole
+    /// snapshots in their order, and what is kept is one snapshot for each reader at most, however long it stalls.
+    #[test]
+    fn stalled_readers_hold_one_snapshot_each_through_thousands_of_publications() {
+        const READERS: usize = 4;
+        const PUBLICATIONS: u64 = 20_000;
+        let shared = Arc::new(translation(&[]));
+        let of = |generation| Snapshot { generation, translation: Arc::clone(&shared), fib: Arc::default() };
+        let mut publisher = Publisher::new(of(1));
+        let stop = AtomicBool::new(false);
+        let readers: Vec<_> = (0..READERS).map(|_| publisher.reader()).collect();
+        let alive = Arc::downgrade(&publisher.current().fib);
+        std::thread::scope(|scope| {
+            for (number, mut reader) in readers.into_iter().enumerate() {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let (mut last, mut turns) = (0, 0_usize);
+                    while !stop.load(Ordering::Relaxed) || last == 0 {
+                        let snapshot = reader.pin();
+                        assert!(snapshot.generation >= last, "{last} was newer than {}", snapshot.generation);
+                        last = snapshot.generation;
+                        turns += 1;
+                        if turns.is_multiple_of(500 + 300 * number) {
+                            let fib = Arc::downgrade(&snapshot.fib);
+                            std::thread::sleep(Duration::from_millis(2 + number as u64));
+                            assert!(fib.upgrade().is_some(), "freed while it was in use");
+                        }
+                    }
+                });
+            }
+            for generation in 2..=PUBLICATIONS {
+                publisher.publish(|snapshot| snapshot.fib = Arc::default());
+                assert_eq!(publisher.current().generation, generation);
+                drop(publisher.reclaim());
+                // Readers that are between two pointers hold both for a moment.
+                assert!(publisher.retired.len() <= 2 * READERS, "{} are kept", publisher.retired.len());
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        drop(publisher.reclaim());
+        assert_eq!((publisher.retired.len(), alive.upgrade().is_none()), (0, true));
     }
 }

@@ -131,7 +131,7 @@ pub struct Route {
 pub enum Change {
     /// An interface appeared or is different: MAC, MTU, state, sources.
     Interface(Interface),
-    /// An interface is gone. Its neighbours and routes have to be removed by changes of their own.
+    /// An interface is gone, and its neighbours with it. Its routes have to be removed by changes of their own.
     InterfaceRemoved(InterfaceId),
     /// A neighbour is resolved or has failed.
     Neighbor(Neighbor),

@@ -8,7 +8,7 @@ use super::request::{
     AF_INET, AF_INET6, AF_UNSPEC, RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE, Request,
 };
 use super::socket::{NLMSG_DONE, NLMSG_ERROR, ReceiveError, Socket, error_of};
-use crate::kernel::event::{Dump, Event};
+use crate::kernel::event::{Dump, Event, KernelRoute};
 
 /// What is asked, in this order: links first, for the others refer to them.
 const QUESTIONS: [(u16, u8); 5] = [
@@ -32,7 +32,7 @@ pub(in crate::kernel) struct Dumper {
 
 /// A finished dump.
 pub(in crate::kernel) struct Dumped {
-    /// What it found.
+    /// What it found, without the routes that were taken out before.
     pub(in crate::kernel) dump: Dump,
     /// The kernel says it changed meanwhile: good enough to go on with, to be repeated before long.
     pub(in crate::kernel) doubtful: bool,
@@ -87,6 +87,11 @@ impl Dumper {
             self.ask()?;
         }
         Ok(None)
+    }
+
+    /// Takes out the routes read so far: a full table is too much to be looked at all at once.
+    pub(in crate::kernel) fn take_routes(&mut self) -> Vec<KernelRoute> {
+        std::mem::take(&mut self.collected.routes)
     }
 
     fn ask(&self) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn sources(kernel: &Relay) -> (Option<IpAddr>, Option<IpAddr>) {
-    let routing = kernel.state.routing();
+    let routing = kernel.routing();
     let twin = &routing.interfaces[0];
     (twin.ipv4_source.map(IpAddr::V4), twin.ipv6_source.map(IpAddr::V6))
 }
@@ -38,14 +38,14 @@ fn the_loopback_address_speaks_for_the_router() {
     kernel.tell(Event::Address(Address { global: false, ..address(LO, "127.0.0.1") }));
     kernel.tell(Event::Address(address(BL_V6, "2001:db8::2")));
     kernel.tell(Event::Address(address(BL_V6, "192.0.2.2")));
-    let routing = kernel.state.routing();
+    let routing = kernel.routing();
     assert_eq!(
         (routing.ipv4_source.map(IpAddr::V4), routing.ipv6_source.map(IpAddr::V6)),
         (Some(ip("192.0.2.2")), Some(ip("2001:db8::2")))
     );
     kernel.tell(Event::Address(address(LO, "203.0.113.1")));
     kernel.tell(Event::Address(address(LO, "2001:db8:f::1")));
-    let routing = kernel.state.routing();
+    let routing = kernel.routing();
     assert_eq!(
         (routing.ipv4_source.map(IpAddr::V4), routing.ipv6_source.map(IpAddr::V6)),
         (Some(ip("203.0.113.1")), Some(ip("2001:db8:f::1")))

@@ -59,11 +59,12 @@ fn what_was_set_counts_whatever_the_kernel_still_says() {
     let mut kernel = Relay::new();
     kernel.tell(Event::Link(vlan(VLAN, BL_V4, 100)));
     let up = |kernel: &Relay| -> Vec<bool> {
-        kernel.state.routing().interfaces.iter().map(|interface| interface.up).collect()
+        kernel.routing().interfaces.iter().map(|interface| interface.up).collect()
     };
     let set = |kernel: &mut Relay, carrier| {
         let mut changes = Changes::default();
         kernel.state.carrier_set(PORT, carrier, &mut changes);
+        kernel.settle(&mut changes);
         changes.routing
     };
     assert!(set(&mut kernel, false));
@@ -96,7 +97,7 @@ fn stations_on_a_twin_are_own_addresses_of_the_port() {
     kernel.tell(Event::Link(Link { admin_up: false, ..station(34, BL_V4, "macvlan") }));
     let vrrp = |last| MacAddress([0, 0, 0x5e, 0, 1, last]);
     let extra = |kernel: &Relay| -> Vec<Vec<MacAddress>> {
-        kernel.state.routing().interfaces.iter().map(|interface| interface.extra_macs.clone()).collect()
+        kernel.routing().interfaces.iter().map(|interface| interface.extra_macs.clone()).collect()
     };
     assert_eq!(extra(&kernel), [vec![vrrp(30)], vec![], vec![vrrp(31)]]);
     let macs = |kernel: &Relay| kernel.state.port_macs();

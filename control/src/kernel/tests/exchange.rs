@@ -157,12 +157,17 @@ fn who_answered_until_now_is_asked_for_at_once_and_not_held_as_failed() {
     desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Reachable, 1));
     desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Failed, 0));
     assert_eq!(desk.asks(), [(BL_V4, ip("192.0.2.1"))]);
-    let known = |desk: &Desk| desk.exchange.state.routing().neighbors.first().map(|neighbor| neighbor.state);
-    assert_eq!(known(&desk), None, "packets wait for the answer");
+    let mut mirror = Mirror::default();
+    let mut known = |desk: &mut Desk| {
+        let changes = desk.exchange.take_changes(1000, desk.now).0;
+        changes.into_iter().for_each(|change| mirror.apply(change));
+        mirror.routing().neighbors.first().map(|neighbor| neighbor.state)
+    };
+    assert_eq!(known(&mut desk), None, "packets wait for the answer");
     desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Incomplete, 0));
     desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Failed, 0));
     assert_eq!(desk.asks(), []);
-    assert_eq!(known(&desk), Some(NeighborState::Failed));
+    assert_eq!(known(&mut desk), Some(NeighborState::Failed));
 }
 
 #[test]

@@ -28,10 +28,10 @@ fn only_those_on_our_interfaces_count() {
     let mut kernel = Relay::new();
     kernel.tell(neighbor(MANAGEMENT, "192.0.2.7", Reachability::Reachable, 7));
     kernel.tell(neighbor(BL_V4, "224.0.0.1", Reachability::NoArp, 7));
-    assert_eq!(kernel.state.routing().neighbors, []);
+    assert_eq!(kernel.routing().neighbors, []);
     kernel.tell(neighbor(VLAN, "192.0.2.8", Reachability::Reachable, 8));
     kernel.tell(Event::Link(vlan(VLAN, BL_V4, 100)));
-    let seen = kernel.state.routing().neighbors;
+    let seen = kernel.routing().neighbors;
     assert_eq!((seen.len(), seen[0].interface), (1, InterfaceId(2)), "known before its interface");
 }
 
@@ -117,6 +117,6 @@ fn the_failed_are_remembered_within_a_bound() {
         kernel.tell(neighbor(BL_V4, &address, Reachability::Failed, 0));
     }
     kernel.pass(Duration::from_millis(1));
-    assert_eq!(kernel.state.routing().neighbors.len(), FAILED_MAX);
+    assert_eq!(kernel.routing().neighbors.len(), FAILED_MAX);
     assert_eq!(kernel.neighbor("10.0.0.0"), None, "the oldest are unknown again");
 }

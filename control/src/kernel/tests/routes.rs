@@ -10,7 +10,8 @@ fn each_kind_has_its_action() {
         (RouteKind::Local, RouteAction::Local),
         (RouteKind::Blackhole, RouteAction::Blackhole),
         (RouteKind::Unreachable, RouteAction::Unreachable),
-        (RouteKind::Throw, RouteAction::Unreachable),
+        // Nothing behind it: the kernel has no route.
+        (RouteKind::Throw, RouteAction::Via(Vec::new())),
         (RouteKind::Prohibit, RouteAction::Prohibit),
     ] {
         let mut kernel = Relay::new();
@@ -303,13 +304,15 @@ proptest! {
         }
     }
 
-    /// Subscribed at the start, dumped somewhere in between: right, or known not to be. With one route for each
-    /// metric, as routing daemons install them, always right.
+    /// Subscribed at the start, dumped somewhere in between, taken over in steps while more is notified: right, or known not
+    /// to be. With one route for each metric, as routing daemons install them, always right.
     #[test]
     fn a_dump_newer_than_its_notifications_is_caught_up_with(
         several in any::<bool>(),
         commands in vec((0..5_u8, 1..5_u8), 0..20),
         when in any::<proptest::sample::Index>(),
+        finished in any::<proptest::sample::Index>(),
+        steps in 0..4_usize,
     ) {
         let (mut kernel, mut aliases) = (Relay::new(), Aliases::default());
         let (mut dump, mut meanwhile) = (aliases.dump(), Vec::new());
@@ -321,14 +324,137 @@ proptest! {
                 dump = aliases.dump();
             }
         }
+        // What was dumped cannot be newer than the end of the dump.
+        let finished = when.min(meanwhile.len()) + finished.index(meanwhile.len() + 1 - when.min(meanwhile.len()));
+        let afterwards = meanwhile.split_off(finished);
         for event in &meanwhile {
             kernel.tell(event.clone());
         }
         let mut changes = Changes::default();
-        kernel.state.catch_up(dump, meanwhile, kernel.now, &mut changes);
+        let routes = RouteTable::of(std::mem::take(&mut dump.routes));
+        kernel.state.catch_up(dump, routes, meanwhile, kernel.now, &mut changes);
+        for event in afterwards {
+            kernel.state.apply(event, kernel.now, &mut changes);
+            kernel.state.take_changes(steps).into_iter().for_each(|change| kernel.mirror.apply(change));
+            changes.merge(kernel.state.take_news());
+        }
+        kernel.settle(&mut changes);
         let right = kernel.action("10.0.0.0/8") == aliases.best();
         prop_assert!(right || several && changes.doubt);
     }
+}
+
+/// One command of the model below: what kind of route, in which table, with which prefix and metric, by which twin; put
+/// in or taken out.
+type Command = (u8, u8, u32, u8, u32, bool, bool);
+
+/// What a search finds, the tables one after the other and the longest prefix first within each.
+fn search(routes: &[KernelRoute], up: [bool; 2], address: IpAddr) -> RouteAction {
+    let usable = |route: &&KernelRoute| {
+        route.kind != RouteKind::Unicast || route.hops.iter().all(|hop| up[usize::from(hop.index == BL_V6)])
+    };
+    for table in [Table::Local, Table::Main, Table::Default] {
+        let covers = |route: &&KernelRoute| route.table == table && route.destination.contains(&address);
+        let best = routes
+            .iter()
+            .filter(covers)
+            .filter(usable)
+            .min_by_key(|route| (u8::MAX - route.destination.prefix_len(), route.metric));
+        match best.map(|route| route.kind) {
+            None | Some(RouteKind::Throw) => {}
+            Some(RouteKind::Local) => return RouteAction::Local,
+            Some(RouteKind::Unicast) => {
+                return via(&[(u16::from(best.unwrap().hops[0].index == BL_V6), None, 1)]);
+            }
+            Some(_) => return RouteAction::Blackhole,
+        }
+    }
+    RouteAction::Via(Vec::new())
+}
+
+/// What the dataplane finds with what it was told.
+fn found(told: &Routing, address: IpAddr) -> RouteAction {
+    let covering = told.routes.iter().filter(|route| route.destination.contains(&address));
+    let longest = covering.max_by_key(|route| route.destination.prefix_len());
+    longest.map_or(RouteAction::Via(Vec::new()), |route| route.action.clone())
+}
+
+fn commanded((kind, table, bits, length, metric, second, _): Command) -> KernelRoute {
+    let kind =
+        [RouteKind::Unicast, RouteKind::Unicast, RouteKind::Local, RouteKind::Throw, RouteKind::Blackhole]
+            [usize::from(kind)];
+    let hops = [hop(if second { BL_V6 } else { BL_V4 }, None)];
+    let hops = if kind == RouteKind::Unicast { &hops[..] } else { &[] };
+    let prefix =
+        ipnet::Ipv4Net::new(std::net::Ipv4Addr::from_bits(bits & 0xc0c0_0000), length).unwrap().trunc();
+    let table = [Table::Local, Table::Main, Table::Main, Table::Default][usize::from(table)];
+    KernelRoute { table, kind, ..unicast(&prefix.to_string(), metric, hops) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Local, main and default are consulted in this order, with the longest match within each, whatever comes, goes or
+    /// flaps, and however it is told.
+    #[test]
+    fn tables_are_consulted_in_the_kernels_order(
+        commands in vec(
+            (0..5_u8, 0..4_u8, any::<u32>(), proptest::sample::select(vec![0_u8, 1, 2, 9, 10, 32]), 0..2_u32,
+             any::<bool>(), proptest::bool::weighted(0.7)),
+            0..40,
+        ),
+        flaps in vec(any::<bool>(), 40),
+    ) {
+        let (mut kernel, mut model, mut up) = (Relay::new(), Vec::<KernelRoute>::new(), [true; 2]);
+        for (command, flap) in commands.into_iter().zip(flaps) {
+            let route = commanded(command);
+            model.retain(|known| {
+                (known.table, known.destination, known.metric) != (route.table, route.destination, route.metric)
+            });
+            if command.6 {
+                model.push(route.clone());
+                kernel.put(route, Placement::Replace);
+            } else {
+                let routes = kernel.state.routes_to(&route.destination);
+                let known = routes.iter().find(|known| (known.table, known.metric) == (route.table, route.metric));
+                if let Some(known) = known.cloned() {
+                    kernel.remove(known);
+                }
+            }
+            if flap {
+                let at = usize::from(command.5);
+                up[at] = !up[at];
+                kernel.tell(Event::Link(Link { carrier: up[at], ..link([BL_V4, BL_V6][at]) }));
+            }
+            let told = kernel.routing();
+            for key in 0..16_u32 {
+                let address = std::net::Ipv4Addr::from_bits((key & 3) << 30 | key >> 2 << 22);
+                for address in [address, std::net::Ipv4Addr::from_bits(address.to_bits() | 1)] {
+                    let address = IpAddr::V4(address);
+                    prop_assert_eq!(found(&told, address), search(&model, up, address), "{} {:#?}", address, told.routes);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_drops_with_an_interface_goes_unless_it_came_back_meanwhile() {
+    let mut kernel = Relay::new();
+    let route = |third: u8| unicast(&format!("10.0.{third}.0/24"), 0, &[hop(BL_V4, Some("192.0.2.7"))]);
+    (0..20).for_each(|third| drop(kernel.add(route(third))));
+    let down = Event::Link(Link { admin_up: false, carrier: false, ..link(BL_V4) });
+    let mut changes = Changes::default();
+    kernel.state.apply(down, kernel.now, &mut changes);
+    kernel.state.take_changes(3).into_iter().for_each(|change| kernel.mirror.apply(change));
+    kernel.state.apply(Event::Link(link(BL_V4)), kernel.now, &mut changes);
+    for third in [1, 19] {
+        let event = Event::Route { route: route(third), placement: Placement::First };
+        kernel.state.apply(event, kernel.now, &mut changes);
+    }
+    kernel.settle(&mut changes);
+    let left: Vec<_> = kernel.routing().routes.iter().map(|route| route.destination.to_string()).collect();
+    assert_eq!(left, ["10.0.1.0/24", "10.0.19.0/24"]);
 }
 
 #[test]
@@ -345,7 +471,7 @@ fn a_recorded_run_replays() {
     let replay = || -> Routing {
         let mut kernel = Relay::new();
         events.iter().cloned().for_each(|event| drop(kernel.tell(event)));
-        kernel.state.routing()
+        kernel.routing()
     };
     assert_eq!(replay(), replay());
     assert_eq!(replay().neighbors[0].interface, InterfaceId(2));

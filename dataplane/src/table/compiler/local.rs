@@ -1,0 +1,55 @@
+//! Which addresses may be the box's own, kept while they come and go.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::table::fib::{LOCAL_PLACES, LocalFilter};
+
+/// Local routes of one table, by the place of their address in the filter.
+pub(super) struct LocalAddresses {
+    filter: Arc<LocalFilter>,
+    /// How many addresses share each place.
+    counts: Box<[u32]>,
+    /// Prefixes of which every address may be local (AnyIP).
+    prefixes: usize,
+}
+
+impl Default for LocalAddresses {
+    fn default() -> Self {
+        Self { filter: Arc::default(), counts: vec![0; LOCAL_PLACES].into_boxed_slice(), prefixes: 0 }
+    }
+}
+
+impl LocalAddresses {
+    pub(super) fn filter(&self) -> Arc<LocalFilter> {
+        Arc::clone(&self.filter)
+    }
+
+    /// A local route has come, or gone.
+    pub(super) fn note(&mut self, destination: IpNet, local: bool) {
+        let address = destination.addr();
+        if destination.prefix_len() == destination.max_prefix_len() {
+            let place = LocalFilter::place(address);
+            let count = &mut self.counts[place];
+            *count = if local { *count + 1 } else { *count - 1 };
+            if self.prefixes == 0 {
+                Arc::make_mut(&mut self.filter).set(place, *count > 0);
+            }
+        } else if !address.is_loopback() && !address.is_multicast() {
+            self.prefixes = if local { self.prefixes + 1 } else { self.prefixes - 1 };
+            match (self.prefixes, local) {
+                (1, true) => self.filter = Arc::new(LocalFilter::full()),
+                (0, _) => self.filter = Arc::new(self.counted()),
+                _ => {}
+            }
+        }
+    }
+
+    fn counted(&self) -> LocalFilter {
+        let mut filter = LocalFilter::default();
+        let taken = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        taken.for_each(|(place, _)| filter.set(place, true));
+        filter
+    }
+}
