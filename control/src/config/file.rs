@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem, ProblemKind, Problems};
 use super::keys;
-use super::tree::{Field, Lines, List, Table, WordOrNumber, type_name};
+use super::tree::{Field, Lines, List, Table, WordOrFlag, WordOrNumber, type_name};
 
 /// The whole file.
 pub(super) struct File {
@@ -59,13 +59,15 @@ pub(super) struct TranslationTable {
     pub(super) hairpin: Field<String>,
     pub(super) lowest_ipv6_mtu: Field<i64>,
     pub(super) udp_zero_checksum: Field<String>,
+    pub(super) udp_zero_checksum_ports: Field<List<WordOrNumber>>,
     pub(super) traffic_class: Field<WordOrNumber>,
     pub(super) type_of_service: Field<WordOrNumber>,
     pub(super) icmp_errors: Field<String>,
     pub(super) icmp_error_rate: Field<i64>,
     pub(super) icmp_source_pool: Field<List<String>>,
     pub(super) icmp_source_choice: Field<String>,
-    pub(super) icmp_source_extension: Field<bool>,
+    pub(super) icmp_source_default: Field<String>,
+    pub(super) icmp_source_extension: Field<WordOrFlag>,
     pub(super) denylist: Field<List<String>>,
     pub(super) wkp_strict: Field<bool>,
     pub(super) anti_spoof: Field<bool>,
@@ -276,13 +278,15 @@ fn translation(table: Table<'_, '_>, problems: &mut Problems) -> TranslationTabl
         hairpin: table.text("hairpin", problems),
         lowest_ipv6_mtu: table.number("lowest_ipv6_mtu", problems),
         udp_zero_checksum: table.text("udp_zero_checksum", problems),
+        udp_zero_checksum_ports: table.words_or_numbers("udp_zero_checksum_ports", problems),
         traffic_class: table.word_or_number("traffic_class", problems),
         type_of_service: table.word_or_number("type_of_service", problems),
         icmp_errors: table.text("icmp_errors", problems),
         icmp_error_rate: table.number("icmp_error_rate", problems),
         icmp_source_pool: table.texts("icmp_source_pool", problems),
         icmp_source_choice: table.text("icmp_source_choice", problems),
-        icmp_source_extension: table.boolean("icmp_source_extension", problems),
+        icmp_source_default: table.text("icmp_source_default", problems),
+        icmp_source_extension: table.word_or_flag("icmp_source_extension", problems),
         denylist: table.texts("denylist", problems),
         wkp_strict: table.boolean("wkp_strict", problems),
         anti_spoof: table.boolean("anti_spoof", problems),

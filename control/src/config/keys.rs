@@ -70,6 +70,13 @@ pub const KEYS: &[Key] = &[
     ),
     optional(
         "translation",
+        "udp_zero_checksum_ports",
+        "translation.udp_zero_checksum_ports",
+        "[]",
+        "udp_zero_checksum_ports = [4500, \"4789=forward\"]",
+    ),
+    optional(
+        "translation",
         "traffic_class",
         "translation.traffic_class",
         "\"copy\"",
@@ -106,10 +113,17 @@ pub const KEYS: &[Key] = &[
     ),
     optional(
         "translation",
+        "icmp_source_default",
+        "translation.icmp_source_default",
+        "\"dummy\"",
+        "icmp_source_default = \"dummy\"",
+    ),
+    optional(
+        "translation",
         "icmp_source_extension",
         "translation.icmp_source_extension",
-        "false",
-        "icmp_source_extension = false",
+        "\"off\"",
+        "icmp_source_extension = \"node-id\"",
     ),
     optional("translation", "denylist", "translation.denylist", "[]", "denylist = [\"203.0.113.0/24\"]"),
     optional("translation", "wkp_strict", "translation.wkp_strict", "true", "wkp_strict = true"),
