@@ -1,4 +1,5 @@
-//! What users of translators met, as captures and tables they had; each case tells what is right and why.
+//! What users of translators met, as the packets, captures and tables they had: one file each in
+//! `tests/translate/fieldcases`, which tells what is right and why.
 
 use std::fs;
 use std::path::Path;
@@ -12,6 +13,7 @@ use crate::{Work, bytes};
 #[derive(Deserialize)]
 struct Case {
     name: String,
+    why: String,
     config_toml: String,
     #[serde(default)]
     options: Options,
@@ -45,6 +47,7 @@ struct Expect {
 #[derive(Deserialize)]
 struct Out {
     hex: String,
+    #[serde(default)]
     mask: Vec<(usize, usize)>,
 }
 
@@ -100,8 +103,8 @@ fn everything_users_met_ends_well() {
         let case: Case =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         count += 1;
-        wrong.extend(run(&case).map(|problem| format!("{}: {problem}", case.name)));
+        wrong.extend(run(&case).map(|problem| format!("{} ({}): {problem}", case.name, case.why)));
     }
-    assert!(count >= 4, "the cases are there");
+    assert!(count >= 45, "{count} cases");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

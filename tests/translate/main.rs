@@ -4,7 +4,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
-mod field;
 mod fieldcases;
 mod golden;
 mod kinds;
