@@ -49,6 +49,9 @@ struct Met {
     turned: u64,
     pieces_of_icmp: u64,
     native: u64,
+    without_prefix: u64,
+    plain_translator: u64,
+    above_32_kib: u64,
 }
 
 #[test]
@@ -59,7 +62,8 @@ fn errors_about_whatever_was_sent_come_home() {
     let mut met = Met::default();
     while met.packets < wanted {
         let mut world = World::from_bytes(&bytes(&mut state, oracle::world::BYTES));
-        // Without the guard, protocol numbers mean something else in the other family, and so do their quotes.
+        // Without the guard, protocol numbers mean something else in the other family, and so do their quotes: a
+        // Next Header of 1 is no ICMP behind IPv6, and 43, 44 and 60 are headers there (RFC 8200 4), not payloads.
         world.settings.guard_protocols = true;
         // A path on which much is cut.
         world.settings.respect_fragment_df = random(&mut state) & 1 == 0;
@@ -83,6 +87,9 @@ fn errors_about_whatever_was_sent_come_home() {
         ("towards IPv4", met.down),
         ("turned round", met.turned),
         ("pieces of ICMP messages", met.pieces_of_icmp),
+        ("without a prefix", met.without_prefix),
+        ("of the plain translator", met.plain_translator),
+        ("of more than 32 KiB", met.above_32_kib),
     ] {
         assert!(count * 500 > met.packets, "only {count} {what} of {} packets", met.packets);
     }
@@ -94,7 +101,8 @@ fn stretched(mut packet: Vec<u8>, state: &mut u64) -> Vec<u8> {
     if !is_echo || packet[6] & 0x3f != 0 || packet[7] != 0 || packet.len() > 1400 {
         return packet;
     }
-    packet.resize(1281 + below(state, 3000), 0x5a);
+    let more = if below(state, 16) == 0 { 65_535 - 1281 } else { 3000 };
+    packet.resize(1281 + below(state, more + 1), 0x5a);
     packet[6] = 0;
     let length = u16::try_from(packet.len()).unwrap().to_be_bytes();
     packet[2..4].copy_from_slice(&length);
@@ -119,6 +127,7 @@ fn judge(
         _ => return Ok(()),
     };
     let input = Ip::read(packet, Reading::Received)?;
+    // No error is sent about an error (RFC 1122 3.2.2, RFC 4443 2.4 e.1).
     if is_icmp_error(&input) {
         return Ok(());
     }
@@ -129,6 +138,9 @@ fn judge(
             continue;
         }
         met.packets += 1;
+        met.without_prefix += u64::from(world.prefixes.is_empty());
+        met.plain_translator += u64::from(world.settings.role == Role::Siit);
+        met.above_32_kib += u64::from(packet.len() > 1 << 15);
         for _ in 0..3 {
             let (error, shown) = error_about(world, sent, &read, state);
             let back = relay.run(&error);
@@ -149,11 +161,22 @@ fn judge(
 
 /// Whether the addresses of the packet have one form in each family, and errors about it are routed to the relay. Where
 /// many addresses become one, as RFC 7757 3.2 and 3.3 allow, none of them can come back.
+///
+/// What is left out, and why no relay could do better:
+/// - the relay's own addresses, which only the box may use, and to which errors are its own;
+/// - sources to which nothing may be sent: multicast and link-local ones (RFC 1122 3.2.2, RFC 4443 2.4 e, RFC 3927 7),
+///   and the dummy address 192.0.0.8, which RFC 7600 and the registry of RFC 6890 allow as a source only;
+/// - rows that `check` refuses, which give a host an IPv6 address that no host can have (RFC 4291 2.4);
+/// - sources and destinations the operator denies, or does not serve, in the direction of the error;
+/// - an Edge Relay whose rows also map the router: the error then has a source that belongs behind the Edge Relay
+///   (RFC 7756 3), and does not come from the IPv6 network.
 fn comes_home(world: &World, input: &Ip, sent: &Ip, way: Way) -> bool {
     let to_v4 = |address: IpAddr| world.to_v4(v6(address)).map(IpAddr::V4);
     let own = [IpAddr::V4(world.own4), IpAddr::V6(world.own6)];
     let odd = |address: &IpAddr| match address {
-        IpAddr::V4(address) => address.is_multicast() || address.is_link_local(),
+        IpAddr::V4(address) => {
+            address.is_multicast() || address.is_link_local() || *address == Ipv4Addr::new(192, 0, 0, 8)
+        }
         // What `check` does not let an EAM say.
         IpAddr::V6(address) => {
             address.is_multicast()
@@ -166,6 +189,7 @@ fn comes_home(world: &World, input: &Ip, sent: &Ip, way: Way) -> bool {
     // Nobody but the box has its addresses, and nobody a link-local one beyond its link.
     if own.contains(&sent.source)
         || own.contains(&input.source)
+        || odd(&input.source)
         || odd(&sent.source)
         || odd(&sent.destination)
     {

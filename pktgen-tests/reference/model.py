@@ -453,6 +453,7 @@ def pseudo_v6(source, destination, length, next_header):
 
 
 HOP_BY_HOP, ROUTING, FRAGMENT, ESP, AH, DESTINATION_OPTIONS = 0, 43, 44, 50, 51, 60
+MOST_EXTENSION_HEADERS = 8  # RFC 8200 4.1 recommends at most six; RFC 8504 5.3 lets even hosts stop at eight
 EXTENSION_HEADERS = {0, 43, 44, 51, 60, 135, 139, 140}  # all but ESP
 
 
@@ -469,8 +470,10 @@ class V6Chain:
         self.has_fragment_header = False
         self.offset, self.more_fragments, self.identification = 0, False, 0
         position = start
+        count = 0
         while next_header in (HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS):
-            if len(data) < position + 8:
+            count += 1
+            if count > MOST_EXTENSION_HEADERS or len(data) < position + 8:
                 self.trouble = "malformed_extension_header"
                 break
             length = (data[position + 1] + 1) * 8
@@ -482,7 +485,7 @@ class V6Chain:
             next_header = data[position]
             position += length
         if self.trouble is None and next_header == FRAGMENT:
-            if len(data) < position + 8:
+            if count == MOST_EXTENSION_HEADERS or len(data) < position + 8:
                 self.trouble = "malformed_extension_header"
             else:
                 following, offset, self.identification = struct.unpack(

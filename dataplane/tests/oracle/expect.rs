@@ -90,13 +90,16 @@ fn structure_at(all: &[u8], at: usize) -> bool {
 }
 
 /// RFC 7757 4.2.1: sources of packets that turn round, and all of them under the simple hairpin, are not mapped by
-/// EAM, unless it is an ICMP error from somebody else than the quoted destination.
+/// EAM, unless it is an ICMP error from somebody else than the quoted destination. Without a prefix the relay speaks
+/// for routers that have no IPv6 form.
 pub fn source_up(world: &World, way: Way, source: Ipv4Addr, quoted: Option<Ipv4Addr>) -> Ipv6Addr {
-    let by_eam = way == Way::Up && world.settings.hairpin != Hairpin::Simple;
-    if by_eam || quoted.is_some_and(|destination| destination != source) {
-        world.to_v6(source)
-    } else {
-        world.embed(source)
+    let by_eam = way == Way::Up && world.settings.hairpin != Hairpin::Simple
+        || quoted.is_some_and(|destination| destination != source);
+    let mapped = by_eam.then(|| naive::eam_to_v6(&world.eams, source)).flatten();
+    match mapped {
+        Some(mapped) => mapped,
+        None if world.prefixes.is_empty() && quoted.is_some() => world.own6,
+        None => world.embed(source),
     }
 }
 

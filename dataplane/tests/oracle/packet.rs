@@ -113,7 +113,7 @@ fn fix_header_checksum(packet: &mut [u8]) {
 }
 
 /// Makes the checksum of a whole packet right. UDP without one stays without.
-fn fix_transport_checksum(packet: &mut [u8]) {
+pub fn fix_transport_checksum(packet: &mut [u8]) {
     let Ok(ip) = Ip::read(packet, Reading::Received) else {
         return;
     };
@@ -383,6 +383,9 @@ fn mapped6(world: &World, from: &mut Bytes<'_>) -> Ipv6Addr {
 
 /// In a translation prefix: a client, a mapped host (a hairpin), or anything; sometimes with a suffix.
 fn embedded(world: &World, from: &mut Bytes<'_>) -> Ipv6Addr {
+    if world.prefixes.is_empty() {
+        return mapped6(world, from);
+    }
     let prefix = from.pick(&world.prefixes);
     let address = match from.byte() % 6 {
         0..3 => client(from),

@@ -123,8 +123,8 @@ impl World {
             denylist: networks(from.pick(&[POOLS[0], POOLS[0], POOLS[4], POOLS[5]])),
             icmp_sources: networks(from.pick(&ICMP_SOURCES)),
             random_source: from.once_in(8),
-            mtu4: from.pick(&[1500, 1500, 1280, 1260, 1261, 576, 1000, 1400, 1499, 1520, 9000, 296]),
-            mtu6: from.pick(&[1500, 1500, 1280, 1281, 1400, 1501, 1520, 9000]),
+            mtu4: from.pick(&[1500, 1500, 1280, 1260, 1261, 576, 1000, 1400, 1499, 1520, 9000, 296, 65535]),
+            mtu6: from.pick(&[1500, 1500, 1280, 1281, 1400, 1501, 1520, 9000, 65535]),
             own4: Ipv4Addr::new(198, 51, 100, 254),
             own6: Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1),
         }
@@ -159,9 +159,10 @@ impl World {
         })
     }
 
-    /// The form of an address in the first prefix.
+    /// The form of an address in the first prefix. Where there is none it is one that nothing of the relay may show.
     pub fn embed(&self, address: Ipv4Addr) -> Ipv6Addr {
-        naive::embed(self.prefixes[0], address)
+        let nowhere = Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0x404, 0, 0, 0, 0, 0), 96);
+        naive::embed(self.prefixes.first().copied().unwrap_or(nowhere), address)
     }
 
     /// Whether the address is in the pool of RFC 6791, or stands in for one.
@@ -183,7 +184,7 @@ fn settings(from: &mut Bytes<'_>) -> Settings {
             (Role::BorderRelay | Role::Siit, 2) => Hairpin::Simple,
             _ => Hairpin::Intrinsic,
         },
-        lowest_ipv6_mtu: from.pick(&[1280, 1280, 1281, 1287, 1288, 1400, 1500, 1520, 9000]),
+        lowest_ipv6_mtu: from.pick(&[1280, 1280, 1281, 1287, 1288, 1400, 1500, 1520, 9000, 65535]),
         udp_zero_checksum: from.pick(&[
             UdpZeroChecksum::Compute,
             UdpZeroChecksum::Forward,
@@ -212,10 +213,14 @@ fn settings(from: &mut Bytes<'_>) -> Settings {
     }
 }
 
-/// One prefix, or two that do not overlap.
+/// One prefix, two that do not overlap, or now and then none at all: the EAMs do all the work.
 fn prefixes(from: &mut Bytes<'_>) -> Vec<Ipv6Net> {
     let mut chosen: Vec<Ipv6Net> = networks(&[from.pick(&PREFIXES)]);
-    let second: Ipv6Net = from.pick(&PREFIXES).parse().unwrap();
+    let number = from.byte();
+    if number >= 0xe8 {
+        return Vec::new();
+    }
+    let second: Ipv6Net = PREFIXES[usize::from(number) % PREFIXES.len()].parse().unwrap();
     if !chosen[0].contains(&second) && !second.contains(&chosen[0]) {
         chosen.push(second);
     }
