@@ -43,7 +43,7 @@ fn longest(world: &World, family: u8, protocol: u8, length: usize, offset: Optio
     let mut payload = vec![0x5a; length - headers];
     match protocol {
         17 => {
-            let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+            let length = u16::try_from(payload.len()).expect("at most 64 KiB").to_be_bytes();
             payload[4..8].copy_from_slice(&[length[0], length[1], 1, 1]);
         }
         6 => payload[12] = 0x50,
