@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use control::actor::{Actor, ActorParts, ControlHandle, log_warnings};
-use control::config::{self, Config};
+use control::config::{self, Config, Problems};
 use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError};
 use control::plan::PlanError;
 use control::reload::Running;
@@ -20,6 +20,8 @@ use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::args::{DONE, FAILED, WRONG};
+use crate::control_socket::{ControlError, ControlSocket};
+use crate::harden;
 use crate::log::Log;
 use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::preflight;
@@ -47,12 +49,17 @@ pub(crate) enum AppError {
     Kernel(#[from] KernelError),
     #[error("worker on CPU {cpu}: {error}")]
     Worker { cpu: u16, error: LcoreError },
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("{0}\nthe mappings of the files and those of the store do not go together")]
+    Conflicts(Problems),
     #[error("the system gives no more {what}: {error}")]
     System { what: &'static str, error: std::io::Error },
 }
 
 /// Runs the relay; returns the exit status.
 pub(crate) fn run(path: &Path) -> u8 {
+    let complaints = harden::begin();
     let log = match Log::start() {
         Ok(log) => log,
         Err(error) => {
@@ -61,12 +68,15 @@ pub(crate) fn run(path: &Path) -> u8 {
             return FAILED;
         }
     };
-    let status = run_logged(path, &log);
+    let status = run_logged(path, &log, &complaints);
     log.finish();
     status
 }
 
-fn run_logged(path: &Path, log: &Log) -> u8 {
+fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
+    for complaint in complaints {
+        tracing::warn!("{complaint}");
+    }
     if !dpdk::return_large_blocks() {
         tracing::debug!("memory of replaced tables may stay with the process");
     }
@@ -119,11 +129,21 @@ async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
 
 /// Start, run, stop: each list from top to bottom.
 async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) -> Result<(), AppError> {
-    let running = Running::start(path, config, None)?;
+    let socket = config
+        .control
+        .as_ref()
+        .map(|control| ControlSocket::open(control, &config.translation))
+        .transpose()?;
+    let source = socket.as_ref().map(ControlSocket::source);
+    if let Some(source) = &source {
+        source.check(&config.eams).map_err(AppError::Conflicts)?;
+    }
+    let running = Running::start(path, config, source)?;
     let (eams, translation) = (running.translation().eams.len(), Arc::clone(running.translation()));
     let config = &*config;
     leave_the_workers_alone(&config.dpdk.workers);
     let Opened { eal, mempool, ports, queues } = Opened::open(config)?;
+    harden::run();
     let twins = create_twins(config, &ports).await?;
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
@@ -138,8 +158,14 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     });
     let parts = ActorParts { machine, publisher, kernel, twins, running, print };
     let (actor, handle) = start(parts)?;
+    let lost = {
+        let log = log.clone();
+        Box::new(move || log.lost())
+    };
+    let server = socket.map(|socket| socket.serve(handle.clone(), lost)).transpose()?;
     let listening = spawn_local(signals.forward(handle));
     let (machine, ended) = actor.run().await;
+    drop(server);
     listening.abort();
     machine.close();
     Ok(ended?)

@@ -20,6 +20,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::harden::keep_nothing;
+
 /// Bytes that wait at most: some 30,000 lines, or a few hundred of the longest.
 const QUEUE_BYTES: usize = 4 << 20;
 /// What a longer line is cut to.
@@ -62,7 +64,10 @@ impl Log {
         dup2_stdout(&input)?;
         dup2_stderr(&input)?;
         let listener = log.clone();
-        thread::Builder::new().name("output".to_owned()).spawn(move || listener.listen(output))?;
+        thread::Builder::new().name("output".to_owned()).spawn(move || {
+            keep_nothing();
+            listener.listen(output);
+        })?;
         log.take_traces(is_terminal);
         log.take_panics();
         Ok(log)
@@ -71,7 +76,10 @@ impl Log {
     fn writing_to(stderr: OwnedFd, output: Option<OwnedFd>) -> io::Result<Self> {
         let log = Self(Arc::new(Inner { queue: Mutex::default(), changed: Condvar::new(), output }));
         let writer = log.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_on(&stderr))?;
+        thread::Builder::new().name("log".to_owned()).spawn(move || {
+            keep_nothing();
+            writer.write_on(&stderr);
+        })?;
         Ok(log)
     }
 

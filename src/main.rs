@@ -5,6 +5,8 @@ mod app;
 mod args;
 mod check;
 mod compare;
+mod control_socket;
+mod harden;
 mod import;
 mod log;
 mod machine;

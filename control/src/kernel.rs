@@ -16,7 +16,8 @@
 //! to a bridge, bond or VRF (routes over the master are the kernel's to forward).
 //!
 //! Modules, from the outside in: `twin`, `bell`; `follower` and `exchange`, which `Kernel` drives; `state` with
-//! `interfaces` and `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire.
+//! `interfaces` and `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire;
+//! `observe`, the same for people.
 
 mod bell;
 mod carrier;
@@ -31,6 +32,7 @@ mod follower;
 mod interfaces;
 mod neighbor_tables;
 mod netlink;
+mod observe;
 mod resolver;
 mod routes;
 mod state;
@@ -64,6 +66,7 @@ pub use self::event::{
 };
 pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
 pub use self::interfaces::TwinSettings;
+pub use self::observe::observe;
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};

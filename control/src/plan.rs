@@ -19,9 +19,6 @@ pub enum PlanError {
     /// A prefix.
     #[error(transparent)]
     Prefix(#[from] PrefixLengthError),
-    /// No prefix at all.
-    #[error(transparent)]
-    NoPrefix(#[from] table::NoPrefix),
 }
 
 /// The rows of a configuration as the tables take them.
@@ -50,7 +47,7 @@ pub fn translation(config: &config::Translation, eams: EamTable) -> Result<table
         denylist: config.denylist.clone(),
         er_addresses: config.er_addresses.clone(),
         icmp_sources: IcmpSourcePool::new(&config.icmp_source_pool, choice),
-    })?)
+    }))
 }
 
 fn settings(config: &config::Translation) -> table::Settings {
@@ -62,6 +59,7 @@ fn settings(config: &config::Translation) -> table::Settings {
         role: match config.role {
             config::Role::BorderRelay => table::Role::BorderRelay,
             config::Role::EdgeRelay => table::Role::EdgeRelay,
+            config::Role::Siit => table::Role::Siit,
         },
         hairpin: match config.hairpin {
             config::Hairpin::Intrinsic => table::Hairpin::Intrinsic,
@@ -69,11 +67,12 @@ fn settings(config: &config::Translation) -> table::Settings {
             config::Hairpin::Off => table::Hairpin::Off,
         },
         lowest_ipv6_mtu: config.lowest_ipv6_mtu,
-        udp_zero_checksum: match config.udp_zero_checksum {
-            config::UdpZeroChecksum::Drop => table::UdpZeroChecksum::Drop,
-            config::UdpZeroChecksum::Compute => table::UdpZeroChecksum::Compute,
-            config::UdpZeroChecksum::Forward => table::UdpZeroChecksum::Forward,
-        },
+        udp_zero_checksum: udp_zero_checksum(config.udp_zero_checksum),
+        udp_zero_checksum_ports: config
+            .udp_zero_checksum_ports
+            .iter()
+            .map(|(port, choice)| (*port, udp_zero_checksum(*choice)))
+            .collect(),
         traffic_class: octet(config.traffic_class),
         type_of_service: octet(config.type_of_service),
         icmp_errors: match config.icmp_errors {
@@ -81,12 +80,28 @@ fn settings(config: &config::Translation) -> table::Settings {
             config::IcmpErrors::Limit => table::IcmpErrors::Limit(config.icmp_error_rate),
             config::IcmpErrors::Off => table::IcmpErrors::Off,
         },
-        icmp_source_extension: config.icmp_source_extension,
+        icmp_source_default: match config.icmp_source_default {
+            config::IcmpSourceDefault::Dummy => table::IcmpSourceDefault::Dummy,
+            config::IcmpSourceDefault::Own => table::IcmpSourceDefault::Own,
+        },
+        icmp_source_extension: match config.icmp_source_extension {
+            config::IcmpSourceExtension::Off => table::IcmpSourceExtension::Off,
+            config::IcmpSourceExtension::NodeId => table::IcmpSourceExtension::NodeId,
+            config::IcmpSourceExtension::Rfc5837 => table::IcmpSourceExtension::Rfc5837,
+        },
         wkp_strict: config.wkp_strict,
         anti_spoof: config.anti_spoof,
         guard_protocols: config.guard_protocols,
         mtu_plateaus: config.mtu_plateaus.clone(),
         respect_fragment_df: config.fragment_df == config::FragmentDf::Respect,
+    }
+}
+
+const fn udp_zero_checksum(choice: config::UdpZeroChecksum) -> table::UdpZeroChecksum {
+    match choice {
+        config::UdpZeroChecksum::Drop => table::UdpZeroChecksum::Drop,
+        config::UdpZeroChecksum::Compute => table::UdpZeroChecksum::Compute,
+        config::UdpZeroChecksum::Forward => table::UdpZeroChecksum::Forward,
     }
 }
 
@@ -112,10 +127,12 @@ prefixes = ["2001:db8:46::/96"]
 hairpin = "off"
 lowest_ipv6_mtu = 1500
 udp_zero_checksum = "compute"
+udp_zero_checksum_ports = ["4789=forward", 4500, "53 = drop"]
 traffic_class = 7
 type_of_service = 16
 icmp_errors = "limit"
 icmp_error_rate = 5
+icmp_source_default = "own"
 icmp_source_extension = true
 wkp_strict = false
 anti_spoof = false
@@ -129,10 +146,16 @@ fragment_df = "ignore"
             hairpin: table::Hairpin::Off,
             lowest_ipv6_mtu: 1500,
             udp_zero_checksum: table::UdpZeroChecksum::Compute,
+            udp_zero_checksum_ports: vec![
+                (53, table::UdpZeroChecksum::Drop),
+                (4500, table::UdpZeroChecksum::Compute),
+                (4789, table::UdpZeroChecksum::Forward),
+            ],
             traffic_class: Some(7),
             type_of_service: Some(16),
             icmp_errors: table::IcmpErrors::Limit(5),
-            icmp_source_extension: true,
+            icmp_source_default: table::IcmpSourceDefault::Own,
+            icmp_source_extension: table::IcmpSourceExtension::Rfc5837,
             wkp_strict: false,
             anti_spoof: false,
             guard_protocols: false,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use dataplane::table::translation::Translation;
 
 use crate::actor::MappingSource;
-use crate::config::{self, Config, Dpdk, Eams, LoadTimes, Port, Problems, Warnings};
+use crate::config::{self, Config, Control, Dpdk, Eams, LoadTimes, Port, Problems, Warnings};
 use crate::eam_set::{ChangeCounts, EamSet};
 use crate::plan::{self, PlanError};
 
@@ -56,6 +56,7 @@ pub struct Running {
     path: PathBuf,
     dpdk: Dpdk,
     ports: Vec<Port>,
+    control: Option<Control>,
     settings: config::Translation,
     eams: EamSet,
     translation: Arc<Translation>,
@@ -116,12 +117,13 @@ impl Running {
         config: &mut Config,
         mut source: Option<Box<dyn MappingSource>>,
     ) -> Result<Self, PlanError> {
-        let eams = take_rows(std::mem::take(&mut config.eams), source.as_deref_mut());
+        let eams = take_rows(std::mem::take(&mut config.eams), source.as_deref_mut(), &config.translation);
         let translation = Arc::new(tables::build(&config.translation, &eams, source.as_deref())?);
         Ok(Self {
             path: path.to_owned(),
             dpdk: config.dpdk.clone(),
             ports: config.ports.clone(),
+            control: config.control.clone(),
             settings: config.translation.clone(),
             eams,
             translation,
@@ -160,7 +162,10 @@ impl Running {
     /// [`ReloadError`].
     pub fn prepare(&mut self, loaded: Loaded) -> Result<(Prepared, Replaced), ReloadError> {
         let (mut config, warnings) = loaded.result.map_err(ReloadError::Problems)?;
-        let fixed = fixed::differences((&self.dpdk, &self.ports), (&config.dpdk, &config.ports));
+        let fixed = fixed::differences(
+            (&self.dpdk, &self.ports, self.control.as_ref()),
+            (&config.dpdk, &config.ports, config.control.as_ref()),
+        );
         if !fixed.is_empty() {
             return Err(ReloadError::NeedsRestart(fixed));
         }
@@ -187,7 +192,7 @@ impl Running {
         (self.dpdk, self.ports, self.settings) = (dpdk, ports, settings);
         let replaced = Replaced(std::mem::replace(&mut self.eams, eams));
         if let (Some(source), Some(files)) = (&mut self.source, files) {
-            source.accept(files);
+            source.accept(files, &self.settings);
         }
         let translation = self.replace(translation);
         let eams = translation.eams.len();
@@ -196,12 +201,16 @@ impl Running {
 }
 
 /// The rows of the files; `source` keeps where they stood.
-fn take_rows(files: Eams, source: Option<&mut (dyn MappingSource + 'static)>) -> EamSet {
+fn take_rows(
+    files: Eams,
+    source: Option<&mut (dyn MappingSource + 'static)>,
+    settings: &config::Translation,
+) -> EamSet {
     let Some(source) = source else {
         return EamSet::new(plan::rows(files.into_rows()));
     };
     let rows = plan::rows(files.to_vec());
-    source.accept(files);
+    source.accept(files, settings);
     EamSet::new(rows)
 }
 

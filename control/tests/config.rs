@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use control::config::{
-    Config, CopyOr, Device, EamOverlap, FragmentDf, Hairpin, IcmpErrors, IcmpSourceChoice, KEYS, Memory,
-    Poll, Role, TranslateConfig, Translation, UdpZeroChecksum, check, check_machine, table_hash,
+    Config, CopyOr, Device, EamOverlap, FragmentDf, Hairpin, IcmpErrors, IcmpSourceChoice, IcmpSourceDefault,
+    IcmpSourceExtension, KEYS, Memory, Poll, Role, TranslateConfig, Translation, UdpZeroChecksum, check,
+    check_machine, table_hash,
 };
 use toml::de::{DeTable, DeValue};
 
@@ -60,13 +61,15 @@ fn defaults_are_those_of_the_design() {
             hairpin: Hairpin::Intrinsic,
             lowest_ipv6_mtu: 1280,
             udp_zero_checksum: UdpZeroChecksum::Drop,
+            udp_zero_checksum_ports: vec![],
             traffic_class: CopyOr::Copy,
             type_of_service: CopyOr::Copy,
             icmp_errors: IcmpErrors::Limit,
             icmp_error_rate: 1000,
             icmp_source_pool: vec![],
             icmp_source_choice: IcmpSourceChoice::Hash,
-            icmp_source_extension: false,
+            icmp_source_default: IcmpSourceDefault::Dummy,
+            icmp_source_extension: IcmpSourceExtension::Off,
             denylist: vec![],
             wkp_strict: true,
             anti_spoof: true,
@@ -138,7 +141,7 @@ fn every_choice_and_every_value_is_taken() {
     assert_eq!(config.ports[1].device, Device::Pci("0000:3b:00.1".to_owned()));
     let translation = &config.translation;
     assert_eq!(translation.role, Role::EdgeRelay);
-    assert_eq!(translation.prefix(), "2001:db8:46::/96".parse().unwrap());
+    assert_eq!(translation.prefix(), "2001:db8:46::/96".parse().ok());
     assert_eq!(translation.service_pools[0], "198.51.100.0/24".parse().unwrap());
     assert_eq!(translation.er_addresses[0], "2001:db8:12:34::4/128".parse().unwrap());
     assert_eq!(translation.hairpin, Hairpin::Off);
@@ -152,7 +155,7 @@ fn every_choice_and_every_value_is_taken() {
     assert!(translation.is_icmp_source("203.0.113.3".parse().unwrap()));
     assert!(!translation.is_icmp_source("203.0.113.4".parse().unwrap()));
     assert_eq!(translation.icmp_source_choice, IcmpSourceChoice::Random);
-    assert!(translation.icmp_source_extension);
+    assert_eq!(translation.icmp_source_extension, IcmpSourceExtension::Rfc5837);
     assert!(!translation.wkp_strict && !translation.anti_spoof && !translation.guard_protocols);
     assert_eq!(translation.mtu_plateaus, [1500, 68]);
     assert_eq!((translation.fragment_df, translation.eam_overlap), (FragmentDf::Ignore, EamOverlap::Allow));
@@ -207,7 +210,7 @@ fn translate_needs_no_dpdk_and_no_port() {
     let problems = TranslateConfig::parse(Path::new("t.toml"), &format!("[dpdk]\nworkers = []\n{text}"));
     assert_eq!(problems.expect_err("no workers").iter().next().unwrap().key, "dpdk.workers");
     let problems =
-        TranslateConfig::parse(Path::new("t.toml"), &format!("{text}\n[control]")).expect_err("too early");
+        TranslateConfig::parse(Path::new("t.toml"), &format!("{text}\n[metrics]")).expect_err("too early");
     assert!(problems.to_string().contains("not supported yet"), "{problems}");
 }
 
@@ -286,10 +289,60 @@ fn icmp_sources_are_wanted_and_should_be_public() {
             warnings.iter().filter(|warning| warning.contains("use a public one (RFC 6791 section 3.1)"));
         assert_eq!(private.count(), 1, "{pool}: {warnings:#?}");
     }
-    for lines in ["", "icmp_source_pool = []"] {
+    // Without one the dummy address speaks: nothing is lost, nothing to warn of.
+    for lines in ["", "icmp_source_pool = []", "icmp_source_default = \"own\""] {
         let (_, warnings) = parse(&format!("{MINIMAL}{lines}"));
-        let lost = "translation.icmp_source_pool: ICMPv6 errors from routers";
-        assert!(warnings.iter().any(|warning| warning.contains(lost)), "{warnings:#?}");
+        assert!(!warnings.iter().any(|warning| warning.contains("icmp_source")), "{warnings:#?}");
+    }
+}
+
+#[test]
+fn the_source_extension_has_three_names_and_two_old_ones() {
+    for (value, expected) in [
+        ("\"off\"", IcmpSourceExtension::Off),
+        ("false", IcmpSourceExtension::Off),
+        ("\"node-id\"", IcmpSourceExtension::NodeId),
+        ("\"rfc5837\"", IcmpSourceExtension::Rfc5837),
+        ("true", IcmpSourceExtension::Rfc5837),
+    ] {
+        let (config, _) = parse(&format!("{MINIMAL}icmp_source_extension = {value}"));
+        assert_eq!(config.translation.icmp_source_extension, expected, "{value}");
+    }
+}
+
+#[test]
+fn a_relay_without_a_prefix_is_told_what_it_loses() {
+    for role in ["br", "siit"] {
+        let text = MINIMAL.replace("prefixes = [\"2001:db8:46::/96\"]", "prefixes = []");
+        let eam = "[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"2001:db8:1::1\"";
+        let (config, warnings) = parse(&format!("{text}role = \"{role}\"\n{eam}"));
+        assert_eq!(config.translation.prefix(), None);
+        assert_eq!(warnings.len(), 1, "{warnings:#?}");
+        assert!(warnings[0].contains("only hosts under EAMs reach each other"), "{warnings:#?}");
+    }
+}
+
+#[test]
+fn nothing_that_is_never_forwarded_is_mapped_or_pooled() {
+    for net in ["169.254.0.0/16", "169.254.169.254", "127.0.0.1", "192.0.0.8", "192.0.0.170", "0.0.0.0/8"] {
+        for lines in [
+            format!("service_pools = [\"{net}\"]"),
+            format!("translatable_pools = [\"{net}\"]"),
+            format!("icmp_source_pool = [\"{net}\"]"),
+            format!("[[eam]]\nipv4 = \"{net}\"\nipv6 = \"2001:db8:1::/64\""),
+        ] {
+            let problems = Config::parse(Path::new("relay.toml"), &format!("{MINIMAL}{lines}"));
+            let problems = problems.expect_err(&lines).to_string();
+            assert!(problems.contains("addresses are never translated"), "{problems}");
+        }
+    }
+    for net in ["fe80::/10", "::1", "ff02::1", "2001:10::1", "::ffff:1.2.3.4"] {
+        let eam = format!("{MINIMAL}[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"{net}\"");
+        assert!(Config::parse(Path::new("relay.toml"), &eam).is_err(), "{net}");
+    }
+    for net in ["192.0.0.1", "192.0.0.0/29", "192.0.0.9", "169.0.0.0/8", "0.0.0.0/0"] {
+        let eam = format!("{MINIMAL}[[eam]]\nipv4 = \"{net}\"\nipv6 = \"2001:db8::/32\"");
+        assert!(Config::parse(Path::new("relay.toml"), &eam).is_ok(), "{net}");
     }
 }
 
@@ -399,8 +452,10 @@ fn documented_defaults_are_the_defaults() {
         .replace("[dpdk]\n", &format!("{}[dpdk]\n{}", tables[""], tables["dpdk"]))
         .replace("[[port]]\n", &format!("[[port]]\n{}", tables["port"]))
         .replace("[translation]\n", &format!("[translation]\n{}", tables["translation"]));
-    let (given, _) = parse(&text);
-    let (left_out, _) = parse(MINIMAL);
+    let (given, _) = parse(&format!("{text}[control]\n{}", tables["control"]));
+    let (left_out, _) = parse(&format!("{MINIMAL}[control]\n"));
+    assert!(given.control.is_some() && given.control == left_out.control);
+    assert_eq!(parse(MINIMAL).0.control, None, "without the table there is no socket");
     assert_eq!(given.translation, left_out.translation);
     assert_eq!(given.ports, left_out.ports);
     assert_eq!((given.dpdk.memory, given.dpdk.memory_mb), (left_out.dpdk.memory, left_out.dpdk.memory_mb));

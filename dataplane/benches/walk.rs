@@ -26,7 +26,9 @@ use dataplane::table::eam::EamTable;
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::prefix::TranslationPrefix;
 use dataplane::table::publish::Publisher;
-use dataplane::table::translation::{Hairpin, Settings, Translation, TranslationParts, UdpZeroChecksum};
+use dataplane::table::translation::{
+    Hairpin, IcmpSourceExtension, Settings, Translation, TranslationParts, UdpZeroChecksum,
+};
 use dataplane::testing;
 use dataplane::wire::checksum::{Delta, Sum};
 use dataplane::wire::ethernet;
@@ -110,7 +112,10 @@ fn options() -> [(&'static str, Settings); 5] {
         ("without_anti_spoof", Settings { anti_spoof: false, ..default() }),
         ("without_guard_protocols", Settings { guard_protocols: false, ..default() }),
         ("without_hairpin", Settings { hairpin: Hairpin::Off, ..default() }),
-        ("with_icmp_source_extension", Settings { icmp_source_extension: true, ..default() }),
+        (
+            "with_icmp_source_extension",
+            Settings { icmp_source_extension: IcmpSourceExtension::NodeId, ..default() },
+        ),
     ]
 }
 
@@ -159,7 +164,6 @@ fn translation(count: u32, settings: Settings) -> Translation {
         er_addresses: Vec::new(),
         icmp_sources: IcmpSourcePool::new(&["198.51.100.1/32".parse().unwrap()], Choice::Hash),
     })
-    .unwrap()
 }
 
 struct Bench {

@@ -20,6 +20,7 @@ mod prefix_eams;
 pub mod publish;
 pub mod routing;
 pub mod snapshot;
+pub mod special;
 pub mod translation;
 
 /// The IPv6 form of an IPv4 address.

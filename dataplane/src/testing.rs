@@ -74,7 +74,6 @@ pub fn translation_with(settings: Settings, eams: &[(&str, &str)]) -> Translatio
         er_addresses: Vec::new(),
         icmp_sources: IcmpSourcePool::new(&["198.51.100.1/32".parse().unwrap()], Choice::Hash),
     })
-    .unwrap()
 }
 
 /// Two ports: 0 leads to all of IPv4, 1 to all of IPv6, each over a resolved default route; VLAN 100 of port 0

@@ -112,7 +112,7 @@ reasons! {
         /// IPv6 header shorter than 40 bytes or version not 6. A broken sender or a fuzzer: capture, and
         /// look at the source.
         Ipv6HeaderInvalid = "ipv6_header_invalid",
-        /// IPv6 Payload Length longer than the frame, or a jumbogram. A faulty sender, or a link that cuts
+        /// IPv6 Payload Length longer than the frame, or a jumbogram (RFC 2675). A faulty sender, or a link that cuts
         /// frames: compare MTUs.
         Ipv6Truncated = "ipv6_truncated",
         /// IPv6 extension header chain that runs past the packet or is longer than the relay walks (RFC
@@ -121,10 +121,11 @@ reasons! {
         /// A transport header that does not fit into the packet. A broken sender or a fuzzer: capture, and
         /// look at the source.
         TransportTruncated = "transport_truncated",
-        /// Source that no packet may have: loopback, multicast, class E, net 0, unspecified, link-local
-        /// (RFC 7915 4.1, 5.1). Spoofing or a misconfigured host: the next router towards it should filter.
+        /// Source that no forwarded packet may have (RFC 6890): loopback, link-local, multicast, class E, net
+        /// 0, 192.0.0.0/24 but for what is assigned in it, unspecified. Spoofing or a misconfigured host: the next router towards it should filter.
         IllegalSource = "illegal_source",
-        /// Destination that cannot be forwarded to: loopback, class E, net 0, or an address embedding one.
+        /// Destination that is never forwarded to (RFC 6890): as illegal_source, and 192.0.0.8; or an address
+        /// embedding one.
         /// A misconfigured host, or a default route where a narrower one belongs.
         IllegalDestination = "illegal_destination",
         /// Unicast IP packet received as a link-layer broadcast or multicast (RFC 1812 5.3.4). A
@@ -151,7 +152,7 @@ reasons! {
         /// fragments behind its headers: it needs another way to IPv4.
         FragmentedExtension = "fragmented_extension",
         /// Protocol number that means something else in the other family (guard_protocols). An attack, or a
-        /// test; the numbers are 0, 43, 44, 58, 60 from IPv4 and 1 from IPv6.
+        /// test; the numbers are 0, 43, 44, 58, 60 from IPv4 and 1, 2 from IPv6.
         GuardedProtocol = "guarded_protocol",
         /// IGMP, MLD, ND and other single-hop or unknown ICMP messages, which end here silently (RFC 7915
         /// 4.2, 5.2). Harmless; if it is much, somebody scans with odd ICMP types.
@@ -162,8 +163,9 @@ reasons! {
         /// An IPv4 UDP packet without checksum (RFC 7915 4.5, udp_zero_checksum). The log names sender and
         /// service once a second; turn checksums on there, or set udp_zero_checksum = "compute".
         UdpZeroChecksum = "udp_zero_checksum",
-        /// IPv6 source without an EAM outside the translation prefixes (RFC 7755 4.3). Give the host a
-        /// service address, or make it choose the one it has.
+        /// Source without a mapping: an IPv6 one without an EAM outside the translation prefixes (RFC 7755
+        /// 4.3), an IPv4 one where there is no prefix. Give the host a service address, or make it choose
+        /// the one it has; for clients of all kinds configure a prefix.
         SourceNotMapped = "source_not_mapped",
         /// The translated destination is the box itself. Reach the box by its address of the other family,
         /// and remove the EAM that points at it.
@@ -179,9 +181,6 @@ reasons! {
         /// Source that only an inside host may have (anti_spoof). Somebody outside pretends to be inside,
         /// or traffic enters by the wrong side: look at the source, then at routing.
         SpoofedSource = "spoofed_source",
-        /// The ICMPv6 error's source has no IPv4 form and icmp_source_pool is empty (RFC 6791). Configure
-        /// one address: without it traceroute and path MTU discovery suffer.
-        IcmpSourcePoolEmpty = "icmp_source_pool_empty",
         /// Translated packet larger than IP can express. No honest stack makes these: look at the source.
         TooLong = "too_long",
         /// Larger than the next hop's MTU with DF set, for which fragmentation needed or packet too big is

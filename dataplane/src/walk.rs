@@ -229,7 +229,14 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(packet, reason),
         };
         let snapshot = self.snapshot;
-        match classify::ipv6(header.destination, ingress.group, &snapshot.translation, &snapshot.fib) {
+        let mut class =
+            classify::ipv6(header.destination, ingress.group, &snapshot.translation, &snapshot.fib);
+        if let Ok(Class::Translate(destination)) = class
+            && self.is_others(packet.data(), &header, destination)
+        {
+            class = Ok(Class::Native);
+        }
+        match class {
             Ok(Class::Translate(destination)) => self.translate_ipv6(packet, &header, destination, ingress),
             Ok(Class::Native) if self.native == Native::Forward => self.native_ipv6(packet, &header, ingress),
             Ok(Class::Native) => End::Forwarded(Way::Native),

@@ -9,7 +9,7 @@ use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::prefix::TranslationPrefix;
 use dataplane::table::translation::{
-    Hairpin, IcmpErrors, Role, Settings, Translation, TranslationParts, UdpZeroChecksum,
+    Hairpin, IcmpErrors, IcmpSourceExtension, Role, Settings, Translation, TranslationParts, UdpZeroChecksum,
 };
 use dataplane::wire::checksum::Sum;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -105,7 +105,6 @@ fn translation(config: &Config, settings: Settings) -> Translation {
         er_addresses: config.er_local6.iter().map(|address| Ipv6Net::from(*address)).collect(),
         icmp_sources: IcmpSourcePool::new(&sources, Choice::Hash),
     })
-    .unwrap()
 }
 
 fn settings(config: &Config) -> Settings {
@@ -127,7 +126,10 @@ fn settings(config: &Config) -> Settings {
         traffic_class: config.reset_tc.then_some(0),
         type_of_service: config.new_tos,
         icmp_errors: if config.icmp_errors == "on" { IcmpErrors::Send } else { IcmpErrors::Off },
-        icmp_source_extension: config.rfc5837_ext,
+        icmp_source_extension: match config.rfc5837_ext {
+            true => IcmpSourceExtension::Rfc5837,
+            false => IcmpSourceExtension::Off,
+        },
         wkp_strict: config.wkp_strict,
         anti_spoof: false,
         guard_protocols: config.guard_protocols,

@@ -27,7 +27,7 @@ use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{Hop, InterfaceId, Neighbor, NeighborState, Route, RouteAction, Routing};
 use dataplane::table::snapshot::Snapshot;
-use dataplane::table::translation::{Hairpin, Role, UdpZeroChecksum};
+use dataplane::table::translation::{Hairpin, IcmpSourceExtension, Role, UdpZeroChecksum};
 use dataplane::testing::{self, MAC_PEER, MAC_V4, MAC_V6};
 use dataplane::verdict::{DropReason, PuntReason};
 use dataplane::walk::{Native, Output, Walk};
@@ -197,7 +197,7 @@ fn fragments_that_fill_their_packets_end_with_the_datagram() {
 
 #[test]
 fn a_fragment_may_end_with_the_largest_datagram_and_no_later() {
-    for (payload, fits) in [(1407, true), (1408, false)] {
+    for (payload, fits) in [(1387, true), (1388, false)] {
         let packet = with_fragment(ipv4(CLIENT, SERVICE, 17, &vec![7; payload]), false, false, 8016);
         let cut = fragment::ipv4(MemoryBuffer::new(&packet), 1000, &mut MemoryPool::unlimited());
         let refused = (!fits).then_some(DropReason::FragmentInvalid);
@@ -442,7 +442,7 @@ fn an_extension_is_kept_up_to_1280_bytes() {
     for (length, kept) in [(4, true), (8, true), (1080, true), (1084, false)] {
         let body = [quote.clone(), structure(length)].concat();
         let out = Lab::default().run(&icmp_v4(CLIENT, SERVICE, 11, 0, [0, 32, 0, 0], &body)).translated();
-        let expected = if kept { (40 + 8 + 152 + length, 19) } else { (40 + 8 + 148, 0) };
+        let expected = if kept { (40 + 8 + 152 + length, 19) } else { (40 + 8 + 108, 0) };
         assert_eq!((out.len(), icmp(&out)[4]), expected, "{length} bytes of extension");
         assert!(!kept || out.ends_with(&structure(length)));
     }
@@ -450,13 +450,13 @@ fn an_extension_is_kept_up_to_1280_bytes() {
 
 #[test]
 fn an_extension_that_is_lost_is_not_replaced_by_another() {
-    let lab = Lab::with(|settings| settings.icmp_source_extension = true);
+    let lab = Lab::with(|settings| settings.icmp_source_extension = IcmpSourceExtension::Rfc5837);
     let mut quote = udp_v6(CLIENT_V6, HOST, &payload(60));
-    quote.resize(1048, 0);
-    let body = [quote, structure(20)].concat();
-    let error = icmp_v6(UNMAPPED, CLIENT_V6, 3, 0, [131, 0, 0, 0], &body);
+    quote.resize(128, 0);
+    let body = [quote, structure(424)].concat();
+    let error = icmp_v6(UNMAPPED, CLIENT_V6, 3, 0, [16, 0, 0, 0], &body);
     let out = lab.run(&error).translated();
-    assert_eq!((out.len(), icmp(&out)[5]), (20 + 8 + 1028, 0));
+    assert_eq!((out.len(), icmp(&out)[5]), (20 + 8 + 88, 0));
 }
 
 // What is counted.

@@ -35,6 +35,8 @@ OVERLAP = [("0.0.0.0/0", "2001:db8:ff00::/40"), ("198.51.100.64/32", "2001:db8::
            ("192.0.2.9/32", "2001:db8:46::c000:209/128")]
 GLOBAL = [("203.0.113.99/32", "2001:db8:f00d::1/128"), ("9.9.9.0/24", "2001:db8:f00d:9::/64"),
           ("11.0.0.1/32", "64:ff9b::b00:1/128")]
+# IPv4 clients with EAMs of their own, where there is no prefix.
+CLIENTS = [("203.0.113.0/24", "2001:db8:cb00::/120"), ("8.8.8.8/32", "2001:db8:8::8/128"), ("1.0.0.0/8", "2001:db8:1::/64")]
 POOL = dict(service_pools=["192.0.2.0/24"], icmp_source_pool=["198.51.100.1/32"])
 OPEN = dict(translatable_pools=["0.0.0.0/0"], anti_spoof=False)
 
@@ -88,6 +90,14 @@ CONFIGS = {
     "classes_fixed": _with(POOL, prefixes=["2001:db8:46::/96"], eam=LAB, traffic_class=0, type_of_service=16),
     "icmp_off": _with(POOL, prefixes=["2001:db8:46::/96"], eam=LAB, icmp_errors="off"),
     "extension": _with(POOL, prefixes=["2001:db8:46::/96"], eam=LAB, icmp_source_extension=True),
+    "node_id": _with(POOL, OPEN, prefixes=["2001:db8:46::/96"], eam=LAB, icmp_source_extension="node-id"),
+    "siit": _with(role="siit", prefixes=["2001:db8:46::/96"], eam=LAB, icmp_source_extension="node-id"),
+    "siit_figure_1": _with(role="siit", prefixes=["64:ff9b::/96"], eam=FIGURE_1, wkp_strict=False),
+    "siit_wkp": _with(role="siit", prefixes=["64:ff9b::/96"], eam=GLOBAL, icmp_source_default="own"),
+    "siit_no_prefix": _with(role="siit", prefixes=[], eam=OVERLAP),
+    "no_prefix": _with(prefixes=[], eam=LAB + FIGURE_1[2:] + CLIENTS, service_pools=["192.0.2.0/24"]),
+    "udp_ports": _with(POOL, prefixes=["2001:db8:46::/96"], eam=LAB, udp_zero_checksum="compute",
+                       udp_zero_checksum_ports=[4500, "53=drop", "4789=forward"]),
     "sources_hashed": _with(prefixes=["2001:db8:46::/96"], eam=LAB, service_pools=["192.0.2.0/24"],
                             icmp_source_pool=["198.51.100.8/30", "198.51.100.77/32"],
                             icmp_source_choice="hash", icmp_source_extension=True),
@@ -110,9 +120,9 @@ CONFIGS = {
 MARTIANS_V4 = ["0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.0.9", "224.0.0.1", "239.1.1.1", "240.0.0.1",
                "255.255.255.255", "169.254.1.1"]
 SPECIAL_V4 = ["10.0.0.1", "10.9.8.7", "100.64.0.1", "172.16.5.5", "172.31.255.255", "192.0.0.8",
-              "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.51.100.2", "203.0.113.1"]
+              "192.0.0.1", "192.0.0.9", "192.0.0.170", "169.254.169.254", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.51.100.2", "203.0.113.1"]
 CLIENTS_V4 = ["203.0.113.50", "203.0.113.1", "8.8.8.8", "8.8.4.4", "1.1.1.1", "223.255.255.1", "128.0.0.1"]
-MARTIANS_V6 = ["::", "::1", "ff02::1", "ff0e::5", "fe80::1", "febf::9", "::ffff:10.0.0.1", "::10.0.0.1"]
+MARTIANS_V6 = ["::", "::1", "ff02::1", "ff0e::5", "fe80::1", "febf::9", "::ffff:10.0.0.1", "::10.0.0.1", "2001:10::1", "2001:1f:ffff::1"]
 ROUTERS_V6 = ["2001:db8:12:34::ffff", "2001:db8:aaaa::1", "2001:db8:ffff::2", "2a00::1", "fd00::1",
               "2001:db8:12:34::1:1"]
 
@@ -164,7 +174,7 @@ class Addresses:
 
     def embedded(self, v4):
         """v4 inside a translation prefix, at times with stray bits behind it."""
-        prefix = self.rng.choice(self.config.translation_prefixes)
+        prefix = self.rng.choice(self.config.translation_prefixes or [model.Prefix("2001:db8:46::/96")])
         v6 = prefix.embed(v4)
         if self.rng.random() < 0.05 and prefix.length < 96:
             free = [p for p in range(8, 16) if p > max(prefix.positions) or p == 8]

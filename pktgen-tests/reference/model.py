@@ -41,8 +41,8 @@ READINGS = {
         "46 DF fragment too big: report IPv6 MTU - 20 instead of - 28 (7915 4.1)",
     "verify_icmp_checksum":
         "drop ICMP messages whose own checksum is wrong instead of keeping it wrong",
-    "verify_ext_checksum":
-        "treat a 4884 structure with a wrong version or checksum as absent",
+    "ext_unverified":
+        "a 4884 length is believed although no structure of version 2 with a right or zero checksum stands there",
     "short_tcp_dropped":
         "drop an unfragmented TCP segment shorter than 20 bytes although its checksum field is present",
     "odd_fragment_dropped":
@@ -53,6 +53,8 @@ READINGS = {
         "46 error over 1280 bytes: cut the tail of the extension structure instead of removing it whole",
     "ext_length_overflow_cut":
         "64 quote of more than 255 words before an extension: cut the quote to 255 words and keep the extension",
+    "error_to_1240":
+        "64 errors are cut to the IPv4 MTU instead of 576 bytes (1812 4.3.2.3 says SHOULD)",
     "empty_ext_is_ext":
         "a 4884 length that ends at, or less than 4 bytes before, the end of the message counts as an extension",
     "short_ext_dropped":
@@ -67,10 +69,12 @@ READINGS = {
         "64: a quoted address that embeds a martian is translated, not refused",
     "inner_empty_icmp_dropped":
         "an error whose quoted ICMP packet shows no type byte is dropped",
+    "inner_fragmented_icmp_dropped":
+        "an error that quotes a piece of an ICMP message is dropped, as such a piece itself would be (7915 1.2)",
     "inner_routing_header_skipped":
         "64: a quoted Routing header with Segments Left is skipped, not refused",
-    "inner_lengths_unchecked":
-        "a quoted length field smaller than its own headers is carried along instead of refused",
+    "inner_lengths_refused":
+        "an error whose quoted length field is smaller than its own headers is dropped",
     "inner_guard_off":
         "guard_protocols and the IGMP rule do not look at the quoted packet",
     "neutral_renormalized":
@@ -98,7 +102,7 @@ DECIDED = frozenset([
     "fragment_past_end_dropped",
     "ptb_below_68",
     "ptb_fragment_mtu6",
-    "inner_empty_icmp_dropped",
+    "ext_length_overflow_cut",
     "hairpin_ignores_mtu4",
     "neutral_renormalized",
 ])
@@ -153,12 +157,35 @@ def networks(*texts):
     return result
 
 
-# RFC 1812 5.3.7; requirement A2.9.
-ILLEGAL_V4 = networks("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
+# RFC 6890 table by table: (block, may be a source, may be a destination) of packets that cross a router. A row is
+# here if one of the two is false, or "Forwardable" is; a row inside another overrules it. Left out: the documentation
+# blocks (192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 2001:db8::/32), which every laboratory is built of, and
+# 2001::/23, out of which forwardable blocks are still assigned. Multicast is not in RFC 6890 (RFC 1112, RFC 4291).
+SPECIAL_V4 = [
+    ("0.0.0.0/8", False, False),         # table 1, RFC 1812 5.3.7
+    ("127.0.0.0/8", False, False),       # table 4
+    ("169.254.0.0/16", False, False),    # table 5: not forwardable; RFC 3927 7
+    ("192.0.0.0/24", False, False),      # table 7, but for what is assigned in it:
+    ("192.0.0.0/29", True, True),        # table 8
+    ("192.0.0.8/32", True, False),       # RFC 7600, the dummy address
+    ("192.0.0.9/32", True, True),        # RFC 7723
+    ("192.0.0.10/32", True, True),       # RFC 8155
+    ("224.0.0.0/4", False, False),
+    ("240.0.0.0/4", False, False),       # tables 15 and 16
+]
+SPECIAL_V6 = [
+    ("::1/128", False, False),           # table 17
+    ("::/128", False, False),            # table 18: not forwardable
+    ("::ffff:0:0/96", False, False),     # table 20
+    ("2001:10::/28", False, False),      # table 26
+    ("fe80::/10", False, False),         # table 29: not forwardable
+    ("ff00::/8", False, False),
+]
+# RFC 1812 5.3.7: what is no host's address at all.
+MARTIAN_V4 = networks("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")
 MULTICAST_V4 = networks("224.0.0.0/4")
 LINK_LOCAL_V4 = networks("169.254.0.0/16")
-# Requirement B1.4.
-ILLEGAL_V6 = networks("::/128", "::1/128", "ff00::/8", "fe80::/10", "::ffff:0:0/96")
+DUMMY_V4 = int(ipaddress.IPv4Address("192.0.0.8"))
 MULTICAST_V6 = networks("ff00::/8")
 LINK_LOCAL_V6 = networks("fe80::/10")
 # RFC 6052 3.1; requirement E6.
@@ -168,6 +195,30 @@ NON_GLOBAL_V4 = networks(
     "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
     "224.0.0.0/4", "240.0.0.0/4")
 WELL_KNOWN_PREFIX = int(ipaddress.IPv6Address("64:ff9b::"))
+
+
+
+def special(address, table, column):
+    """What the longest matching row of a table says; true where there is none."""
+    best, answer = -1, True
+    for row in table:
+        network = ipaddress.ip_network(row[0])
+        shift = network.max_prefixlen - network.prefixlen
+        if address >> shift == int(network.network_address) >> shift and network.prefixlen > best:
+            best, answer = network.prefixlen, row[column]
+    return answer
+
+
+def never_source_v4(address):
+    return not special(address, SPECIAL_V4, 1)
+
+
+def never_destination_v4(address):
+    return not special(address, SPECIAL_V4, 2)
+
+
+def never_v6(address):
+    return not special(address, SPECIAL_V6, 1)
 
 # -------------------------------------------------------------- configuration
 
@@ -212,9 +263,9 @@ class Config:
     DEFAULTS = dict(
         role="br", prefixes=["2001:db8:46::/96"], service_pools=[], translatable_pools=[],
         er_addresses=[], hairpin="intrinsic", lowest_ipv6_mtu=1280,
-        udp_zero_checksum="drop", traffic_class="copy", type_of_service="copy",
+        udp_zero_checksum="drop", udp_zero_checksum_ports=[], traffic_class="copy", type_of_service="copy",
         icmp_errors="limit", icmp_source_pool=[], icmp_source_choice="hash",
-        icmp_source_extension=False, denylist=[], wkp_strict=True, anti_spoof=True,
+        icmp_source_default="dummy", icmp_source_extension="off", denylist=[], wkp_strict=True, anti_spoof=True,
         guard_protocols=True,
         mtu_plateaus=[65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68],
         fragment_df="respect", eam=[],
@@ -243,8 +294,21 @@ class Config:
         self.er_v4 = [eam_v4(e, a) for a in self.er_v6 for e in [self.eam_for_v6(a)] if e]
         self.own_v4 = int(ipaddress.IPv4Address(self.ipv4_address))
         self.own_v6 = int(ipaddress.IPv6Address(self.ipv6_address))
+        self.source_extension = {False: "off", True: "rfc5837"}.get(self.icmp_source_extension,
+                                                                     self.icmp_source_extension)
+        self.zero_checksum_ports = {}
+        for entry in self.udp_zero_checksum_ports:
+            port, _, choice = str(entry).partition("=")
+            self.zero_checksum_ports[int(port)] = choice.strip() or "compute"
+        # Without a pool somebody must speak for routers without an IPv4 form.
+        stand_in = [self.own_v4 if self.icmp_source_default == "own" else DUMMY_V4]
         self.source_addresses = [int(a) for p in self.icmp_source_pool
-                                 for a in ipaddress.IPv4Network(with_length(p, 32))]
+                                 for a in ipaddress.IPv4Network(with_length(p, 32))] or stand_in
+
+    def serves_mapped_destinations(self):
+        """IPv6 destinations under any EAM are translated: role siit, and a br whose clients have EAMs for want of a
+        prefix."""
+        return self.role == "siit" or self.role == "br" and not self.translation_prefixes
 
     def variant(self, readings=None, source_pick=None):
         return Config(self.readings if readings is None else readings,
@@ -339,6 +403,7 @@ class V4Packet:
         self.source = int.from_bytes(data[12:16], "big")
         self.destination = int.from_bytes(data[16:20], "big")
         self.payload = data[self.header_length:]
+        self.total_length_of_data = min(len(data), 65535)
         # RFC 1122 3.2.2 lists these as the error messages.
         self.icmp_error = (self.protocol == 1 and self.offset == 0 and len(self.payload) > 0
                            and self.payload[0] in (3, 4, 5, 11, 12))
@@ -398,7 +463,7 @@ class V6Chain:
     still has work to do.  trouble: why the chain cannot be translated.
     """
 
-    def __init__(self, config, data, next_header, start=40):
+    def __init__(self, config, data, next_header, start=40, quoted=False):
         self.pointer = None
         self.trouble = None
         self.has_fragment_header = False
@@ -427,7 +492,9 @@ class V6Chain:
                 next_header = following
                 position += 8
                 few = config.reading("extension_headers_few")
-                if following in ({0, 43, 44, 51, 60} if few else EXTENSION_HEADERS):
+                # In a quote AH and the like are the payload of an IPv4 fragment, which the relay sends.
+                refused = {0, 43, 44, 51, 60} if few else EXTENSION_HEADERS
+                if following in ({0, 43, 44, 60} if quoted else refused):
                     self.trouble = "extension_header_in_fragment"
         self.protocol = next_header
         self.position = position
@@ -437,13 +504,13 @@ class V6Chain:
 class V6Packet:
     """An IPv6 packet whose fixed header is sane."""
 
-    def __init__(self, config, data):
+    def __init__(self, config, data, quoted=False):
         self.raw = data
         word, self.payload_length, self.next_header, self.hop_limit = struct.unpack(">IHBB", data[:8])
         self.traffic_class = word >> 20 & 0xFF
         self.source = int.from_bytes(data[8:24], "big")
         self.destination = int.from_bytes(data[24:40], "big")
-        self.chain = V6Chain(config, data, self.next_header)
+        self.chain = V6Chain(config, data, self.next_header, quoted=quoted)
         self.payload = data[self.chain.position:]
         icmp = self.chain.trouble is None and self.chain.protocol == 58
         self.icmp = icmp
@@ -459,6 +526,8 @@ def parse_v6(config, data):
     payload_length = int.from_bytes(data[4:6], "big")
     if len(data) < 40 + payload_length:
         return None
+    if payload_length == 0 and data[6] == HOP_BY_HOP:
+        return None  # a jumbogram (RFC 2675)
     return V6Packet(config, data[:40 + payload_length])
 
 
@@ -477,6 +546,8 @@ def map_v4(config, v4, eam_allowed=True):
     """RFC 7757 3.3.1, then RFC 6052."""
     eam = config.eam_for_v4(v4) if eam_allowed else None
     if eam:
+        if never_v6(eam_v6(eam, v4)):
+            raise Refusal("never_forwarded")
         return eam_v6(eam, v4)
     if not config.translation_prefixes:
         raise Refusal("no_mapping", "prohibited")
@@ -485,8 +556,8 @@ def map_v4(config, v4, eam_allowed=True):
     return prefix.embed(v4)
 
 
-def map_v6(config, v6, martians_refused=True):
-    """RFC 7757 3.3.2, then RFC 6052: (IPv4 address, "eam" or "prefix")."""
+def map_v6(config, v6, never=never_destination_v4):
+    """RFC 7757 3.3.2, then RFC 6052: (IPv4 address, "eam" or "prefix"). `never` says which are not forwarded."""
     eam = config.eam_for_v6(v6)
     if eam:
         v4, how = eam_v4(eam, v6), "eam"
@@ -495,7 +566,7 @@ def map_v6(config, v6, martians_refused=True):
         if prefix is None:
             raise Refusal("no_mapping", "prohibited")
         v4, how = prefix.extract(v6), "prefix"
-    if martians_refused and in_any(v4, ILLEGAL_V4):
+    if never(v4):
         raise Refusal("embedded_martian")  # RFC 7915 8; requirement B1.5
     if how == "prefix":
         check_prefix_use(config, prefix, v4)
@@ -533,10 +604,11 @@ def check_transport_present(config, protocol, payload, more_fragments):
         raise Refusal("truncated_transport")
 
 
-def check_fragment(config, offset, more_fragments, payload):
+def check_fragment(config, offset, more_fragments, payload, end=65535):
+    """No datagram of the family that leaves has a place at or behind `end`."""
     if more_fragments and len(payload) % 8 and config.reading("odd_fragment_dropped"):
         raise Refusal("malformed_fragment")
-    if offset * 8 + len(payload) > 65535 and config.reading("fragment_past_end_dropped"):
+    if offset * 8 + len(payload) > end and config.reading("fragment_past_end_dropped"):
         raise Refusal("malformed_fragment")
 
 
@@ -556,19 +628,27 @@ def icmp_with_checksum(config, old_message, old_pseudo, message, pseudo):
     return message[:2] + value.to_bytes(2, "big") + message[4:]
 
 
-def split_extension(config, message, units):
+def structure_stands(data):
+    """RFC 4884 7: version 2, and a checksum that is right or not there."""
+    return (len(data) >= 4 and data[0] >> 4 == 2
+            and (data[2:4] == b"\0\0" or ones_sum(data) == 0xFFFF))
+
+
+def split_extension(config, message, units, headers):
     """RFC 4884: the quoted packet and the extension structure of an error.
 
     units: the length attribute in bytes, 0 if the type has none.
+    headers: bytes of the quoted headers.
     """
     body = message[8:]
     room = 0 if config.reading("empty_ext_is_ext") else 4
     if units == 0 or units + room > len(body):
         return body, b""
     extension = body[units:]
-    if config.reading("verify_ext_checksum"):
-        stated = extension[2:4]
-        if extension[0] >> 4 != 2 or (stated != b"\0\0" and ones_sum(extension) != 0xFFFF):
+    if not config.reading("ext_unverified"):
+        # Some routers count the quote without the zeros that pad it to 128 bytes.
+        late = units < 128 <= len(body) and not any(body[units:128]) and structure_stands(body[128:])
+        if units < headers + 8 or not (structure_stands(extension) or late):
             return body, b""
     if units < 128 and config.reading("short_ext_dropped"):
         raise Refusal("short_extension")
@@ -617,21 +697,26 @@ def check_options(packet):
 
 
 def check_source_v4(config, packet):
-    if in_any(packet.source, ILLEGAL_V4) and not packet.icmp_error:
+    if never_source_v4(packet.source) and not packet.icmp_error:
         raise Refusal("illegal_source")
+    if not config.translation_prefixes and not packet.icmp_error and config.eam_for_v4(packet.source) is None:
+        raise Refusal("no_mapping", "prohibited")
 
 
 def check_spoofed_v4(config, packet):
     """anti_spoof, IPv4 side of a br; a simple hairpin comes back this way."""
     if not config.anti_spoof or config.role != "br" or packet.icmp_error or config.hairpin == "simple":
         return
+    if not config.translation_prefixes:
+        return  # every client has an EAM
     eam = config.eam_for_v4(packet.source)
     if in_any(packet.source, config.service_networks) or (eam and eam.v4_length > 0):
         raise Refusal("spoofed_source")
 
 
 def check_er_source_v4(config, packet):
-    if config.role == "er" and config.eam_for_v4(packet.source) is None:
+    if config.role == "er" and config.eam_for_v4(packet.source) is None \
+            and not (packet.icmp_error and packet.source == DUMMY_V4):
         raise Refusal("source_without_eam")  # RFC 7756 6
 
 
@@ -669,9 +754,12 @@ def translate_transport_v4(config, packet, source6, destination6, inner_destinat
     check_transport_present(config, protocol, payload, packet.more_fragments)
     before, after = packet.raw[12:20], v6_bytes(source6) + v6_bytes(destination6)
     if protocol == 17 and payload[6:8] == b"\0\0":
-        if config.udp_zero_checksum == "forward":
+        ports = config.zero_checksum_ports
+        source_port, destination_port = struct.unpack(">HH", payload[:4])
+        policy = ports.get(destination_port, ports.get(source_port, config.udp_zero_checksum))
+        if policy == "forward":
             return protocol, payload, False
-        if config.udp_zero_checksum == "drop" or packet.fragment:
+        if policy == "drop" or packet.fragment:
             raise Refusal("udp_zero_checksum")
         length = int.from_bytes(payload[4:6], "big")
         if config.reading("udp_compute_whole"):
@@ -692,11 +780,13 @@ POINTER_V4 = {0: 0, 1: 1, 2: 4, 3: 4, 8: 7, 9: 6, 12: 8, 13: 8, 14: 8, 15: 8,
               16: 24, 17: 24, 18: 24, 19: 24}
 
 
-def packet_too_big_mtu(config, message):
+def packet_too_big_mtu(config, message, original):
     """RFC 7915 4.2, code 4; requirements A5.20 and A5.21."""
     reported = int.from_bytes(message[6:8], "big")
     if reported == 0:
         total_length = int.from_bytes(message[10:12], "big")
+        if total_length < (message[8] & 15) * 4:
+            total_length = len(original)
         fitting = [p for p in config.mtu_plateaus if 1280 <= p < total_length]
         if not fitting:
             return 1280
@@ -719,18 +809,19 @@ def translate_icmp_v4(config, packet, source6, destination6, inner_destination_e
         return icmp_with_checksum(config, message, b"", new, pseudo)
     if kind == 3 and code in UNREACHABLE_V4:
         new_kind, new_code = UNREACHABLE_V4[code]
-    elif kind == 11 and code in (0, 1):
-        new_kind, new_code = 3, code
+    elif kind == 11:
+        new_kind, new_code = 3, code  # "the Code is unchanged"
     elif kind == 12 and code in (0, 2) and message[4] in POINTER_V4:
         new_kind, new_code = 4, 0
     else:
         raise Refusal("untranslatable_icmp")
 
-    quote, extension = split_extension(config, message, message[5] * 4)
-    quote = translate_quote_v4(config, quote, inner_destination_eam)
+    headers = (message[8] & 15) * 4 if len(message) > 8 else 0
+    original, extension = split_extension(config, message, message[5] * 4, headers)
+    quote = translate_quote_v4(config, original, inner_destination_eam)
     rest = bytes(4)
     if (new_kind, new_code) == (2, 0):
-        rest = packet_too_big_mtu(config, message).to_bytes(4, "big")
+        rest = packet_too_big_mtu(config, message, original).to_bytes(4, "big")
     elif (new_kind, new_code) == (4, 1):
         rest = (6).to_bytes(4, "big")
     elif new_kind == 4:
@@ -738,7 +829,7 @@ def translate_icmp_v4(config, packet, source6, destination6, inner_destination_e
 
     # RFC 4443 2.4(c): the whole packet stays within 1280 bytes.
     room = 1280 - 40 - 8
-    body = quote[:room]
+    body = without_padding(quote, original, message[10:12], (message[8] & 15) * 4, extension)[:room]
     if extension and new_kind in (1, 3):  # the only types that can carry one
         padded_quote = padded(quote, 8)
         if len(padded_quote) + len(extension) <= room or (
@@ -748,6 +839,18 @@ def translate_icmp_v4(config, packet, source6, destination6, inner_destination_e
     new = bytes([new_kind, new_code, 0, 0]) + rest + body
     pseudo = pseudo_v6(source6, destination6, len(new), 58)
     return icmp_with_checksum(config, message, b"", new, pseudo)
+
+
+def without_padding(quote, original, length_field, headers, extension):
+    """The zeros that pad a quote for its extension go where the extension goes.
+
+    quote is the translation of original; headers and length field are original's.
+    """
+    total_length = int.from_bytes(length_field, "big")
+    if not extension or total_length < headers:
+        return quote
+    excess = max(0, len(original) - total_length)
+    return quote[:len(quote) - excess]
 
 
 def translate_quote_v4(config, data, destination_eam):
@@ -760,23 +863,28 @@ def translate_quote_v4(config, data, destination_eam):
     packet = V4Packet(data)
     payload_length = packet.total_length - header_length
     if payload_length < 0:
-        if not config.reading("inner_lengths_unchecked"):
+        if config.reading("inner_lengths_refused"):
             raise Refusal("malformed_quote")
-        payload_length &= 0xFFFF
-    if not config.reading("inner_guard_off"):
+        payload_length = packet.total_length_of_data - header_length
+    if not config.reading("inner_guard_off") and (packet.protocol != 2 or config.guard_protocols):
         check_protocol_v4(config, packet.protocol)
+    if never_source_v4(packet.source) or never_destination_v4(packet.destination):
+        raise Refusal("never_forwarded")
     source6 = map_v4(config, packet.source)
     destination6 = map_v4(config, packet.destination, destination_eam)
     before, after = packet.raw[12:20], v6_bytes(source6) + v6_bytes(destination6)
     protocol, payload = packet.protocol, packet.payload
     if protocol == 1:
         protocol = 58
-        if packet.fragment:
+        if packet.fragment and config.reading("inner_fragmented_icmp_dropped"):
             raise Refusal("fragmented_icmp")
-        pseudo = pseudo_v6(source6, destination6, payload_length, 58)
-        payload = translate_quoted_echo(config, payload, {8: 128, 0: 129}, b"", pseudo)
+        if packet.offset == 0:
+            pseudo = pseudo_v6(source6, destination6, payload_length, 58)
+            payload = within(payload, payload_length, lambda p: translate_quoted_echo(
+                config, p, {8: 128, 0: 129}, b"", pseudo))
     elif packet.offset == 0:
-        payload = adjust_transport(config, protocol, payload, before, after)
+        payload = within(payload, payload_length,
+                         lambda p: adjust_transport(config, protocol, p, before, after))
     next_header = protocol
     if packet.fragment:
         payload = fragment_header(protocol, packet.offset, packet.more_fragments,
@@ -787,6 +895,11 @@ def translate_quote_v4(config, data, destination_eam):
         raise Refusal("malformed_quote")
     return build_v6(traffic_class_for(config, packet.tos, inner=True), next_header, packet.ttl,
                     source6, destination6, payload, payload_length)
+
+
+def within(payload, length, change):
+    """Changes the payload as far as its own header says it goes; what follows is padding."""
+    return change(payload[:length]) + payload[length:]
 
 
 def translate_quoted_echo(config, payload, types, old_pseudo, pseudo):
@@ -852,17 +965,57 @@ def emit_v6(config, packet, hop_limit, source6, destination6, next_header, paylo
     return packets
 
 
+def map_source_v4(config, packet, eam_allowed, second_pass):
+    """The outer source. An ICMP error whose source has no IPv6 form speaks with the relay's own address: where there is no
+    prefix, and for the dummy address, which the Well-Known Prefix must not represent."""
+    if packet.icmp_error:
+        prefixes = config.translation_prefixes
+        if not prefixes and config.eam_for_v4(packet.source) is None:
+            return config.own_v6
+        if prefixes and second_pass and config.eam_for_v4(packet.source) is None:
+            # Nobody outside has sent it.
+            try:
+                check_prefix_use(config, prefixes[0], packet.source)
+            except Refusal:
+                return config.own_v6
+        if prefixes and packet.source == DUMMY_V4:
+            outlaw = prefixes[0].well_known and config.wkp_strict
+            return config.own_v6 if outlaw else prefixes[0].embed(DUMMY_V4)
+    return map_v4(config, packet.source, eam_allowed)
+
+
+def check_silent_v4(packet):
+    """RFC 7915 4.2: dropped without a word, so nothing else is said about it, whatever its TTL."""
+    known = (0, 3, 4, 5, 8, 11, 12)
+    if packet.protocol == 2:
+        return True
+    return packet.protocol == 1 and not packet.fragment and len(packet.payload) > 0 and packet.payload[0] not in known
+
+
+def check_silent_v6(packet):
+    """RFC 7915 5.2."""
+    chain = packet.chain
+    if chain.trouble or chain.protocol != 58 or chain.fragment or not packet.payload:
+        return False
+    return packet.payload[0] >= 128 and packet.payload[0] not in (128, 129)
+
+
 def v4_to_v6(config, packet, refusals, second_pass=False):
     """A packet that is to be translated; None and refusals if it must not be."""
     if not second_pass:
         refusals.attempt(check_source_v4, config, packet)
         refusals.attempt(check_er_source_v4, config, packet)
         refusals.attempt(check_spoofed_v4, config, packet)
-        refusals.attempt(check_ttl, packet.ttl)
         refusals.attempt(check_options, packet)
+        if check_silent_v4(packet):
+            # What is wrong with the destination may be found first.
+            refusals.append(Refusal("untranslatable_icmp"))
+            refusals.attempt(map_v4, config, packet.destination)
+            return None
+        refusals.attempt(check_ttl, packet.ttl)
     refusals.attempt(check_protocol_v4, config, packet.protocol)
     source_eam, inner_destination_eam = hairpin_rules(config, packet, second_pass)
-    source6 = refusals.attempt(map_v4, config, packet.source, source_eam, default=0)
+    source6 = refusals.attempt(map_source_v4, config, packet, source_eam, second_pass, default=0)
     destination6 = refusals.attempt(map_v4, config, packet.destination, default=0)
     refusals.attempt(check_not_local, config.own_v6, destination6)
     translated = refusals.attempt(translate_transport_v4, config, packet, source6, destination6,
@@ -901,7 +1054,7 @@ def pointer_v6(pointer):
 
 
 def check_source_v6(packet):
-    if in_any(packet.source, ILLEGAL_V6):
+    if never_v6(packet.source):
         raise Refusal("illegal_source")
 
 
@@ -922,7 +1075,7 @@ def check_routing_header(packet):
 
 
 def check_protocol_v6(config, packet):
-    if config.guard_protocols and packet.chain.trouble is None and packet.chain.protocol == 1:
+    if config.guard_protocols and packet.chain.trouble is None and packet.chain.protocol in (1, 2):
         raise Refusal("guarded_protocol")
 
 
@@ -932,7 +1085,9 @@ def map_source_v6(config, packet):
     if unmapped and packet.icmp_error and config.source_addresses:
         picks = config.source_addresses
         return picks[config.source_pick % len(picks)], "pool"
-    return map_v6(config, packet.source)
+    # Sources of ICMP errors may be link-local, for the sake of traceroute.
+    never = (lambda v4: in_any(v4, MARTIAN_V4)) if packet.icmp_error else never_source_v4
+    return map_v6(config, packet.source, never)
 
 
 def check_spoofed_v6(config, packet):
@@ -958,14 +1113,14 @@ def check_not_local(own, destination):
 Half = namedtuple("Half", "protocol payload quote free_quote_id")
 
 
-def translate_transport_v6(config, packet, source4, destination4, source_how):
+def translate_transport_v6(config, packet, source4, destination4, source_how, turned=False):
     chain, payload = packet.chain, packet.payload
     if chain.trouble:
         raise Refusal(chain.trouble)
     if chain.protocol == 58:
         if chain.fragment:
             raise Refusal("fragmented_icmp")
-        return translate_icmp_v6(config, packet, source4, destination4, source_how)
+        return translate_icmp_v6(config, packet, source4, destination4, source_how, turned)
     if chain.offset == 0:
         check_transport_present(config, chain.protocol, payload, chain.more_fragments)
         before = packet.raw[8:40]
@@ -983,13 +1138,26 @@ def frag_needed_mtu(config, message, quoted_fragment_header):
     return max(68 if config.reading("ptb_below_68") else 0, mtu)
 
 
-def interface_information(v6):
-    """RFC 5837 object with the IPv6 source, as RFC 6791 section 4 wants it."""
-    structure = bytes.fromhex("20000000" "00180204" "00020000") + v6_bytes(v6)
-    return structure[:2] + checksum(structure).to_bytes(2, "big") + structure[4:]
+def naming_object(config, v6):
+    """The object that names the IPv6 source: RFC 5837 as RFC 6791 section 4 wants it, or Node Identification
+    (draft-ietf-intarea-extended-icmp-nodeid): length 24, class, C-Type with the address bit, AFI 2."""
+    kind = {"rfc5837": 2, "node-id": 5}[config.source_extension]
+    return struct.pack(">HBBHH", 24, kind, 4, 2, 0) + v6_bytes(v6)
 
 
-def translate_icmp_v6(config, packet, source4, destination4, source_how):
+def extend(structure, added):
+    """A structure with an object more; a new one where there was none."""
+    if not structure:
+        whole = bytes.fromhex("20000000") + added
+    elif structure[2:4] == b"\0\0":
+        return structure + added  # no checksum stays none
+    else:
+        # As right as it was: what is wrong stays so (only padding before it can make it so).
+        whole = structure[:2] + b"\0\0" + structure[4:] + added
+    return whole[:2] + checksum(whole).to_bytes(2, "big") + whole[4:]
+
+
+def translate_icmp_v6(config, packet, source4, destination4, source_how, turned=False):
     message = packet.payload
     if len(message) < 8:
         raise Refusal("truncated_icmp")
@@ -1005,7 +1173,7 @@ def translate_icmp_v6(config, packet, source4, destination4, source_how):
         new_kind, new_code = 3, UNREACHABLE_V6[code]
     elif kind == 2:
         new_kind, new_code = 3, 4
-    elif kind == 3 and code in (0, 1):
+    elif kind == 3:
         new_kind, new_code = 11, code
     elif kind == 4 and code == 0 and pointer_v6(pointer) is not None:
         new_kind, new_code = 12, 0
@@ -1014,28 +1182,44 @@ def translate_icmp_v6(config, packet, source4, destination4, source_how):
     else:
         raise Refusal("untranslatable_icmp")
 
-    quote, extension = split_extension(config, message, message[4] * 8 if kind in (1, 3) else 0)
-    quote, quoted_source, quoted_fragment_header = translate_quote_v6(config, quote)
+    headers = 48
+    if len(message) >= 48 and message[8] >> 4 == 6:
+        headers = V6Packet(config, message[8:], quoted=True).chain.position
+    original, extension = split_extension(config, message, message[4] * 8 if kind in (1, 3) else 0, headers)
+    quote, quoted_source, quoted_fragment_header = translate_quote_v6(config, original)
     rest = bytearray(4)
     if kind == 2:
         rest[2:4] = frag_needed_mtu(config, message, quoted_fragment_header).to_bytes(2, "big")
     elif new_kind == 12:
         rest[0] = pointer_v6(pointer)
 
-    body = quote
+    # Never in fragments (RFC 1812 4.3.2.3): 576 bytes, or what the way carries. What turns round is cut when it is IPv6.
+    limit = 65535 if turned else min(config.ipv4_mtu, 576)
+    if config.reading("error_to_1240") and not turned:
+        limit = config.ipv4_mtu
+    room = limit - 28
+    choices = []
+    if source_how == "pool" and config.source_extension != "off":
+        added = naming_object(config, packet.source)
+        node_id = config.source_extension == "node-id" and len(extension) % 4 == 0
+        late = bool(extension) and not structure_stands(extension)
+        if not extension or (node_id and not late):
+            choices.append((min(room, 576 - 28), extend(extension, added)))
     if extension:
-        padded_quote = padded(quote, 4)
-        if len(padded_quote) > 255 * 4 and config.reading("ext_length_overflow_cut"):
-            padded_quote = padded_quote[:255 * 4]
-        if len(padded_quote) <= 255 * 4:  # what the length byte can say
-            body = padded_quote + extension
+        choices.append((room, extension))
+    body = None
+    for space, structure in choices:
+        longest = min((space - len(structure)) // 4 * 4, 255 * 4)
+        if longest >= 128:
+            padded_quote = padded(quote[:longest], 4)
+            body = padded_quote + structure
             rest[1] = len(padded_quote) // 4
-    elif source_how == "pool" and config.icmp_source_extension:
-        object_bytes = interface_information(packet.source)
-        room = 576 - 20 - 8 - len(object_bytes)
-        padded_quote = padded(quote[:room], 4)
-        body = padded_quote + object_bytes
-        rest[1] = len(padded_quote) // 4
+            break
+    if body is None:
+        announced = 40 + int.from_bytes(original[4:6], "big")
+        known = announced > headers
+        excess = max(0, len(original) - announced) if extension and known else 0
+        body = quote[:len(quote) - excess][:room]
     new = bytes([new_kind, new_code, 0, 0]) + bytes(rest) + body
     new = icmp_with_checksum(config, message, old_pseudo, new, b"")
     return Half(1, new, quoted_source, not quoted_fragment_header)
@@ -1045,7 +1229,7 @@ def translate_quote_v6(config, data):
     """RFC 7915 5.3: the quote, its source as mapped, had it a Fragment Header?"""
     if len(data) < 40 or data[0] >> 4 != 6:
         raise Refusal("malformed_quote")
-    packet = V6Packet(config, data)
+    packet = V6Packet(config, data, quoted=True)
     chain = packet.chain
     if chain.trouble:
         raise Refusal(chain.trouble)
@@ -1054,23 +1238,28 @@ def translate_quote_v6(config, data):
     if not config.reading("inner_guard_off"):
         check_protocol_v6(config, packet)
     payload_length = packet.payload_length - (chain.position - 40)
-    if payload_length < 0:
-        if not config.reading("inner_lengths_unchecked"):
+    if payload_length <= 0:
+        if payload_length < 0 and config.reading("inner_lengths_refused"):
             raise Refusal("malformed_quote")
-        payload_length &= 0xFFFF
-    martians_refused = not config.reading("inner_martian_kept")
-    source4, source_how = map_v6(config, packet.source, martians_refused)
-    destination4, _ = map_v6(config, packet.destination, martians_refused)
+        payload_length = len(data) - chain.position
+    kept = config.reading("inner_martian_kept")
+    if not kept and (never_v6(packet.source) or never_v6(packet.destination)):
+        raise Refusal("never_forwarded")
+    source4, source_how = map_v6(config, packet.source, (lambda v4: False) if kept else never_source_v4)
+    destination4, _ = map_v6(config, packet.destination, (lambda v4: False) if kept else never_destination_v4)
     protocol, payload = chain.protocol, packet.payload
     if protocol == 58:
         protocol = 1
-        if chain.fragment:
+        if chain.fragment and config.reading("inner_fragmented_icmp_dropped"):
             raise Refusal("fragmented_icmp")
-        old_pseudo = pseudo_v6(packet.source, packet.destination, payload_length, 58)
-        payload = translate_quoted_echo(config, payload, {128: 8, 129: 0}, old_pseudo, b"")
+        if chain.offset == 0:
+            old_pseudo = pseudo_v6(packet.source, packet.destination, payload_length, 58)
+            payload = within(payload, payload_length, lambda p: translate_quoted_echo(
+                config, p, {128: 8, 129: 0}, old_pseudo, b""))
     elif chain.offset == 0:
-        payload = adjust_transport(config, protocol, payload, data[8:40],
-                                   struct.pack(">II", source4, destination4))
+        after = struct.pack(">II", source4, destination4)
+        payload = within(payload, payload_length,
+                         lambda p: adjust_transport(config, protocol, p, data[8:40], after))
     total_length = 20 + payload_length
     if total_length > 65535:
         raise Refusal("malformed_quote")
@@ -1084,7 +1273,9 @@ def translate_quote_v6(config, data):
 def emit_v4(config, packet, source4, destination4, half, limit):
     """RFC 7915 5.1 and 5.1.1: the IPv4 packets, cut to `limit` where allowed."""
     chain, payload = packet.chain, half.payload
-    check_fragment(config, chain.offset, chain.more_fragments, packet.payload)
+    # The header of an IPv4 datagram counts.
+    end = 65535 - 20 if chain.has_fragment_header else 65535
+    check_fragment(config, chain.offset, chain.more_fragments, packet.payload, end)
     total_length = 20 + len(payload)
     if total_length > 65535:
         raise Refusal("too_long_for_ipv4")
@@ -1139,6 +1330,9 @@ FREE_IDENTIFICATION = [(4, 6), (10, 12)]
 def v6_to_v4(config, packet, refusals):
     """(verdict, packets, ignore) of a packet that is to be translated, or None."""
     refusals.attempt(check_source_v6, packet)
+    if check_silent_v6(packet):
+        refusals.append(Refusal("untranslatable_icmp"))
+        return None
     refusals.attempt(check_ttl, packet.hop_limit)
     refusals.attempt(check_routing_header, packet)
     refusals.attempt(check_chain, packet)
@@ -1146,7 +1340,8 @@ def v6_to_v4(config, packet, refusals):
     refusals.attempt(check_spoofed_v6, config, packet)
     source4, source_how = refusals.attempt(map_source_v6, config, packet, default=(0, "none"))
     refusals.attempt(check_er_source_v6, config, packet, source4)
-    destination4, destination_how = refusals.attempt(map_v6, config, packet.destination, default=(0, "none"))
+    destination4, destination_how = refusals.attempt(map_v6, config, packet.destination, never_destination_v4,
+                                                     default=(0, "none"))
     half = refusals.attempt(translate_transport_v6, config, packet, source4, destination4, source_how)
     if half is None:
         half = Half(packet.chain.protocol, packet.payload, None, False)
@@ -1169,7 +1364,7 @@ def hairpin(config, packet, source4, source_how, destination4, half, refusals):
     """RFC 7757 4.2.2: straight back through the other direction, once."""
     if config.reading("hairpin_ignores_mtu4"):
         config = Config(config.readings, config.source_pick, **dict(config.keys, ipv4_mtu=65535))
-        half = translate_transport_v6(config, packet, source4, destination4, source_how)
+        half = translate_transport_v6(config, packet, source4, destination4, source_how, True)
     whole = refusals.attempt(emit_v4, config, packet, source4, destination4, half, None)
     if whole is None:
         return None
@@ -1196,7 +1391,7 @@ def answer_v4(config, packet, refusal):
     """RFC 1812 4.3.2; requirements A6 and I3.  None where no error may be sent."""
     if refusal.answer == "silent" or config.icmp_errors == "off":
         return None
-    if packet.icmp_error or packet.offset > 0 or in_any(packet.source, ILLEGAL_V4):
+    if packet.icmp_error or packet.offset > 0 or never_destination_v4(packet.source):
         return None
     if packet.source == config.own_v4:
         return None  # the box does not write to itself
@@ -1211,7 +1406,7 @@ def answer_v6(config, packet, refusal):
     """RFC 4443 2.4; requirements B5 and I4."""
     if refusal.answer == "silent" or config.icmp_errors == "off":
         return None
-    if packet.icmp_error or packet.icmp_redirect or in_any(packet.source, ILLEGAL_V6):
+    if packet.icmp_error or packet.icmp_redirect or never_v6(packet.source):
         return None
     if packet.source == config.own_v6:
         return None  # the box does not write to itself
@@ -1255,25 +1450,73 @@ def translate_v4(config, data):
         return plain(PUNTED, "multicast")
     if in_any(destination, LINK_LOCAL_V4):
         return plain(PUNTED, "link_local")
-    if in_any(destination, ILLEGAL_V4):
+    if never_destination_v4(destination):
         return plain(DROPPED, "illegal_destination")
 
     refusals = Refusals()
-    if config.role == "br" and config.eam_for_v4(destination) is None \
-            and not in_any(destination, config.translatable_networks):
+    has_prefix = bool(config.translation_prefixes)
+    reached = has_prefix and (config.role == "er" or in_any(destination, config.translatable_networks))
+    if config.eam_for_v4(destination) is None and not reached:
         if not in_any(destination, config.service_networks):
+            # The box has no routes but the two default ones.
+            if config.role == "siit" and has_prefix:
+                return translated_v4(config, packet)
             return plain(NATIVE)
         refusals.append(Refusal("unassigned_service_address", "unassigned"))
         refusals.attempt(check_source_v4, config, packet)
         refusals.attempt(check_spoofed_v4, config, packet)
         refusals.attempt(check_options, packet)
         refusals.attempt(check_protocol_v4, config, packet.protocol)
-        packets = None
-    else:
-        packets = v4_to_v6(config, packet, refusals)
+        return refused(config, packet, refusals, answer_v4, V4_ERROR_IGNORE)
+    return translated_v4(config, packet)
+
+
+def translated_v4(config, packet):
+    refusals = Refusals()
+    packets = v4_to_v6(config, packet, refusals)
     if refusals:
         return refused(config, packet, refusals, answer_v4, V4_ERROR_IGNORE)
     return Outcome(TRANSLATED, None, packets, [[]] * len(packets), [])
+
+
+def others_traffic(config, packet):
+    """Role siit: native traffic of hosts without a mapping to one that has one is routed, an ICMP error about a packet of
+    the relay is not."""
+    if config.eam_for_v6(packet.source) or config.prefix_for_v6(packet.source):
+        return False
+    if packet.icmp_error and packet.chain.trouble is None and not packet.chain.fragment and len(packet.payload) >= 8:
+        try:
+            headers = V6Packet(config, packet.payload[8:], quoted=True).chain.position \
+                if len(packet.payload) >= 48 else 48
+            kind = packet.payload[0]
+            units = packet.payload[4] * 8 if kind in (1, 3) else 0
+            original, _ = split_extension(config, packet.payload, units, headers)
+            quote_is_readable(config, original)
+            return False
+        except Refusal:
+            return True
+    return True
+
+
+def quote_is_readable(config, data):
+    """Both quoted addresses have IPv4 forms, and the quoted packet is of a kind the relay sends."""
+    def mapped(v6):
+        return config.eam_for_v6(v6) is not None or config.prefix_for_v6(v6) is not None
+    if len(data) < 40 or data[0] >> 4 != 6:
+        raise Refusal("malformed_quote")
+    packet = V6Packet(config, data, quoted=True)
+    chain = packet.chain
+    if chain.trouble or chain.pointer is not None or not mapped(packet.source) or not mapped(packet.destination):
+        raise Refusal("malformed_quote")
+    check_protocol_v6(config, packet)
+    payload_length = packet.payload_length - (chain.position - 40)
+    if payload_length <= 0:
+        payload_length = len(data) - chain.position
+    if payload_length > 65515:
+        raise Refusal("malformed_quote")
+    payload = packet.payload[:payload_length]
+    if chain.protocol == 58 and chain.offset == 0 and payload and payload[0] not in (128, 129):
+        raise Refusal("malformed_quote")
 
 
 def translate_v6(config, data):
@@ -1287,13 +1530,17 @@ def translate_v6(config, data):
         return plain(PUNTED, "multicast")
     if in_any(destination, LINK_LOCAL_V6):
         return plain(PUNTED, "link_local")
-    eam = config.eam_for_v6(destination)
-    if destination in (0, 1) and eam is None and config.prefix_for_v6(destination) is None:
+    if never_v6(destination):
         return plain(DROPPED, "illegal_destination")
+    eam = config.eam_for_v6(destination)
+    if eam and config.serves_mapped_destinations() and eam.v4_length > 0 and others_traffic(config, packet):
+        v4 = eam_v4(eam, destination)
+        return plain(DROPPED, "illegal_destination") if never_destination_v4(v4) else plain(NATIVE)
     if config.role == "er":
         ours = destination in config.er_v6 and eam is not None
     else:
-        ours = config.prefix_for_v6(destination) is not None or (eam is not None and eam.v4_length == 0)
+        served = config.serves_mapped_destinations() or (eam is not None and eam.v4_length == 0)
+        ours = config.prefix_for_v6(destination) is not None or (eam is not None and served)
     if not ours:
         return plain(NATIVE)
     refusals = Refusals()

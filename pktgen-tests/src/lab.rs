@@ -33,7 +33,7 @@ pub use daemon::{Daemon, bird, dnsmasq, iperf3, nginx};
 pub use error::LabError;
 pub use namespace::{Namespace, veth};
 pub use raw::RawLink;
-pub use relay::{Config, Driver, Port, Relay, binary as relay_binary};
+pub use relay::{Config, Driver, Port, Relay, binary as relay_binary, borderctl};
 pub use requirement::{Need, is_quick, skip_for_kernel, skip_unless};
 pub use topology::{CLIENT, Lab, Middle, SERVER, SERVICE, Shape, embedded, traceroute};
 

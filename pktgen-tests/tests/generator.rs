@@ -66,7 +66,7 @@ fn translator() -> Offline {
         ipv4_address: Ipv4Addr::new(198, 51, 100, 254),
         ipv6_address: Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1),
     };
-    Offline::new(translation.unwrap(), &shape)
+    Offline::new(translation, &shape)
 }
 
 /// Packet `sequence` of a stream as the sender writes it.

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
+mod field;
 mod fieldcases;
 mod golden;
 mod kinds;

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::handle::Updated;
 use super::reader::Askers;
-use crate::config::{Eams, Problems};
+use crate::config::{self, Eams, Problems};
 use crate::reload::{Loaded, Prepared, ReloadError, Running};
 
 /// Keeps mappings beside those of the files. Asked on the builder's thread only, so never while an update runs.
@@ -25,8 +25,8 @@ pub trait MappingSource: Send {
     fn check(&self, files: &Eams) -> Result<(), Problems>;
     /// All of its own mappings, as they are in use.
     fn rows(&self) -> Vec<Eam>;
-    /// The mappings of the files are these from now on.
-    fn accept(&mut self, files: Eams);
+    /// The mappings of the files, and the settings beside them, are these from now on.
+    fn accept(&mut self, files: Eams, settings: &config::Translation);
 }
 
 /// Why tables did not change.

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use dataplane::table::special;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::error::{Family, ProblemKind};
@@ -9,21 +10,8 @@ use super::error::{Family, ProblemKind};
 /// The Well-Known Prefix (RFC 6052 section 2.1).
 pub(super) const WELL_KNOWN_PREFIX: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 
-/// IPv4 ranges that no translated packet may carry (RFC 7915 section 4.1; RFC 1812 sections 4.2.2.11 and 5.3.7).
-const NOT_UNICAST4: &[(Ipv4Net, &str)] = &[
-    (v4([0, 0, 0, 0], 8), "\"this network\" (0.0.0.0/8)"),
-    (v4([127, 0, 0, 0], 8), "loopback (127.0.0.0/8)"),
-    (v4([224, 0, 0, 0], 4), "multicast (224.0.0.0/4)"),
-    (v4([240, 0, 0, 0], 4), "reserved (240.0.0.0/4)"),
-];
-
-/// The same for IPv6 (RFC 4291).
-const NOT_UNICAST6: &[(Ipv6Net, &str)] = &[
-    (v6([0, 0, 0, 0, 0, 0, 0, 0], 96), "unspecified, loopback and IPv4-compatible (::/96)"),
-    (v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96), "IPv4-mapped (::ffff:0:0/96)"),
-    (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), "link-local (fe80::/10)"),
-    (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), "multicast (ff00::/8)"),
-];
+/// Deprecated by RFC 4291, and no place for a host; its first addresses are never forwarded in any case.
+const COMPATIBLE6: Ipv6Net = v6([0, 0, 0, 0, 0, 0, 0, 0], 96);
 
 /// What reverse-path filters drop on the Internet (RFC 1918, RFC 6598).
 const PRIVATE4: &[Ipv4Net] =
@@ -146,12 +134,15 @@ fn prefix_length(text: Option<&str>, max: u8, family: Family) -> Result<u8, Prob
 
 /// The name of the range a prefix lies in, if nothing in it may ever be translated.
 pub(super) fn not_unicast4(net: Ipv4Net) -> Option<&'static str> {
-    NOT_UNICAST4.iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| *name)
+    special::never_forwarded_block(net)
 }
 
 /// The same for IPv6.
 pub(super) fn not_unicast6(net: Ipv6Net) -> Option<&'static str> {
-    NOT_UNICAST6.iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| *name)
+    if COMPATIBLE6.contains(&net) {
+        return Some("unspecified, loopback and IPv4-compatible (::/96)");
+    }
+    special::never_forwarded_block_ipv6(net)
 }
 
 /// Whether a prefix has private addresses in it.

@@ -109,7 +109,8 @@ impl<T> Findings<T> {
     /// How many are kept.
     pub const LIMIT: usize = 100;
 
-    pub(crate) fn push(&mut self, finding: T) {
+    /// Takes one more.
+    pub fn push(&mut self, finding: T) {
         self.push_with(|| finding);
     }
 

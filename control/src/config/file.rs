@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem, ProblemKind, Problems};
 use super::keys;
-use super::tree::{Field, Lines, List, Table, WordOrNumber, type_name};
+use super::tree::{Field, Lines, List, Table, WordOrFlag, WordOrNumber, type_name};
 
 /// The whole file.
 pub(super) struct File {
@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) ports: Section<Vec<PortTable>>,
     pub(super) translation: Section<TranslationTable>,
     pub(super) eams: Vec<EamTable>,
+    pub(super) control: Section<ControlTable>,
     pub(super) eam_files: Field<List<String>>,
     /// The file as a whole.
     pub(super) place: Place,
@@ -58,13 +59,15 @@ pub(super) struct TranslationTable {
     pub(super) hairpin: Field<String>,
     pub(super) lowest_ipv6_mtu: Field<i64>,
     pub(super) udp_zero_checksum: Field<String>,
+    pub(super) udp_zero_checksum_ports: Field<List<WordOrNumber>>,
     pub(super) traffic_class: Field<WordOrNumber>,
     pub(super) type_of_service: Field<WordOrNumber>,
     pub(super) icmp_errors: Field<String>,
     pub(super) icmp_error_rate: Field<i64>,
     pub(super) icmp_source_pool: Field<List<String>>,
     pub(super) icmp_source_choice: Field<String>,
-    pub(super) icmp_source_extension: Field<bool>,
+    pub(super) icmp_source_default: Field<String>,
+    pub(super) icmp_source_extension: Field<WordOrFlag>,
     pub(super) denylist: Field<List<String>>,
     pub(super) wkp_strict: Field<bool>,
     pub(super) anti_spoof: Field<bool>,
@@ -81,6 +84,13 @@ pub(super) struct EamTable {
     pub(super) ipv4: Field<String>,
     pub(super) ipv6: Field<String>,
     pub(super) comment: Field<String>,
+}
+
+/// `[control]`.
+pub(super) struct ControlTable {
+    pub(super) socket: Field<String>,
+    pub(super) group: Field<String>,
+    pub(super) store: Field<String>,
 }
 
 /// Reads the text of a configuration. `None` when it is not TOML, which is the one problem reported then.
@@ -125,6 +135,7 @@ impl<'t, 'i> Root<'t, 'i> {
                 Section::Given(eams) => eams,
                 Section::Absent | Section::Wrong => Vec::new(),
             },
+            control: self.one("control", problems, control),
             eam_files: self.eam_files(place.clone(), problems),
             place,
         }
@@ -221,6 +232,7 @@ fn wrong_section(name: &'static str, place: Place, value: &DeValue<'_>) -> Probl
     let (expected, example) = match name {
         "dpdk" => ("one table [dpdk]", "[dpdk]"),
         "translation" => ("one table [translation]", "[translation]"),
+        "control" => ("one table [control]", "[control]"),
         "port" => ("a table [[port]] for each port", "[[port]]"),
         _ => ("a table [[eam]] for each EAM", "[[eam]]"),
     };
@@ -236,6 +248,14 @@ fn dpdk(table: Table<'_, '_>, problems: &mut Problems) -> DpdkTable {
         poll: table.text("poll", problems),
         extra_args: table.texts("extra_args", problems),
         place: table.place,
+    }
+}
+
+fn control(table: Table<'_, '_>, problems: &mut Problems) -> ControlTable {
+    ControlTable {
+        socket: table.text("socket", problems),
+        group: table.text("group", problems),
+        store: table.text("store", problems),
     }
 }
 
@@ -258,13 +278,15 @@ fn translation(table: Table<'_, '_>, problems: &mut Problems) -> TranslationTabl
         hairpin: table.text("hairpin", problems),
         lowest_ipv6_mtu: table.number("lowest_ipv6_mtu", problems),
         udp_zero_checksum: table.text("udp_zero_checksum", problems),
+        udp_zero_checksum_ports: table.words_or_numbers("udp_zero_checksum_ports", problems),
         traffic_class: table.word_or_number("traffic_class", problems),
         type_of_service: table.word_or_number("type_of_service", problems),
         icmp_errors: table.text("icmp_errors", problems),
         icmp_error_rate: table.number("icmp_error_rate", problems),
         icmp_source_pool: table.texts("icmp_source_pool", problems),
         icmp_source_choice: table.text("icmp_source_choice", problems),
-        icmp_source_extension: table.boolean("icmp_source_extension", problems),
+        icmp_source_default: table.text("icmp_source_default", problems),
+        icmp_source_extension: table.word_or_flag("icmp_source_extension", problems),
         denylist: table.texts("denylist", problems),
         wkp_strict: table.boolean("wkp_strict", problems),
         anti_spoof: table.boolean("anti_spoof", problems),

@@ -7,7 +7,7 @@ use super::theirs;
 /// A key of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// The table it belongs to: `dpdk`, `port`, `translation`, `eam`, or empty for the top of the file.
+    /// The table it belongs to: `dpdk`, `port`, `translation`, `eam`, `control`, or empty for the top of the file.
     pub table: &'static str,
     /// Its name in that table.
     pub name: &'static str,
@@ -70,6 +70,13 @@ pub const KEYS: &[Key] = &[
     ),
     optional(
         "translation",
+        "udp_zero_checksum_ports",
+        "translation.udp_zero_checksum_ports",
+        "[]",
+        "udp_zero_checksum_ports = [4500, \"4789=forward\"]",
+    ),
+    optional(
+        "translation",
         "traffic_class",
         "translation.traffic_class",
         "\"copy\"",
@@ -106,10 +113,17 @@ pub const KEYS: &[Key] = &[
     ),
     optional(
         "translation",
+        "icmp_source_default",
+        "translation.icmp_source_default",
+        "\"dummy\"",
+        "icmp_source_default = \"dummy\"",
+    ),
+    optional(
+        "translation",
         "icmp_source_extension",
         "translation.icmp_source_extension",
-        "false",
-        "icmp_source_extension = false",
+        "\"off\"",
+        "icmp_source_extension = \"node-id\"",
     ),
     optional("translation", "denylist", "translation.denylist", "[]", "denylist = [\"203.0.113.0/24\"]"),
     optional("translation", "wkp_strict", "translation.wkp_strict", "true", "wkp_strict = true"),
@@ -146,14 +160,40 @@ pub const KEYS: &[Key] = &[
     required("eam", "ipv4", "eam.ipv4", "ipv4 = \"192.0.2.1/32\""),
     required("eam", "ipv6", "eam.ipv6", "ipv6 = \"2001:db8:12:34::1/128\""),
     Key { table: "eam", name: "comment", path: "eam.comment", default: None, example: "comment = \"www\"" },
+    optional(
+        "control",
+        "socket",
+        "control.socket",
+        "\"/run/borderline/control.sock\"",
+        "socket = \"/run/borderline/control.sock\"",
+    ),
+    Key {
+        table: "control",
+        name: "group",
+        path: "control.group",
+        default: None,
+        example: "group = \"borderline\"",
+    },
+    optional(
+        "control",
+        "store",
+        "control.store",
+        "\"/var/lib/borderline/mappings.db\"",
+        "store = \"/var/lib/borderline/mappings.db\"",
+    ),
 ];
 
 /// The tables, as an operator writes their headers.
-pub(super) const TABLES: &[(&str, &str)] =
-    &[("dpdk", "[dpdk]"), ("port", "[[port]]"), ("translation", "[translation]"), ("eam", "[[eam]]")];
+pub(super) const TABLES: &[(&str, &str)] = &[
+    ("dpdk", "[dpdk]"),
+    ("port", "[[port]]"),
+    ("translation", "[translation]"),
+    ("eam", "[[eam]]"),
+    ("control", "[control]"),
+];
 
 /// Tables of a later version.
-pub(super) const LATER: &[&str] = &["control", "metrics"];
+pub(super) const LATER: &[&str] = &["metrics"];
 
 const fn required(table: &'static str, name: &'static str, path: &'static str, example: &'static str) -> Key {
     Key { table, name, path, default: None, example }

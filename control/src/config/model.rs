@@ -1,6 +1,7 @@
 //! The validated configuration: every default applied, every value legal, every prefix without host bits.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -18,6 +19,8 @@ pub struct Config {
     pub translation: Translation,
     /// Every EAM: `[[eam]]` first, then each of `eam_files` in order. No two share an IPv4 or an IPv6 prefix.
     pub eams: Eams,
+    /// `[control]`: the control socket; none without the table.
+    pub control: Option<Control>,
     /// How many mappings a reload with this configuration may remove.
     pub reload_may_remove: MayRemove,
 }
@@ -75,6 +78,17 @@ pub enum Poll {
     Busy,
 }
 
+/// `[control]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// The Unix stream socket.
+    pub socket: PathBuf,
+    /// The group that may use it besides the relay's user.
+    pub group: Option<String>,
+    /// The file that keeps the mappings that are changed through it.
+    pub store: PathBuf,
+}
+
 /// One `[[port]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
@@ -123,9 +137,9 @@ impl Device {
 /// `[translation]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Translation {
-    /// Border Relay (RFC 7755) or Edge Relay (RFC 7756).
+    /// Border Relay (RFC 7755), Edge Relay (RFC 7756) or plain translator.
     pub role: Role,
-    /// RFC 6052 prefixes, at least one, disjoint. The first is used towards IPv6, all are recognised.
+    /// RFC 6052 prefixes, disjoint; none where EAMs do all the work. The first is used towards IPv6, all are recognised.
     pub prefixes: Vec<Ipv6Net>,
     /// IPv4 Service Address Pools, disjoint.
     pub service_pools: Vec<Ipv4Net>,
@@ -139,6 +153,8 @@ pub struct Translation {
     pub lowest_ipv6_mtu: u16,
     /// RFC 7915 section 4.5.
     pub udp_zero_checksum: UdpZeroChecksum,
+    /// Other choices for some ports, sorted by port, no port twice.
+    pub udp_zero_checksum_ports: Vec<(u16, UdpZeroChecksum)>,
     /// Traffic Class towards IPv6.
     pub traffic_class: CopyOr,
     /// Type of Service towards IPv4.
@@ -151,8 +167,10 @@ pub struct Translation {
     pub icmp_source_pool: Vec<Ipv4Net>,
     /// How an address of the pool is chosen.
     pub icmp_source_choice: IcmpSourceChoice,
-    /// RFC 5837 object with the real IPv6 source.
-    pub icmp_source_extension: bool,
+    /// Who speaks for sources without an IPv4 form where the pool is empty.
+    pub icmp_source_default: IcmpSourceDefault,
+    /// How errors of such sources tell their real IPv6 source.
+    pub icmp_source_extension: IcmpSourceExtension,
     /// IPv4 prefixes never translated through the prefix.
     pub denylist: Vec<Ipv4Net>,
     /// RFC 6052 section 3.1.
@@ -174,8 +192,8 @@ impl Translation {
     pub const MTU_PLATEAUS: [u16; 11] = [65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
 
     /// The prefix used towards IPv6.
-    pub fn prefix(&self) -> Ipv6Net {
-        self.prefixes[0]
+    pub fn prefix(&self) -> Option<Ipv6Net> {
+        self.prefixes.first().copied()
     }
 
     /// Whether an address belongs to the RFC 6791 pool.
@@ -191,6 +209,8 @@ pub enum Role {
     BorderRelay,
     /// RFC 7756.
     EdgeRelay,
+    /// RFC 7915 and RFC 7757, nothing else.
+    Siit,
 }
 
 /// `hairpin`.
@@ -242,6 +262,26 @@ pub enum IcmpSourceChoice {
     Hash,
     /// RFC 6791 section 5.
     Random,
+}
+
+/// `icmp_source_default`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IcmpSourceDefault {
+    /// 192.0.0.8.
+    Dummy,
+    /// The relay's own address towards the destination.
+    Own,
+}
+
+/// `icmp_source_extension`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IcmpSourceExtension {
+    /// None.
+    Off,
+    /// Node Identification Object (draft-ietf-intarea-extended-icmp-nodeid).
+    NodeId,
+    /// Interface Information Object (RFC 5837).
+    Rfc5837,
 }
 
 /// `reload_may_remove`.

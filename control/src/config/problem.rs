@@ -121,6 +121,17 @@ pub enum ProblemKind {
         /// The first of the two.
         first: Place,
     },
+    /// Something else stands against it.
+    #[error("does not go with the mappings of the store; change one of the two")]
+    NotWithTheStore,
+    /// The kernel has so much room for the path of a socket.
+    #[error("the path has {length} bytes and a socket's may have {max}; choose a shorter one")]
+    SocketPathTooLong {
+        /// Bytes, with the configuration's directory where it is relative.
+        length: usize,
+        /// Bytes it may have.
+        max: usize,
+    },
     /// Text that no system call or EAL argument can carry.
     #[error("{}; remove it", if *empty { "empty text" } else { "contains a control character" })]
     UnusableText {
@@ -274,6 +285,18 @@ pub enum ProblemKind {
         "the Well-Known Prefix exists only as 64:ff9b::/96; use that, or a prefix of your own (RFC 6052 section 2.1)"
     )]
     WellKnownPrefixLength,
+    /// Not a port with a choice.
+    #[error("not a port; write a port number for \"compute\", or \"PORT=CHOICE\", such as \"4789=forward\"")]
+    NotAPortChoice,
+    /// One port twice.
+    #[error("port {port} is listed twice; keep one of the two")]
+    RepeatedPort {
+        /// The port.
+        port: u16,
+    },
+    /// Ranges to reach through a prefix that is not there.
+    #[error("only a prefix can represent these addresses; add one to translation.prefixes, or remove them")]
+    TranslatableWithoutPrefix,
     /// Neither "copy" nor an octet.
     #[error("neither \"copy\" nor a number; write \"copy\", or 0 to 255 without quotes")]
     NotCopyOrOctet,

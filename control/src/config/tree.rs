@@ -140,6 +140,22 @@ impl Literal for WordOrNumber {
     }
 }
 
+/// A word, or the flag a key once was.
+#[derive(Debug, Clone)]
+pub(super) enum WordOrFlag {
+    Word(String),
+    Flag(bool),
+}
+
+impl Literal for WordOrFlag {
+    fn literal(&self) -> String {
+        match self {
+            Self::Word(word) => word.literal(),
+            Self::Flag(flag) => flag.to_string(),
+        }
+    }
+}
+
 /// What a key was given.
 #[derive(Debug, Clone)]
 pub(super) enum Field<T> {
@@ -216,9 +232,21 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 
     pub(super) fn word_or_number(&self, name: &'static str, problems: &mut Problems) -> Field<WordOrNumber> {
+        self.read(name, problems, word_or_number)
+    }
+
+    pub(super) fn words_or_numbers(
+        &self,
+        name: &'static str,
+        problems: &mut Problems,
+    ) -> Field<List<WordOrNumber>> {
+        self.list(name, problems, word_or_number)
+    }
+
+    pub(super) fn word_or_flag(&self, name: &'static str, problems: &mut Problems) -> Field<WordOrFlag> {
         self.read(name, problems, |value| match value {
-            DeValue::String(word) => Ok(WordOrNumber::Word(word.clone().into_owned())),
-            _ => number(value).map(WordOrNumber::Number).map_err(|_| "a text or a whole number"),
+            DeValue::String(word) => Ok(WordOrFlag::Word(word.clone().into_owned())),
+            _ => value.as_bool().map(WordOrFlag::Flag).ok_or("a text, true or false"),
         })
     }
 
@@ -291,6 +319,13 @@ fn convert_at<'i, T>(
 
 fn text(value: &DeValue<'_>) -> Result<String, &'static str> {
     value.as_str().map(str::to_owned).ok_or("a text in quotes")
+}
+
+fn word_or_number(value: &DeValue<'_>) -> Result<WordOrNumber, &'static str> {
+    match value {
+        DeValue::String(word) => Ok(WordOrNumber::Word(word.clone().into_owned())),
+        _ => number(value).map(WordOrNumber::Number).map_err(|_| "a text or a whole number"),
+    }
 }
 
 /// Numbers beyond 64 bits become the nearest that fits: out of every range we know, and reported as such.

@@ -43,12 +43,12 @@ pub enum WarningKind {
         "private addresses are dropped by reverse-path filters on their way; use a public one (RFC 6791 section 3.1)"
     )]
     PrivateIcmpSource,
-    /// RFC 6791.
+    /// No translation prefix.
     #[error(
-        "ICMPv6 errors from routers without an IPv4 form are lost, so traceroute shows stars and path MTU discovery \
-         fails; add one public IPv4 address (RFC 6791)"
+        "empty: only hosts under EAMs reach each other; IPv4 clients without one are refused, and errors of IPv4 routers \
+         seem to come from the relay; add a prefix to serve clients of all kinds"
     )]
-    NoIcmpSource,
+    NoPrefix,
     /// The address could also be a service's.
     #[error(
         "overlaps service pool {pool}: errors will seem to come from a service; keep these addresses free of EAMs"

@@ -1,12 +1,16 @@
-//! What only a start can change: the workers, their memory, and the ports.
+//! What only a start can change: the workers, their memory, the ports, and the control socket.
 
-use crate::config::{Dpdk, Port};
+use crate::config::{Control, Dpdk, Port};
+
+/// What the machine and the socket are.
+type Fixed<'c> = (&'c Dpdk, &'c [Port], Option<&'c Control>);
 
 /// The keys that differ, as the configuration calls them, with the port they belong to. Where they stand in the file
 /// does not count.
-pub(super) fn differences(old: (&Dpdk, &[Port]), new: (&Dpdk, &[Port])) -> Vec<String> {
+pub(super) fn differences(old: Fixed<'_>, new: Fixed<'_>) -> Vec<String> {
     let mut keys = dpdk(old.0, new.0);
     keys.extend(ports(old.1, new.1));
+    keys.extend(control(old.2, new.2));
     keys
 }
 
@@ -19,6 +23,19 @@ fn dpdk(old: &Dpdk, new: &Dpdk) -> Vec<String> {
         ("dpdk.memory_mb", old.memory_mb == *memory_mb),
         ("dpdk.poll", old.poll == *poll),
         ("dpdk.extra_args", old.extra_args == *extra_args),
+    ];
+    keys.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key.to_owned()).collect()
+}
+
+fn control(old: Option<&Control>, new: Option<&Control>) -> Vec<String> {
+    let (Some(old), Some(new)) = (old, new) else {
+        return if old == new { Vec::new() } else { vec!["control".to_owned()] };
+    };
+    let Control { socket, group, store } = new;
+    let keys = [
+        ("control.socket", old.socket == *socket),
+        ("control.group", old.group == *group),
+        ("control.store", old.store == *store),
     ];
     keys.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key.to_owned()).collect()
 }
@@ -59,7 +76,10 @@ mod tests {
     fn against_base(text: &str) -> Vec<String> {
         let load = |text| Config::parse(Path::new("relay.toml"), text).expect("a good file").0;
         let (old, new) = (load(BASE), load(text));
-        differences((&old.dpdk, &old.ports), (&new.dpdk, &new.ports))
+        differences(
+            (&old.dpdk, &old.ports, old.control.as_ref()),
+            (&new.dpdk, &new.ports, new.control.as_ref()),
+        )
     }
 
     #[test]
@@ -74,6 +94,16 @@ mod tests {
         let text = BASE.replace("workers = [1]\nmemory = \"no-huge\"\n", dpdk);
         let expected = ["dpdk.workers", "dpdk.memory", "dpdk.memory_mb", "dpdk.poll", "dpdk.extra_args"];
         assert_eq!(against_base(&text), expected);
+    }
+
+    #[test]
+    fn the_socket_takes_a_restart() {
+        assert_eq!(against_base(&format!("{BASE}[control]\n")), ["control"]);
+        let load = |text: &str| Config::parse(Path::new("relay.toml"), text).expect("a good file").0.control;
+        let old = load(&format!("{BASE}[control]\n"));
+        let new = load(&format!("{BASE}[control]\nsocket = \"/x\"\ngroup = \"x\"\nstore = \"/y\"\n"));
+        assert_eq!(control(old.as_ref(), new.as_ref()), ["control.socket", "control.group", "control.store"]);
+        assert_eq!(control(new.as_ref(), new.as_ref()), [] as [String; 0]);
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl MappingSource for Other {
         vec![Eam { ipv4: "192.0.2.9/32".parse().unwrap(), ipv6: "2001:db8::9/128".parse().unwrap() }]
     }
 
-    fn accept(&mut self, files: Eams) {
+    fn accept(&mut self, files: Eams, _: &config::Translation) {
         self.0.lock().unwrap().push(files.len());
     }
 }

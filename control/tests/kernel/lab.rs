@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::wire::Wire;
 
 const INSIDE: &str = "BORDERLINE_KERNEL_TEST";
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `test` in a new network namespace, by running this program once more for the test called `name`.
 pub(crate) fn in_namespace(name: &str, test: impl Future<Output = ()> + 'static) {

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Refusal;
 use super::lookup::{self, Mapping};
 use crate::table::fib::Fib;
+use crate::table::special::{never_destination_ipv4, never_forwarded_ipv6};
 use crate::table::translation::{Role, Translation};
 use crate::table::{MappedV4, MappedV6};
 use crate::verdict::{DropReason, PuntReason};
@@ -54,13 +55,17 @@ pub fn ipv4(
     if group {
         return Err(DropReason::LinkBroadcast.into());
     }
-    if is_martian_ipv4(destination) {
+    if never_destination_ipv4(destination) {
         return Err(DropReason::IllegalDestination.into());
     }
     if let Some(mapped) = translation.eams.lookup_ipv4(destination) {
+        if never_forwarded_ipv6(mapped.address) {
+            return Err(DropReason::IllegalDestination.into());
+        }
         return Ok(Class::Translate(mapped));
     }
-    if translation.settings.role == Role::EdgeRelay || translation.translatable_pools.contains(destination) {
+    let everything = translation.settings.role == Role::EdgeRelay;
+    if translation.prefix.is_some() && (everything || translation.translatable_pools.contains(destination)) {
         return lookup::embed(translation, destination).map(Class::Translate);
     }
     if translation.service_pools.contains(destination) {
@@ -70,6 +75,10 @@ pub fn ipv4(
             icmp::v4::HOST,
             [0; 4],
         ));
+    }
+    let plain = translation.settings.role == Role::Siit && translation.prefix.is_some();
+    if plain && !fib.has_route_of_its_own(destination) {
+        return lookup::embed(translation, destination).map(Class::Translate);
     }
     Ok(Class::Native)
 }
@@ -94,13 +103,13 @@ pub fn ipv6(
     if group {
         return Err(DropReason::LinkBroadcast.into());
     }
+    if never_forwarded_ipv6(destination) {
+        return Err(DropReason::IllegalDestination.into());
+    }
     let Some(destination) = mapped_destination(destination, translation)? else {
-        if destination.is_unspecified() || destination.is_loopback() {
-            return Err(DropReason::IllegalDestination.into());
-        }
         return Ok(Class::Native);
     };
-    if is_martian_ipv4(destination.mapped.address) || destination.mapped.address.is_multicast() {
+    if never_destination_ipv4(destination.mapped.address) {
         return Err(DropReason::IllegalDestination.into());
     }
     Ok(Class::Translate(destination))
@@ -110,7 +119,8 @@ pub fn ipv6(
 ///
 /// On a Border Relay that is an address in a translation prefix, or under the EAM for 0.0.0.0/0 that stands for
 /// the IPv4 Internet (RFC 7757 A.2). Native IPv6 to a mapped host is never intercepted (RFC 7755 1.1). An Edge Relay
-/// translates what is for its own service addresses (RFC 7756 3).
+/// translates what is for its own service addresses (RFC 7756 3). A plain translator asks EAMs and prefixes about
+/// every destination.
 #[inline]
 fn mapped_destination(
     destination: Ipv6Addr,
@@ -122,7 +132,8 @@ fn mapped_destination(
         return Ok(mapped.map(|mapped| DestinationV4 { mapped, by: Mapping::Eam }));
     }
     let Some((prefix, has_eams)) = translation.prefix_of(destination) else {
-        let mapped = by_eam().filter(|mapped| mapped.default_eam);
+        let any = translation.serves_mapped_destinations();
+        let mapped = by_eam().filter(|mapped| any || mapped.default_eam);
         return Ok(mapped.map(|mapped| DestinationV4 { mapped, by: Mapping::Eam }));
     };
     if has_eams && let Some(mapped) = by_eam() {
@@ -130,31 +141,4 @@ fn mapped_destination(
     }
     let mapped = lookup::extract(translation, prefix, destination)?;
     Ok(Some(DestinationV4 { mapped, by: Mapping::Prefix }))
-}
-
-/// Addresses no packet on a link may have: net 0, loopback, class E with the limited broadcast
-/// (RFC 1812 5.3.7). Multicast is its own case.
-#[inline]
-#[must_use]
-pub const fn is_martian_ipv4(address: Ipv4Addr) -> bool {
-    let first = address.octets()[0];
-    first == 0 || first == 127 || first >= 240
-}
-
-/// Whether `address` cannot be the source of an IPv4 packet (RFC 7915 4.1).
-#[inline]
-#[must_use]
-pub const fn is_illegal_source_ipv4(address: Ipv4Addr) -> bool {
-    is_martian_ipv4(address) || address.is_multicast()
-}
-
-/// Whether `address` cannot be the source of an IPv6 packet that leaves its link (RFC 7915 5.1).
-#[inline]
-#[must_use]
-pub const fn is_illegal_source_ipv6(address: Ipv6Addr) -> bool {
-    address.is_unspecified()
-        || address.is_loopback()
-        || address.is_multicast()
-        || address.is_unicast_link_local()
-        || address.to_bits() >> 32 == 0xffff
 }

@@ -45,7 +45,7 @@ pub fn ipv6<P: BufferPool>(
             FragmentHeader { offset: position.offset, more: whole.more || !position.last, ..whole };
         fragment.emit(piece[ipv6::HEADER..].first_chunk_mut().expect("copied with the header"));
     };
-    cut(packet, UNFRAGMENTABLE, UNFRAGMENTABLE, whole.offset, limit, pool, patch)
+    cut(packet, UNFRAGMENTABLE, ipv6::MAX_PAYLOAD, whole.offset, limit, pool, patch)
 }
 
 /// Cuts an IPv4 packet, so that no piece exceeds `limit` bytes. The last piece keeps the packet's own MF flag;
@@ -59,7 +59,7 @@ pub fn ipv4<P: BufferPool>(
     pool: &mut P,
 ) -> Result<Pieces<P::Buffer>, Uncut<P::Buffer>> {
     let whole =
-        ipv4::Ipv4Header::parse_quoted(packet.data()).expect("the packet was written or validated before");
+        ipv4::Ipv4Header::parse_checked(packet.data()).expect("the packet was written or validated before");
     let header_length = usize::from(whole.header_length);
     let first_options: ArrayVec<u8, 40> =
         packet.data()[ipv4::HEADER..header_length].iter().copied().collect();
@@ -77,7 +77,9 @@ pub fn ipv4<P: BufferPool>(
         let checksum = Sum::of(&piece[..header_length]).checksum();
         piece[10..12].copy_from_slice(&checksum.to_be_bytes());
     };
-    cut(packet, header_length, header_length, whole.fragment_offset, limit, pool, patch)
+    // Every piece has a header of the same length, and so has the datagram they are put together to.
+    let end = usize::from(u16::MAX) - header_length;
+    cut(packet, header_length, end, whole.fragment_offset, limit, pool, patch)
 }
 
 /// Where a piece stands in its packet.
@@ -89,21 +91,22 @@ struct Position {
     last: bool,
 }
 
+/// `header` bytes go in front of every piece; no datagram of the family has a place at or behind `end`.
 fn cut<P: BufferPool>(
     packet: P::Buffer,
     header: usize,
-    overhead: usize,
+    end: usize,
     first_offset: u16,
     limit: u16,
     pool: &mut P,
     patch: impl Fn(&mut [u8], Position),
 ) -> Result<Pieces<P::Buffer>, Uncut<P::Buffer>> {
-    let step = usize::from(limit).saturating_sub(overhead) & !7;
+    let step = usize::from(limit).saturating_sub(header) & !7;
     let payload = packet.data().len() - header;
     if step == 0 || payload.div_ceil(step) > MAX_PIECES {
         return Err(Uncut(packet, DropReason::PacketTooBig));
     }
-    if usize::from(first_offset) * 8 + payload > usize::from(u16::MAX) {
+    if usize::from(first_offset) * 8 + payload > end {
         return Err(Uncut(packet, DropReason::FragmentInvalid));
     }
     let position = |start: usize| Position {

@@ -7,9 +7,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Answer;
-use super::classify::{is_illegal_source_ipv4, is_illegal_source_ipv6};
 use super::transport::{Icmpv6Standing, icmpv6_standing, is_icmpv4_error};
 use crate::buffer::{Buffer, BufferPool};
+use crate::table::special::{never_destination_ipv4, never_forwarded_ipv6};
 use crate::wire::checksum::Sum;
 use crate::wire::icmp::HEADER as ICMP_HEADER;
 use crate::wire::icmp::v6;
@@ -33,7 +33,7 @@ pub fn permitted_ipv4(data: &[u8], header: &Ipv4Header, group: bool) -> bool {
         || header.fragment_offset != 0
         || header.destination.is_multicast()
         || header.destination.is_broadcast()
-        || is_illegal_source_ipv4(header.source)
+        || never_destination_ipv4(header.source)
         || is_icmpv4_error(data, header))
 }
 
@@ -41,7 +41,7 @@ pub fn permitted_ipv4(data: &[u8], header: &Ipv4Header, group: bool) -> bool {
 /// "Administratively prohibited" for what RFC 7915 discards is never sent about ICMPv6 of any kind (5.4).
 #[must_use]
 pub fn permitted_ipv6(data: &[u8], header: &Ipv6Header, group: bool, answer: &Answer) -> bool {
-    if group || header.destination.is_multicast() || is_illegal_source_ipv6(header.source) {
+    if group || header.destination.is_multicast() || never_forwarded_ipv6(header.source) {
         return false;
     }
     match icmpv6_standing(data, header) {

@@ -2,13 +2,15 @@
 //! quoted ones included. Nothing is written here.
 //!
 //! Refuses: spoofed and denylisted sources, sources without a mapping, the Well-Known Prefix with non-global
-//! addresses.
+//! addresses, and what is never forwarded ([`crate::table::special`]).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::classify::{is_illegal_source_ipv4, is_illegal_source_ipv6};
 use super::{Pass, Refusal};
 use crate::table::prefix::{NON_GLOBAL, TranslationPrefix};
+use crate::table::special::{
+    DUMMY_IPV4, is_martian_ipv4, never_destination_ipv4, never_forwarded_ipv6, never_source_ipv4,
+};
 use crate::table::translation::{Hairpin, Role, Translation};
 use crate::table::{MappedV4, MappedV6};
 use crate::verdict::DropReason;
@@ -21,8 +23,8 @@ pub enum Mapping {
     Eam,
     /// By a translation prefix.
     Prefix,
-    /// By the pool of RFC 6791.
-    IcmpSourcePool,
+    /// Not at all: an ICMP error speaks with an address that stands for any router (RFC 6791).
+    StandIn,
 }
 
 /// What an ICMP error quotes, for the rules that look at both headers.
@@ -49,12 +51,19 @@ pub fn source_v4_to_v6(
     // destination.
     let eam_allowed = !turned || quoted.is_some_and(|quoted| quoted.destination != source);
     let eam = translation.eams.lookup_ipv4(source);
-    let guarded =
-        settings.anti_spoof && settings.role == Role::BorderRelay && pass == Pass::First && quoted.is_none();
+    // Without a prefix every client has an EAM of its own.
+    let guarded = settings.anti_spoof
+        && settings.role == Role::BorderRelay
+        && translation.prefix.is_some()
+        && pass == Pass::First
+        && quoted.is_none();
     match eam {
         Some(mapped) if eam_allowed => {
             if guarded && translation.eams.covers_service(source) {
                 return Err(DropReason::SpoofedSource.into());
+            }
+            if never_forwarded_ipv6(mapped.address) {
+                return Err(DropReason::IllegalSource.into());
             }
             return Ok(mapped);
         }
@@ -69,12 +78,44 @@ pub fn source_v4_to_v6(
     embed(translation, source)
 }
 
+/// Maps the source of an ICMPv4 error; none when it has no IPv6 form although the error should pass: without a
+/// translation prefix, for the dummy address, which the Well-Known Prefix must not represent, and for whatever stands in for
+/// a router in the second pass, which nobody outside has sent.
+///
+/// # Errors
+/// The source may not be translated.
+pub fn error_source_v4_to_v6(
+    translation: &Translation,
+    source: Ipv4Addr,
+    pass: Pass,
+    quoted: Quoted<Ipv4Addr>,
+) -> Result<Option<MappedV6>, Refusal> {
+    let outlaw = match &translation.prefix {
+        None => translation.eams.lookup_ipv4(source).is_none(),
+        Some(prefix) if pass == Pass::Hairpin => {
+            translation.eams.lookup_ipv4(source).is_none()
+                && never_through_prefix(translation, prefix, source)
+        }
+        Some(prefix) => source == DUMMY_IPV4 && refused_by_well_known_prefix(translation, prefix, source),
+    };
+    if outlaw {
+        return Ok(None);
+    }
+    if let (Some(prefix), DUMMY_IPV4) = (&translation.prefix, source) {
+        return Ok(Some(prefix.embed(source)));
+    }
+    source_v4_to_v6(translation, source, pass, Some(quoted)).map(Some)
+}
+
 /// Maps a quoted IPv4 source.
 ///
 /// # Errors
 /// It has no IPv6 form.
 #[inline]
 pub fn quoted_source_v4_to_v6(translation: &Translation, source: Ipv4Addr) -> Result<MappedV6, Refusal> {
+    if never_source_ipv4(source) {
+        return Err(DropReason::IcmpInnerUntranslatable.into());
+    }
     match translation.eams.lookup_ipv4(source) {
         Some(mapped) => Ok(mapped),
         None => embed_quoted(translation, source),
@@ -91,6 +132,9 @@ pub fn quoted_destination_v4_to_v6(
     destination: Ipv4Addr,
     pass: Pass,
 ) -> Result<MappedV6, Refusal> {
+    if never_destination_ipv4(destination) {
+        return Err(DropReason::IcmpInnerUntranslatable.into());
+    }
     let turned = pass == Pass::Hairpin || translation.settings.hairpin == Hairpin::Simple;
     match translation.eams.lookup_ipv4(destination) {
         Some(mapped) if !turned => Ok(mapped),
@@ -101,29 +145,32 @@ pub fn quoted_destination_v4_to_v6(
 /// The IPv4-embedded form of an address, if policy lets it have one.
 ///
 /// # Errors
-/// Denylisted, or not global in the Well-Known Prefix.
+/// No prefix, denylisted, or not global in the Well-Known Prefix.
 #[inline]
 pub fn embed(translation: &Translation, address: Ipv4Addr) -> Result<MappedV6, Refusal> {
+    let Some(prefix) = &translation.prefix else {
+        return Err(Refusal::prohibited_v4(DropReason::SourceNotMapped));
+    };
     if translation.denylist.contains(address) {
         return Err(Refusal::prohibited_v4(DropReason::Denylisted));
     }
-    if refused_by_well_known_prefix(translation, &translation.prefix, address) {
+    if refused_by_well_known_prefix(translation, prefix, address) {
         return Err(Refusal::prohibited_v4(DropReason::WellKnownPrefixNonGlobal));
     }
-    Ok(translation.prefix.embed(address))
+    Ok(prefix.embed(address))
 }
 
 fn embed_quoted(translation: &Translation, address: Ipv4Addr) -> Result<MappedV6, Refusal> {
-    if never_through_prefix(translation, &translation.prefix, address) {
-        return Err(DropReason::IcmpInnerUntranslatable.into());
+    match &translation.prefix {
+        Some(prefix) if !never_through_prefix(translation, prefix, address) => Ok(prefix.embed(address)),
+        _ => Err(DropReason::IcmpInnerUntranslatable.into()),
     }
-    Ok(translation.prefix.embed(address))
 }
 
-/// The IPv4 address embedded in `address`, if policy lets it be used.
+/// The IPv4 destination embedded in `address`, if policy lets it be used.
 ///
 /// # Errors
-/// Denylisted, or not global in the Well-Known Prefix.
+/// Never forwarded, denylisted, or not global in the Well-Known Prefix.
 #[inline]
 pub fn extract(
     translation: &Translation,
@@ -131,9 +178,18 @@ pub fn extract(
     address: Ipv6Addr,
 ) -> Result<MappedV4, Refusal> {
     let mapped = extract_unchecked(prefix, address);
-    if refused_by_well_known_prefix(translation, prefix, mapped.address)
-        && !is_illegal_source_ipv4(mapped.address)
-    {
+    if never_destination_ipv4(mapped.address) {
+        return Err(DropReason::IllegalDestination.into());
+    }
+    permitted(translation, prefix, mapped)
+}
+
+fn permitted(
+    translation: &Translation,
+    prefix: &TranslationPrefix,
+    mapped: MappedV4,
+) -> Result<MappedV4, Refusal> {
+    if refused_by_well_known_prefix(translation, prefix, mapped.address) {
         return Err(Refusal::prohibited_v6(DropReason::WellKnownPrefixNonGlobal));
     }
     if translation.denylist.contains(mapped.address) {
@@ -148,43 +204,66 @@ fn extract_unchecked(prefix: &TranslationPrefix, address: Ipv6Addr) -> MappedV4 
     MappedV4 { address: extracted, delta, default_eam: false }
 }
 
-/// Maps the source of an IPv6 packet. `random` chooses from the pool of RFC 6791.
+/// Maps the source of an IPv6 packet that is no ICMP error.
 ///
 /// # Errors
 /// The source may not be translated.
 #[inline]
-pub fn source_v6_to_v4(
+pub fn source_v6_to_v4(translation: &Translation, source: Ipv6Addr) -> Result<MappedV4, Refusal> {
+    match mapped_source(translation, source, false)? {
+        Some((mapped, _)) => Ok(mapped),
+        None => Err(Refusal::prohibited_v6(DropReason::SourceNotMapped)),
+    }
+}
+
+/// Maps the source of an ICMPv6 error. `random` chooses from the pool of RFC 6791, and `stand_in` is asked for an address
+/// when there is none.
+///
+/// # Errors
+/// The source may not be translated.
+pub fn error_source_v6_to_v4(
+    translation: &Translation,
+    source: Ipv6Addr,
+    random: u32,
+    stand_in: impl FnOnce() -> Ipv4Addr,
+) -> Result<(MappedV4, Mapping), Refusal> {
+    if let Some(mapped) = mapped_source(translation, source, true)? {
+        return Ok(mapped);
+    }
+    let address = translation.icmp_sources.pick(source, random).unwrap_or_else(stand_in);
+    let delta = Delta::new(Sum::of_ipv6(source), Sum::of_ipv4(address));
+    Ok((MappedV4 { address, delta, default_eam: false }, Mapping::StandIn))
+}
+
+/// EAM first, prefix second; none when neither has the source.
+#[inline]
+fn mapped_source(
     translation: &Translation,
     source: Ipv6Addr,
     is_icmp_error: bool,
-    random: u32,
-) -> Result<(MappedV4, Mapping), Refusal> {
-    if is_illegal_source_ipv6(source) {
+) -> Result<Option<(MappedV4, Mapping)>, Refusal> {
+    if never_forwarded_ipv6(source) {
         return Err(DropReason::IllegalSource.into());
     }
     if let Some(mapped) = translation.eams.lookup_ipv6(source) {
-        if is_illegal_source_ipv4(mapped.address) {
-            return Err(DropReason::IllegalSource.into());
-        }
+        check_source(mapped.address, is_icmp_error)?;
         if translation.settings.role == Role::EdgeRelay
             && (translation.is_er_ipv6(source) || translation.is_er_ipv4(mapped.address))
         {
             return Err(DropReason::SpoofedSource.into());
         }
-        return Ok((mapped, Mapping::Eam));
+        return Ok(Some((mapped, Mapping::Eam)));
     }
-    if let Some((prefix, _)) = translation.prefix_of(source) {
-        return embedded_source(translation, prefix, source, is_icmp_error);
-    }
-    if !is_icmp_error {
-        return Err(Refusal::prohibited_v6(DropReason::SourceNotMapped));
-    }
-    let address = translation
-        .icmp_sources
-        .pick(source, random)
-        .ok_or(Refusal::silent(DropReason::IcmpSourcePoolEmpty))?;
-    let delta = Delta::new(Sum::of_ipv6(source), Sum::of_ipv4(address));
-    Ok((MappedV4 { address, delta, default_eam: false }, Mapping::IcmpSourcePool))
+    let Some((prefix, _)) = translation.prefix_of(source) else {
+        return Ok(None);
+    };
+    embedded_source(translation, prefix, source, is_icmp_error).map(|mapped| Some((mapped, Mapping::Prefix)))
+}
+
+/// ICMP errors may come from link-local routers, for the sake of traceroute.
+fn check_source(address: Ipv4Addr, is_icmp_error: bool) -> Result<(), Refusal> {
+    let illegal = if is_icmp_error { is_martian_ipv4(address) } else { never_source_ipv4(address) };
+    if illegal { Err(DropReason::IllegalSource.into()) } else { Ok(()) }
 }
 
 /// RFC 6052 5.1: an IPv6 host must not choose any IPv4 source it likes by using a prefix address.
@@ -193,30 +272,49 @@ fn embedded_source(
     prefix: &TranslationPrefix,
     source: Ipv6Addr,
     is_icmp_error: bool,
-) -> Result<(MappedV4, Mapping), Refusal> {
-    let address = prefix.extract(source);
-    if is_illegal_source_ipv4(address) {
-        return Err(DropReason::IllegalSource.into());
-    }
+) -> Result<MappedV4, Refusal> {
+    let mapped = extract_unchecked(prefix, source);
+    check_source(mapped.address, is_icmp_error)?;
     match translation.settings.role {
         Role::BorderRelay
             if translation.settings.anti_spoof
                 && !is_icmp_error
-                && !translation.translatable_pools.contains(address) =>
+                && !translation.translatable_pools.contains(mapped.address) =>
         {
             Err(DropReason::SpoofedSource.into())
         }
-        Role::EdgeRelay if translation.is_er_ipv4(address) => Err(DropReason::SpoofedSource.into()),
-        _ => Ok((extract(translation, prefix, source)?, Mapping::Prefix)),
+        Role::EdgeRelay if translation.is_er_ipv4(mapped.address) => Err(DropReason::SpoofedSource.into()),
+        _ => permitted(translation, prefix, mapped),
     }
 }
 
-/// Maps a quoted IPv6 address.
+/// Maps a quoted IPv6 source.
 ///
 /// # Errors
 /// It has no IPv4 form.
-#[inline]
-pub fn quoted_v6_to_v4(translation: &Translation, address: Ipv6Addr) -> Result<(MappedV4, Mapping), Refusal> {
+pub fn quoted_source_v6_to_v4(
+    translation: &Translation,
+    address: Ipv6Addr,
+) -> Result<(MappedV4, Mapping), Refusal> {
+    quoted_v6_to_v4(translation, address, never_source_ipv4)
+}
+
+/// Maps a quoted IPv6 destination.
+///
+/// # Errors
+/// It has no IPv4 form.
+pub fn quoted_destination_v6_to_v4(
+    translation: &Translation,
+    address: Ipv6Addr,
+) -> Result<(MappedV4, Mapping), Refusal> {
+    quoted_v6_to_v4(translation, address, never_destination_ipv4)
+}
+
+fn quoted_v6_to_v4(
+    translation: &Translation,
+    address: Ipv6Addr,
+    never: fn(Ipv4Addr) -> bool,
+) -> Result<(MappedV4, Mapping), Refusal> {
     const UNTRANSLATABLE: Refusal = Refusal::silent(DropReason::IcmpInnerUntranslatable);
     let (mapped, by) = match (translation.eams.lookup_ipv6(address), translation.prefix_of(address)) {
         (Some(mapped), _) => (mapped, Mapping::Eam),
@@ -229,13 +327,13 @@ pub fn quoted_v6_to_v4(translation: &Translation, address: Ipv6Addr) -> Result<(
         }
         (None, None) => return Err(UNTRANSLATABLE),
     };
-    if is_illegal_source_ipv4(mapped.address) {
+    if never_forwarded_ipv6(address) || never(mapped.address) {
         return Err(UNTRANSLATABLE);
     }
     Ok((mapped, by))
 }
 
-/// Whether no packet with this address can have come through the prefix, so that quoting one is nonsense.
+/// Whether the relay sends no packet with this address through the prefix, so that no error about one can return.
 fn never_through_prefix(translation: &Translation, prefix: &TranslationPrefix, address: Ipv4Addr) -> bool {
     translation.denylist.contains(address) || refused_by_well_known_prefix(translation, prefix, address)
 }

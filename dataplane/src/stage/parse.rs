@@ -10,6 +10,7 @@ use crate::verdict::{DropReason, PuntReason};
 use crate::wire::ethernet::{self, Header};
 use crate::wire::ipv4::{Ipv4Error, Ipv4Header};
 use crate::wire::ipv6::{self, Ipv6Error, Ipv6Header};
+use crate::wire::protocol;
 
 /// Where and how a packet came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +106,10 @@ pub fn ipv6(buffer: &mut impl Buffer) -> Result<Ipv6Header, DropReason> {
         Ipv6Error::Header => DropReason::Ipv6HeaderInvalid,
         Ipv6Error::PayloadLength => DropReason::Ipv6Truncated,
     })?;
+    // Hop-by-Hop Options that are not there: a jumbogram (RFC 2675), which has no other form.
+    if header.payload_length == 0 && header.next_header == protocol::HOP_BY_HOP {
+        return Err(DropReason::Ipv6Truncated);
+    }
     buffer.truncate(ipv6::HEADER + usize::from(header.payload_length));
     Ok(header)
 }

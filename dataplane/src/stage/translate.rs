@@ -6,6 +6,7 @@ use crate::verdict::DropReason;
 use crate::wire::checksum::{self, Delta};
 
 pub mod icmp;
+mod tail;
 pub mod v4_to_v6;
 pub mod v6_to_v4;
 

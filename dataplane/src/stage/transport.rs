@@ -10,7 +10,7 @@ use crate::verdict::DropReason;
 use crate::wire::icmp::{HEADER as ICMP_HEADER, v4, v6};
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::{Chain, Ipv6Header};
-use crate::wire::protocol;
+use crate::wire::{ipv4, ipv6, protocol};
 
 /// The payload of an IPv4 packet on its way to IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum TransportV6 {
 #[inline(always)]
 pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<TransportV4, DropReason> {
     let payload = &data[usize::from(header.header_length)..];
-    if usize::from(header.fragment_offset) * 8 + payload.len() > usize::from(u16::MAX) {
+    if fragment_end(header.fragment_offset, payload.len()) > ipv6::MAX_PAYLOAD {
         return Err(DropReason::FragmentInvalid);
     }
     match header.protocol {
@@ -81,7 +81,7 @@ pub fn ipv4(data: &[u8], header: &Ipv4Header, settings: &Settings) -> Result<Tra
 pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<TransportV6, DropReason> {
     let payload = &data[chain.offset..];
     let (offset, more) = chain.fragment.map_or((0, false), |fragment| (fragment.offset, fragment.more));
-    if usize::from(offset) * 8 + payload.len() > usize::from(u16::MAX) {
+    if chain.fragment.is_some() && fragment_end(offset, payload.len()) > ipv4::MAX_PAYLOAD {
         return Err(DropReason::FragmentInvalid);
     }
     match chain.protocol {
@@ -94,23 +94,55 @@ pub fn ipv6(data: &[u8], chain: &Chain, settings: &Settings) -> Result<Transport
         protocol::UDP => Ok(TransportV6::Udp),
         protocol::ICMPV6 if offset != 0 || more => Err(DropReason::FragmentedIcmp),
         protocol::ICMPV6 => icmpv6(payload),
-        protocol::ICMPV4 if settings.guard_protocols => Err(DropReason::GuardedProtocol),
+        number if settings.guard_protocols && protocol::is_guarded_from_ipv6(number) => {
+            Err(DropReason::GuardedProtocol)
+        }
         _ => Ok(TransportV6::Opaque),
     }
+}
+
+/// Where the payload of a packet ends in its datagram: reassembled, the datagram must not be longer than the family it is
+/// translated to can say.
+#[inline(always)]
+const fn fragment_end(offset: u16, length: usize) -> usize {
+    offset as usize * 8 + length
+}
+
+/// Whether RFC 7915 4.2 drops an IPv4 packet without a word, whatever its TTL: it is 1 in most of them.
+#[must_use]
+pub fn is_silent_ipv4(data: &[u8], header: &Ipv4Header) -> bool {
+    let kind = data.get(usize::from(header.header_length)).copied();
+    match header.protocol {
+        protocol::IGMP => true,
+        protocol::ICMPV4 if !header.is_fragment() => {
+            kind.is_some_and(|kind| icmp::echo_v4_to_v6(kind).is_none() && !v4::is_error(kind))
+        }
+        _ => false,
+    }
+}
+
+/// As [`is_silent_ipv4`], for the single-hop messages of IPv6: MLD, neighbour and router discovery, and what RFC 7915 5.2
+/// does not know.
+#[must_use]
+pub fn is_silent_ipv6(data: &[u8], chain: &Chain) -> bool {
+    let whole = chain.fragment.is_none_or(|fragment| fragment.is_atomic());
+    let kind = data.get(chain.offset).copied().filter(|_| whole && chain.protocol == protocol::ICMPV6);
+    kind.is_some_and(|kind| icmp::echo_v6_to_v4(kind).is_none() && !v6::is_error(kind))
 }
 
 fn too_short(more_fragments: bool) -> DropReason {
     if more_fragments { DropReason::TinyFragment } else { DropReason::TransportTruncated }
 }
 
-/// RFC 7915 4.5: a first fragment cannot be given a checksum, whatever the policy.
+/// RFC 7915 4.5: a first fragment cannot be given a checksum, whatever the policy. `payload` has a whole UDP header.
 #[inline(never)]
 fn udp_without_checksum(
     payload: &[u8],
     header: &Ipv4Header,
     settings: &Settings,
 ) -> Result<TransportV4, DropReason> {
-    match settings.udp_zero_checksum {
+    let port = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
+    match settings.udp_zero_checksum_of(port(0), port(2)) {
         UdpZeroChecksum::Forward => Ok(TransportV4::Opaque),
         UdpZeroChecksum::Compute if !header.is_fragment() => {
             let length = usize::from(u16::from_be_bytes([payload[4], payload[5]]));
@@ -162,7 +194,7 @@ pub enum Icmpv6Standing {
 /// See [`Icmpv6Standing`]. `data` is the packet.
 #[must_use]
 pub fn icmpv6_standing(data: &[u8], header: &Ipv6Header) -> Icmpv6Standing {
-    let Ok(chain) = crate::wire::ipv6::walk_extensions(data, header.next_header) else {
+    let Ok(chain) = ipv6::walk_extensions(data, header.next_header) else {
         return Icmpv6Standing::Error;
     };
     if chain.protocol != protocol::ICMPV6 {

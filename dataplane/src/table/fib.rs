@@ -196,6 +196,15 @@ impl Fib {
             && matches!(self.targets[self.main.number(address) as usize], Target::Path(Path::Local))
     }
 
+    /// Whether packets to `destination` have another next hop than the default route's: a connected network, a route
+    /// learned for it. Unreachable, prohibit and blackhole routes do not count, which daemons keep for what they announce.
+    #[must_use]
+    pub fn has_route_of_its_own(&self, destination: Ipv4Addr) -> bool {
+        let path = self.lookup(destination.into(), || 0);
+        let leads = matches!(path, Path::Adjacent(_) | Path::Unresolved { .. } | Path::Failed | Path::Kernel);
+        leads && path != self.lookup(Ipv4Addr::UNSPECIFIED.into(), || 0)
+    }
+
     /// The interface frames with this tag are received on.
     #[inline]
     #[must_use]

@@ -5,20 +5,23 @@ use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::MappedV4;
 use super::eam::{Change, EamError, EamTable, tops};
 use super::icmp_source::IcmpSourcePool;
 use super::ipv4_set::Ipv4Set;
 use super::prefix::{NON_GLOBAL, TranslationPrefix};
+use super::special::{BLOCKS_IPV4, never_forwarded_ipv6};
+use super::{MappedV4, MappedV6};
 use crate::wire::checksum::{Delta, Sum};
 
-/// Which of the two RFCs the relay plays.
+/// What the relay is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Border Relay (RFC 7755).
     BorderRelay,
     /// Edge Relay (RFC 7756).
     EdgeRelay,
+    /// The plain translator of RFC 7915 and RFC 7757: whatever has a mapping for both addresses.
+    Siit,
 }
 
 /// How traffic between two mapped hosts is turned round (RFC 7757 4.2).
@@ -43,6 +46,26 @@ pub enum UdpZeroChecksum {
     Forward,
 }
 
+/// The IPv4 source of an ICMPv6 error whose source has no IPv4 form, where the pool is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IcmpSourceDefault {
+    /// 192.0.0.8 (draft-ietf-v6ops-icmpext-xlat-v6only-source).
+    Dummy,
+    /// The relay's own address towards the destination, or 192.0.0.8 where it has none.
+    Own,
+}
+
+/// How an ICMP error tells the IPv6 source it had, where that has no IPv4 form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IcmpSourceExtension {
+    /// It does not.
+    Off,
+    /// A Node Identification Object (draft-ietf-intarea-extended-icmp-nodeid).
+    NodeId,
+    /// An Interface Information Object (RFC 6791 4, RFC 5837).
+    Rfc5837,
+}
+
 /// ICMP errors the relay originates (RFC 7915 4.4, 5.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IcmpErrors {
@@ -57,7 +80,7 @@ pub enum IcmpErrors {
 /// The `[translation]` settings that are plain values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Border or Edge Relay.
+    /// Border Relay, Edge Relay or plain translator.
     pub role: Role,
     /// Hairpinning.
     pub hairpin: Hairpin,
@@ -65,14 +88,18 @@ pub struct Settings {
     pub lowest_ipv6_mtu: u16,
     /// UDP without checksum.
     pub udp_zero_checksum: UdpZeroChecksum,
+    /// Other choices for some ports, sorted by port.
+    pub udp_zero_checksum_ports: Vec<(u16, UdpZeroChecksum)>,
     /// Traffic class towards IPv6; none copies the type of service.
     pub traffic_class: Option<u8>,
     /// Type of service towards IPv4; none copies the traffic class.
     pub type_of_service: Option<u8>,
     /// Errors the relay originates.
     pub icmp_errors: IcmpErrors,
-    /// Append the real IPv6 source to errors sourced from the pool (RFC 6791 4, RFC 5837).
-    pub icmp_source_extension: bool,
+    /// Who speaks for sources without an IPv4 form where the pool is empty.
+    pub icmp_source_default: IcmpSourceDefault,
+    /// How errors of such sources tell who they come from.
+    pub icmp_source_extension: IcmpSourceExtension,
     /// Refuse non-global IPv4 addresses in the Well-Known Prefix (RFC 6052 3.1).
     pub wkp_strict: bool,
     /// Refuse sources that only an inside host may have.
@@ -92,16 +119,30 @@ impl Default for Settings {
             hairpin: Hairpin::Intrinsic,
             lowest_ipv6_mtu: 1280,
             udp_zero_checksum: UdpZeroChecksum::Drop,
+            udp_zero_checksum_ports: Vec::new(),
             traffic_class: None,
             type_of_service: None,
             icmp_errors: IcmpErrors::Limit(1000),
-            icmp_source_extension: false,
+            icmp_source_default: IcmpSourceDefault::Dummy,
+            icmp_source_extension: IcmpSourceExtension::Off,
             wkp_strict: true,
             anti_spoof: true,
             guard_protocols: true,
             mtu_plateaus: vec![65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68],
             respect_fragment_df: true,
         }
+    }
+}
+
+impl Settings {
+    /// What happens to an IPv4 UDP packet without checksum between these ports. A service is known by its own port, which
+    /// is the destination of what clients send and the source of what it answers.
+    #[must_use]
+    pub fn udp_zero_checksum_of(&self, source_l4_port: u16, destination_l4_port: u16) -> UdpZeroChecksum {
+        let ports = &self.udp_zero_checksum_ports;
+        let exception =
+            |port| ports.binary_search_by_key(&port, |(port, _)| *port).ok().map(|at| ports[at].1);
+        exception(destination_l4_port).or_else(|| exception(source_l4_port)).unwrap_or(self.udp_zero_checksum)
     }
 }
 
@@ -132,8 +173,8 @@ pub struct Translation {
     pub settings: Settings,
     /// Explicit address mappings.
     pub eams: EamTable,
-    /// The prefix IPv4 addresses are embedded in.
-    pub prefix: TranslationPrefix,
+    /// The prefix IPv4 addresses are embedded in; none where only EAMs translate.
+    pub prefix: Option<TranslationPrefix>,
     /// IPv4 Service Address Pools.
     pub service_pools: Ipv4Set,
     /// IPv4 ranges reached through the prefix without an EAM.
@@ -158,26 +199,19 @@ pub struct Translation {
 /// One bit for each value of the top 16 bits of an IPv4 address.
 type Halves = [u64; 1024];
 
-/// No translation prefix was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("at least one translation prefix is needed")]
-pub struct NoPrefix;
-
 impl Translation {
     /// Puts the parts together.
-    ///
-    /// # Errors
-    /// [`NoPrefix`].
-    pub fn new(parts: TranslationParts) -> Result<Self, NoPrefix> {
-        let prefix = *parts.prefixes.first().ok_or(NoPrefix)?;
+    #[must_use]
+    pub fn new(parts: TranslationParts) -> Self {
+        let prefix = parts.prefixes.first().copied();
         let special = special(&parts);
         let eams = parts.eams;
         let count = |prefix: TranslationPrefix| (prefix, eams.overlapping_ipv6(prefix.network()));
         let prefixes: Vec<_> = parts.prefixes.into_iter().map(count).collect();
-        Ok(Self {
+        Self {
             plain: plain(&special, &eams),
             service: service(parts.settings.role, &eams),
-            plain_prefix: plain_prefix(prefix, prefixes[0].1 > 0),
+            plain_prefix: prefixes.first().and_then(|(prefix, inside)| plain_prefix(*prefix, *inside > 0)),
             special,
             settings: parts.settings,
             prefix,
@@ -188,7 +222,7 @@ impl Translation {
             translatable_pools: Ipv4Set::new(&parts.translatable_pools),
             denylist: Ipv4Set::new(&parts.denylist),
             icmp_sources: parts.icmp_sources,
-        })
+        }
     }
 
     /// The next version, after changes of the mappings. What they do not touch is shared.
@@ -209,7 +243,8 @@ impl Translation {
                 }
             }
         }
-        let plain_prefix = plain_prefix(self.prefix, prefixes[0].1 > 0);
+        let first = prefixes.first().copied();
+        let plain_prefix = first.and_then(|(prefix, inside)| plain_prefix(prefix, inside > 0));
         let (plain, service) = (plain(&self.special, &eams), service(self.settings.role, &eams));
         Ok(Self { prefixes, plain_prefix, plain, service, eams, ..self.clone() })
     }
@@ -222,12 +257,37 @@ impl Translation {
         Some((prefix, *inside > 0))
     }
 
+    /// Whether every IPv6 destination under an EAM is translated: by a plain translator, and by a relay without a prefix,
+    /// whose clients have no other addresses.
+    #[must_use]
+    pub fn serves_mapped_destinations(&self) -> bool {
+        match self.settings.role {
+            Role::Siit => true,
+            Role::BorderRelay => self.prefix.is_none(),
+            Role::EdgeRelay => false,
+        }
+    }
+
+    /// Whether `address` has an IPv4 form, by EAM or by prefix.
+    #[must_use]
+    pub fn maps_ipv6(&self, address: Ipv6Addr) -> bool {
+        self.eams.lookup_ipv6(address).is_some() || self.prefix_of(address).is_some()
+    }
+
     /// Whether nothing but the translation prefix and the routes have a say about `address`: it is a client's, as most
     /// are. One load; a no only means that others must be asked.
     #[inline(always)]
     #[must_use]
     pub fn is_plain(&self, address: Ipv4Addr) -> bool {
         is_set(&self.plain, address)
+    }
+
+    /// The IPv6 form of an address of which [`Self::is_plain`] is true.
+    #[inline(always)]
+    #[must_use]
+    pub fn embed_plain(&self, address: Ipv4Addr) -> Option<MappedV6> {
+        let prefix = self.prefix.as_ref().filter(|_| self.is_plain(address))?;
+        Some(prefix.embed(address))
     }
 
     /// Whether a mapping may cover `address` and every address near it is one a host can have. Never on an Edge Relay,
@@ -273,9 +333,9 @@ fn special(parts: &TranslationParts) -> Arc<Halves> {
     let mut halves = [0; 1024];
     let networks = (parts.service_pools.iter())
         .chain(&parts.denylist)
-        .chain(&NEVER_A_SOURCE)
+        .chain(BLOCKS_IPV4.iter().map(|(block, _)| block))
         .chain(well_known.then_some(&NON_GLOBAL).into_iter().flatten())
-        .chain((parts.settings.role == Role::EdgeRelay).then_some(&everything));
+        .chain((parts.settings.role == Role::EdgeRelay || parts.prefixes.is_empty()).then_some(&everything));
     for top in networks.flat_map(|network| tops(*network)) {
         halves[top / 64] |= 1 << (top % 64);
     }
@@ -293,8 +353,7 @@ fn plain(special: &Halves, eams: &EamTable) -> Box<Halves> {
 
 fn plain_prefix(prefix: TranslationPrefix, has_eams: bool) -> Option<TranslationPrefix> {
     let first = prefix.network().network();
-    let unicast = !first.is_multicast() && !first.is_unicast_link_local();
-    (unicast && !has_eams).then_some(prefix)
+    (!never_forwarded_ipv6(first) && !has_eams).then_some(prefix)
 }
 
 /// Everything under a mapping that is not special whatever the mappings.
@@ -303,10 +362,20 @@ fn service(role: Role, eams: &EamTable) -> Box<Halves> {
     if role == Role::EdgeRelay {
         service.fill(0);
     }
-    for top in NEVER_A_SOURCE.iter().chain(&[LINK_LOCAL]).flat_map(|network| tops(*network)) {
+    for top in BLOCKS_IPV4
+        .iter()
+        .filter(|(block, _)| may_be_mapped(*block, eams))
+        .flat_map(|(block, _)| tops(*block))
+    {
         service[top / 64] &= !(1 << (top % 64));
     }
     service
+}
+
+/// Whether mappings can put a packet's address into a block of which something is never forwarded. A small block, beside
+/// which there are others' addresses, is asked address by address.
+fn may_be_mapped(block: Ipv4Net, eams: &EamTable) -> bool {
+    block.prefix_len() <= 16 || block.hosts().any(|address| eams.lookup_ipv4(address).is_some())
 }
 
 #[inline(always)]
@@ -314,15 +383,6 @@ fn is_set(halves: &Halves, address: Ipv4Addr) -> bool {
     let top = (address.to_bits() >> 16) as usize;
     halves[top / 64] >> (top % 64) & 1 == 1
 }
-
-const LINK_LOCAL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
-
-/// Net 0, loopback, multicast, class E (RFC 1812 5.3.7).
-const NEVER_A_SOURCE: [Ipv4Net; 3] = [
-    Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
-    Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8),
-    Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
-];
 
 #[cfg(test)]
 mod tests {

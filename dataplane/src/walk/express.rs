@@ -23,13 +23,14 @@ use crate::counters::Event;
 use crate::hash::high64;
 use crate::io::BURST;
 use crate::stage::Pass;
-use crate::stage::classify::{self, Class, is_illegal_source_ipv4};
+use crate::stage::classify::{self, Class};
 use crate::stage::lookup::{self, Mapping};
 use crate::stage::translate::{v4_to_v6, v6_to_v4};
 use crate::stage::transport::{self, TransportV4, TransportV6};
 use crate::table::eam::Fetched;
 use crate::table::fib::{Adjacency, Fib, Path};
 use crate::table::snapshot::Snapshot;
+use crate::table::special::never_source_ipv4;
 use crate::table::translation::{Hairpin, Translation};
 use crate::table::{MappedV4, MappedV6};
 use crate::verdict::DropReason;
@@ -176,12 +177,12 @@ impl<'a> Lane<'a> {
     fn resolve_ipv4(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
         let host = self.fetched.and_then(|line| translation.eams.host_ipv4(line, self.destination_ipv4));
         let destination = match host {
-            Some(mapped) => mapped,
-            None => other_destination_ipv4(self.destination_ipv4, translation, fib)?,
+            Some(mapped) if is_global_unicast(mapped.address) => mapped,
+            _ => other_destination_ipv4(self.destination_ipv4, translation, fib)?,
         };
-        let source = match translation.is_plain(self.source_ipv4) {
-            true => translation.prefix.embed(self.source_ipv4),
-            false => other_source_ipv4(self.source_ipv4, translation)?,
+        let source = match translation.embed_plain(self.source_ipv4) {
+            Some(mapped) => mapped,
+            None => other_source_ipv4(self.source_ipv4, translation)?,
         };
         self.source_ipv6 = source.address;
         self.destination_ipv6 = destination.address;
@@ -266,7 +267,7 @@ fn other_destination_ipv4(address: Ipv4Addr, translation: &Translation, fib: &Fi
 /// The rarer kinds of source.
 #[inline(never)]
 fn other_source_ipv4(address: Ipv4Addr, translation: &Translation) -> Option<MappedV6> {
-    if is_illegal_source_ipv4(address) {
+    if never_source_ipv4(address) {
         return None;
     }
     lookup::source_v4_to_v6(translation, address, Pass::First, None).ok()
@@ -275,14 +276,15 @@ fn other_source_ipv4(address: Ipv4Addr, translation: &Translation) -> Option<Map
 /// The rarer kinds of source.
 #[inline(never)]
 fn other_source_ipv6(address: Ipv6Addr, translation: &Translation) -> Option<MappedV4> {
-    lookup::source_v6_to_v4(translation, address, false, 0).ok().map(|(mapped, _)| mapped)
+    lookup::source_v6_to_v4(translation, address).ok()
 }
 
-/// Neither one of the special addresses that begin with 64 zero bits nor of less than global scope. A no may be wrong.
+/// Neither one of the special addresses that begin with 64 zero bits nor an ORCHID nor of less than global scope. A no may
+/// be wrong.
 #[inline(always)]
 const fn is_global_unicast(address: Ipv6Addr) -> bool {
     let high = high64(address.to_bits());
-    high != 0 && high < 0xfe80 << 48
+    high != 0 && high < 0xfe80 << 48 && high >> 36 != 0x200_1001
 }
 
 /// The rarer kinds of destination; none for those that turn round here.

@@ -7,10 +7,11 @@ use super::{End, Output, Walk, Way, flow_hash, usable};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::hash::low64;
+use crate::stage::Refusal;
 use crate::stage::fragment::{self, Uncut};
 use crate::stage::parse::Ingress;
-use crate::stage::{Refusal, classify};
 use crate::table::fib::Path;
+use crate::table::special::{never_forwarded_ipv6, never_source_ipv4};
 use crate::verdict::{DropReason, PuntReason};
 use crate::wire::checksum::{Delta, Sum, adjust};
 use crate::wire::icmp::v4;
@@ -24,7 +25,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         header: &Ipv4Header,
         ingress: Ingress,
     ) -> End<P::Buffer> {
-        if classify::is_illegal_source_ipv4(header.source) {
+        if never_source_ipv4(header.source) {
             return self.drop(packet, DropReason::IllegalSource);
         }
         let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
@@ -66,7 +67,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         header: &Ipv6Header,
         ingress: Ingress,
     ) -> End<P::Buffer> {
-        if classify::is_illegal_source_ipv6(header.source) {
+        if never_forwarded_ipv6(header.source) {
             return self.drop(packet, DropReason::IllegalSource);
         }
         let hash = flow_hash(low64(header.source.to_bits()), low64(header.destination.to_bits()));

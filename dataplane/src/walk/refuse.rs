@@ -115,7 +115,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
 }
 
 /// The interface a path leaves by.
-const fn egress(path: &Path) -> Option<InterfaceId> {
+pub(super) const fn egress(path: &Path) -> Option<InterfaceId> {
     match path {
         Path::Adjacent(adjacency) => Some(adjacency.interface),
         Path::Unresolved { interface, .. } => Some(*interface),

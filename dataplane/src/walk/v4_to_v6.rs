@@ -1,8 +1,8 @@
 //! The way from IPv4 to IPv6 (RFC 7915 section 4), first or second pass.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::refuse::{expired_ipv4, unreachable_ipv4};
+use super::refuse::{egress, expired_ipv4, unreachable_ipv4};
 use super::{End, GROWTH, Output, Walk, Way, flow_hash, usable};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
@@ -13,10 +13,12 @@ use crate::stage::quote::QuoteV4;
 use crate::stage::translate::icmp::{self, Mtus};
 use crate::stage::translate::v4_to_v6::{self, Addresses, ErrorPlan, Plan};
 use crate::stage::transport::{self, TransportV4};
-use crate::stage::{Pass, Refusal, classify};
+use crate::stage::{Pass, Refusal};
 use crate::table::MappedV6;
 use crate::table::fib::Path;
+use crate::table::special::never_source_ipv4;
 use crate::verdict::DropReason;
+use crate::wire::checksum::{Delta, Sum};
 use crate::wire::icmp::v4;
 use crate::wire::ipv4::{self, Ipv4Header, Options};
 use crate::wire::ipv6;
@@ -99,11 +101,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         pass: Pass,
     ) -> End<P::Buffer> {
         let snapshot = self.snapshot;
-        let ready = match self.prepare_error_ipv4(packet.data(), header, pass) {
+        let path = self.path_ipv6(header, destination);
+        let ready = match self.prepare_error_ipv4(packet.data(), header, path, pass) {
             Ok(ready) => ready,
             Err(refusal) => return self.refuse_pass(packet, header, ingress, pass, refusal),
         };
-        let path = self.path_ipv6(header, destination);
         let ipv6_mtu = match usable(path) {
             Ok(mtu) => mtu,
             Err(reason) => return self.drop(packet, reason),
@@ -122,6 +124,8 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             quote: &ready.quote,
             quoted: ready.quoted,
             mtus: Mtus { ipv6: ipv6_mtu, ipv4: ipv4_mtu },
+            // An IPv6 link carries that much (RFC 4443 2.4(c), RFC 8200 5).
+            limit: usize::from(ipv6::MIN_MTU),
         };
         if let Err(reason) = v4_to_v6::translate_error(&mut packet, &error, &plan, settings) {
             return self.drop(packet, reason);
@@ -189,6 +193,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         &self,
         data: &[u8],
         header: &Ipv4Header,
+        path: &Path,
         pass: Pass,
     ) -> Result<ReadyError, Refusal> {
         let translation = &self.snapshot.translation;
@@ -197,15 +202,26 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let translated = icmp::error_v4_to_v6(start).ok_or(DropReason::IcmpUntranslatable)?;
         let quote = QuoteV4::parse(message, &translation.settings)?;
         let quoted = Quoted { destination: quote.header.destination };
+        let source = match lookup::error_source_v4_to_v6(translation, header.source, pass, quoted)? {
+            Some(mapped) => mapped,
+            None => self.stand_in_ipv6(header.source, path)?,
+        };
         Ok(ReadyError {
             message: translated,
-            source: lookup::source_v4_to_v6(translation, header.source, pass, Some(quoted))?,
+            source,
             quoted: Addresses {
                 source: lookup::quoted_source_v4_to_v6(translation, quote.header.source)?,
                 destination: lookup::quoted_destination_v4_to_v6(translation, quoted.destination, pass)?,
             },
             quote,
         })
+    }
+
+    /// The relay's own address, for a router that has no IPv6 form.
+    fn stand_in_ipv6(&self, router: Ipv4Addr, path: &Path) -> Result<MappedV6, Refusal> {
+        let address = egress(path).and_then(|interface| self.snapshot.fib.icmpv6_source(interface));
+        let address = address.ok_or(DropReason::SourceNotMapped)?;
+        Ok(MappedV6 { address, delta: Delta::new(Sum::of_ipv4(router), Sum::of_ipv6(address)) })
     }
 
     #[inline]
@@ -225,7 +241,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             if size <= usize::from(path_mtu) {
                 return Ok(None);
             }
-            let mtu = path_mtu - GROWTH - if header.is_fragment() { 8 } else { 0 };
+            let mtu = path_mtu.saturating_sub(GROWTH + if header.is_fragment() { 8 } else { 0 });
             let [high, low] = mtu.to_be_bytes();
             return Err(Refusal::answered(
                 DropReason::PacketTooBig,
@@ -248,10 +264,10 @@ const fn hop_limit(header: &Ipv4Header, pass: Pass) -> u8 {
     }
 }
 
-/// RFC 7915 4.1 and RFC 1812: source, source routes, TTL.
+/// RFC 7915 4.1 and RFC 1812: source, source routes, TTL; before that what is dropped without a word.
 #[inline]
 fn check_router_duties(data: &[u8], header: &Ipv4Header) -> Result<(), Refusal> {
-    if classify::is_illegal_source_ipv4(header.source) && !transport::is_icmpv4_error(data, header) {
+    if never_source_ipv4(header.source) && !transport::is_icmpv4_error(data, header) {
         return Err(DropReason::IllegalSource.into());
     }
     let options = &data[ipv4::HEADER..usize::from(header.header_length)];
@@ -262,6 +278,9 @@ fn check_router_duties(data: &[u8], header: &Ipv4Header) -> Result<(), Refusal> 
             let (kind, code) = (v4::UNREACHABLE, v4::SOURCE_ROUTE_FAILED);
             return Err(Refusal::answered(DropReason::SourceRoute, kind, code, [0; 4]));
         }
+    }
+    if transport::is_silent_ipv4(data, header) {
+        return Err(DropReason::IcmpUntranslatable.into());
     }
     expired_ipv4(header)
 }

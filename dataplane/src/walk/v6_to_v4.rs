@@ -1,12 +1,12 @@
 //! The way from IPv6 to IPv4 (RFC 7915 section 5), and back at once for a hairpin.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::refuse::{expired_ipv6, too_big_ipv6, unreachable_ipv6};
+use super::refuse::{egress, expired_ipv6, too_big_ipv6, unreachable_ipv6};
 use super::{End, GROWTH, Output, Walk, Way, flow_hash, usable};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
-use crate::stage::classify::{self, DestinationV4};
+use crate::stage::classify::DestinationV4;
 use crate::stage::fragment::{self, Uncut};
 use crate::stage::lookup::{self, Mapping, Quoted};
 use crate::stage::parse::Ingress;
@@ -16,11 +16,13 @@ use crate::stage::translate::v6_to_v4::{self, Addresses, ErrorPlan, Plan};
 use crate::stage::transport::{self, TransportV6};
 use crate::stage::{Pass, Refusal};
 use crate::table::fib::Path;
-use crate::table::translation::Hairpin;
+use crate::table::snapshot::Snapshot;
+use crate::table::special::{DUMMY_IPV4, never_forwarded_ipv6};
+use crate::table::translation::{Hairpin, IcmpSourceDefault, IcmpSourceExtension};
 use crate::table::{MappedV4, MappedV6};
 use crate::verdict::DropReason;
 use crate::wire::checksum::Delta;
-use crate::wire::icmp::v6;
+use crate::wire::icmp::{NamingObject, v6};
 use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, Chain, ChainError, Ipv6Header};
 
@@ -33,7 +35,7 @@ struct ReadyError {
     /// How the quoted source was mapped: RFC 7757 4.2.2 asks.
     quoted_source_by: Mapping,
     /// The real source, when it is to be named in an extension.
-    name_source: Option<Ipv6Addr>,
+    name: Option<NamingObject>,
 }
 
 /// Where an IPv6 packet goes once it is IPv4.
@@ -63,6 +65,28 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             }
             Err(refusal) => self.refuse_ipv6(packet, header, ingress, refusal),
         }
+    }
+
+    /// Whether a plain translator leaves a packet to routing: native traffic of others to a host that has a mapping. An ICMP
+    /// error about a packet the relay has sent is none of these.
+    pub(super) fn is_others(&self, data: &[u8], header: &Ipv6Header, destination: DestinationV4) -> bool {
+        let translation = &self.snapshot.translation;
+        translation.serves_mapped_destinations()
+            && destination.by == Mapping::Eam
+            && !destination.mapped.default_eam
+            && !translation.maps_ipv6(header.source)
+            && !self.quotes_ours(data, header)
+    }
+
+    fn quotes_ours(&self, data: &[u8], header: &Ipv6Header) -> bool {
+        let translation = &self.snapshot.translation;
+        let quote = ipv6::walk_extensions(data, header.next_header).ok().and_then(|chain| {
+            let is_error = transport::ipv6(data, &chain, &translation.settings) == Ok(TransportV6::Error);
+            is_error.then(|| QuoteV6::parse(&data[chain.offset..], &translation.settings).ok())?
+        });
+        quote.is_some_and(|quote| {
+            translation.maps_ipv6(quote.header.source) && translation.maps_ipv6(quote.header.destination)
+        })
     }
 
     /// Everything but ICMP errors.
@@ -103,27 +127,34 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         ingress: Ingress,
     ) -> End<P::Buffer> {
         let random = self.lcore.next_random();
-        let prepared = self.prepare_error_ipv6(packet.data(), header, chain, random).and_then(|ready| {
-            let onward = self.onward_error(header, destination, &ready)?;
-            Ok((ready, onward))
-        });
+        let target = destination.mapped.address;
+        let prepared =
+            self.prepare_error_ipv6(packet.data(), header, chain, target, random).and_then(|ready| {
+                let onward = self.onward_error(header, destination, &ready)?;
+                Ok((ready, onward))
+            });
         let (ready, onward) = match prepared {
             Ok(ready) => ready,
             Err(refusal) => return self.refuse_ipv6(packet, header, ingress, refusal),
         };
-        let ipv4_mtu = match onward {
-            Onward::Out(path) => path.mtu().unwrap_or(u16::MAX),
-            Onward::Hairpin(_) => u16::MAX,
+        // No IPv4 link is crossed by what turns round: it is cut when it is IPv6 again.
+        let (ipv4_mtu, limit) = match onward {
+            Onward::Out(path) => {
+                let mtu = path.mtu().unwrap_or(u16::MAX).max(ipv4::MIN_MTU);
+                (mtu, usize::from(mtu).min(v6_to_v4::MAX_ERROR))
+            }
+            Onward::Hairpin(_) => (u16::MAX, usize::from(u16::MAX)),
         };
         let delta = ready.source.delta.and(destination.mapped.delta);
-        let (source, target) = (ready.source.address, destination.mapped.address);
+        let source = ready.source.address;
         let plan = self.plan_ipv6(header, chain, source, target, delta);
         let error = ErrorPlan {
             message: ready.message,
             quote: &ready.quote,
             quoted: ready.quoted,
-            name_source: ready.name_source,
+            name: ready.name,
             mtus: Mtus { ipv6: ingress.mtu, ipv4: ipv4_mtu },
+            limit,
         };
         if let Err(reason) =
             v6_to_v4::translate_error(&mut packet, &error, &plan, &self.snapshot.translation.settings)
@@ -147,7 +178,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     ) -> End<P::Buffer> {
         match onward {
             Onward::Hairpin(turned) => {
-                let header = Ipv4Header::parse_quoted(packet.data()).expect("translate wrote the header");
+                let header = Ipv4Header::parse_checked(packet.data()).expect("translate wrote the header");
                 self.translate_ipv4(packet, &header, turned, ingress, Pass::Hairpin)
             }
             Onward::Out(path) => {
@@ -174,13 +205,16 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     /// Where the headers lead and what the packet carries, if a router and then a translator has nothing against it.
     #[inline]
     fn inspect_ipv6(&self, data: &[u8], header: &Ipv6Header) -> Result<(Chain, TransportV6), Refusal> {
-        if classify::is_illegal_source_ipv6(header.source) {
+        if never_forwarded_ipv6(header.source) {
             return Err(DropReason::IllegalSource.into());
         }
         let chain = ipv6::walk_extensions(data, header.next_header).map_err(|error| match error {
             ChainError::Overrun => DropReason::Ipv6ExtensionInvalid,
             ChainError::BehindFragment => DropReason::FragmentedExtension,
         })?;
+        if transport::is_silent_ipv6(data, &chain) {
+            return Err(DropReason::IcmpUntranslatable.into());
+        }
         expired_ipv6(header)?;
         if let Some(pointer) = chain.segments_left {
             let pointer = u32::try_from(pointer).expect("an offset in a packet").to_be_bytes();
@@ -200,7 +234,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         destination: DestinationV4,
         total_length: usize,
     ) -> Result<(Addresses, Onward<'a>), Refusal> {
-        let (source, _) = lookup::source_v6_to_v4(&self.snapshot.translation, header.source, false, 0)?;
+        let source = lookup::source_v6_to_v4(&self.snapshot.translation, header.source)?;
         if total_length > usize::from(u16::MAX) {
             return Err(Refusal::prohibited_v6(DropReason::TooLong));
         }
@@ -224,6 +258,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         data: &[u8],
         header: &Ipv6Header,
         chain: &Chain,
+        destination: Ipv4Addr,
         random: u32,
     ) -> Result<ReadyError, Refusal> {
         let translation = &self.snapshot.translation;
@@ -231,21 +266,39 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let start = message.first_chunk().ok_or(DropReason::TransportTruncated)?;
         let translated = icmp::error_v6_to_v4(start).ok_or(DropReason::IcmpUntranslatable)?;
         let quote = QuoteV6::parse(message, &translation.settings)?;
-        let (source, by) = lookup::source_v6_to_v4(translation, header.source, true, random)?;
-        let (quoted_source, quoted_source_by) = lookup::quoted_v6_to_v4(translation, quote.header.source)?;
-        let (quoted_destination, _) = lookup::quoted_v6_to_v4(translation, quote.header.destination)?;
-        let named = by == Mapping::IcmpSourcePool && translation.settings.icmp_source_extension;
-        if ipv4::HEADER + message.len() > usize::from(u16::MAX) {
-            return Err(DropReason::TooLong.into());
-        }
+        let stand_in = || self.stand_in_ipv4(destination);
+        let (source, by) = lookup::error_source_v6_to_v4(translation, header.source, random, stand_in)?;
+        let (quoted_source, quoted_source_by) =
+            lookup::quoted_source_v6_to_v4(translation, quote.header.source)?;
+        let (quoted_destination, _) =
+            lookup::quoted_destination_v6_to_v4(translation, quote.header.destination)?;
+        let name = match translation.settings.icmp_source_extension {
+            _ if by != Mapping::StandIn => None,
+            IcmpSourceExtension::Off => None,
+            IcmpSourceExtension::NodeId => Some(NamingObject::NodeIdentification(header.source)),
+            IcmpSourceExtension::Rfc5837 => Some(NamingObject::InterfaceInformation(header.source)),
+        };
         Ok(ReadyError {
             message: translated,
             quote,
             source,
             quoted: Addresses { source: quoted_source, destination: quoted_destination },
             quoted_source_by,
-            name_source: named.then_some(header.source),
+            name,
         })
+    }
+
+    /// Who speaks for a router without an IPv4 form where no pool is configured.
+    fn stand_in_ipv4(&self, destination: Ipv4Addr) -> Ipv4Addr {
+        let Snapshot { translation, fib, .. } = self.snapshot;
+        let own = match translation.settings.icmp_source_default {
+            IcmpSourceDefault::Dummy => None,
+            IcmpSourceDefault::Own => {
+                let path = fib.lookup(IpAddr::V4(destination), || 0);
+                egress(path).and_then(|interface| fib.icmpv4_source(interface))
+            }
+        };
+        own.unwrap_or(DUMMY_IPV4)
     }
 
     /// RFC 7757 4.2.2 condition A: between two mapped hosts a packet turns round, otherwise it goes out. With the
@@ -302,8 +355,12 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         destination: Ipv4Addr,
         quoted: Option<Quoted<Ipv4Addr>>,
     ) -> Result<(Onward<'a>, u16), Refusal> {
-        lookup::source_v4_to_v6(&self.snapshot.translation, source, Pass::Hairpin, quoted)
-            .map_err(|refusal| Refusal::prohibited_v6(refusal.reason))?;
+        let translation = &self.snapshot.translation;
+        let back = match quoted {
+            None => lookup::source_v4_to_v6(translation, source, Pass::Hairpin, None).map(Some),
+            Some(quoted) => lookup::error_source_v4_to_v6(translation, source, Pass::Hairpin, quoted),
+        };
+        back.map_err(|refusal| Refusal::prohibited_v6(refusal.reason))?;
         // The hash of the second pass, which takes the path that is asked here.
         let flow = || flow_hash(u64::from(source.to_bits()), u64::from(destination.to_bits()));
         let path = self.snapshot.fib.lookup(IpAddr::V6(turned.address), flow);

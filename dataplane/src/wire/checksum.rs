@@ -45,6 +45,15 @@ impl Sum {
         Self(total)
     }
 
+    /// What `bytes` add to the sum of the data they stand in, `at` bytes behind its beginning.
+    #[must_use]
+    pub fn of_part(bytes: &[u8], at: usize) -> Self {
+        match bytes {
+            [first, rest @ ..] if at % 2 == 1 => Self::of(&[0, *first]) + Self::of(rest),
+            _ => Self::of(bytes),
+        }
+    }
+
     /// The sum of one 16-bit word.
     #[inline]
     #[must_use]
@@ -250,6 +259,13 @@ mod tests {
         #[test]
         fn bulk_sum_equals_the_definition(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert_eq!(Sum::of(&bytes).fold(), naive(&bytes));
+        }
+
+        #[test]
+        fn parts_add_up_to_the_whole(bytes in proptest::collection::vec(any::<u8>(), 1..100), at in 0_usize..100) {
+            let at = at % bytes.len();
+            let sum = Sum::of(&bytes[..at]) + Sum::of_part(&bytes[at..], at);
+            prop_assert_eq!(sum.fold(), naive(&bytes));
         }
 
         #[test]

@@ -97,21 +97,63 @@ pub mod v6 {
     }
 }
 
-/// Length of [`interface_information`].
-pub const INTERFACE_INFORMATION: usize = 28;
+/// Length of the header of an extension structure.
+pub const EXTENSION_HEADER: usize = 4;
+/// Length of a [`NamingObject`].
+pub const NAMING_OBJECT: usize = 24;
 
-/// An extension structure with one RFC 5837 interface information object that names the IPv6 address a
-/// translated ICMP error came from (RFC 6791 4): role 0, IP address sub-object, AFI 2.
+/// The object of an extension structure that names the IPv6 address a translated ICMP error came from.
+///
+/// ```text
+///  0               2       3       4               6               8                24
+///  +---------------+-------+-------+---------------+---------------+----------------+
+///  | length: 24    | class | type  | AFI: 2        | reserved      | IPv6 address   |
+///  +---------------+-------+-------+---------------+---------------+----------------+
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamingObject {
+    /// Interface Information (RFC 5837), as RFC 6791 4 wants it: class 2, role 0, with an IP address.
+    InterfaceInformation(Ipv6Addr),
+    /// Node Identification (draft-ietf-intarea-extended-icmp-nodeid): class 5, with an IP address.
+    NodeIdentification(Ipv6Addr),
+}
+
+impl NamingObject {
+    /// The object's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; NAMING_OBJECT] {
+        /// The C-Type of both objects has this bit for an IP address sub-object.
+        const WITH_ADDRESS: u8 = 0x04;
+        let (class, source) = match self {
+            Self::InterfaceInformation(source) => (2, source),
+            Self::NodeIdentification(source) => (5, source),
+        };
+        let mut bytes = [0; NAMING_OBJECT];
+        bytes[..8].copy_from_slice(&[0x00, 0x18, class, WITH_ADDRESS, 0x00, 0x02, 0x00, 0x00]);
+        bytes[8..].copy_from_slice(&source.octets());
+        bytes
+    }
+
+    /// An extension structure with nothing but this object.
+    #[must_use]
+    pub fn structure(&self) -> [u8; EXTENSION_HEADER + NAMING_OBJECT] {
+        let mut bytes = [0; EXTENSION_HEADER + NAMING_OBJECT];
+        bytes[0] = EXTENSION_VERSION << 4;
+        bytes[EXTENSION_HEADER..].copy_from_slice(&self.bytes());
+        let checksum = Sum::of(&bytes).checksum();
+        bytes[2..4].copy_from_slice(&checksum.to_be_bytes());
+        bytes
+    }
+}
+
+const EXTENSION_VERSION: u8 = 2;
+
+/// Whether `bytes` are an extension structure (RFC 4884 7): version 2, and a checksum that is right, or zero for none.
 #[must_use]
-pub fn interface_information(source: Ipv6Addr) -> [u8; INTERFACE_INFORMATION] {
-    let mut bytes = [0; INTERFACE_INFORMATION];
-    bytes[0] = 0x20;
-    bytes[4..8].copy_from_slice(&[0x00, 0x18, 0x02, 0x04]);
-    bytes[8..12].copy_from_slice(&[0x00, 0x02, 0x00, 0x00]);
-    bytes[12..28].copy_from_slice(&source.octets());
-    let checksum = Sum::of(&bytes).checksum();
-    bytes[2..4].copy_from_slice(&checksum.to_be_bytes());
-    bytes
+pub fn is_extension(bytes: &[u8]) -> bool {
+    bytes.len() >= EXTENSION_HEADER
+        && bytes[0] >> 4 == EXTENSION_VERSION
+        && (bytes[2..4] == [0, 0] || Sum::of(bytes).fold() == 0xffff)
 }
 
 #[cfg(test)]
@@ -119,11 +161,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn interface_information_is_the_object_of_rfc_6791() {
-        let bytes = interface_information("2001:db8::1".parse().unwrap());
-        assert_eq!(Sum::of(&bytes).fold(), 0xffff, "checksum covers the whole structure");
-        assert_eq!(bytes[0], 0x20);
-        assert_eq!(bytes[4..16], [0x00, 0x18, 0x02, 0x04, 0x00, 0x02, 0x00, 0x00, 0x20, 0x01, 0x0d, 0xb8]);
-        assert_eq!(bytes[27], 1);
+    fn naming_objects_are_those_of_rfc_5837_and_of_the_draft() {
+        let source = "2001:db8::1".parse().unwrap();
+        for (object, class) in
+            [(NamingObject::InterfaceInformation(source), 2), (NamingObject::NodeIdentification(source), 5)]
+        {
+            let bytes = object.structure();
+            assert_eq!(Sum::of(&bytes).fold(), 0xffff, "the checksum covers the whole structure");
+            assert_eq!(bytes[..2], [0x20, 0]);
+            assert_eq!(bytes[4..16], [0, 24, class, 0x04, 0, 2, 0, 0, 0x20, 0x01, 0x0d, 0xb8]);
+            assert_eq!(bytes[27], 1);
+            assert!(is_extension(&bytes));
+        }
+    }
+
+    #[test]
+    fn an_extension_has_version_2_and_a_right_or_no_checksum() {
+        let good = NamingObject::NodeIdentification("2001:db8::1".parse().unwrap()).structure();
+        let with = |at: usize, value: u8| {
+            let mut bytes = good;
+            bytes[at] = value;
+            bytes
+        };
+        assert!(!is_extension(&with(0, 0x10)), "version 1");
+        assert!(!is_extension(&with(27, 2)), "wrong checksum");
+        let mut unsummed = with(2, 0);
+        unsummed[3] = 0;
+        assert!(is_extension(&unsummed), "no checksum");
+        assert!(!is_extension(&good[..3]));
     }
 }

@@ -21,6 +21,10 @@ pub const HEADER: usize = 20;
 pub const HEADER_LENGTH: u8 = 20;
 /// The first byte of a header without options: version and length.
 pub const PLAIN_VERSION: u8 = 0x45;
+/// The longest payload a header without options can announce, in bytes: of a packet, and of a datagram in fragments.
+pub const MAX_PAYLOAD: usize = u16::MAX as usize - HEADER;
+/// Smallest MTU of an IPv4 link (RFC 791 3.2).
+pub const MIN_MTU: u16 = 68;
 /// Longest header.
 pub const MAX_HEADER: usize = 60;
 
@@ -73,7 +77,7 @@ impl Ipv4Header {
     /// [`Ipv4Error`], the first test that fails.
     #[inline(always)]
     pub fn parse(data: &[u8]) -> Result<Self, Ipv4Error> {
-        let header = Self::parse_quoted(data)?;
+        let header = Self::parse_checked(data)?;
         let right = match data.first_chunk::<HEADER>() {
             Some(plain) if header.header_length == HEADER_LENGTH => checksum::is_right(plain),
             _ => Sum::of(&data[..usize::from(header.header_length)]).fold() == 0xffff,
@@ -87,13 +91,35 @@ impl Ipv4Header {
         Ok(header)
     }
 
-    /// Reads a header quoted by an ICMP error: its checksum may be wrong, since routers quote what they have
-    /// already changed, and the data may end anywhere behind the header.
+    /// Reads a header the relay itself has written or checked.
     ///
     /// # Errors
     /// [`Ipv4Error::Header`] or [`Ipv4Error::TotalLength`] (shorter than the header).
     #[inline(always)]
+    pub fn parse_checked(data: &[u8]) -> Result<Self, Ipv4Error> {
+        let header = Self::read(data)?;
+        if header.total_length < u16::from(header.header_length) {
+            return Err(Ipv4Error::TotalLength);
+        }
+        Ok(header)
+    }
+
+    /// Reads a header quoted by an ICMP error: its checksum may be wrong, since routers quote what they have
+    /// already changed, and the data may end anywhere behind the header. A Total Length shorter than the header is what some
+    /// stacks leave there; it is taken for that of the data.
+    ///
+    /// # Errors
+    /// [`Ipv4Error::Header`].
     pub fn parse_quoted(data: &[u8]) -> Result<Self, Ipv4Error> {
+        let header = Self::read(data)?;
+        if header.total_length >= u16::from(header.header_length) {
+            return Ok(header);
+        }
+        Ok(Self { total_length: u16::try_from(data.len()).unwrap_or(u16::MAX), ..header })
+    }
+
+    #[inline(always)]
+    fn read(data: &[u8]) -> Result<Self, Ipv4Error> {
         let fixed: &[u8; HEADER] = data.first_chunk().ok_or(Ipv4Error::Header)?;
         let header_length = (fixed[0] & 0x0f) * 4;
         if fixed[0] >> 4 != 4
@@ -103,9 +129,6 @@ impl Ipv4Header {
             return Err(Ipv4Error::Header);
         }
         let total_length = u16::from_be_bytes([fixed[2], fixed[3]]);
-        if total_length < u16::from(header_length) {
-            return Err(Ipv4Error::TotalLength);
-        }
         let fragment = u16::from_be_bytes([fixed[6], fixed[7]]);
         Ok(Self {
             header_length,
@@ -260,6 +283,16 @@ mod tests {
             let mut broken = packet;
             broken[offset] = value;
             assert_eq!(Ipv4Header::parse(&broken), Err(error), "byte {offset} = {value:#x}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_length_that_cannot_be_is_that_of_the_data() {
+        let mut packet = PACKET;
+        for (length, expected) in [(0_u16, 24), (19, 24), (20, 20), (1500, 1500)] {
+            packet[2..4].copy_from_slice(&length.to_be_bytes());
+            let header = Ipv4Header::parse_quoted(&packet).unwrap();
+            assert_eq!(header.total_length, expected, "{length}");
         }
     }
 

@@ -19,6 +19,8 @@ pub const HEADER: usize = 40;
 pub const ADDRESSES: std::ops::Range<usize> = 8..40;
 /// Length of a Fragment header.
 pub const FRAGMENT_HEADER: usize = 8;
+/// The longest payload a header can announce, in bytes: of a packet, and of a datagram in fragments.
+pub const MAX_PAYLOAD: usize = u16::MAX as usize;
 /// Smallest MTU of an IPv6 link (RFC 8200 5).
 pub const MIN_MTU: u16 = 1280;
 
@@ -191,33 +193,56 @@ pub enum ChainError {
 }
 
 /// Walks Hop-by-Hop Options, Routing, Destination Options and Fragment headers. `data` begins with the IPv6
-/// header and ends where the packet (or the quote of it) ends. Options are not looked at.
+/// header and ends where the packet ends. Options are not looked at.
 ///
 /// # Errors
 /// [`ChainError`].
 #[inline]
 pub fn walk_extensions(data: &[u8], next_header: u8) -> Result<Chain, ChainError> {
+    match walk(data, next_header) {
+        (chain, None) => Ok(chain),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// As [`walk_extensions`], for a packet quoted by an ICMP error, which may end anywhere. Behind a Fragment header AH and
+/// the like are payload: an IPv4 fragment with one of these protocol numbers becomes just that.
+///
+/// # Errors
+/// [`ChainError`].
+pub fn walk_quoted(data: &[u8], next_header: u8) -> Result<Chain, ChainError> {
+    match walk(data, next_header) {
+        (chain, Some(ChainError::BehindFragment)) if !protocol::is_guarded_from_ipv4(chain.protocol) => {
+            Ok(chain)
+        }
+        (_, Some(error)) => Err(error),
+        (chain, None) => Ok(chain),
+    }
+}
+
+/// How far the chain leads, and why not further.
+#[inline]
+fn walk(data: &[u8], next_header: u8) -> (Chain, Option<ChainError>) {
     let mut chain = Chain { protocol: next_header, offset: HEADER, fragment: None, segments_left: None };
     for _ in 0..=MAX_EXTENSIONS {
         match chain.protocol {
             protocol::FRAGMENT if chain.fragment.is_none() => {
-                let bytes = data
-                    .get(chain.offset..)
-                    .and_then(|rest| rest.first_chunk())
-                    .ok_or(ChainError::Overrun)?;
+                let bytes = data.get(chain.offset..).and_then(|rest| rest.first_chunk());
+                let Some(bytes) = bytes else { return (chain, Some(ChainError::Overrun)) };
                 let fragment = FragmentHeader::parse(bytes);
                 chain.protocol = fragment.next_header;
                 chain.offset += FRAGMENT_HEADER;
                 chain.fragment = Some(fragment);
             }
             number if chain.fragment.is_some() && protocol::is_ipv6_extension(number) => {
-                return Err(ChainError::BehindFragment);
+                return (chain, Some(ChainError::BehindFragment));
             }
             protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
-                let header = data.get(chain.offset..chain.offset + 8).ok_or(ChainError::Overrun)?;
+                let header = data.get(chain.offset..chain.offset + 8);
+                let Some(header) = header else { return (chain, Some(ChainError::Overrun)) };
                 let length = 8 * (usize::from(header[1]) + 1);
                 if chain.offset + length > data.len() {
-                    return Err(ChainError::Overrun);
+                    return (chain, Some(ChainError::Overrun));
                 }
                 if chain.protocol == protocol::ROUTING && header[3] != 0 && chain.segments_left.is_none() {
                     chain.segments_left = Some(chain.offset + 3);
@@ -225,10 +250,10 @@ pub fn walk_extensions(data: &[u8], next_header: u8) -> Result<Chain, ChainError
                 chain.protocol = header[0];
                 chain.offset += length;
             }
-            _ => return Ok(chain),
+            _ => return (chain, None),
         }
     }
-    Err(ChainError::Overrun)
+    (chain, Some(ChainError::Overrun))
 }
 
 #[cfg(test)]
@@ -290,6 +315,12 @@ mod tests {
         assert_eq!(walk(44, &[17, 0, 0]), Err(ChainError::Overrun));
         assert_eq!(walk(60, &[60, 0, 0, 0, 0, 0, 0, 0].repeat(9)), Err(ChainError::Overrun));
         assert_eq!(walk(44, &[60, 0, 0, 0, 0, 0, 0, 1]), Err(ChainError::BehindFragment));
+        let mut quoted = vec![0; HEADER];
+        quoted.extend_from_slice(&[51, 0, 0, 0, 0, 0, 0, 1]);
+        let chain = walk_quoted(&quoted, 44).unwrap();
+        assert_eq!((chain.protocol, chain.offset), (51, 48), "payload of a fragment");
+        quoted[HEADER] = 60;
+        assert_eq!(walk_quoted(&quoted, 44), Err(ChainError::BehindFragment));
         assert_eq!(walk(44, &[51, 0, 0, 0, 0, 0, 0, 1]), Err(ChainError::BehindFragment));
         assert_eq!(walk(44, &[44, 0, 0, 0, 0, 0, 0, 1]), Err(ChainError::BehindFragment));
     }

@@ -41,6 +41,12 @@ pub const fn is_guarded_from_ipv4(protocol: u8) -> bool {
     matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | ICMPV6 | DESTINATION_OPTIONS)
 }
 
+/// IPv6 next headers that name the control protocols of IPv4, ICMP and IGMP, when copied into a Protocol field.
+#[must_use]
+pub const fn is_guarded_from_ipv6(next_header: u8) -> bool {
+    matches!(next_header, ICMPV4 | IGMP)
+}
+
 /// Next header values that are IPv6 extension headers (IANA), ESP excepted: it looks like any payload.
 #[must_use]
 pub const fn is_ipv6_extension(next_header: u8) -> bool {

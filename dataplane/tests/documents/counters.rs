@@ -92,13 +92,7 @@ const WALK: [(&str, &str, &[&str]); 12] = [
     (
         "Addresses",
         "`stage/lookup.rs`: EAM first, prefix second, for every address.",
-        &[
-            "source_not_mapped",
-            "spoofed_source",
-            "denylisted",
-            "well_known_prefix_non_global",
-            "icmp_source_pool_empty",
-        ],
+        &["source_not_mapped", "spoofed_source", "denylisted", "well_known_prefix_non_global"],
     ),
     (
         "Next hop and size",

@@ -30,6 +30,11 @@ fn one(world: &World, relay: &mut Relay, packet: &[u8]) -> Judgement {
     if input.ttl <= 2 || is_icmp_error(&input) || odd || cut_icmp {
         return Ok(());
     }
+    // A place that exists in IPv6 and not in IPv4.
+    let end = there_end(&input);
+    if input.family == 4 && input.is_piece() && end > 0xffff - 20 {
+        return Ok(());
+    }
     let fragment = input.family == 4 && (input.is_piece() || run.out.len() > 1);
     let there = Ip::read(&run.out[0], Reading::Sent { fragment })?;
     let Some((back, source, destination)) = mirror(world, &there) else {
@@ -84,15 +89,17 @@ fn mirror(world: &World, there: &Ip) -> Option<(World, IpAddr, IpAddr)> {
         }
         back.translatable_pools = vec![ipnet::Ipv4Net::default()];
         let (source, destination) = (world.to_v6(source), world.to_v6(destination));
+        if [source, destination].iter().any(is_odd) {
+            return None;
+        }
         return Some((back, source.into(), destination.into()));
     }
     let (source, destination) = (v6(there.source), v6(there.destination));
     let (source4, destination4) = (world.to_v4(source)?, world.to_v4(destination)?);
-    let martian = |first: u8| matches!(first, 0 | 127 | 224..);
     if [source, destination].iter().any(is_odd)
         || destination == world.own6
-        || martian(source4.octets()[0])
-        || martian(destination4.octets()[0])
+        || never_forwarded(source4)
+        || never_forwarded(destination4)
         || source4 == destination4
     {
         return None;
@@ -108,6 +115,20 @@ fn mirror(world: &World, there: &Ip) -> Option<(World, IpAddr, IpAddr)> {
     Some((back, source4.into(), destination4.into()))
 }
 
+/// Where the payload of a packet ends in its datagram.
+fn there_end(ip: &Ip) -> usize {
+    ip.fragment.map_or(0, |fragment| fragment.offset) + ip.payload.len()
+}
+
+/// RFC 6890, as far as the worlds go.
+fn never_forwarded(address: std::net::Ipv4Addr) -> bool {
+    match address.octets() {
+        [0 | 127 | 224.., ..] | [169, 254, ..] => true,
+        [192, 0, 0, last] => !matches!(last, 0..=7 | 9 | 10),
+        _ => false,
+    }
+}
+
 /// Nobody's address on another link, although an EAM may say so.
 fn is_odd(address: &Ipv6Addr) -> bool {
     address.is_unspecified()
@@ -115,6 +136,7 @@ fn is_odd(address: &Ipv6Addr) -> bool {
         || address.is_multicast()
         || address.is_unicast_link_local()
         || address.to_ipv4_mapped().is_some()
+        || address.to_bits() >> 100 == 0x200_1001
 }
 
 fn restored(input: &Ip, back: &Ip, tos: u8) -> Judgement {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use dataplane::table::translation::Hairpin;
 
-use super::naive::{Ip, Reading, word};
+use super::naive::{self, Ip, Reading, word};
 use super::world::World;
 
 /// Which way a packet went.
@@ -72,9 +72,21 @@ impl<'a> Quote<'a> {
             _ => 0,
         };
         let all = &message[8..];
-        let length = if attribute == 0 || attribute >= all.len() { all.len() } else { attribute };
+        let uncut = Ip::read(all, Reading::Quoted)?;
+        let believed =
+            attribute >= uncut.headers + 8 && attribute < all.len() && structure_at(all, attribute);
+        let length = if believed { attribute } else { all.len() };
         Ok(Self { ip: Ip::read(&all[..length], Reading::Quoted)?, length, extension: &all[length..] })
     }
+}
+
+/// Whether an extension structure begins there, or at the 128th byte with nothing but zeros before it.
+fn structure_at(all: &[u8], at: usize) -> bool {
+    let is_structure = |bytes: &[u8]| {
+        bytes.len() >= 4 && bytes[0] >> 4 == 2 && (word(bytes, 2) == 0 || naive::sum(bytes) == 0xffff)
+    };
+    let late = at < 128 && all.len() > 128 && all[at..128].iter().all(|byte| *byte == 0);
+    is_structure(&all[at..]) || late && is_structure(&all[128..])
 }
 
 /// RFC 7757 4.2.1: sources of packets that turn round, and all of them under the simple hairpin, are not mapped by
@@ -133,7 +145,7 @@ pub fn message_up(message: &[u8]) -> Option<Message> {
         (3, 4) => (2, 0, None),
         (3, 0 | 1 | 5 | 6 | 7 | 8 | 11 | 12) => (1, 0, None),
         (3, 9 | 10 | 13 | 15) => (1, 1, None),
-        (11, 0 | 1) => (3, code, None),
+        (11, _) => (3, code, None),
         (12, 0 | 2) => {
             let table = [
                 (0, 0),
@@ -168,7 +180,7 @@ pub fn message_down(message: &[u8]) -> Option<Message> {
         (1, 1) => (3, 10, None),
         (1, 4) => (3, 3, None),
         (2, _) => (3, 4, None),
-        (3, 0 | 1) => (11, code, None),
+        (3, _) => (11, code, None),
         (4, 0) => {
             let pointer = match word(message, 4) << 16 | word(message, 6) {
                 0 => 0,

@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use dataplane::table::eam::Eam;
-use dataplane::table::translation::{Hairpin, IcmpErrors, Role, Settings, UdpZeroChecksum};
+use dataplane::table::translation::{
+    Hairpin, IcmpErrors, IcmpSourceExtension, Role, Settings, UdpZeroChecksum,
+};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::Value;
 
@@ -78,7 +80,10 @@ fn settings(config: &Value) -> Settings {
         traffic_class: (config["reset_tc"] == true).then_some(0),
         type_of_service: octet("new_tos"),
         icmp_errors: if config["icmp_errors"] == "on" { IcmpErrors::Send } else { IcmpErrors::Off },
-        icmp_source_extension: config["rfc5837_ext"] == true,
+        icmp_source_extension: match config["rfc5837_ext"] == true {
+            true => IcmpSourceExtension::Rfc5837,
+            false => IcmpSourceExtension::Off,
+        },
         wkp_strict: config["wkp_strict"] == true,
         guard_protocols: config["guard_protocols"] == true,
         anti_spoof: false,

@@ -2,7 +2,7 @@
 
 use dataplane::buffer::Buffer;
 use dataplane::counters::Event;
-use dataplane::table::translation::{IcmpErrors, UdpZeroChecksum};
+use dataplane::table::translation::{IcmpErrors, IcmpSourceExtension, UdpZeroChecksum};
 use dataplane::walk::{self, End};
 
 use super::Judgement;
@@ -455,25 +455,38 @@ fn extension(
     after: &Quote<'_>,
     way: Way,
 ) -> Judgement {
-    let mut limit = 1280;
+    let limit = if way == Way::Down { usize::from(world.mtu4).min(576) } else { 1280 };
+    ensure!(whole.length <= limit, "{} bytes where {limit} fit", whole.length);
     if !after.extension.is_empty() && after.extension != before.extension {
-        ensure!(world.settings.icmp_source_extension, "an extension from nowhere");
-        ensure!(before.extension.is_empty(), "an extension was replaced");
+        let class = match world.settings.icmp_source_extension {
+            IcmpSourceExtension::Off => return Err("an extension from nowhere".into()),
+            IcmpSourceExtension::NodeId => 5,
+            IcmpSourceExtension::Rfc5837 => 2,
+        };
         ensure!(world.to_v4(v6(input.source)).is_none(), "the source of a mapped host is named");
-        ensure!(after.extension.len() == 28, "an extension of {} bytes", after.extension.len());
-        ensure!(naive::sum(after.extension) == 0xffff, "the extension's checksum is wrong");
-        ensure!(after.extension[12..] == naive::octets(input.source), "somebody else is named");
-        ensure!(way == Way::Turned || whole.length <= 576, "{} bytes with an extension", whole.length);
-        limit = 576;
+        let old = before.extension.len().max(4);
+        ensure!(before.extension.is_empty() || class == 5, "an extension was replaced");
+        ensure!(after.extension.len() == old + 24, "an extension of {} bytes", after.extension.len());
+        let unsummed = word(after.extension, 2) == 0 && !before.extension.is_empty();
+        ensure!(unsummed || naive::sum(after.extension) == 0xffff, "the extension's checksum is wrong");
+        let object = &after.extension[old..];
+        ensure!(object[..8] == [0, 24, class, 4, 0, 2, 0, 0], "another object: {object:02x?}");
+        ensure!(object[8..] == naive::octets(input.source), "somebody else is named");
+        if let Some(kept) = before.extension.get(4..) {
+            ensure!(kept == &after.extension[4..old], "the objects before it were changed");
+        }
     }
     if !after.extension.is_empty() {
         ensure!(after.length >= 128, "an extension behind {} bytes", after.length);
     }
-    let cut = before.ip.payload.len().saturating_sub(after.ip.payload.len());
-    let room = limit - whole.length.min(limit);
-    // The IPv4 message a hairpin passes through made room for a name that does not survive the way back.
-    let named = way == Way::Turned && world.settings.icmp_source_extension;
-    ensure!(cut == 0 || room < 8 || named, "{cut} bytes of the quote were cut with {room} to spare");
+    // What stands behind the datagram as its header tells it is padding, which may go with its extension.
+    let told = before.ip.length.saturating_sub(before.ip.headers).min(before.ip.payload.len());
+    let cut = told.saturating_sub(after.ip.payload.len());
+    let room = limit - whole.length;
+    // The IPv4 message a hairpin passes through made room for an extension that does not survive the way back.
+    let extended = way == Way::Turned
+        && (!before.extension.is_empty() || world.settings.icmp_source_extension != IcmpSourceExtension::Off);
+    ensure!(cut == 0 || room < 8 || extended, "{cut} bytes of the quote were cut with {room} to spare");
     Ok(())
 }
 

@@ -82,7 +82,11 @@ impl Ip {
     fn read_v4(bytes: &[u8], reading: Reading) -> Result<Self, String> {
         let headers = usize::from(bytes[0] & 15) * 4;
         ensure!(headers >= 20 && bytes.len() >= headers, "IPv4 header of {headers} bytes");
-        let length = word(bytes, 2);
+        let length = match word(bytes, 2) {
+            // As some stacks leave it behind: what is there is all.
+            length if length < headers && reading == Reading::Quoted => bytes.len(),
+            length => length,
+        };
         ensure!(length >= headers, "Total Length {length} below the header's {headers}");
         if reading != Reading::Quoted {
             ensure!(sum(&bytes[..headers]) == 0xffff, "IPv4 header checksum is wrong");
@@ -121,11 +125,17 @@ impl Ip {
         if matches!(reading, Reading::Sent { .. }) {
             ensure!(length == bytes.len(), "{length} bytes by header, {} in all", bytes.len());
         }
-        let end = length.min(bytes.len());
         let chain = match reading {
             Reading::Sent { fragment } => Chain::at_most_a_fragment_header(bytes, fragment)?,
-            _ => Chain::walk(&bytes[..end])?,
+            Reading::Quoted => Chain::walk(bytes)?,
+            Reading::Received => Chain::walk(&bytes[..length.min(bytes.len())])?,
         };
+        let length = match length {
+            // As some stacks leave it behind: what is there is all.
+            length if length <= chain.offset && reading == Reading::Quoted => bytes.len(),
+            length => length,
+        };
+        let end = length.min(bytes.len());
         Ok(Self {
             family: 6,
             tos: (word(bytes, 0) >> 4) as u8,

@@ -7,7 +7,8 @@ use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::prefix::TranslationPrefix;
 use dataplane::table::translation::{
-    Hairpin, IcmpErrors, Role, Settings, Translation, TranslationParts, UdpZeroChecksum,
+    Hairpin, IcmpErrors, IcmpSourceDefault, IcmpSourceExtension, Role, Settings, Translation,
+    TranslationParts, UdpZeroChecksum,
 };
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -109,7 +110,7 @@ impl World {
         let prefixes = prefixes(&mut from);
         let eams = eams(&mut from);
         let er_addresses = match settings.role {
-            Role::BorderRelay => Vec::new(),
+            Role::BorderRelay | Role::Siit => Vec::new(),
             Role::EdgeRelay => er_addresses(&mut from, &eams),
         };
         Self {
@@ -143,7 +144,6 @@ impl World {
             er_addresses: self.er_addresses.clone(),
             icmp_sources: IcmpSourcePool::new(&self.icmp_sources, choice),
         })
-        .unwrap()
     }
 
     /// The IPv6 form of an address: by EAM, or embedded in the first prefix.
@@ -164,19 +164,23 @@ impl World {
         naive::embed(self.prefixes[0], address)
     }
 
-    /// Whether the address is in the pool of RFC 6791.
+    /// Whether the address is in the pool of RFC 6791, or stands in for one.
     pub fn is_icmp_source(&self, address: Ipv4Addr) -> bool {
+        if self.icmp_sources.is_empty() {
+            let own = self.settings.icmp_source_default == IcmpSourceDefault::Own;
+            return address == if own { self.own4 } else { Ipv4Addr::new(192, 0, 0, 8) };
+        }
         self.icmp_sources.iter().any(|pool| pool.contains(&address))
     }
 }
 
 fn settings(from: &mut Bytes<'_>) -> Settings {
-    let role = from.pick(&[Role::BorderRelay, Role::BorderRelay, Role::BorderRelay, Role::EdgeRelay]);
+    let role = from.pick(&[Role::BorderRelay, Role::BorderRelay, Role::Siit, Role::EdgeRelay]);
     Settings {
         role,
         hairpin: match (role, from.byte() % 3) {
             (_, 1) => Hairpin::Off,
-            (Role::BorderRelay, 2) => Hairpin::Simple,
+            (Role::BorderRelay | Role::Siit, 2) => Hairpin::Simple,
             _ => Hairpin::Intrinsic,
         },
         lowest_ipv6_mtu: from.pick(&[1280, 1280, 1281, 1287, 1288, 1400, 1500, 1520, 9000]),
@@ -188,7 +192,12 @@ fn settings(from: &mut Bytes<'_>) -> Settings {
         traffic_class: from.once_in(6).then_some(0xb8),
         type_of_service: from.once_in(6).then_some(0x10),
         icmp_errors: from.pick(&[IcmpErrors::Send, IcmpErrors::Send, IcmpErrors::Limit(10), IcmpErrors::Off]),
-        icmp_source_extension: from.byte() & 1 == 1,
+        icmp_source_default: from.pick(&[IcmpSourceDefault::Dummy, IcmpSourceDefault::Own]),
+        icmp_source_extension: from.pick(&[
+            IcmpSourceExtension::Off,
+            IcmpSourceExtension::NodeId,
+            IcmpSourceExtension::Rfc5837,
+        ]),
         wkp_strict: from.byte() & 1 == 1,
         anti_spoof: from.once_in(4),
         guard_protocols: !from.once_in(4),

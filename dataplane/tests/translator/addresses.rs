@@ -81,12 +81,13 @@ fn an_eam_for_all_of_ipv4_stands_for_the_internet() {
 }
 
 /// What the Well-Known Prefix must not carry.
-const NOT_GLOBAL: [&str; 13] = [
+const NOT_GLOBAL: [&str; 14] = [
     "10.0.0.1",
     "100.64.0.1",
     "169.254.1.1",
     "172.16.5.5",
     "192.0.0.1",
+    "192.0.0.100",
     "192.0.2.33",
     "192.88.99.1",
     "192.168.1.1",
@@ -116,7 +117,21 @@ fn the_well_known_prefix_carries_global_addresses_only() {
         let destination_v4 = udp_v4("8.8.8.8", address, &[1]);
         let source_v6 = udp_v6(&embedded, "64:ff9b::8.8.8.8", &[1]);
         let destination_v6 = udp_v6(HOST, &embedded, &[1]);
-        if address != "169.254.1.1" {
+        // Two of them are never forwarded, whatever the prefix.
+        match address {
+            "169.254.1.1" | "192.0.0.100" => {
+                open.run(&udp_v4(address, SERVICE, &[1])).silent("illegal_source");
+                for relay in [&strict, &loose] {
+                    relay.run(&source_v4).silent("illegal_source");
+                    relay.run(&source_v6).one_of_silent(&["illegal_source", "source_not_mapped"]);
+                }
+                strict.run(&destination_v6).silent("illegal_destination");
+                loose.run(&destination_v6).silent("illegal_destination");
+                continue;
+            }
+            _ => {}
+        }
+        {
             strict.run(&destination_v4).answered(reason, 3, 13);
             loose.run(&destination_v4).translated();
         }

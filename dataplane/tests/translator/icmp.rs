@@ -3,6 +3,7 @@
 use dataplane::counters::Event;
 use dataplane::offline::Outcome;
 use dataplane::table::icmp_source::Choice;
+use dataplane::table::translation::{IcmpSourceDefault, IcmpSourceExtension};
 
 use super::lab::*;
 
@@ -29,7 +30,7 @@ fn types_and_codes_towards_ipv6() {
                 (3, 3) => Some((1, 4)),
                 (3, 4) => Some((2, 0)),
                 (3, 9 | 10 | 13 | 15) => Some((1, 1)),
-                (11, 0 | 1) => Some((3, code)),
+                (11, _) => Some((3, code)),
                 (12, 0 | 2) => Some((4, 0)),
                 (8, _) => Some((128, code)),
                 (0, _) => Some((129, code)),
@@ -60,7 +61,7 @@ fn types_and_codes_towards_ipv4() {
                 (1, 1) => Some((3, 10)),
                 (1, 4) => Some((3, 3)),
                 (2, _) => Some((3, 4)),
-                (3, 0 | 1) => Some((11, code)),
+                (3, _) => Some((11, code)),
                 (4, 0) => Some((12, 0)),
                 (4, 1) => Some((3, 2)),
                 _ => None,
@@ -416,7 +417,8 @@ fn types_without_extensions_lose_theirs() {
     let structure = extension(20);
     for (kind, code, rest) in [(3, 2, [0, 0, 0, 6]), (3, 4, [0, 0, 5, 0]), (12, 0, [0, 0, 0, 0])] {
         let out = Lab::default().run(&extended_v4(kind, code, 128, &structure)).translated();
-        assert_eq!(out.len(), 40 + 8 + 148, "{kind}/{code}: the quote stays, the extension goes");
+        let quote = 40 + about_v4().len() - 20;
+        assert_eq!(out.len(), 40 + 8 + quote, "{kind}/{code}: the quote stays, extension and padding go");
         assert_eq!(icmp(&out)[4..8], rest, "{kind}/{code}: no length among the MTU or pointer");
     }
 }
@@ -428,7 +430,8 @@ fn what_exceeds_1280_bytes_loses_its_extension_then_the_end_of_its_quote() {
     let mut body = long.clone();
     body.extend(extension(400));
     let out = Lab::default().run(&icmp_v4(ROUTER_V4, SERVICE, 11, 0, [0, 255, 0, 0], &body)).translated();
-    assert_eq!((out.len(), &icmp(&out)[4..8]), (40 + 8 + 1040, &[0; 4][..]));
+    let unpadded = 40 + about_v4().len() - 20;
+    assert_eq!((out.len(), &icmp(&out)[4..8]), (40 + 8 + unpadded, &[0; 4][..]));
     let mut body = about_v4();
     body.resize(1400, 0x33);
     let error = icmp_v4(ROUTER_V4, SERVICE, 11, 0, [0; 4], &body);
@@ -439,12 +442,67 @@ fn what_exceeds_1280_bytes_loses_its_extension_then_the_end_of_its_quote() {
 }
 
 #[test]
-fn a_quote_too_long_for_the_length_field_of_icmpv4_loses_its_extension() {
+fn a_quote_gives_way_to_its_extension_towards_ipv4() {
     let structure = extension(20);
-    let out = Lab::default().run(&extended_v6(3, 0, 1040, &structure)).translated();
-    assert_eq!((icmp(&out)[5], out.len()), (255, 20 + 8 + 1020 + 20));
-    let out = Lab::default().run(&extended_v6(3, 0, 1048, &structure)).translated();
-    assert_eq!((icmp(&out)[5], out.len()), (0, 20 + 8 + 1028));
+    for quote in [560, 568, 1040, 1048] {
+        let out = Lab::default().run(&extended_v6(3, 0, quote, &structure)).translated();
+        let message = icmp(&out);
+        assert_eq!((message[5], out.len()), (132, 576), "{quote}");
+        assert_eq!(message[8 + 528..], structure);
+    }
+    // No quote is cut below 128 bytes for it.
+    let large = extension(424);
+    let out = Lab::default().run(&extended_v6(3, 0, 128, &extension(420))).translated();
+    assert_eq!((icmp(&out)[5], out.len()), (32, 576));
+    let out = Lab::default().run(&extended_v6(3, 0, 128, &large)).translated();
+    assert_eq!((icmp(&out)[5], out.len()), (0, 20 + 8 + about_v6().len() - 20));
+}
+
+#[test]
+fn an_error_is_cut_to_what_the_way_carries_and_never_fragmented() {
+    for (mtu, largest) in [(1500, 576_usize), (577, 576), (576, 576), (575, 575), (296, 296), (68, 68)] {
+        let lab = Lab { ipv4_mtu: mtu, ..Lab::default() };
+        for length in [largest - 1, largest, largest + 1, 1260] {
+            let mut about = about_v6();
+            about.resize(length + 20 - 28, 0x55);
+            about[4..6].copy_from_slice(&1400_u16.to_be_bytes());
+            let out = lab.run(&error_about_v6(UNMAPPED, 3, 0, [0; 4], &about)).translated();
+            assert_eq!(out.len(), length.min(largest), "{mtu} {length}");
+        }
+    }
+    for length in [1279, 1280, 1281] {
+        let mut about = about_v4();
+        about.resize(length - 68, 0x55);
+        about[2..4].copy_from_slice(&1400_u16.to_be_bytes());
+        let out = Lab::default().run(&icmp_v4(ROUTER_V4, SERVICE, 11, 0, [0; 4], &about)).translated();
+        assert_eq!(out.len(), length.min(1280));
+    }
+}
+
+#[test]
+fn the_largest_messages_are_cut_before_anything_is_added() {
+    let structure = extension(20);
+    for (quote, words) in [(48, 6), (128, 16), (2040, 255)] {
+        let mut body = padded(&about_v6(), quote);
+        body.extend(&structure);
+        body.resize(65507, 0);
+        let error = icmp_v6(UNMAPPED, CLIENT_V6, 1, 0, [words, 0, 0, 0], &body);
+        assert_eq!(error.len(), 65555);
+        for extension in [IcmpSourceExtension::Off, IcmpSourceExtension::NodeId, IcmpSourceExtension::Rfc5837]
+        {
+            let lab = Lab::with(|settings| settings.icmp_source_extension = extension);
+            assert!(lab.run(&error).translated().len() <= 576);
+        }
+        // The same, turned round.
+        let mut turned = about_v6();
+        turned[8..24]
+            .copy_from_slice(&"2001:db8:46::192.0.2.2".parse::<std::net::Ipv6Addr>().unwrap().octets());
+        body[..turned.len()].copy_from_slice(&turned);
+        let error = icmp_v6(UNMAPPED, "2001:db8:46::192.0.2.2", 1, 0, [words, 0, 0, 0], &body);
+        let done = Lab::default().run(&error);
+        assert_eq!(done.outcome, Outcome::Hairpinned);
+        assert!(done.one().len() <= 1280);
+    }
 }
 
 // Errors of routers without an IPv4 form (RFC 6791).
@@ -467,7 +525,13 @@ fn errors_of_unmapped_routers_come_from_the_pool() {
     let echo = icmp_v6(UNMAPPED, CLIENT_V6, 129, 0, [0; 4], &[1]);
     Lab::default().run(&echo).silent("source_not_mapped");
     let empty = Lab { icmp_sources: Vec::new(), ..Lab::default() };
-    empty.run(&error_about_v6(UNMAPPED, 3, 0, [0; 4], &about_v6())).silent("icmp_source_pool_empty");
+    let out = empty.run(&error_about_v6(UNMAPPED, 3, 0, [0; 4], &about_v6())).translated();
+    assert_eq!(source_v4(&out).to_string(), "192.0.0.8", "the dummy address");
+    let mut own = empty.clone();
+    own.settings.icmp_source_default = IcmpSourceDefault::Own;
+    let out = own.run(&error_about_v6(UNMAPPED, 3, 0, [0; 4], &about_v6())).translated();
+    assert_eq!(source_v4(&out), OWN_V4);
+    empty.run(&echo).silent("source_not_mapped");
 }
 
 #[test]
@@ -495,7 +559,7 @@ fn a_larger_pool_is_drawn_from_by_hash_or_at_random() {
 
 #[test]
 fn the_real_source_is_named_where_that_is_asked_for() {
-    let naming = Lab::with(|settings| settings.icmp_source_extension = true);
+    let naming = Lab::with(|settings| settings.icmp_source_extension = IcmpSourceExtension::Rfc5837);
     for (kind, code) in [(1, 0), (1, 4), (2, 0), (3, 0), (4, 0), (4, 1)] {
         for size in [60, 500, 1232] {
             let mut about = about_v6();
@@ -530,8 +594,103 @@ fn the_real_source_is_named_where_that_is_asked_for() {
 }
 
 #[test]
+fn the_node_identification_object_names_the_source() {
+    let naming = Lab {
+        icmp_sources: Vec::new(),
+        ..Lab::with(|settings| settings.icmp_source_extension = IcmpSourceExtension::NodeId)
+    };
+    for (kind, code) in [(1, 0), (2, 0), (3, 0), (4, 1)] {
+        for size in [60, 540, 548, 556, 1232] {
+            let mut about = about_v6();
+            about.resize(size, 0x44);
+            let out = naming.run(&error_about_v6(UNMAPPED, kind, code, [0; 4], &about)).translated();
+            assert!(out.len() <= 576, "{kind} {size}");
+            assert_eq!(source_v4(&out).to_string(), "192.0.0.8");
+            let message = icmp(&out);
+            let at = 8 + 4 * usize::from(message[5]);
+            assert!(at >= 8 + 128, "{kind} {size}");
+            let structure = &message[at..];
+            assert_eq!(structure.len(), 28);
+            assert_eq!(sum(structure), 0xffff);
+            assert_eq!(structure[4..12], [0, 24, 5, 4, 0, 2, 0, 0]);
+            assert_eq!(address_v6(structure, 12).to_string(), UNMAPPED);
+        }
+    }
+    // Appended to a structure that is there, for which the quote gives way.
+    for (length, zero) in [(20, false), (20, true), (8, false)] {
+        let mut structure = extension(length);
+        if zero {
+            structure[2..4].fill(0);
+        }
+        for quote in [128, 152, 1000] {
+            let out = naming.run(&extended_v6(3, 0, quote, &structure)).translated();
+            let message = icmp(&out);
+            assert!(out.len() <= 576);
+            let extended = &message[8 + 4 * usize::from(message[5])..];
+            assert_eq!(extended.len(), length + 24);
+            assert_eq!(extended[4..length], structure[4..]);
+            assert_eq!(extended[length..length + 8], [0, 24, 5, 4, 0, 2, 0, 0]);
+            assert_eq!(if zero { 0xffff } else { sum(extended) }, 0xffff, "{length} {quote}");
+            assert_eq!(extended[2..4] == [0, 0], zero, "no checksum stays none");
+        }
+    }
+    // Never about a source that has an IPv4 form.
+    for mapped in [HOST_B, "2001:db8:46::198.18.7.7"] {
+        let out = naming.run(&error_about_v6(mapped, 3, 0, [0; 4], &about_v6())).translated();
+        assert_eq!(icmp(&out)[5], 0, "{mapped}");
+    }
+}
+
+#[test]
+fn the_dummy_address_is_a_source_and_no_destination() {
+    for prefix in ["2001:db8:46::/96", "64:ff9b::/96"] {
+        let lab = Lab { prefixes: vec![prefix], ..Lab::default() };
+        let about = udp_v4(SERVICE, "8.8.8.8", &[1; 8]);
+        let out = lab.run(&error_about_v4("192.0.0.8", 3, 4, [0, 0, 5, 0], &about)).translated();
+        let source = source_v6(&out).to_string();
+        // The Well-Known Prefix must not represent it: the relay speaks for the router.
+        let expected =
+            if prefix == "64:ff9b::/96" { OWN_V6.to_string() } else { "2001:db8:46::c000:8".to_owned() };
+        assert_eq!(source, expected);
+    }
+    Lab::default().run(&udp_v4(CLIENT, "192.0.0.8", &[1])).silent("illegal_destination");
+    Lab::default().run(&udp_v6(HOST, "2001:db8:46::192.0.0.8", &[1])).silent("illegal_destination");
+}
+
+#[test]
+fn without_a_prefix_the_relay_speaks_for_ipv4_routers() {
+    let lab = Lab {
+        prefixes: Vec::new(),
+        eams: vec![("192.0.2.1/32", "2001:db8:12:34::1/128"), ("203.0.113.50/32", "2001:db8:c::50/128")],
+        ..Lab::default()
+    };
+    let out = lab.run(&error_about_v4(ROUTER_V4, 3, 4, [0, 0, 5, 0], &about_v4())).translated();
+    assert_eq!(source_v6(&out), OWN_V6);
+    assert_eq!(lab.run(&udp_v4(CLIENT, SERVICE, &[1])).translated().len(), 49);
+    assert_eq!(lab.run(&udp_v6(HOST, "2001:db8:c::50", &[1])).translated().len(), 29);
+    lab.run(&udp_v4(ROUTER_V4, SERVICE, &[1])).answered("source_not_mapped", 3, 13);
+    let native = lab.run(&udp_v6(UNMAPPED, HOST, &[1]));
+    assert_eq!(native.outcome, Outcome::Native);
+}
+
+#[test]
+fn a_quoted_length_that_cannot_be_loses_no_error() {
+    let plain = Lab::default().run(&error_about_v4(ROUTER_V4, 11, 0, [0; 4], &about_v4())).translated();
+    for length in [0_u16, 1, 19] {
+        let mut about = about_v4();
+        about[2..4].copy_from_slice(&length.to_be_bytes());
+        let out = Lab::default().run(&error_about_v4(ROUTER_V4, 11, 0, [0; 4], &about)).translated();
+        assert_eq!(out[48..], plain[48..], "the length of what is quoted");
+    }
+    let mut about = about_v6();
+    about[4..6].fill(0);
+    let out = Lab::default().run(&error_about_v6(UNMAPPED, 3, 0, [0; 4], &about)).translated();
+    assert_eq!(usize::from(u16::from_be_bytes([out[30], out[31]])), out.len() - 28);
+}
+
+#[test]
 fn errors_of_private_routers_are_translated_for_the_sake_of_traceroute() {
-    for router in ["10.0.0.1", "127.0.0.1", "0.0.0.0", "240.0.0.1"] {
+    for router in ["10.0.0.1", "127.0.0.1", "0.0.0.0", "240.0.0.1", "169.254.9.9"] {
         let out = Lab::default().run(&error_about_v4(router, 11, 0, [0; 4], &about_v4())).translated();
         assert_eq!(source_v6(&out), format!("2001:db8:46::{router}").parse::<std::net::Ipv6Addr>().unwrap());
     }

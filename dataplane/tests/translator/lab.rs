@@ -96,7 +96,6 @@ impl Lab {
             er_addresses: networks(&self.er_addresses),
             icmp_sources: IcmpSourcePool::new(&networks(&self.icmp_sources), self.choice),
         })
-        .unwrap()
     }
 
     /// A translator with all of IPv4 on one side and all of IPv6 on the other.
@@ -168,6 +167,15 @@ impl Done {
         match self.outcome {
             Outcome::Dropped(why) => assert_eq!((why.name(), self.out.len()), (reason, 0)),
             other => panic!("{other:?} instead of {reason}: {:02x?}", self.out),
+        }
+    }
+
+    /// Refused without a word, for one of these reasons.
+    #[track_caller]
+    pub(crate) fn one_of_silent(self, reasons: &[&str]) {
+        match self.outcome {
+            Outcome::Dropped(why) => assert!(reasons.contains(&why.name()) && self.out.is_empty(), "{why:?}"),
+            other => panic!("{other:?} instead of {reasons:?}: {:02x?}", self.out),
         }
     }
 

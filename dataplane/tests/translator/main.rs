@@ -10,4 +10,5 @@ mod hairpin;
 mod icmp;
 mod lab;
 mod native;
+mod plain;
 mod transport;

@@ -140,7 +140,7 @@ fn other_protocols_pass_untouched() {
         let done = Lab::default().run(&packet);
         match number {
             0 | 6 | 17 | 43 | 44 | 58 | 60 => {}
-            1 => done.silent("guarded_protocol"),
+            1 | 2 => done.silent("guarded_protocol"),
             _ => {
                 let out = done.translated();
                 assert_eq!((out[9], &out[20..]), (number, &data[..]));
@@ -259,6 +259,5 @@ fn jumbograms_are_dropped() {
     // Payload Length 0, and a Hop-by-Hop header with a jumbo payload option behind it.
     let mut packet = behind(0, &[17, 0, 0xc2, 4, 0, 1, 0, 0]);
     packet[4..6].fill(0);
-    let done = Lab::default().run(&packet);
-    assert!(matches!(done.outcome, Outcome::Dropped(_)) && done.out.is_empty(), "{done:?}");
+    Lab::default().run(&packet).silent("ipv6_truncated");
 }

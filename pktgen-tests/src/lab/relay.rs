@@ -109,6 +109,12 @@ pub fn binary() -> Option<PathBuf> {
     ["release", "debug"].iter().map(|kind| target.join(kind).join("borderline")).find(|path| path.is_file())
 }
 
+/// Where `borderctl` is: beside the relay.
+#[must_use]
+pub fn borderctl() -> Option<PathBuf> {
+    binary().map(|relay| relay.with_file_name("borderctl")).filter(|path| path.is_file())
+}
+
 /// A running relay; dropping it ends it.
 #[derive(Debug)]
 pub struct Relay {

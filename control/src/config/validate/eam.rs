@@ -158,3 +158,55 @@ fn about<K>(place: Place, eam: Eam, kind: K) -> Finding<K> {
     let value = Some(format!("{} {}", eam.ipv4, eam.ipv6));
     Finding { place, key: "eam".to_owned(), value, kind }
 }
+
+/// What a configuration says about a mapping that comes from elsewhere.
+#[derive(Debug, Clone)]
+pub struct EamRules {
+    eam_overlap: EamOverlap,
+    prefixes: Vec<Ipv6Net>,
+    /// Aggregated.
+    service_pools: Vec<Ipv4Net>,
+}
+
+impl EamRules {
+    /// Those of `[translation]`.
+    pub fn new(translation: &Translation) -> Self {
+        let mut pools = translation.service_pools.clone();
+        pools.sort_unstable();
+        Self {
+            eam_overlap: translation.eam_overlap,
+            prefixes: translation.prefixes.clone(),
+            service_pools: Ipv4Net::aggregate(&pools),
+        }
+    }
+
+    /// Looks at one mapping by itself, and says what works and is probably not meant: cause; remedy.
+    ///
+    /// # Errors
+    /// Why it cannot be in the table: cause; remedy.
+    pub fn check(&self, eam: Eam) -> Result<Vec<String>, String> {
+        let refused = |kind: ProblemKind| Err(kind.to_string());
+        if let Some(what) = not_unicast4(eam.ipv4).or_else(|| not_unicast6(eam.ipv6)) {
+            return refused(ProblemKind::NotUnicast { what });
+        }
+        if let Err(kind) = suffixes(eam.ipv4, eam.ipv6) {
+            return refused(kind);
+        }
+        let mut warnings = Vec::new();
+        let overlaps =
+            |prefix: &&Ipv6Net| prefix.contains(&eam.ipv6.network()) || eam.ipv6.contains(&prefix.network());
+        if let Some(prefix) = self.prefixes.iter().find(overlaps) {
+            let lint = Lint::InsidePrefix { prefix: *prefix };
+            match self.eam_overlap {
+                EamOverlap::Reject => return refused(ProblemKind::Lint(lint)),
+                EamOverlap::Warn => warnings.push(WarningKind::Lint(lint).to_string()),
+                EamOverlap::Allow => {}
+            }
+        }
+        let is_inside = self.service_pools.iter().any(|pool| pool.contains(&eam.ipv4));
+        if !self.service_pools.is_empty() && !is_inside {
+            warnings.push(WarningKind::OutsideServicePools.to_string());
+        }
+        Ok(warnings)
+    }
+}

@@ -1,12 +1,15 @@
 //! From what the file says to what is legal: one file per table. Every function reports all it finds and carries on
 //! with what is left, so that one run shows everything.
 
+mod control;
 mod dpdk;
 mod eam;
 mod port;
 mod translation;
 
+pub(super) use control::control;
 pub(super) use dpdk::dpdk;
+pub use eam::EamRules;
 pub(super) use eam::{EamSink, TableRules, table};
 pub(super) use port::ports;
 pub(super) use translation::{check_with_eams, check_with_ports, reload_may_remove, translation};

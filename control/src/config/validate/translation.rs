@@ -12,16 +12,17 @@ use crate::config::error::{Problem, ProblemKind, Warning, WarningKind};
 use crate::config::file::TranslationTable;
 use crate::config::lint::Table;
 use crate::config::model::{
-    CopyOr, EamOverlap, FragmentDf, Hairpin, IcmpErrors, IcmpSourceChoice, MayRemove, Port, Role,
-    Translation, UdpZeroChecksum,
+    CopyOr, EamOverlap, FragmentDf, Hairpin, IcmpErrors, IcmpSourceChoice, IcmpSourceDefault,
+    IcmpSourceExtension, MayRemove, Port, Role, Translation, UdpZeroChecksum,
 };
-use crate::config::tree::{At, Field, List, WordOrNumber};
+use crate::config::tree::{At, Field, List, WordOrFlag, WordOrNumber};
 
 /// RFC 1191: no IPv4 link has a smaller MTU.
 const PLATEAU_MIN: u16 = 68;
 
 pub(in crate::config) fn translation(table: &TranslationTable, report: &mut Report) -> Translation {
-    let role = report.choice(&table.role, &["br", "er"], &[Role::BorderRelay, Role::EdgeRelay]);
+    let roles = &[Role::BorderRelay, Role::EdgeRelay, Role::Siit];
+    let role = report.choice(&table.role, &["br", "er", "siit"], roles);
     let prefixes = prefixes(table, report);
     let service_pools = pools(&table.service_pools, report);
     disjoint(&service_pools, report);
@@ -31,7 +32,8 @@ pub(in crate::config) fn translation(table: &TranslationTable, report: &mut Repo
 
     warn_well_known_prefix(&prefixes, &translatable_pools, report);
     warn_translatable(role, &translatable_pools, &service_pools, report);
-    warn_icmp_source(table, &icmp_source_pool, &service_pools, report);
+    warn_icmp_source(&icmp_source_pool, &service_pools, report);
+    needs_prefix(table, &translatable_pools, report);
     Translation {
         role,
         er_addresses: er_addresses(table, role, report),
@@ -47,6 +49,7 @@ pub(in crate::config) fn translation(table: &TranslationTable, report: &mut Repo
             &["drop", "compute", "forward"],
             &[UdpZeroChecksum::Drop, UdpZeroChecksum::Compute, UdpZeroChecksum::Forward],
         ),
+        udp_zero_checksum_ports: port_choices(&table.udp_zero_checksum_ports, report),
         traffic_class: copy_or(&table.traffic_class, report),
         type_of_service: copy_or(&table.type_of_service, report),
         icmp_errors: report.choice(
@@ -60,7 +63,12 @@ pub(in crate::config) fn translation(table: &TranslationTable, report: &mut Repo
             &["hash", "random"],
             &[IcmpSourceChoice::Hash, IcmpSourceChoice::Random],
         ),
-        icmp_source_extension: flag(&table.icmp_source_extension, false),
+        icmp_source_default: report.choice(
+            &table.icmp_source_default,
+            &["dummy", "own"],
+            &[IcmpSourceDefault::Dummy, IcmpSourceDefault::Own],
+        ),
+        icmp_source_extension: icmp_source_extension(&table.icmp_source_extension, report),
         wkp_strict: flag(&table.wkp_strict, true),
         anti_spoof: flag(&table.anti_spoof, true),
         guard_protocols: flag(&table.guard_protocols, true),
@@ -107,13 +115,28 @@ fn pools(field: &Field<List<String>>, report: &mut Report) -> Vec<At<Ipv4Net>> {
     })
 }
 
+/// An empty list is a decision, a missing one is not.
 fn prefixes(table: &TranslationTable, report: &mut Report) -> Vec<At<Ipv6Net>> {
-    if let Some(list) = report.required(&table.prefixes, &table.place, "translation.prefixes") {
-        report.not_empty(list);
+    if let Some(list) = report.required(&table.prefixes, &table.place, "translation.prefixes")
+        && lists_nothing(list)
+    {
+        report.warnings.push(list.key_finding(WarningKind::NoPrefix));
     }
     let prefixes = report_list(&table.prefixes, report, translation_prefix);
     disjoint(&prefixes, report);
     prefixes
+}
+
+fn lists_nothing<T>(list: &At<List<T>>) -> bool {
+    list.value.whole && list.value.items.is_empty()
+}
+
+fn needs_prefix(table: &TranslationTable, translatable: &[At<Ipv4Net>], report: &mut Report) {
+    if let (Some(list), Some(pool)) = (table.prefixes.given(), translatable.first())
+        && lists_nothing(list)
+    {
+        report.problems.push(about(pool, pool.value, ProblemKind::TranslatableWithoutPrefix));
+    }
 }
 
 /// RFC 6052 sections 2.1 and 2.2.
@@ -176,26 +199,16 @@ fn warn_translatable(role: Role, pools: &[At<Ipv4Net>], service_pools: &[At<Ipv4
         let looped = service_pools.iter().find(|service| overlap4(service.value, pool.value));
         let kind = match (role, looped) {
             (Role::EdgeRelay, _) => WarningKind::TranslatableOnEdgeRelay,
-            (Role::BorderRelay, Some(service)) => WarningKind::TranslatableLoop { pool: service.value },
-            (Role::BorderRelay, None) => WarningKind::Translatable,
+            (Role::BorderRelay | Role::Siit, Some(service)) => {
+                WarningKind::TranslatableLoop { pool: service.value }
+            }
+            (Role::BorderRelay | Role::Siit, None) => WarningKind::Translatable,
         };
         report.warnings.push(about(pool, pool.value, kind));
     }
 }
 
-fn warn_icmp_source(
-    table: &TranslationTable,
-    pools: &[At<Ipv4Net>],
-    service_pools: &[At<Ipv4Net>],
-    report: &mut Report,
-) {
-    let is_empty =
-        table.icmp_source_pool.given().is_none_or(|list| list.value.items.is_empty() && list.value.whole);
-    if is_empty && !matches!(table.icmp_source_pool, Field::Wrong) {
-        let place = table.icmp_source_pool.given().map_or(&table.place, |list| &list.place).clone();
-        let key = "translation.icmp_source_pool".to_owned();
-        report.warnings.push(Warning { place, key, value: None, kind: WarningKind::NoIcmpSource });
-    }
+fn warn_icmp_source(pools: &[At<Ipv4Net>], service_pools: &[At<Ipv4Net>], report: &mut Report) {
     for pool in pools {
         if touches_private(pool.value) {
             report.warnings.push(about(pool, pool.value, WarningKind::PrivateIcmpSource));
@@ -227,12 +240,58 @@ fn er_addresses(table: &TranslationTable, role: Role, report: &mut Report) -> Ve
             let key = "translation.er_addresses".to_owned();
             report.problems.push(Problem { place, key, value: None, kind: ProblemKind::NoErAddresses });
         }
-        (Role::BorderRelay, Some(list)) if !is_empty => {
+        (Role::BorderRelay | Role::Siit, Some(list)) if !is_empty => {
             report.problems.push(list.key_finding(ProblemKind::ErAddressesOnBorderRelay));
         }
         _ => {}
     }
     values(report_list(&table.er_addresses, report, ipv6_prefix))
+}
+
+/// `true` and `false` are what the key took before there was a choice.
+fn icmp_source_extension(field: &Field<WordOrFlag>, report: &mut Report) -> IcmpSourceExtension {
+    const WORDS: &[&str] = &["off", "node-id", "rfc5837"];
+    let values = [IcmpSourceExtension::Off, IcmpSourceExtension::NodeId, IcmpSourceExtension::Rfc5837];
+    match field {
+        Field::Absent | Field::Wrong => values[0],
+        Field::Given(at) => match &at.value {
+            WordOrFlag::Flag(flag) => values[if *flag { 2 } else { 0 }],
+            WordOrFlag::Word(word) => report.choice(&Field::Given(at.map(word.clone())), WORDS, &values),
+        },
+    }
+}
+
+/// Ports with a choice of their own: a bare number has its checksums computed.
+fn port_choices(field: &Field<List<WordOrNumber>>, report: &mut Report) -> Vec<(u16, UdpZeroChecksum)> {
+    let mut choices: Vec<(u16, UdpZeroChecksum)> = Vec::new();
+    for at in field.given().map(|list| list.value.items.as_slice()).unwrap_or_default() {
+        match port_choice(&at.value) {
+            Some((port, _)) if choices.iter().any(|(other, _)| *other == port) => {
+                report.problems.push(at.finding(ProblemKind::RepeatedPort { port }));
+            }
+            Some(choice) => choices.push(choice),
+            None => report.problems.push(at.finding(ProblemKind::NotAPortChoice)),
+        }
+    }
+    choices.sort_unstable_by_key(|(port, _)| *port);
+    choices
+}
+
+fn port_choice(value: &WordOrNumber) -> Option<(u16, UdpZeroChecksum)> {
+    let (port, choice) = match value {
+        WordOrNumber::Number(port) => (u16::try_from(*port).ok()?, UdpZeroChecksum::Compute),
+        WordOrNumber::Word(text) => {
+            let (port, choice) = text.split_once('=')?;
+            let choice = match choice.trim() {
+                "drop" => UdpZeroChecksum::Drop,
+                "compute" => UdpZeroChecksum::Compute,
+                "forward" => UdpZeroChecksum::Forward,
+                _ => return None,
+            };
+            (port.trim().parse().ok()?, choice)
+        }
+    };
+    (port > 0).then_some((port, choice))
 }
 
 fn copy_or(field: &Field<WordOrNumber>, report: &mut Report) -> CopyOr {
@@ -321,8 +380,12 @@ pub(in crate::config) fn check_with_eams(
             report.warnings.push(at.finding(WarningKind::IcmpSourceMapped { eam }));
         }
     }
-    let is_idle = eams.is_empty() && translation.translatable_pools.is_empty();
-    if is_idle && translation.role == Role::BorderRelay && report.problems.is_empty() {
+    let without_eams = match translation.role {
+        Role::BorderRelay => !translation.translatable_pools.is_empty(),
+        Role::Siit => !translation.prefixes.is_empty(),
+        Role::EdgeRelay => true,
+    };
+    if eams.is_empty() && !without_eams && report.problems.is_empty() {
         let key = "translation".to_owned();
         let kind = WarningKind::NothingToTranslate;
         report.warnings.push(Warning { place: file.place.clone(), key, value: None, kind });

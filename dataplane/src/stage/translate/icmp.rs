@@ -63,7 +63,8 @@ pub fn error_v4_to_v6(header: &[u8; HEADER]) -> Option<Message> {
         }
         (v4::UNREACHABLE, 0 | 1 | 5..=8 | 11 | 12) => message(v6::UNREACHABLE, v6::NO_ROUTE, Rest::Unused),
         (v4::UNREACHABLE, 9 | 10 | 13 | 15) => message(v6::UNREACHABLE, v6::PROHIBITED, Rest::Unused),
-        (v4::TIME_EXCEEDED, code @ (0 | 1)) => message(v6::TIME_EXCEEDED, code, Rest::Unused),
+        // The code is unchanged, whatever it is.
+        (v4::TIME_EXCEEDED, code) => message(v6::TIME_EXCEEDED, code, Rest::Unused),
         (v4::PARAMETER_PROBLEM, 0 | 2) => {
             let pointer = pointer_v4_to_v6(header[4])?;
             message(v6::PARAMETER_PROBLEM, v6::ERRONEOUS_FIELD, Rest::Pointer(pointer))
@@ -82,7 +83,7 @@ pub fn error_v6_to_v4(header: &[u8; HEADER]) -> Option<Message> {
         (v6::UNREACHABLE, v6::PROHIBITED) => message(v4::UNREACHABLE, v4::HOST_PROHIBITED, Rest::Unused),
         (v6::UNREACHABLE, v6::PORT) => message(v4::UNREACHABLE, v4::PORT, Rest::Unused),
         (v6::PACKET_TOO_BIG, _) => message(v4::UNREACHABLE, v4::FRAGMENTATION_NEEDED, Rest::Mtu(word)),
-        (v6::TIME_EXCEEDED, code @ (0 | 1)) => message(v4::TIME_EXCEEDED, code, Rest::Unused),
+        (v6::TIME_EXCEEDED, code) => message(v4::TIME_EXCEEDED, code, Rest::Unused),
         (v6::PARAMETER_PROBLEM, v6::ERRONEOUS_FIELD) => {
             message(v4::PARAMETER_PROBLEM, 0, Rest::Pointer(pointer_v6_to_v4(word)?))
         }
@@ -150,8 +151,7 @@ pub fn mtu_v4_to_v6(reported: u32, quoted_total_length: u16, mtus: Mtus, plateau
 /// fragments grow by 28 bytes instead of 20: their sender must be told so, or it overshoots by 8 for ever.
 #[must_use]
 pub fn mtu_v6_to_v4(reported: u32, quoted_fragment: bool, mtus: Mtus) -> u16 {
-    /// What every IPv4 link carries (RFC 791).
-    const MIN: u16 = 68;
+    const MIN: u16 = crate::wire::ipv4::MIN_MTU;
     let growth = if quoted_fragment { 28 } else { 20 };
     let path = reported.min(u32::from(mtus.ipv6)).saturating_sub(growth);
     u16::try_from(path).unwrap_or(u16::MAX).min(mtus.ipv4).max(MIN)
@@ -205,15 +205,15 @@ mod tests {
                 let header = [kind, code, 0, 0, 0, 0, 0, 0];
                 let listed = match kind {
                     3 => code <= 13 && code != 14 || code == 15,
-                    11 => code <= 1,
+                    11 => true,
                     12 => code == 0 || code == 2,
                     _ => false,
                 };
                 assert_eq!(error_v4_to_v6(&header).is_some(), listed, "ICMPv4 {kind}/{code}");
                 let listed = match kind {
                     1 => code <= 4,
-                    2 => true,
-                    3 | 4 => code <= 1,
+                    2 | 3 => true,
+                    4 => code <= 1,
                     _ => false,
                 };
                 assert_eq!(error_v6_to_v4(&header).is_some(), listed, "ICMPv6 {kind}/{code}");

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::icmp::{Message, Mtus, Rest, echo_v4_to_v6, mtu_v4_to_v6};
+use super::tail::{Extension, Space, Tail};
 use super::{adjust_at, adjust_udp_at, resize_front};
 use crate::buffer::Buffer;
 use crate::stage::quote::{QuoteV4, QuotedTransport};
@@ -11,7 +12,7 @@ use crate::table::MappedV6;
 use crate::table::translation::Settings;
 use crate::verdict::DropReason;
 use crate::wire::checksum::{self, Delta, Sum};
-use crate::wire::icmp::{HEADER as ICMP_HEADER, MIN_EXTENDED_QUOTE};
+use crate::wire::icmp::HEADER as ICMP_HEADER;
 use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, FRAGMENT_HEADER, FragmentHeader, Ipv6Header};
 use crate::wire::{icmp, protocol};
@@ -91,6 +92,8 @@ pub struct ErrorPlan<'a> {
     pub quoted: Addresses,
     /// MTUs a packet too big message is bounded by.
     pub mtus: Mtus,
+    /// The largest packet it may become, in bytes.
+    pub limit: usize,
 }
 
 /// Translates the packet in `buffer`, which is no ICMP error and begins `offset` bytes behind the start of the buffer.
@@ -228,25 +231,25 @@ pub fn translate_error(
     plan: &Plan,
     settings: &Settings,
 ) -> Result<(), DropReason> {
-    let ErrorPlan { message, quote, quoted, mtus } = *error;
+    let ErrorPlan { message, quote, quoted, mtus, limit } = *error;
     let start = usize::from(plan.start);
     let inner_old = usize::from(quote.header.header_length);
     let inner_new = ipv6::HEADER + if quote.header.is_fragment() { FRAGMENT_HEADER } else { 0 };
-    let layout = Layout::new(&message, quote, inner_old, inner_new);
+    let growth = inner_new.cast_signed() - inner_old.cast_signed();
+    let space = Space { room: limit - ipv6::HEADER - ICMP_HEADER, unit: 8, growth };
+    let tail = layout(&message, quote, space);
 
     let icmp = &mut buffer.data_mut()[start..];
     let checksum = u16::from_be_bytes([icmp[2], icmp[3]]);
     let mut old = Sum::of(&icmp[0..2]) + Sum::of(&icmp[4..ICMP_HEADER + inner_old]);
-    old += Sum::of(&icmp[ICMP_HEADER + layout.keep_quote..ICMP_HEADER + quote.quote_length]);
-    if !layout.keep_extension {
-        old += Sum::of(&icmp[ICMP_HEADER + quote.quote_length..]);
-    }
+    let (gone, mut new) = tail.sums(&icmp[ICMP_HEADER..]);
+    old += gone;
     let transport = &mut icmp[ICMP_HEADER + inner_old..];
     let (before, after) = fix_quoted_checksum(transport, quote, &quoted);
     old += before;
-    let mut new = after;
+    new += after;
 
-    resize_tail(buffer, start + ICMP_HEADER, quote, &layout)?;
+    tail.write(buffer, start + ICMP_HEADER)?;
     resize_front(buffer, start + ICMP_HEADER + inner_old, ipv6::HEADER + ICMP_HEADER + inner_new)?;
     let data = buffer.data_mut();
     write_header(data, plan);
@@ -255,7 +258,9 @@ pub fn translate_error(
     icmp[1] = message.code;
     icmp[2..8].fill(0);
     match message.rest {
-        Rest::Unused => icmp[4] = layout.length_attribute,
+        Rest::Unused => {
+            icmp[4] = u8::try_from(tail.attribute(growth) / 8).expect("at most 1280 bytes");
+        }
         Rest::Pointer(pointer) => icmp[7] = pointer,
         Rest::Mtu(reported) => {
             let plateaus = &settings.mtu_plateaus;
@@ -265,70 +270,26 @@ pub fn translate_error(
     }
     write_quoted_header(&mut icmp[ICMP_HEADER..], quote, &quoted, settings);
     new += Sum::of(&icmp[..ICMP_HEADER + inner_new]);
-    let length = u32::try_from(icmp.len()).expect("an error is cut to 1280 bytes");
+    let length = u32::try_from(icmp.len()).expect("a packet's length");
     new += Sum::of_pseudo_header(plan.header.source, plan.header.destination, length, protocol::ICMPV6);
     let checksum = checksum::adjust(checksum, Delta::new(old, new));
     icmp[2..4].copy_from_slice(&checksum.to_be_bytes());
     Ok(())
 }
 
-/// How much of quote and extension fits into the ICMPv6 message, and the padding between them.
-struct Layout {
-    /// Bytes of the IPv4 quote that are kept.
-    keep_quote: usize,
-    /// Zero bytes behind it.
-    padding: usize,
-    keep_extension: bool,
-    /// RFC 4884 length in 64-bit words, 0 without an extension.
-    length_attribute: u8,
-}
-
-impl Layout {
-    /// RFC 4884 4.5 and 5: only unreachable and time exceeded carry an extension, behind a quote padded to 64-bit
-    /// words and at least 128 bytes. What does not fit into 1280 bytes loses its extension first (RFC 7915 4.2),
-    /// then the end of its quote (RFC 4443 2.4(c)).
-    fn new(message: &Message, quote: &QuoteV4, inner_old: usize, inner_new: usize) -> Self {
-        const ROOM: usize = ipv6::MIN_MTU as usize - ipv6::HEADER - ICMP_HEADER;
-        let grown = quote.quote_length - inner_old + inner_new;
-        let padded = grown.next_multiple_of(8).max(MIN_EXTENDED_QUOTE);
-        let extensible = matches!(message.kind, icmp::v6::UNREACHABLE | icmp::v6::TIME_EXCEEDED)
-            && quote.extension_length > 0;
-        if extensible && padded + quote.extension_length <= ROOM {
-            return Self {
-                keep_quote: quote.quote_length,
-                padding: padded - grown,
-                keep_extension: true,
-                length_attribute: u8::try_from(padded / 8).expect("at most 1232 bytes"),
-            };
-        }
-        let excess = grown.saturating_sub(ROOM);
-        Self {
-            keep_quote: quote.quote_length - excess,
-            padding: 0,
-            keep_extension: false,
-            length_attribute: 0,
+/// RFC 4884 4.5 and 5: only unreachable and time exceeded carry an extension, behind a quote padded to 64-bit words and at
+/// least 128 bytes. What does not fit loses its extension first (RFC 7915 4.2), with the padding that served it, then the
+/// end of its quote (RFC 4443 2.4(c)).
+fn layout(message: &Message, quote: &QuoteV4, space: Space) -> Tail {
+    let extensible = matches!(message.kind, icmp::v6::UNREACHABLE | icmp::v6::TIME_EXCEEDED);
+    let (length, old) = (quote.quote_length, quote.extension_length);
+    if extensible && old > 0 {
+        let tail = Tail::extended(length, usize::MAX, (Extension::Kept, old), space);
+        if let Some(tail) = tail.filter(|tail| tail.keep_quote == length) {
+            return tail;
         }
     }
-}
-
-/// Cuts or pads what follows the quoted headers; `quote_start` is the offset of the quote in the packet.
-fn resize_tail(
-    buffer: &mut impl Buffer,
-    quote_start: usize,
-    quote: &QuoteV4,
-    layout: &Layout,
-) -> Result<(), DropReason> {
-    if !layout.keep_extension {
-        buffer.truncate(quote_start + layout.keep_quote);
-        return Ok(());
-    }
-    let extension = quote_start + quote.quote_length;
-    let end = buffer.data().len();
-    buffer.push_back(layout.padding).map_err(|_| DropReason::NoBuffer)?;
-    let data = buffer.data_mut();
-    data.copy_within(extension..end, extension + layout.padding);
-    data[extension..extension + layout.padding].fill(0);
-    Ok(())
+    Tail::plain(length, quote.unpadded(), old > 0, space)
 }
 
 /// Adjusts the quoted transport checksum if it is there, and a quoted echo's type. Returns the sums of the words

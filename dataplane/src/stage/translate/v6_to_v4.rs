@@ -1,8 +1,9 @@
 //! IPv6 to IPv4 (RFC 7915 section 5).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use super::icmp::{Message, Mtus, Rest, echo_v6_to_v4, mtu_v6_to_v4};
+use super::tail::{Extension, Space, Tail};
 use super::{adjust_at, adjust_udp_at, resize_front};
 use crate::buffer::Buffer;
 use crate::stage::quote::{QuoteV6, QuotedTransport};
@@ -11,15 +12,15 @@ use crate::table::MappedV4;
 use crate::table::translation::Settings;
 use crate::verdict::DropReason;
 use crate::wire::checksum::{self, Delta, Sum};
-use crate::wire::icmp::{
-    HEADER as ICMP_HEADER, INTERFACE_INFORMATION, MIN_EXTENDED_QUOTE, interface_information,
-};
+use crate::wire::icmp::{HEADER as ICMP_HEADER, NamingObject};
 use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, Chain, Ipv6Header};
 use crate::wire::protocol;
 
 /// The largest IPv4 packet that is sent with DF 0 (RFC 7915 5.1): what leaves an IPv6 minimum MTU link.
 pub const SMALL: u16 = 1260;
+/// The largest ICMPv4 error: what every host takes (RFC 1812 4.3.2.3).
+pub const MAX_ERROR: usize = 576;
 
 /// Both addresses of a packet in IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,10 +155,12 @@ pub struct ErrorPlan<'a> {
     pub quote: &'a QuoteV6,
     /// Its addresses in IPv4.
     pub quoted: Addresses,
-    /// Append the IPv6 source to the message (RFC 6791 4).
-    pub name_source: Option<Ipv6Addr>,
+    /// Names the IPv6 source that has no IPv4 form.
+    pub name: Option<NamingObject>,
     /// MTUs a fragmentation needed message is bounded by.
     pub mtus: Mtus,
+    /// The largest packet it may become, in bytes.
+    pub limit: usize,
 }
 
 /// Translates the packet in `buffer`, which is no ICMP error and begins `offset` bytes behind the start of the buffer.
@@ -219,10 +222,12 @@ pub fn translate_error(
     plan: &Plan,
     settings: &Settings,
 ) -> Result<(), DropReason> {
-    let ErrorPlan { message, quote, quoted, name_source, mtus } = *error;
+    let ErrorPlan { message, quote, quoted, name, mtus, limit } = *error;
     let start = plan.start;
     let inner_old = quote.chain.offset;
-    let layout = Layout::new(quote, name_source);
+    let growth = ipv4::HEADER.cast_signed() - inner_old.cast_signed();
+    let space = Space { room: limit - ipv4::HEADER - ICMP_HEADER, unit: 4, growth };
+    let tail = layout(quote, name, space);
 
     let (header, icmp) = buffer.data_mut().split_at_mut(start);
     let addresses = Sum::of(&header[ipv6::ADDRESSES]);
@@ -230,27 +235,22 @@ pub fn translate_error(
     let length = u32::try_from(icmp.len()).expect("a packet's length");
     let mut old = Sum::of(&icmp[0..2]) + Sum::of(&icmp[4..ICMP_HEADER + inner_old]);
     old += addresses + Sum::of_u32(length) + Sum::of_u16(u16::from(protocol::ICMPV6));
-    old += Sum::of(&icmp[ICMP_HEADER + layout.keep_quote..ICMP_HEADER + quote.quote_length]);
-    if !layout.keep_extension {
-        old += Sum::of(&icmp[ICMP_HEADER + quote.quote_length..]);
-    }
+    let (gone, mut new) = tail.sums(&icmp[ICMP_HEADER..]);
+    old += gone;
     let (before, after) = fix_quoted_checksum(&mut icmp[ICMP_HEADER + inner_old..], quote, &quoted);
     old += before;
-    let mut new = after;
-    if let Some(source) = layout.append {
-        new += Sum::of(&interface_information(source));
-    }
+    new += after;
 
-    resize_tail(buffer, start + ICMP_HEADER, quote, &layout)?;
+    tail.write(buffer, start + ICMP_HEADER)?;
     resize_front(buffer, start + ICMP_HEADER + inner_old, ipv4::HEADER + ICMP_HEADER + ipv4::HEADER)?;
     let data = buffer.data_mut();
-    let total_length = u16::try_from(data.len()).expect("the walk refused what is longer");
+    let total_length = u16::try_from(data.len()).expect("cut to the limit");
     let (fixed, icmp) = data.split_first_chunk_mut().expect("the front was made for the header");
     plan.header(total_length).emit(fixed);
     icmp[0] = message.kind;
     icmp[1] = message.code;
     icmp[2..8].fill(0);
-    icmp[5] = layout.length_attribute;
+    icmp[5] = u8::try_from(tail.attribute(growth) / 4).expect("at most 255 words");
     match message.rest {
         Rest::Unused => {}
         Rest::Pointer(pointer) => icmp[4] = pointer,
@@ -266,87 +266,28 @@ pub fn translate_error(
     Ok(())
 }
 
-/// How much of quote and extension goes into the ICMPv4 message, the padding between them, and the object that
-/// names the source.
-struct Layout {
-    /// Bytes of the IPv6 quote that are kept.
-    keep_quote: usize,
-    /// Zero bytes behind it.
-    padding: usize,
-    keep_extension: bool,
-    append: Option<Ipv6Addr>,
-    /// RFC 4884 length in 32-bit words, 0 without an extension.
-    length_attribute: u8,
-}
-
-impl Layout {
-    /// An existing extension passes unchanged behind a quote padded to 32-bit words and at least 128 bytes
-    /// (RFC 4884 4.5). A new one is appended only where there is none (RFC 5837 4.5), and the message then kept
-    /// within 576 bytes (RFC 1812 4.3.2.3).
-    fn new(quote: &QuoteV6, name_source: Option<Ipv6Addr>) -> Self {
-        const ROOM: usize = 576 - ipv4::HEADER - ICMP_HEADER - INTERFACE_INFORMATION;
-        let shrunk = quote.quote_length - quote.chain.offset + ipv4::HEADER;
-        let padded = |length: usize| length.next_multiple_of(4).max(MIN_EXTENDED_QUOTE);
-        // The attribute counts at most 255 words; longer quotes go without their extension.
-        if quote.extension_length > 0
-            && let Ok(length_attribute) = u8::try_from(padded(shrunk) / 4)
-        {
-            return Self {
-                keep_quote: quote.quote_length,
-                padding: padded(shrunk) - shrunk,
-                keep_extension: true,
-                append: None,
-                length_attribute,
-            };
+/// An existing extension passes behind a quote padded to 32-bit words and at least 128 bytes (RFC 4884 4.5), and so does the
+/// object that names the source; for both the quote gives way. RFC 5837 4.5 wants no second object of its kind, Node
+/// Identification is added to what is there.
+fn layout(quote: &QuoteV6, name: Option<NamingObject>, space: Space) -> Tail {
+    /// The attribute counts at most 255 words.
+    const LONGEST: usize = 255 * 4;
+    /// What names its source stays within what every host takes, on whatever way it leaves (RFC 1812 4.3.2.3).
+    const NAMED: usize = MAX_ERROR - ipv4::HEADER - ICMP_HEADER;
+    let old = quote.extension_length;
+    let named = match name {
+        Some(object) if old == 0 => Some(Extension::New(object)),
+        Some(object @ NamingObject::NodeIdentification(_)) if old.is_multiple_of(4) => {
+            Some(Extension::Extended(object))
         }
-        if let Some(source) = name_source
-            && quote.extension_length == 0
-        {
-            let kept = shrunk.min(ROOM);
-            return Self {
-                keep_quote: quote.quote_length - (shrunk - kept),
-                padding: padded(kept) - kept,
-                keep_extension: true,
-                append: Some(source),
-                length_attribute: u8::try_from(padded(kept) / 4).expect("at most 520 bytes"),
-            };
-        }
-        Self {
-            keep_quote: quote.quote_length,
-            padding: 0,
-            keep_extension: false,
-            append: None,
-            length_attribute: 0,
-        }
-    }
-}
-
-/// Cuts or pads what follows the quoted headers, and appends the naming object; `quote_start` is the offset of
-/// the quote in the packet.
-fn resize_tail(
-    buffer: &mut impl Buffer,
-    quote_start: usize,
-    quote: &QuoteV6,
-    layout: &Layout,
-) -> Result<(), DropReason> {
-    let kept = quote_start + layout.keep_quote;
-    if let Some(source) = layout.append {
-        buffer.truncate(kept);
-        buffer.push_back(layout.padding + INTERFACE_INFORMATION).map_err(|_| DropReason::NoBuffer)?;
-        let data = buffer.data_mut();
-        data[kept..kept + layout.padding].fill(0);
-        data[kept + layout.padding..].copy_from_slice(&interface_information(source));
-    } else if layout.keep_extension {
-        let extension = quote_start + quote.quote_length;
-        let end = buffer.data().len();
-        buffer.push_back(layout.padding).map_err(|_| DropReason::NoBuffer)?;
-        let data = buffer.data_mut();
-        data.copy_within(extension..end, extension + layout.padding);
-        data[extension..extension + layout.padding].fill(0);
-    } else {
-        buffer.truncate(kept);
-    }
-    Ok(())
+        _ => None,
+    };
+    let kept = (old > 0).then_some(Extension::Kept);
+    let choices = [(named, Space { room: space.room.min(NAMED), ..space }), (kept, space)];
+    let tail = choices
+        .into_iter()
+        .find_map(|(extension, space)| Tail::extended(quote.quote_length, LONGEST, (extension?, old), space));
+    tail.unwrap_or_else(|| Tail::plain(quote.quote_length, quote.unpadded(), old > 0, space))
 }
 
 /// Adjusts the quoted transport checksum if it is there, and a quoted echo's type. Returns the sums of the words
@@ -364,7 +305,7 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV6, quoted: &Addresses
         QuotedTransport::Tcp => adjust_at(transport, protocol::TCP_CHECKSUM, quoted.delta()),
         QuotedTransport::Udp => adjust_udp_at(transport, protocol::UDP_CHECKSUM, quoted.delta()),
         QuotedTransport::Echo { kind, checksum_present } => {
-            let length = u32::try_from(quote.payload_length()).expect("a packet's length");
+            let length = u32::try_from(quote.payload_length).expect("a packet's length");
             let addresses = Sum::of_ipv6(quote.header.source) + Sum::of_ipv6(quote.header.destination);
             let delta = echo_delta(transport[0], kind, addresses, length);
             transport[0] = kind;
@@ -381,7 +322,7 @@ fn fix_quoted_checksum(transport: &mut [u8], quote: &QuoteV6, quoted: &Addresses
 /// identification of a packet that had none is 0.
 fn write_quoted_header(out: &mut [u8], quote: &QuoteV6, quoted: &Addresses, settings: &Settings) {
     let total_length =
-        u16::try_from(ipv4::HEADER + quote.payload_length()).expect("parse refused what is longer");
+        u16::try_from(ipv4::HEADER + quote.payload_length).expect("parse refused what is longer");
     let tos = settings.type_of_service.unwrap_or(quote.header.traffic_class);
     let (source, destination) = (quoted.source.address, quoted.destination.address);
     let header = ipv4_header(tos, quote.header.hop_limit, &quote.chain, 0, source, destination);

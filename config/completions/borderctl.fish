@@ -1,0 +1,181 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_borderctl_global_optspecs
+    string join \n socket= json h/help
+end
+
+function __fish_borderctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_borderctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_borderctl_using_subcommand
+    set -l cmd (__fish_borderctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c borderctl -n "__fish_borderctl_needs_command" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_needs_command" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "status" -d 'The relay in short: health, revision, ports, workers'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "eam" -d 'Mappings between IPv4 and IPv6 addresses (RFC 7757)'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "pool" -d 'IPv4 Service Address Pools (RFC 7755)'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "check" -d 'What there is to say about the staged changes, or about the mappings in force'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "diff" -d 'What the staged changes, or two revisions, have different'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "commit" -d 'Commit the staged changes'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "confirm" -d 'Keep a commit that was made with --confirm-within'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "discard" -d 'Throw the staged changes away'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "rollback" -d 'Go back to the mappings of an earlier revision'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "history" -d 'The revisions, newest first: who, when, why, what'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "reload" -d 'Make the relay read its configuration and its files again'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "ports" -d 'The ports, with the drivers\' own counts'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "routes" -d 'The routes the workers use'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "neighbors" -d 'The neighbours the workers use'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "workers" -d 'The workers, and how loaded each is'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "counters" -d 'Every counter; docs/counters.md says what each means'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "events" -d 'What happens, as it happens: revisions, reloads'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "version" -d 'The versions of this program, of the relay, and of what they speak'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "generate" -d 'Write completions and man pages into a directory'
+complete -c borderctl -n "__fish_borderctl_using_subcommand status" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand status" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand status" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand status" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "list" -d 'Every mapping, ordered by IPv4 prefix'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "get" -d 'One mapping'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "add" -d 'Add a mapping'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "remove" -d 'Remove mappings'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "import" -d 'Add the mappings of a file'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "export" -d 'Print the mappings as CSV'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "lookup" -d 'How an address is translated, and why'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l within -d 'Only mappings with a prefix inside this one, or around it' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l owner -d 'Only those of that owner: `store`, or a file\'s name' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l limit -d 'So many at most' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from get" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from get" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from add" -l comment -d 'A note: of the mapping that is added, and of the revision in the history' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from add" -l confirm-within -d 'Undo it after that time (60s, 5m, 2h) unless `borderctl confirm` comes first' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from add" -l on -d 'Only if this revision is still in force' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from add" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from add" -l auto -d 'Take the next free address of the service pools'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from add" -l replace -d 'Put it in the place of what the IPv4 prefix is mapped to'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from add" -l stage -d 'Put it into the candidate, which `diff`, `commit` and `discard` work on'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from add" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from remove" -l comment -d 'A note: of the mapping that is added, and of the revision in the history' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from remove" -l confirm-within -d 'Undo it after that time (60s, 5m, 2h) unless `borderctl confirm` comes first' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from remove" -l on -d 'Only if this revision is still in force' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from remove" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from remove" -l stage -d 'Put it into the candidate, which `diff`, `commit` and `discard` work on'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from remove" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l format -d 'What the file is' -r -f -a "auto\t'Found out from the file'
+csv\t'CSV: comma, semicolon or tab'
+jool\t'Jool\'s JSON'
+tayga\t'TAYGA\'s configuration'
+lines\t'One JSON object a line'"
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l comment -d 'A note: of the mapping that is added, and of the revision in the history' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l confirm-within -d 'Undo it after that time (60s, 5m, 2h) unless `borderctl confirm` comes first' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l on -d 'Only if this revision is still in force' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l replace -d 'Mappings of the store that are not in the file go, those that differ are changed'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l stage -d 'Put it into the candidate, which `diff`, `commit` and `discard` work on'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l within -d 'Only mappings with a prefix inside this one, or around it' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l owner -d 'Only those of that owner: `store`, or a file\'s name' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l limit -d 'So many at most' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from lookup" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from lookup" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from lookup" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand pool; and not __fish_seen_subcommand_from show" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand pool; and not __fish_seen_subcommand_from show" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand pool; and not __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand pool; and not __fish_seen_subcommand_from show" -f -a "show" -d 'How full the service pools are'
+complete -c borderctl -n "__fish_borderctl_using_subcommand pool; and __fish_seen_subcommand_from show" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand pool; and __fish_seen_subcommand_from show" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand pool; and __fish_seen_subcommand_from show" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand pool; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand check" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand check" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand check" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand diff" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand diff" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand commit" -l comment -d 'A note: of the mapping that is added, and of the revision in the history' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand commit" -l confirm-within -d 'Undo it after that time (60s, 5m, 2h) unless `borderctl confirm` comes first' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand commit" -l on -d 'Only if this revision is still in force' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand commit" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand commit" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand commit" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand confirm" -l comment -d 'Why, for the history' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand confirm" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand confirm" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand confirm" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand discard" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand discard" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand discard" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand rollback" -l comment -d 'A note: of the mapping that is added, and of the revision in the history' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand rollback" -l confirm-within -d 'Undo it after that time (60s, 5m, 2h) unless `borderctl confirm` comes first' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand rollback" -l on -d 'Only if this revision is still in force' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand rollback" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand rollback" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand rollback" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand history" -l limit -d 'So many at most' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand history" -l before -d 'Only those before this one' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand history" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand history" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand history" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand reload" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand reload" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand ports" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand ports" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand ports" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand ports" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand routes" -l limit -d 'So many at most' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand routes" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand routes" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand routes" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand routes" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand neighbors" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand neighbors" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand neighbors" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand neighbors" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand workers" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand workers" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand workers" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand workers" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l count -d 'End after so many' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand events" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand version" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand version" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand version" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand generate" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand generate" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand generate" -s h -l help -d 'Print help'

@@ -1,0 +1,80 @@
+//! What the control socket is asked, and what it answers.
+//!
+//! HTTP/1.1 with JSON bodies over a Unix stream socket, under `/v1/`. This crate holds the types of both sides and nothing
+//! else: no DPDK, no tables, no sockets. The relay makes the OpenAPI document of them (feature `openapi`), and
+//! `borderctl` its tables for people. Within one version of the API only fields and paths are added, and whoever reads an answer
+//! ignores what he does not know.
+#![forbid(unsafe_code)]
+
+mod eam;
+mod error;
+mod network;
+mod revision;
+mod status;
+mod time;
+
+pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
+pub use error::{Code, Finding, Refusal};
+pub use network::{Counters, Neighbor, Neighbors, Path, Port, Ports, Route, Routes, Worker, Workers};
+pub use revision::{
+    Candidate, Changed, Check, Committed, Diff, Event, History, Pending, Reloaded, Revision, State,
+};
+pub use status::{ApiRange, Health, PortSummary, RevisionSummary, Status, Versions, WorkerSummary};
+pub use time::rfc3339;
+
+/// The version of the API this crate describes, and the oldest one it still speaks.
+pub const API: ApiRange = ApiRange { min: 1, max: 1 };
+
+/// Where the socket is unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/borderline/control.sock";
+
+/// What a line of a list is: `application/x-ndjson`, one JSON object a line.
+pub const LINES: &str = "application/x-ndjson";
+
+/// Paths of version 1.
+pub mod path {
+    /// What the relay is and which versions it speaks. The only path outside a version.
+    pub const ROOT: &str = "/";
+    /// The description of everything else.
+    pub const OPENAPI: &str = "/v1/openapi.json";
+    /// The relay in short.
+    pub const STATUS: &str = "/v1/status";
+    /// Every mapping, one object a line.
+    pub const EAMS: &str = "/v1/eams";
+    /// One mapping by its IPv4 or IPv6 prefix.
+    pub const EAM: &str = "/v1/eam";
+    /// How an address is translated.
+    pub const LOOKUP: &str = "/v1/lookup";
+    /// The service pools and what is free in them.
+    pub const POOLS: &str = "/v1/pools";
+    /// Changes, one object a line: committed at once, or staged.
+    pub const CHANGES: &str = "/v1/changes";
+    /// What is staged.
+    pub const CANDIDATE: &str = "/v1/candidate";
+    /// Commits what is staged.
+    pub const COMMIT: &str = "/v1/commit";
+    /// Keeps a revision that awaits confirmation.
+    pub const CONFIRM: &str = "/v1/confirm";
+    /// Goes back to an earlier revision.
+    pub const ROLLBACK: &str = "/v1/rollback";
+    /// What there is to say about the mappings as they are, or as they would be.
+    pub const CHECK: &str = "/v1/check";
+    /// What two revisions have different.
+    pub const DIFF: &str = "/v1/diff";
+    /// The revisions, newest first.
+    pub const HISTORY: &str = "/v1/history";
+    /// Reads the configuration again.
+    pub const RELOAD: &str = "/v1/reload";
+    /// The ports.
+    pub const PORTS: &str = "/v1/ports";
+    /// The routes the workers use.
+    pub const ROUTES: &str = "/v1/routes";
+    /// The neighbours the workers use.
+    pub const NEIGHBORS: &str = "/v1/neighbors";
+    /// The workers.
+    pub const WORKERS: &str = "/v1/workers";
+    /// Every counter.
+    pub const COUNTERS: &str = "/v1/counters";
+    /// What happens, one object a line, until the client goes.
+    pub const EVENTS: &str = "/v1/events";
+}

@@ -1,0 +1,334 @@
+//! The command line. Its names are a contract: operators' scripts use them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::verbs;
+
+/// Talk to a running Borderline relay
+///
+/// Every verb prints tables for people, or with --json the same answer for programs. Changes are made when the command ends with
+/// exit status 0: in force on every worker, and durable. Exit status 1 means that nothing was changed, and why; 2 is wrong
+/// usage.
+#[derive(Parser)]
+#[command(name = "borderctl", version, max_term_width = 100, propagate_version = false)]
+pub(crate) struct Cli {
+    /// The relay's control socket
+    #[arg(long, global = true, value_name = "PATH", env = "BORDERLINE_SOCKET", default_value = control_api::DEFAULT_SOCKET)]
+    pub(crate) socket: PathBuf,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// The relay in short: health, revision, ports, workers
+    #[command(after_help = "Example:\n  borderctl status")]
+    Status(Watch),
+    /// Mappings between IPv4 and IPv6 addresses (RFC 7757)
+    #[command(subcommand)]
+    Eam(EamVerb),
+    /// IPv4 Service Address Pools (RFC 7755)
+    #[command(subcommand)]
+    Pool(PoolVerb),
+    /// What there is to say about the staged changes, or about the mappings in force
+    #[command(after_help = "Example:\n  borderctl check")]
+    Check,
+    /// What the staged changes, or two revisions, have different
+    ///
+    /// Without an argument: the candidate against what is in force. ID: that revision against what is in force. ID..ID: two
+    /// revisions.
+    #[command(after_help = "Examples:\n  borderctl diff\n  borderctl diff 1\n  borderctl diff 1..2")]
+    Diff {
+        /// Revisions
+        #[arg(value_name = "ID[..ID]", value_parser = range)]
+        range: Option<(u64, Option<u64>)>,
+    },
+    /// Commit the staged changes
+    #[command(
+        after_help = "Examples:\n  borderctl commit --comment 'ticket 4711'\n  borderctl commit --confirm-within 60s"
+    )]
+    Commit(Commit),
+    /// Keep a commit that was made with --confirm-within
+    #[command(after_help = "Example:\n  borderctl confirm")]
+    Confirm {
+        /// Why, for the history
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+    },
+    /// Throw the staged changes away
+    #[command(after_help = "Example:\n  borderctl discard")]
+    Discard,
+    /// Go back to the mappings of an earlier revision
+    ///
+    /// The way back is a revision of its own: nothing is lost from the history.
+    #[command(after_help = "Example:\n  borderctl rollback 1 --comment 'ticket 4711 was wrong'")]
+    Rollback {
+        /// The revision, see `borderctl history`
+        #[arg(value_name = "ID")]
+        revision: u64,
+        #[command(flatten)]
+        commit: Commit,
+    },
+    /// The revisions, newest first: who, when, why, what
+    #[command(after_help = "Example:\n  borderctl history --limit 10")]
+    History {
+        /// So many at most
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        /// Only those before this one
+        #[arg(long, value_name = "ID")]
+        before: Option<u64>,
+    },
+    /// Make the relay read its configuration and its files again
+    #[command(after_help = "Example:\n  borderctl reload")]
+    Reload,
+    /// The ports, with the drivers' own counts
+    #[command(after_help = "Example:\n  borderctl ports")]
+    Ports(Watch),
+    /// The routes the workers use
+    #[command(after_help = "Example:\n  borderctl routes --limit 100")]
+    Routes {
+        /// So many at most
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
+        #[command(flatten)]
+        watch: Watch,
+    },
+    /// The neighbours the workers use
+    #[command(after_help = "Example:\n  borderctl neighbors")]
+    Neighbors(Watch),
+    /// The workers, and how loaded each is
+    #[command(after_help = "Example:\n  borderctl workers")]
+    Workers(Watch),
+    /// Every counter; docs/counters.md says what each means
+    #[command(after_help = "Example:\n  borderctl counters")]
+    Counters(Watch),
+    /// What happens, as it happens: revisions, reloads
+    #[command(after_help = "Example:\n  borderctl events --count 1")]
+    Events {
+        /// End after so many
+        #[arg(long, value_name = "N")]
+        count: Option<usize>,
+    },
+    /// The versions of this program, of the relay, and of what they speak
+    #[command(after_help = "Example:\n  borderctl version")]
+    Version,
+    /// Write completions and man pages into a directory
+    #[command(hide = true)]
+    Generate {
+        /// Where to
+        directory: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum EamVerb {
+    /// Every mapping, ordered by IPv4 prefix
+    ///
+    /// With --json one object a line: ipv4, ipv6, owner, comment. The owner is `store`, or the file the mapping is written in.
+    #[command(
+        after_help = "Examples:\n  borderctl eam list\n  borderctl eam list --within 192.0.2.0/28\n  borderctl --json eam list --owner store"
+    )]
+    List(List),
+    /// One mapping
+    #[command(after_help = "Example:\n  borderctl eam get 192.0.2.1")]
+    Get {
+        /// The IPv4 or IPv6 prefix it maps
+        #[arg(value_name = "PREFIX")]
+        prefix: String,
+    },
+    /// Add a mapping
+    #[command(
+        after_help = "Examples:\n  borderctl eam add 192.0.2.7 2001:db8:12:34::7 --comment 'web 7'\n  \
+        borderctl eam add --auto 2001:db8:12:34::8\n  borderctl eam add 192.0.2.9 2001:db8:12:34::9 --stage"
+    )]
+    Add(Add),
+    /// Remove mappings
+    #[command(after_help = "Example:\n  borderctl eam remove 192.0.2.1")]
+    Remove {
+        /// IPv4 or IPv6 prefixes that are mapped
+        #[arg(value_name = "PREFIX", required = true)]
+        prefixes: Vec<String>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Add the mappings of a file
+    ///
+    /// Reads CSV (comma, semicolon or tab; columns in any order), Jool's JSON and `jool_siit eamt display --csv`, TAYGA's `map`
+    /// lines, and what `borderctl --json eam list` prints. `-` is standard input. All rows are committed, or none.
+    #[command(
+        after_help = "Examples:\n  borderctl eam import eams.csv\n  borderctl eam import --stage --format tayga tayga.conf\n  \
+        borderctl eam import --replace jool.json"
+    )]
+    Import(Import),
+    /// Print the mappings as CSV
+    #[command(after_help = "Example:\n  borderctl eam export --owner store")]
+    Export(List),
+    /// How an address is translated, and why
+    #[command(after_help = "Example:\n  borderctl eam lookup 192.0.2.1")]
+    Lookup {
+        /// An IPv4 or IPv6 address
+        address: IpAddr,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PoolVerb {
+    /// How full the service pools are
+    #[command(after_help = "Example:\n  borderctl pool show")]
+    Show(Watch),
+}
+
+#[derive(Args, Default)]
+pub(crate) struct Watch {
+    /// Print again every so many seconds, until interrupted
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) watch: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    /// Only mappings with a prefix inside this one, or around it
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) within: Option<String>,
+    /// Only those of that owner: `store`, or a file's name
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) owner: Option<String>,
+    /// So many at most
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// Take the next free address of the service pools
+    #[arg(long)]
+    pub(crate) auto: bool,
+    /// IPv4 prefix or address (left out with --auto), then IPv6 prefix or address
+    #[arg(value_name = "PREFIX", num_args = 1..=2, required = true)]
+    pub(crate) prefixes: Vec<String>,
+    /// Put it in the place of what the IPv4 prefix is mapped to
+    #[arg(long, conflicts_with = "auto")]
+    pub(crate) replace: bool,
+    #[command(flatten)]
+    pub(crate) change: Change,
+}
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// The file, or `-`
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// What the file is
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    pub(crate) format: Format,
+    /// Mappings of the store that are not in the file go, those that differ are changed
+    #[arg(long)]
+    pub(crate) replace: bool,
+    #[command(flatten)]
+    pub(crate) change: Change,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Found out from the file
+    Auto,
+    /// CSV: comma, semicolon or tab
+    Csv,
+    /// Jool's JSON
+    Jool,
+    /// TAYGA's configuration
+    Tayga,
+    /// One JSON object a line
+    Lines,
+}
+
+#[derive(Args, Default)]
+pub(crate) struct Change {
+    /// Put it into the candidate, which `diff`, `commit` and `discard` work on
+    #[arg(long, conflicts_with = "confirm_within")]
+    pub(crate) stage: bool,
+    #[command(flatten)]
+    pub(crate) commit: Commit,
+}
+
+#[derive(Args, Default)]
+pub(crate) struct Commit {
+    /// A note: of the mapping that is added, and of the revision in the history
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    /// Undo it after that time (60s, 5m, 2h) unless `borderctl confirm` comes first
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) confirm_within: Option<Duration>,
+    /// Only if this revision is still in force
+    #[arg(long, value_name = "ID")]
+    pub(crate) on: Option<u64>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|last: char| !last.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => return Err("write it as 60s, 5m or 2h".to_owned()),
+    };
+    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match seconds {
+        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        Some(_) => Err("give one second to one day".to_owned()),
+        None => Err("write it as 60s, 5m or 2h".to_owned()),
+    }
+}
+
+fn range(text: &str) -> Result<(u64, Option<u64>), String> {
+    let number =
+        |text: &str| text.parse().map_err(|_| format!("{text:?} is no revision: write 12 or 12..15"));
+    match text.split_once("..") {
+        Some((from, to)) => Ok((number(from)?, Some(number(to)?))),
+        None => Ok((number(text)?, None)),
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    match verbs::run(cli) {
+        Ok(()) => ExitCode::from(crate::error::DONE),
+        Err(error) => ExitCode::from(error.report(json)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_and_ranges_are_read() {
+        assert_eq!(duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
+        for wrong in ["", "s", "0s", "25h", "1w", "-1s", "1.5s", "99999999999999999999h", "5é"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(range("3..5"), Ok((3, Some(5))));
+        assert_eq!(range("3"), Ok((3, None)));
+        assert!(range("3-5").is_err());
+    }
+}

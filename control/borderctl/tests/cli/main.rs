@@ -1,0 +1,7 @@
+//! Every verb, right and wrong, for people and for programs, against a relay without ports.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
+mod documents;
+mod import;
+mod lab;
+mod verbs;

@@ -1,0 +1,26 @@
+//! The control socket.
+//!
+//! `listen.rs` makes the socket: mode, group, what a crash left behind. `serve.rs` accepts on a thread of its own and bounds what
+//! a client may cost (`connections.rs`, `body.rs`, `stall.rs`: number, time, bytes). `routes/` are the paths, each a question to a
+//! [`Relay`]. What the socket refuses to know: ports, tables and packets. No request names a file of the relay's machine.
+//!
+//! [`mappings`] is the half of a relay that this crate has itself: the mappings with their owners, the candidate, and the
+//! order of a commit (check, prepare, make durable, publish), over a [`mappings::Store`] and [`mappings::Tables`].
+#![forbid(unsafe_code)]
+
+mod body;
+mod connections;
+mod listen;
+pub mod mappings;
+mod relay;
+mod reply;
+mod routes;
+mod serve;
+mod stall;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use listen::{ListenError, Listener};
+pub use relay::{Entries, Events, Intent, ListQuery, Peer, Relay};
+pub use routes::openapi;
+pub use serve::{Limits, Server};

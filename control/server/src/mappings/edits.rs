@@ -1,0 +1,244 @@
+//! From what was asked to edits of the store.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+
+use control_api::{Allocated, Finding, Refusal};
+use eam_store::{Candidate, Eam, ImportError, OwnedRow, Owner, Row, Store};
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::convert::{conflict, store_error, warning};
+use super::{Edit, Target};
+use crate::body::LISTED;
+use crate::reply::refused;
+
+/// What edits came to.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) allocated: Vec<Allocated>,
+    pub(super) warnings: Vec<Finding>,
+    pub(super) more_warnings: u64,
+    /// Edits that change nothing.
+    pub(super) unchanged: u64,
+}
+
+/// Puts edits into a candidate, all or none. With `replace`, mappings of the store that no edit names go.
+pub(super) fn stage(
+    store: &mut Store,
+    candidate: &mut Candidate,
+    pools: &[Ipv4Net],
+    edits: &[Edit],
+    replace: bool,
+) -> Result<Outcome, Refusal> {
+    let before = candidate.changes().as_slice().len();
+    let mut work = Work {
+        store,
+        pools,
+        taken: HashSet::new(),
+        named: HashSet::new(),
+        outcome: Outcome::default(),
+        findings: Vec::new(),
+        more: 0,
+    };
+    work.taken.extend(candidate.changes().gained().map(|eam| eam.ipv4()));
+    let mut lines = Vec::with_capacity(edits.len());
+    let mut wanted = Vec::with_capacity(edits.len());
+    for edit in edits {
+        if let Some(edit_of_store) = work.read(edit, candidate)? {
+            lines.push(edit.line);
+            wanted.push(edit_of_store);
+        }
+    }
+    if replace {
+        let named = std::mem::take(&mut work.named);
+        wanted.extend(others(work.store, &named)?);
+    }
+    let Work { store, mut outcome, findings, more, .. } = work;
+    if !findings.is_empty() {
+        return Err(refused(findings, more));
+    }
+    let imported = store.stage_all(candidate, wanted).map_err(|error| import_error(&lines, &error))?;
+    let line = |at: usize| lines.get(at).copied().flatten();
+    let told = imported.findings.len().min(LISTED);
+    outcome.more_warnings = (imported.findings.len() - told + imported.more) as u64;
+    outcome.warnings =
+        imported.findings.iter().take(LISTED).map(|(at, finding)| warning(line(*at), finding)).collect();
+    let staged = candidate.changes().as_slice().len().saturating_sub(before);
+    outcome.unchanged = (edits.len() as u64).saturating_sub(staged as u64);
+    Ok(outcome)
+}
+
+fn import_error(lines: &[Option<u32>], error: &ImportError) -> Refusal {
+    match error {
+        ImportError::Store(error) => store_error(error),
+        ImportError::Conflicts { conflicts, more } => {
+            let line = |at: usize| lines.get(at).copied().flatten();
+            let listed =
+                conflicts.iter().take(LISTED).map(|(at, found)| conflict(line(*at), found)).collect();
+            let rest = conflicts.len().saturating_sub(LISTED) + more;
+            refused(listed, rest as u64)
+        }
+    }
+}
+
+/// Removals of the store's rows that are not kept.
+fn others(store: &Store, kept: &HashSet<Ipv4Net>) -> Result<Vec<eam_store::Edit>, Refusal> {
+    let eams = store.eams().map_err(|error| store_error(&error))?;
+    let gone = eams.iter().map(Eam::ipv4).filter(|ipv4| !kept.contains(ipv4));
+    Ok(gone.map(|ipv4| eam_store::Edit::Remove { ipv4, ipv6: None }).collect())
+}
+
+struct Work<'s> {
+    store: &'s mut Store,
+    pools: &'s [Ipv4Net],
+    /// Service addresses that edits before have taken.
+    taken: HashSet<Ipv4Net>,
+    /// Mappings that edits want to be there.
+    named: HashSet<Ipv4Net>,
+    outcome: Outcome,
+    findings: Vec<Finding>,
+    more: u64,
+}
+
+impl Work<'_> {
+    /// The store's edit; none when there is nothing to do, or when it was refused.
+    fn read(&mut self, edit: &Edit, candidate: &Candidate) -> Result<Option<eam_store::Edit>, Refusal> {
+        match edit.target {
+            Target::Add { ipv4, ipv6 } => {
+                self.named.insert(ipv4);
+                if self.is_there(ipv4, ipv6, edit)? {
+                    return Ok(None);
+                }
+                self.taken.insert(ipv4);
+                Ok(self.row(edit, ipv4, ipv6, None).map(eam_store::Edit::Add))
+            }
+            Target::Set { ipv4, ipv6 } => {
+                self.named.insert(ipv4);
+                self.taken.insert(ipv4);
+                let held = match edit.comment {
+                    None => self.held(ipv4)?.and_then(|held| held.row.comment().map(Into::into)),
+                    Some(_) => None,
+                };
+                Ok(self.row(edit, ipv4, ipv6, held).map(eam_store::Edit::Put))
+            }
+            Target::Auto { ipv6 } => self.auto(edit, ipv6),
+            Target::Remove { ipv4: Some(ipv4), ipv6 } => Ok(Some(eam_store::Edit::Remove { ipv4, ipv6 })),
+            Target::Remove { ipv4: None, ipv6 } => self.remove(edit, ipv6, candidate),
+        }
+    }
+
+    fn held(&self, ipv4: Ipv4Net) -> Result<Option<OwnedRow>, Refusal> {
+        self.store.get_ipv4(ipv4).map_err(|error| store_error(&error))
+    }
+
+    /// Whether the very mapping is in the store already: asked twice, it is there once.
+    fn is_there(&self, ipv4: Ipv4Net, ipv6: Ipv6Net, edit: &Edit) -> Result<bool, Refusal> {
+        if self.store.head().rows == 0 {
+            return Ok(false);
+        }
+        let is_same = |held: &OwnedRow| {
+            let comment = edit.comment.as_deref().filter(|comment| !comment.is_empty());
+            held.owner == Owner::Store
+                && held.row.eam().ipv6() == ipv6
+                && (edit.comment.is_none() || held.row.comment() == comment)
+        };
+        Ok(self.held(ipv4)?.is_some_and(|held| is_same(&held)))
+    }
+
+    /// The row of an edit, with its note or else the one given.
+    fn row(&mut self, edit: &Edit, ipv4: Ipv4Net, ipv6: Ipv6Net, held: Option<Box<str>>) -> Option<Row> {
+        let comment = edit.comment.as_deref().or(held.as_deref());
+        let row = Eam::new(ipv4, ipv6).and_then(|eam| Row::new(eam, comment));
+        row.map_err(|error| {
+            let value = format!("{ipv4} = {ipv6}");
+            self.refuse(edit, value, &error.to_string(), "correct it");
+        })
+        .ok()
+    }
+
+    fn auto(&mut self, edit: &Edit, ipv6: Ipv6Net) -> Result<Option<eam_store::Edit>, Refusal> {
+        if ipv6.prefix_len() != 128 {
+            let remedy = "name one IPv6 address, or choose the IPv4 prefix yourself";
+            self.refuse(edit, ipv6.to_string(), "is no single address", remedy);
+            return Ok(None);
+        }
+        let Some(address) = free(self.store, self.pools, &self.taken)? else {
+            let message = match self.pools {
+                [] => "there is no service pool to take an address from",
+                _ => "no service address is free",
+            };
+            self.refuse(
+                edit,
+                ipv6.to_string(),
+                message,
+                "add a pool to `service_pools` and reload, or remove mappings",
+            );
+            return Ok(None);
+        };
+        let ipv4 = Ipv4Net::from(address);
+        self.taken.insert(ipv4);
+        self.named.insert(ipv4);
+        self.outcome.allocated.push(Allocated { ipv4: ipv4.to_string(), ipv6: ipv6.to_string() });
+        Ok(self.row(edit, ipv4, ipv6, None).map(eam_store::Edit::Add))
+    }
+
+    fn remove(
+        &mut self,
+        edit: &Edit,
+        ipv6: Option<Ipv6Net>,
+        candidate: &Candidate,
+    ) -> Result<Option<eam_store::Edit>, Refusal> {
+        let Some(ipv6) = ipv6 else { return Ok(None) };
+        let held = self.store.get_ipv6(ipv6).map_err(|error| store_error(&error))?;
+        let staged = || candidate.changes().gained().find(|eam| eam.ipv6() == ipv6).map(|eam| eam.ipv4());
+        let Some(ipv4) = held.map(|held| held.row.eam().ipv4()).or_else(staged) else {
+            self.refuse(edit, ipv6.to_string(), "is not mapped", "`borderctl eam list` shows what there is");
+            return Ok(None);
+        };
+        Ok(Some(eam_store::Edit::Remove { ipv4, ipv6: None }))
+    }
+
+    fn refuse(&mut self, edit: &Edit, value: String, message: &str, remedy: &str) {
+        if self.findings.len() < LISTED {
+            let (message, remedy) = (message.to_owned(), remedy.to_owned());
+            self.findings.push(Finding { line: edit.line, value, message, remedy });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// The lowest free address of the pools. A pool's first and last address come when nothing else is left: some systems still
+/// take them for something else.
+pub(super) fn free(
+    store: &mut Store,
+    pools: &[Ipv4Net],
+    taken: &HashSet<Ipv4Net>,
+) -> Result<Option<Ipv4Addr>, Refusal> {
+    let mut edge = None;
+    for pool in pools {
+        let Some(first) = store.next_free(*pool).map_err(|error| store_error(&error))? else { continue };
+        let last = pool.broadcast().to_bits();
+        for address in (first.to_bits()..=last).map(Ipv4Addr::from_bits) {
+            let is_edge = pool.prefix_len() < 31 && (address == pool.network() || address.to_bits() == last);
+            if is_taken(store, taken, address)? {
+                continue;
+            }
+            if !is_edge {
+                return Ok(Some(address));
+            }
+            edge = edge.or(Some(address));
+        }
+    }
+    Ok(edge)
+}
+
+fn is_taken(store: &Store, taken: &HashSet<Ipv4Net>, address: Ipv4Addr) -> Result<bool, Refusal> {
+    let host = Ipv4Net::from(address);
+    let around = |length| Ipv4Net::new(address, length).map_or(host, |net| net.trunc());
+    if (0..=32).any(|length| taken.contains(&around(length))) {
+        return Ok(true);
+    }
+    let covering = store.covering(address.into()).map_err(|error| store_error(&error))?;
+    Ok(!covering.is_empty())
+}

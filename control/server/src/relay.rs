@@ -1,0 +1,125 @@
+//! What the socket asks.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use control_api::{
+    Candidate, Check, Committed, Counters, Diff, Entry, Event, History, Lookup, Neighbors, Pending, Pools,
+    Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Workers,
+};
+use ipnet::IpNet;
+use tokio::sync::broadcast;
+
+use crate::mappings::Edit;
+
+/// The process at the other end of a connection, as the kernel knows it (`SO_PEERCRED`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its user.
+    pub uid: u32,
+    /// Its number, unless it lives in a namespace we do not see.
+    pub pid: Option<u32>,
+}
+
+/// What goes with every change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Who.
+    pub peer: Peer,
+    /// Why.
+    pub comment: String,
+    /// The revision the change was decided on (`If-Match`); none means whatever is in force (`If-Match: *`).
+    pub revision: Option<u64>,
+    /// A repeated request with the same key (`Idempotency-Key`) is carried out once.
+    pub key: Option<String>,
+    /// All that is asked for, in a form that is the same when it is asked for again.
+    pub request: Vec<u8>,
+    /// Undo the change after that time unless it is confirmed.
+    pub confirm_within: Option<Duration>,
+}
+
+/// Which mappings to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListQuery {
+    /// Only mappings with a prefix inside this one, or around it.
+    pub within: Option<IpNet>,
+    /// Only those of that owner.
+    pub owner: Option<String>,
+    /// So many at most.
+    pub limit: Option<u64>,
+}
+
+/// The mappings of one moment.
+pub struct Entries {
+    /// The revision of that moment.
+    pub revision: u64,
+    /// They, ordered by IPv4 prefix.
+    pub entries: Box<dyn Iterator<Item = Entry> + Send>,
+}
+
+/// Events from now on. A bounded ring: who does not keep up is told how many he missed.
+pub struct Events {
+    /// The revision in force.
+    pub revision: u64,
+    /// What happens after.
+    pub receiver: broadcast::Receiver<Event>,
+}
+
+/// What answers. Calls may block: they are made from threads that may. One that changes something returns when the change
+/// is in force on every worker and durable.
+///
+/// # Errors
+/// Every method: a [`Refusal`] with its reason and remedy. Nothing has changed then.
+#[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
+pub trait Relay: Send + Sync + 'static {
+    /// Program and build.
+    fn versions(&self) -> Versions;
+    /// The relay in short.
+    fn status(&self) -> Result<Status, Refusal>;
+    /// The revision in force.
+    fn revision(&self) -> u64;
+    /// Mappings.
+    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal>;
+    /// The mapping with exactly this prefix.
+    fn eam(&self, prefix: IpNet) -> Result<Entry, Refusal>;
+    /// How an address is translated.
+    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal>;
+    /// The service pools.
+    fn pools(&self) -> Result<Pools, Refusal>;
+    /// Changes mappings. With `replace`, those of the store that are not named go.
+    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal>;
+    /// Puts changes into the candidate.
+    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal>;
+    /// What is in the candidate.
+    fn candidate(&self) -> Result<Candidate, Refusal>;
+    /// Throws the candidate away; says what was in it.
+    fn discard(&self) -> Result<Candidate, Refusal>;
+    /// Commits the candidate.
+    fn commit(&self, intent: &Intent) -> Result<Committed, Refusal>;
+    /// What awaits confirmation.
+    fn pending(&self) -> Result<Option<Pending>, Refusal>;
+    /// Keeps what awaits confirmation.
+    fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal>;
+    /// Makes the table of an earlier revision the one in force, as a new revision.
+    fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal>;
+    /// Findings about the candidate, or about what is in force when there is none.
+    fn check(&self) -> Result<Check, Refusal>;
+    /// What is different between two revisions; without the second, what is in force.
+    fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal>;
+    /// Revisions before the given one, newest first.
+    fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal>;
+    /// Reads the configuration again.
+    fn reload(&self, peer: Peer) -> Result<Reloaded, Refusal>;
+    /// Ports.
+    fn ports(&self) -> Result<Ports, Refusal>;
+    /// Workers.
+    fn workers(&self) -> Result<Workers, Refusal>;
+    /// Routes, so many at most.
+    fn routes(&self, limit: u32) -> Result<Routes, Refusal>;
+    /// Neighbours.
+    fn neighbors(&self) -> Result<Neighbors, Refusal>;
+    /// Counters.
+    fn counters(&self) -> Result<Counters, Refusal>;
+    /// Events from now on.
+    fn events(&self) -> Events;
+}

@@ -1,0 +1,320 @@
+//! The control socket of a running relay, and `borderctl`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pktgen_tests::lab::{Cmd, Lab, LabError, Need, Output, Shape, TestResult, borderctl, skip_unless};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A laboratory whose relay has a control socket; socket and store outlive the relay.
+struct Controlled {
+    lab: Lab,
+    kept: TempDir,
+}
+
+impl Controlled {
+    fn up() -> Result<Self, LabError> {
+        let kept = tempfile::tempdir().expect("there is room for a directory");
+        let path = |name| kept.path().join(name).display().to_string();
+        let (socket, store) = (path("control.sock"), path("mappings.db"));
+        let control = format!("\n[control]\nsocket = \"{socket}\"\nstore = \"{store}\"\n");
+        let shape =
+            Shape { translation: format!("{}{control}", Shape::default().translation), ..Shape::default() };
+        let lab = Lab::up(&shape)?;
+        lab.server.ip("addr add 2001:db8:12:34::2/64 dev s6 nodad")?;
+        Ok(Self { lab, kept })
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.kept.path().join("control.sock")
+    }
+
+    fn run(&self, line: &str) -> Result<Output, LabError> {
+        ctl(&self.socket()).args(line).run()
+    }
+
+    fn good(&self, line: &str) -> Result<String, LabError> {
+        let output = self.run(line)?;
+        assert!(output.success(), "{line}: {}", output.text());
+        Ok(output.stdout)
+    }
+
+    fn json(&self, line: &str) -> Result<Value, LabError> {
+        let text = self.good(&format!("--json {line}"))?;
+        Ok(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}")))
+    }
+
+    fn refused(&self, line: &str) -> Result<String, LabError> {
+        let output = self.run(line)?;
+        assert_eq!(output.status.code(), Some(1), "{line}: {}", output.text());
+        Ok(output.stderr)
+    }
+
+    fn ping(&self, to: &str) -> Result<Output, LabError> {
+        self.lab.client.cmd("ping").args("-n -c1 -W2").arg(to).run()
+    }
+}
+
+fn ctl(socket: &Path) -> Cmd {
+    let program = borderctl().expect("it is built with the relay").display().to_string();
+    Cmd::new(&program).arg("--socket").arg(socket.display().to_string())
+}
+
+const UNASSIGNED: &str = "Destination Host Unreachable";
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn mappings_change_under_traffic_and_survive_a_crash() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let mut lab = Controlled::up()?;
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 5));
+    let steady = lab.lab.client.cmd("ping").args("-n -i0.01 -W1 -c400 192.0.2.1").timeout(60);
+    let steady = thread::spawn(move || steady.run());
+    assert!(lab.ping("192.0.2.2")?.stdout.contains(UNASSIGNED));
+    let added = lab.good("eam add 192.0.2.2 2001:db8:12:34::2 --comment second")?;
+    assert!(added.contains("revision 2: 1 added"), "{added}");
+    assert!(lab.ping("192.0.2.2")?.success(), "in force when the command has ended");
+    lab.good("eam remove 192.0.2.2")?;
+    assert!(lab.ping("192.0.2.2")?.stdout.contains(UNASSIGNED));
+    lab.good("rollback 2")?;
+    assert!(lab.ping("192.0.2.2")?.success());
+    let owned = lab.refused("eam remove 192.0.2.1")?;
+    assert!(owned.contains("borderline.toml, line"), "{owned}");
+    let reloaded = lab.good("reload")?;
+    assert!(reloaded.contains("2 mappings"), "those of the store stay: {reloaded}");
+    assert!(lab.ping("192.0.2.2")?.success());
+    let steady = steady.join().expect("the thread does not panic")?;
+    assert!(steady.stdout.contains(" 0% packet loss"), "{}", steady.text());
+    lab.lab.assert_healthy()?;
+
+    lab.lab.take_relay().kill();
+    assert!(lab.socket().exists(), "a crash leaves the socket");
+    let gone = lab.refused("status")?;
+    assert!(gone.contains("died"), "{gone}");
+    lab.lab.start_relay()?;
+    assert_eq!(lab.json("eam get 192.0.2.2")?["comment"], "second");
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.2", 5), "an acknowledged commit is never lost");
+    lab.lab.assert_healthy()
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn every_verb_answers_for_people_and_programs() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let mut lab = Controlled::up()?;
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 5));
+    let status = lab.json("status")?;
+    assert_eq!(status["health"], "ok", "{status}");
+    assert_eq!(status["eams"], 1);
+    assert_eq!(status["pid"].as_u64(), Some(u64::from(lab.lab.relay().pid())));
+    lab.good("eam add --auto 2001:db8:12:34::2 --stage")?;
+    for (verb, words) in [
+        ("status", &["health     ok", "1 change staged"][..]),
+        ("eam list", &["192.0.2.1/32", "config"]),
+        ("eam get 192.0.2.1", &["2001:db8:12:34::1/128"]),
+        ("eam lookup 192.0.2.1", &["by the mapping"]),
+        ("eam lookup 203.0.113.50", &["2001:db8:46::cb00:7132", "translation prefix"]),
+        ("eam export", &["ipv4,ipv6,comment", "192.0.2.1/32,2001:db8:12:34::1/128"]),
+        ("pool show", &["192.0.2.0/24", "192.0.2.0"]),
+        ("check", &["0 problems"]),
+        ("diff", &["+ 192.0.2.2/32 = 2001:db8:12:34::2/128"]),
+        ("commit --comment staged", &["revision 2: 1 added"]),
+        ("diff 1..2", &["+ 192.0.2.2/32"]),
+        ("history", &["staged", "active"]),
+        ("ports", &["bl-v4", "bl-v6", "net_af_xdp"]),
+        ("workers", &["BUSY CYCLES"]),
+        ("routes", &["203.0.113.0/24", "bl-v4"]),
+        ("neighbors", &["203.0.113.50", "2001:db8:12:34::1"]),
+        ("counters", &["received", "events.translated_v4_to_v6"]),
+        ("version", &["API v1"]),
+        ("events --count 1", &["revision 2 is in force"]),
+        ("eam add 192.0.2.3 2001:db8:12:34::3 --confirm-within 1h", &["unless confirmed"]),
+        ("confirm", &["revision 3 stays"]),
+        ("eam remove 192.0.2.3 --stage", &["1 removed"]),
+        ("discard", &["1 removed"]),
+        ("reload", &["3 mappings"]),
+    ] {
+        if !["commit", "eam add", "confirm", "discard", "eam remove"]
+            .iter()
+            .any(|change| verb.starts_with(change))
+        {
+            let text = lab.good(&format!("--json {verb}"))?;
+            assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{verb}: {text}");
+        }
+        let text = lab.good(verb)?;
+        for word in words {
+            assert!(text.contains(word), "{verb}: {word:?} is missing in {text}");
+        }
+    }
+    for (verb, word) in [
+        ("eam add 192.0.2.1 2001:db8::9", "borderline.toml, line"),
+        ("eam add 192.0.2.2 2001:db8::9", "--replace"),
+        ("eam add 224.0.0.5 2001:db8::9", "never translated"),
+        ("eam remove 192.0.2.77", "not mapped"),
+        ("rollback 77", "77"),
+        ("confirm", "nothing awaits"),
+        ("commit", "nothing is staged"),
+    ] {
+        let text = lab.refused(verb)?;
+        assert!(text.contains(word), "{verb}: {word:?} is missing in {text}");
+    }
+    let revision = &lab.json("history")?[0];
+    assert_eq!(revision["uid"], 0);
+    let broken = lab.lab.config.to_toml().replace("192.0.2.0/24", "192.0.2.300/24");
+    lab.lab.relay().rewrite(&broken)?;
+    let text = lab.refused("reload")?;
+    assert!(text.contains("192.0.2.300/24") && text.contains("goes on as before"), "{text}");
+    // A mapping of the store may not come a second time by a file.
+    let twice =
+        format!("{}\n[[eam]]\nipv4 = \"192.0.2.2\"\nipv6 = \"2001:db8::77\"\n", lab.lab.config.to_toml());
+    lab.lab.relay().rewrite(&twice)?;
+    let text = lab.refused("reload")?;
+    assert!(text.contains("192.0.2.2/32") && text.contains("the store"), "{text}");
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 5));
+    lab.lab.assert_healthy()
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn what_nobody_confirms_is_undone_in_time_and_by_a_restart() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let mut lab = Controlled::up()?;
+    lab.good("eam add 192.0.2.2 2001:db8:12:34::2 --confirm-within 1s")?;
+    let started = Instant::now();
+    while !lab.ping("192.0.2.2")?.stdout.contains(UNASSIGNED) {
+        assert!(started.elapsed() < Duration::from_secs(30), "it still translates");
+    }
+    assert_eq!(lab.json("history")?[0]["kind"], "not_confirmed");
+    lab.good("eam add 192.0.2.2 2001:db8:12:34::2 --confirm-within 1h")?;
+    lab.lab.take_relay().kill();
+    lab.lab.start_relay()?;
+    assert!(lab.ping("192.0.2.2")?.stdout.contains(UNASSIGNED), "a restart goes back as well");
+    let status = lab.json("status")?;
+    assert!(status["revision"]["pending_until"].is_null());
+    assert_eq!(status["health"], "degraded", "and says so: {status}");
+    assert_eq!(lab.json("history")?[0]["kind"], "restarted");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn a_running_relay_keeps_nothing_it_does_not_need() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let mut lab = Controlled::up()?;
+    let pid = lab.lab.relay().pid();
+    let read = |path: &str| fs::read_to_string(format!("/proc/{pid}/{path}")).expect("the relay runs");
+    let status = read("status");
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel says so");
+        line.trim_start_matches(':').trim().to_owned()
+    };
+    // CAP_NET_ADMIN alone.
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        assert_eq!(field(set), format!("{:016x}", 1 << 12), "{set}");
+    }
+    for set in ["CapInh", "CapAmb"] {
+        assert_eq!(field(set), "0".repeat(16), "{set}");
+    }
+    assert_eq!((field("NoNewPrivs").as_str(), field("Umask").as_str()), ("1", "0077"));
+    let limits = read("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("there is a limit");
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    let mode = |path: &Path| fs::symlink_metadata(path).map(|there| there.permissions().mode() & 0o777).ok();
+    assert_eq!(mode(&lab.socket()), Some(0o660));
+    assert_eq!(mode(&lab.kept.path().join("mappings.db")), Some(0o600));
+    let nobody = Cmd::new("setpriv").args("--reuid=65534 --regid=65534 --clear-groups");
+    let program = borderctl().expect("it is built").display().to_string();
+    let denied =
+        nobody.arg(program).arg("--socket").arg(lab.socket().display().to_string()).arg("status").run()?;
+    assert_eq!(denied.status.code(), Some(1), "{}", denied.text());
+    // A second relay with the same socket does not start, and does not disturb the first.
+    let config = lab.lab.config.to_toml();
+    let file = lab.kept.path().join("second.toml");
+    fs::write(&file, config).expect("there is room");
+    let program = borderctl().expect("it is built").with_file_name("borderline").display().to_string();
+    let second = lab.lab.relay_ns.cmd(&program).args("run --config").arg(file.display().to_string()).run()?;
+    assert!(!second.success() && second.text().contains("another "), "{}", second.text());
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 5));
+    assert_eq!(lab.json("status")?["pid"].as_u64(), Some(u64::from(pid)));
+    lab.lab.assert_healthy()
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn hostile_clients_do_not_slow_the_kernels_packets() -> TestResult {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let mut lab = Controlled::up()?;
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 5));
+    // ARP requests: the control thread carries them to the kernel and back.
+    let arping = |lab: &Controlled| {
+        let ping = lab.lab.client.cmd("ping").args("-n -i0.01 -W2 -c300 203.0.113.1").timeout(60);
+        let output = ping.run()?;
+        let times = output
+            .stdout
+            .lines()
+            .filter_map(|line| line.split_once("time=")?.1.split(' ').next()?.parse().ok());
+        let mut times: Vec<f64> = times.collect();
+        times.sort_by(f64::total_cmp);
+        assert!(times.len() >= 290, "{}", output.text());
+        Ok::<f64, LabError>(times[times.len() * 99 / 100])
+    };
+    let quiet = arping(&lab)?;
+    let resident = |pid: u32| -> u64 {
+        let pages = fs::read_to_string(format!("/proc/{pid}/statm")).expect("the relay runs");
+        pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+    };
+    let pid = lab.lab.relay().pid();
+    let before = resident(pid);
+    let socket = lab.socket();
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_over = std::sync::Arc::clone(&over);
+    let hostile = thread::spawn(move || {
+        let mut idle = Vec::new();
+        let mut sent = 0_u32;
+        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            let Ok(mut stream) = UnixStream::connect(&socket) else { continue };
+            let nonsense: &[u8] = match sent % 4 {
+                0 => b"GET /v1/../../etc/passwd HTTP/1.1\r\n\r\n",
+                1 => b"\0\x01\x02 nonsense\r\n\r\n",
+                2 => b"POST /v1/changes HTTP/1.1\r\nif-match: *\r\ncontent-length: 1000000000\r\n\r\n{",
+                _ => b"GET /v1/eams HTTP/1.1\r\nhost: x\r\n\r\n",
+            };
+            let _ = stream.write_all(nonsense);
+            idle.push(stream);
+            if idle.len() > 1000 {
+                idle.clear();
+            }
+            sent += 1;
+        }
+        sent
+    });
+    let busy = arping(&lab)?;
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    let sent = hostile.join().expect("the thread does not panic");
+    let grown = resident(pid).saturating_sub(before);
+    println!(
+        "{sent} hostile connections: p99 of a ping to the box {quiet} ms before, {busy} ms meanwhile, {grown} bytes more"
+    );
+    assert!(sent > 1000);
+    // Two CPUs, one of them the worker's, and a client that takes all it gets: what is asked is that nothing waits for the socket.
+    assert!(busy < quiet.max(1.0) * 20.0, "{busy} ms, {quiet} ms before");
+    assert!(grown < 64_000_000, "{grown} bytes");
+    assert_eq!(lab.json("status")?["health"], "ok");
+    lab.lab.assert_healthy()
+}

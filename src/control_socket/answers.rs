@@ -1,0 +1,293 @@
+//! Everything the socket is asked: mappings by the store, the rest by the control actor.
+
+use std::net::IpAddr;
+
+use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
+use control::config::Problem;
+use control_api::{
+    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Finding, Health, History, Lookup,
+    Neighbors, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status,
+    Versions, Worker, WorkerSummary, Workers, path,
+};
+use control_server::mappings::{Edit, Mappings};
+use control_server::{Entries, Events, Intent, ListQuery, Peer, Relay};
+use dataplane::counters::Event;
+use dataplane::verdict::{DropReason, PuntReason};
+use ipnet::IpNet;
+
+use super::routing::View;
+use super::tables::stopping;
+use crate::report;
+
+/// How many lines of the log were lost.
+pub(super) type LogLost = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// The relay that runs.
+pub(super) struct RunningRelay {
+    pub(super) mappings: Mappings,
+    pub(super) handle: ControlHandle,
+    /// What an operator should know about the start.
+    pub(super) notices: Vec<String>,
+    pub(super) log_lost: LogLost,
+}
+
+impl RunningRelay {
+    fn view(&self) -> Result<View, Refusal> {
+        let twins: Vec<String> = self.actor()?.ports.into_iter().map(|port| port.twin).collect();
+        View::now(&twins)
+    }
+
+    fn actor(&self) -> Result<control::actor::Status, Refusal> {
+        self.handle.status().map_err(|_| stopping())
+    }
+}
+
+impl Relay for RunningRelay {
+    fn versions(&self) -> Versions {
+        Versions {
+            program: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: build().to_owned(),
+            api: API,
+            openapi: path::OPENAPI.to_owned(),
+        }
+    }
+
+    fn status(&self) -> Result<Status, Refusal> {
+        let status = self.actor()?;
+        let (revision, staged) = self.mappings.summary();
+        let mut reasons = status.complaints;
+        reasons.extend(self.notices.iter().cloned());
+        if !status.translating {
+            reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
+        }
+        let health = match (status.translating, reasons.is_empty()) {
+            (true, true) => Health::Ok,
+            (true, false) => Health::Degraded,
+            (false, _) => Health::Failed,
+        };
+        let ports = status.ports.iter().map(|port| PortSummary {
+            name: port.facts.name.clone(),
+            up: port.link.is_some_and(|link| link.up),
+            received: port.counts.received,
+            sent: port.counts.sent,
+        });
+        let workers =
+            status.workers.iter().map(|worker| WorkerSummary { cpu: worker.cpu, load: share(worker.load) });
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: status.uptime.as_secs(),
+            health,
+            reasons,
+            revision,
+            eams: status.eams as u64,
+            staged,
+            ports: ports.collect(),
+            workers: workers.collect(),
+        })
+    }
+
+    fn revision(&self) -> u64 {
+        self.mappings.revision()
+    }
+
+    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
+        self.mappings.eams(query)
+    }
+
+    fn eam(&self, prefix: IpNet) -> Result<Entry, Refusal> {
+        self.mappings.eam(prefix)
+    }
+
+    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
+        self.mappings.lookup(address)
+    }
+
+    fn pools(&self) -> Result<Pools, Refusal> {
+        self.mappings.pools()
+    }
+
+    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
+        told(intent, self.mappings.change(intent, edits, replace))
+    }
+
+    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
+        self.mappings.stage(intent, &edits, replace)
+    }
+
+    fn candidate(&self) -> Result<Candidate, Refusal> {
+        self.mappings.candidate()
+    }
+
+    fn discard(&self) -> Result<Candidate, Refusal> {
+        Ok(self.mappings.discard())
+    }
+
+    fn commit(&self, intent: &Intent) -> Result<Committed, Refusal> {
+        told(intent, self.mappings.commit(intent))
+    }
+
+    fn pending(&self) -> Result<Option<Pending>, Refusal> {
+        Ok(self.mappings.pending())
+    }
+
+    fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
+        let confirmed = self.mappings.confirm(intent)?;
+        tracing::info!(revision = confirmed.id, uid = intent.peer.uid, "confirmed");
+        Ok(confirmed)
+    }
+
+    fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal> {
+        told(intent, self.mappings.rollback(intent, to))
+    }
+
+    fn check(&self) -> Result<Check, Refusal> {
+        self.mappings.check()
+    }
+
+    fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal> {
+        self.mappings.diff(from, to)
+    }
+
+    fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal> {
+        self.mappings.history(before, limit)
+    }
+
+    fn reload(&self, peer: Peer) -> Result<Reloaded, Refusal> {
+        tracing::info!(uid = peer.uid, pid = peer.pid, "reload asked for");
+        match self.handle.reload().map_err(|_| stopping())? {
+            ReloadOutcome::Applied(applied) => {
+                let reloaded = Reloaded {
+                    eams: applied.eams as u64,
+                    added: applied.changes.added as u64,
+                    removed: applied.changes.removed as u64,
+                    changed: applied.changes.changed as u64,
+                    warnings: Vec::new(),
+                };
+                self.mappings.source().reloaded(&reloaded);
+                Ok(reloaded)
+            }
+            ReloadOutcome::Refused { reason, problems } => {
+                let mut refusal =
+                    Refusal::new(Code::Refused, reason, "the relay goes on as before; correct it and reload");
+                refusal.findings = problems.iter().map(finding).collect();
+                refusal.more = problems.more() as u64;
+                if let ([only], 0) = (&refusal.findings[..], refusal.more) {
+                    let message = format!("{}: {}: {}", refusal.message, only.value, only.message);
+                    let remedy = format!("{}; the relay goes on as before", only.remedy);
+                    (refusal.message, refusal.remedy) = (message, remedy);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn ports(&self) -> Result<Ports, Refusal> {
+        let status = self.actor()?;
+        let queues = u16::try_from(status.workers.len()).unwrap_or(u16::MAX);
+        Ok(Ports { ports: status.ports.iter().map(|status| port(status, queues)).collect() })
+    }
+
+    fn workers(&self) -> Result<Workers, Refusal> {
+        Ok(Workers { workers: self.actor()?.workers.iter().map(worker).collect() })
+    }
+
+    fn routes(&self, limit: u32) -> Result<Routes, Refusal> {
+        Ok(self.view()?.routes(limit))
+    }
+
+    fn neighbors(&self) -> Result<Neighbors, Refusal> {
+        Ok(self.view()?.neighbors())
+    }
+
+    fn counters(&self) -> Result<Counters, Refusal> {
+        let counters = self.handle.counters().map_err(|_| stopping())?;
+        match report::json(&counters, (self.log_lost)()) {
+            serde_json::Value::Object(counters) => Ok(Counters(counters.into_iter().collect())),
+            other => Ok(Counters([("counters".to_owned(), other)].into())),
+        }
+    }
+
+    fn events(&self) -> Events {
+        self.mappings.events()
+    }
+}
+
+/// Every change is in the log as well: who, what, and which revision it made.
+fn told(intent: &Intent, result: Result<Committed, Refusal>) -> Result<Committed, Refusal> {
+    if let Ok(committed) = &result {
+        tracing::info!(
+            revision = committed.revision.id,
+            uid = intent.peer.uid,
+            pid = intent.peer.pid,
+            added = committed.added,
+            removed = committed.removed,
+            changed = committed.changed,
+            pending_until = committed.pending_until,
+            comment = intent.comment,
+            "mappings committed"
+        );
+    }
+    result
+}
+
+/// The commit this was built from, which stands in brackets behind the version.
+fn build() -> &'static str {
+    let version = env!("BORDERLINE_VERSION");
+    version.split_once('(').map_or("unknown", |(_, build)| build.trim_end_matches(')'))
+}
+
+/// A share as people read it: a thousandth is enough.
+fn share(load: f64) -> f64 {
+    (load * 1000.0).round() / 1000.0
+}
+
+fn port(status: &PortStatus, queues: u16) -> Port {
+    let PortStatus { facts, twin, link, counts } = status;
+    let mac: Vec<String> = facts.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    Port {
+        name: facts.name.clone(),
+        twin: twin.clone(),
+        device: facts.device.clone(),
+        driver: facts.driver.clone(),
+        up: link.is_some_and(|link| link.up),
+        speed_mbps: link.and_then(|link| link.speed_mbps),
+        mac: mac.join(":"),
+        mtu: facts.mtu,
+        queues,
+        received: counts.received,
+        sent: counts.sent,
+        missed: counts.missed,
+        errors: counts.receive_errors + counts.send_errors,
+        no_mbuf: counts.no_mbuf,
+    }
+}
+
+fn worker(status: &WorkerStatus) -> Worker {
+    let counts = &status.counts;
+    Worker {
+        cpu: status.cpu,
+        load: share(status.load),
+        received: counts.event(Event::Received),
+        sent: counts.event(Event::Sent),
+        punted: PuntReason::ALL.iter().map(|reason| counts.punted(*reason)).sum(),
+        dropped: DropReason::ALL.iter().map(|reason| counts.dropped(*reason)).sum(),
+        busy_cycles: counts.event(Event::BusyCycles),
+        idle_cycles: counts.event(Event::IdleCycles),
+    }
+}
+
+/// A problem of the configuration: where, what, and what to do.
+fn finding(problem: &Problem) -> Finding {
+    let text = problem.kind.to_string();
+    let (message, remedy) = text.split_once("; ").unwrap_or((&text, "correct it"));
+    let name = problem.place.file.file_name().unwrap_or_default().to_string_lossy();
+    let value = problem.value.as_ref().map_or_else(String::new, |value| format!(" = {value}"));
+    Finding {
+        line: (problem.place.line > 0).then_some(problem.place.line),
+        value: format!("{name}: {}{value}", problem.key),
+        message: message.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+}
