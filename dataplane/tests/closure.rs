@@ -5,6 +5,13 @@
 //! quoted by routers of the family it left in, from its headers and 8 bytes up to all of it. `CLOSURE_PACKETS` sets how
 //! many packets are quoted.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a wrong fixture shall stop the test, and its numbers are small"
+)]
+
 mod oracle;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
