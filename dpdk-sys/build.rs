@@ -15,6 +15,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_allmulticast_enable",
     "rte_eth_dev_(adjust_nb_rx_tx_desc|close|configure|get_mtu|get_port_by_name|info_get|set_mtu|socket_id|start|stop)",
     "rte_eth_dev_mac_addr_(add|remove)",
+    "rte_eth_dev_rx_intr_(enable|disable|ctl_q_get_fd)",
     "rte_eth_macaddr_get",
     "rte_eth_promiscuous_(enable|disable|get)",
     "rte_eth_(rx|tx)_queue_setup",

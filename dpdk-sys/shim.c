@@ -121,6 +121,23 @@ uint16_t bl_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs,
 	return rte_eth_tx_burst(port, queue, mbufs, count);
 }
 
+int bl_eth_rx_intr_watch(uint16_t port, uint16_t queue, int epoll)
+{
+	return rte_eth_dev_rx_intr_ctl_q(port, queue, epoll, RTE_INTR_EVENT_ADD, NULL);
+}
+
+int bl_eth_rx_intr_unwatch(uint16_t port, uint16_t queue, int epoll)
+{
+	return rte_eth_dev_rx_intr_ctl_q(port, queue, epoll, RTE_INTR_EVENT_DEL, NULL);
+}
+
+int bl_epoll_drain(int epoll)
+{
+	struct rte_epoll_event events[32];
+
+	return rte_epoll_wait(epoll, events, RTE_DIM(events), 0);
+}
+
 int bl_eth_link_get_nowait(uint16_t port, struct bl_eth_link *link)
 {
 	struct rte_eth_link found = {0};

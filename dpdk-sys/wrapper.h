@@ -12,8 +12,10 @@
 #include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
+#include <rte_epoll.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_interrupts.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
@@ -73,6 +75,11 @@ int bl_pktmbuf_linearize(struct rte_mbuf *mbuf);
 uint16_t bl_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 uint16_t bl_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 int bl_eth_link_get_nowait(uint16_t port, struct bl_eth_link *link);
+
+/* Receive interrupts: a queue in an epoll set, and taking in what has happened there. */
+int bl_eth_rx_intr_watch(uint16_t port, uint16_t queue, int epoll);
+int bl_eth_rx_intr_unwatch(uint16_t port, uint16_t queue, int epoll);
+int bl_epoll_drain(int epoll);
 
 /* Constants whose macros bindgen cannot evaluate. */
 static const uint64_t BL_MBUF_F_RX_IP_CKSUM_MASK = RTE_MBUF_F_RX_IP_CKSUM_MASK;

@@ -215,6 +215,7 @@ fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts
             promiscuous: false,
             mempools: vec![mempool.clone()],
             fast_free: true,
+            interrupts: config.dpdk.poll == config::Poll::Adaptive,
         };
         let (open, queues) = Port::open(eal, port.device.argument(), &wanted)
             .map_err(|error| AppError::Port { port: port.name.clone(), error })?;
@@ -226,6 +227,7 @@ fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts
             queues = info.queues,
             spread = ?info.spread,
             mtu = info.mtu,
+            idle = if info.interrupts { "interrupts" } else { "sleep" },
             "port opened"
         );
         opened.0.push(open);

@@ -6,8 +6,9 @@ use std::thread::JoinHandle;
 
 use control::config::{self, Config};
 use dataplane::counters::{CounterCells, Counts};
-use dataplane::dpdk::{self, Eal, Mempool, QueuePair};
+use dataplane::dpdk::{self, Eal, Mempool, QueuePair, RxAlarm};
 use dataplane::exception::{InjectReceiver, PuntSender};
+use dataplane::io::Alarm;
 use dataplane::table::publish::Publisher;
 use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts};
 
@@ -36,7 +37,8 @@ impl Workers {
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
         for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
-            let (receive, transmit) = pairs.into_iter().map(|pair| (pair.rx, pair.tx)).unzip();
+            let (receive, transmit): (Vec<_>, _) = pairs.into_iter().map(|pair| (pair.rx, pair.tx)).unzip();
+            let alarm = RxAlarm::new(&receive).map(|alarm| Box::new(alarm) as Box<dyn Alarm>);
             let cells = Arc::<CounterCells>::default();
             let parts = WorkerParts {
                 receive,
@@ -53,6 +55,7 @@ impl Workers {
                     config::Poll::Busy => Poll::Busy,
                 },
                 longest_sleep: Arc::clone(&workers.longest_sleep),
+                alarm,
                 workers: u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX),
             };
             workers.cells.push(cells);

@@ -191,6 +191,7 @@ impl Bench {
             clock: Clock { now, hertz: 1_000_000_000 },
             poll: Poll::Busy,
             longest_sleep: Arc::default(),
+            alarm: None,
             workers: 1,
         });
         Self { worker, rx, free }

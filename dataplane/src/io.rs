@@ -1,4 +1,6 @@
-//! The two ends of a worker: a queue to receive from and a queue to transmit to.
+//! The two ends of a worker: a queue to receive from and a queue to transmit to; and what wakes it.
+
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
@@ -28,4 +30,17 @@ pub trait TransmitQueue {
 
     /// Takes frames, from the front of the list on, and leaves there, in order, what the port refuses. Never blocks.
     fn transmit(&mut self, frames: &mut Frames<Self::Buffer>);
+}
+
+/// What wakes a worker that has nothing to do: the receive interrupts of all of its queues.
+pub trait Alarm: Send {
+    /// Has every queue interrupt at its next frame; whether all of them will. Frames that came before need not interrupt:
+    /// the queues have to be looked at once more before the wait.
+    fn arm(&mut self) -> bool;
+
+    /// Sleeps until a queue interrupts, and for `longest` at most; whether one did.
+    fn wait(&mut self, longest: Duration) -> bool;
+
+    /// Has no queue interrupt any more.
+    fn disarm(&mut self);
 }

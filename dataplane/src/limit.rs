@@ -82,19 +82,29 @@ impl Shares {
 
     /// Whether `sender` may have one more packet pass at the time `now`.
     pub(crate) fn admit(&mut self, sender: u64, now: u64) -> bool {
+        self.admit_all(&[Some(sender)], now)
+    }
+
+    /// The same where a packet counts for several. Either all of them grant it, or none has given anything.
+    pub(crate) fn admit_all(&mut self, senders: &[Option<u64>], now: u64) -> bool {
         if now.wrapping_sub(self.keyed) > self.key_lives {
             self.keyed = now;
             self.key = mix(self.key ^ now);
         }
-        let slots = self.slots.len();
-        let at = high64(u128::from(mix(sender ^ self.key)) * slots as u128);
-        let slot = &mut self.slots[usize::try_from(at).expect("less than the number of slots")];
-        let paid = (*slot).max(now);
-        let granted = paid - now <= self.ahead;
+        let senders = || senders.iter().flatten();
+        let granted = senders().all(|sender| self.slots[self.place(*sender)].max(now) - now <= self.ahead);
         if granted {
-            *slot = paid + self.cycles_per_packet;
+            for sender in senders() {
+                let slot = self.place(*sender);
+                self.slots[slot] = self.slots[slot].max(now) + self.cycles_per_packet;
+            }
         }
         granted
+    }
+
+    fn place(&self, sender: u64) -> usize {
+        let at = high64(u128::from(mix(sender ^ self.key)) * self.slots.len() as u128);
+        usize::try_from(at).expect("less than the number of slots")
     }
 }
 

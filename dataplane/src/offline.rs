@@ -19,7 +19,7 @@ use crate::table::routing::{
 use crate::table::snapshot::Snapshot;
 use crate::table::translation::Translation;
 use crate::verdict::{DropReason, Verdict};
-use crate::walk::{End, LcoreState, Native, Output, Walk, Way};
+use crate::walk::{End, LcoreState, Native, Output, Walk, Wanted, Way};
 
 /// The imaginary box.
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +132,7 @@ impl Output<MemoryBuffer> for Collected {
         self.0.push(packet.data().to_vec());
     }
 
-    fn unresolved(&mut self, packet: MemoryBuffer, _: InterfaceId, _: IpAddr, _: &mut Sink<MemoryBuffer>) {
+    fn unresolved(&mut self, packet: MemoryBuffer, _: Wanted, _: &mut Sink<MemoryBuffer>) {
         self.0.push(packet.data().to_vec());
     }
 }

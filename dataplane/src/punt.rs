@@ -16,13 +16,14 @@
 //! | --- | --- | --- | --- | --- |
 //! | 130,000 to 138,000 | 144,000 to 234,000 | 154,000 to 215,000 | 519,000 to 849,000 | 2.3 to 2.9 million |
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::exception::{PuntSender, RingFull};
 use crate::limit::{Shares, TokenBucket};
 use crate::stage::error_limit::Sender;
-use crate::table::routing::{InterfaceId, PortId};
+use crate::table::routing::PortId;
 use crate::verdict::{DropReason, PuntReason, Verdict};
+use crate::walk::Wanted;
 
 mod class;
 
@@ -32,7 +33,7 @@ pub(crate) use class::of_packet;
 const CONTROL_TAKES: u32 = 130_000;
 /// The rates of all classes together.
 const ALL_CLASSES: u32 = {
-    let (mut sum, mut class) = (0, 0);
+    let (mut sum, mut class) = (EXPECTED, 0);
     while class < PuntReason::ALL.len() {
         sum += rate(PuntReason::ALL[class]);
         class += 1;
@@ -42,7 +43,7 @@ const ALL_CLASSES: u32 = {
 const _: () = assert!(ALL_CLASSES <= CONTROL_TAKES / 2);
 
 /// Slots that the senders of one class are spread over.
-const SLOTS: usize = 128;
+const SLOTS: usize = 1024;
 /// What every class may send at once.
 const LEAST_BURST: u32 = 64;
 
@@ -65,11 +66,50 @@ fn burst(class: PuntReason, rate: u32) -> u32 {
     (rate / 50).max(least)
 }
 
+/// Packets per second and box for next hops that an operator has named: a scan for others leaves them alone.
+const EXPECTED: u32 = 3_000;
+/// The place of their limit behind those of the classes.
+const EXPECTED_AT: usize = PuntReason::ALL.len();
+
 /// What is offered to the kernel, and who sent it if senders of its class have shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub(crate) class: PuntReason,
     pub(crate) sender: Option<Sender>,
+}
+
+/// Which limits an offer has to pass.
+#[derive(Clone, Copy)]
+struct Limits {
+    at: usize,
+    senders: [Option<Sender>; 2],
+}
+
+impl From<Offer> for Limits {
+    fn from(offer: Offer) -> Self {
+        Self { at: offer.class.index(), senders: [offer.sender, None] }
+    }
+}
+
+impl Limits {
+    /// One next hop has a share, whoever asks for it. One who asks for next hops that nobody has named has one too,
+    /// however many they are.
+    fn unresolved(wanted: Wanted, packet: &[u8]) -> Self {
+        let hop = Some(Sender::host(wanted.next_hop));
+        if wanted.expected {
+            return Self { at: EXPECTED_AT, senders: [hop, None] };
+        }
+        Self { at: PuntReason::UnresolvedNextHop.index(), senders: [hop, source(packet)] }
+    }
+}
+
+/// An IPv4 host, or an IPv6 network.
+fn source(packet: &[u8]) -> Option<Sender> {
+    if packet.first()? >> 4 == 4 {
+        let source = Ipv4Addr::from(*packet.get(12..16)?.first_chunk()?);
+        return Some(Sender::host(source.into()));
+    }
+    Some(Sender::from(Ipv6Addr::from(*packet.get(8..24)?.first_chunk()?)))
 }
 
 impl Offer {
@@ -83,35 +123,36 @@ impl Offer {
 
 /// The limits of one worker.
 struct Policer {
-    classes: [TokenBucket; PuntReason::ALL.len()],
-    shares: [Shares; PuntReason::ALL.len()],
+    classes: [TokenBucket; EXPECTED_AT + 1],
+    shares: [Shares; EXPECTED_AT + 1],
 }
 
 impl Policer {
     /// Full buckets for one of `workers` workers; `hertz` cycles are one second.
     fn new(hertz: u64, workers: u32) -> Self {
-        let rate = |class: usize| (rate(PuntReason::ALL[class]) / workers.max(1)).max(1);
+        let class = |at: usize| PuntReason::ALL.get(at).copied();
+        let rate = |at: usize| (class(at).map_or(EXPECTED, rate) / workers.max(1)).max(1);
+        let burst = |at: usize| burst(class(at).unwrap_or(PuntReason::UnresolvedNextHop), rate(at));
         Self {
-            classes: std::array::from_fn(|class| {
-                TokenBucket::new(rate(class), burst(PuntReason::ALL[class], rate(class)), hertz)
-            }),
-            shares: std::array::from_fn(|class| {
+            classes: std::array::from_fn(|at| TokenBucket::new(rate(at), burst(at), hertz)),
+            shares: std::array::from_fn(|at| {
                 // Half of the class: two senders may use it up, one may not.
-                let share = rate(class).div_ceil(2);
+                let share = rate(at).div_ceil(2);
                 Shares::new(SLOTS, share, (share / 50).max(LEAST_BURST / 2), hertz)
             }),
         }
     }
 
     /// Whether one more packet may pass at the time `now`.
-    fn admit(&mut self, Offer { class, sender }: Offer, now: u64) -> bool {
-        let bucket = &mut self.classes[class.index()];
+    fn admit(&mut self, limits: impl Into<Limits>, now: u64) -> bool {
+        let Limits { at, senders } = limits.into();
+        let bucket = &mut self.classes[at];
         bucket.refill(now);
         if bucket.is_empty() {
             return false;
         }
-        let shares = &mut self.shares[class.index()];
-        sender.is_none_or(|Sender(sender)| shares.admit(sender, now)) && bucket.take()
+        let senders = senders.map(|sender| sender.map(|Sender(sender)| sender));
+        self.shares[at].admit_all(&senders, now) && bucket.take()
     }
 }
 
@@ -136,22 +177,29 @@ impl Punts {
 
     /// Offers a frame, as it was received on `port`.
     pub(crate) fn frame(&mut self, port: PortId, offer: Offer, frame: &[u8]) -> Verdict {
-        self.offer(offer, |ring| ring.send_frame(port, offer.class, frame))
+        self.offer(offer.class, offer.into(), |ring| ring.send_frame(port, offer.class, frame))
     }
 
-    /// Offers a packet that waits for the link-layer address of `next_hop` on `interface`.
-    pub(crate) fn unresolved(&mut self, interface: InterfaceId, next_hop: IpAddr, packet: &[u8]) -> Verdict {
-        let sender = Some(Sender::host(next_hop));
-        let offer = Offer { class: PuntReason::UnresolvedNextHop, sender };
-        self.offer(offer, |ring| ring.send_unresolved(interface, next_hop, packet))
+    /// Offers a packet that waits for the link-layer address of a next hop.
+    pub(crate) fn unresolved(&mut self, wanted: Wanted, packet: &[u8]) -> Verdict {
+        let limits = Limits::unresolved(wanted, packet);
+        let Wanted { interface, next_hop, .. } = wanted;
+        self.offer(PuntReason::UnresolvedNextHop, limits, |ring| {
+            ring.send_unresolved(interface, next_hop, packet)
+        })
     }
 
-    fn offer(&mut self, offer: Offer, send: impl FnOnce(&mut PuntSender) -> Result<(), RingFull>) -> Verdict {
-        if !self.policer.admit(offer, self.now) {
+    fn offer(
+        &mut self,
+        class: PuntReason,
+        limits: Limits,
+        send: impl FnOnce(&mut PuntSender) -> Result<(), RingFull>,
+    ) -> Verdict {
+        if !self.policer.admit(limits, self.now) {
             return Verdict::Dropped(DropReason::PuntPoliced);
         }
         match send(&mut self.ring) {
-            Ok(()) => Verdict::Punted(offer.class),
+            Ok(()) => Verdict::Punted(class),
             Err(RingFull) => Verdict::Dropped(DropReason::PuntRingFull),
         }
     }
@@ -165,7 +213,8 @@ impl Punts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use crate::table::routing::InterfaceId;
+    use std::net::IpAddr;
 
     const HERTZ: u64 = 1_000_000;
 
@@ -207,15 +256,40 @@ mod tests {
         punts.begin_turn(1);
         let mut flood = |hop: u8, times: u32| {
             let hop = IpAddr::V4(Ipv4Addr::new(192, 0, 2, hop));
-            let verdicts = (0..times).map(|_| punts.unresolved(InterfaceId(0), hop, &[0x45; 60]));
+            let wanted = Wanted { interface: InterfaceId(0), next_hop: hop, expected: false };
+            // From another sender each.
+            let packet = |number: u32| [&[0x45; 12][..], &number.to_be_bytes(), &[0; 44]].concat();
+            let verdicts = (0..times).map(|number| punts.unresolved(wanted, &packet(number)));
             verdicts.filter(|verdict| *verdict == Verdict::Punted(PuntReason::UnresolvedNextHop)).count()
         };
         assert_eq!(flood(1, 20_000), 50);
         assert_eq!(flood(2, 10), 10);
+        assert!(policer_holds_a_scanner(&mut punts));
         let mut policer = Policer::new(HERTZ, 1);
         let scanner = of(PuntReason::LocalAddress, 7);
         assert!((0..100_000).filter(|_| policer.admit(scanner, 1)).count() < 1000);
         assert!(policer.admit(of(PuntReason::LocalAddress, 8), 1));
         assert!(policer.admit(of(PuntReason::RoutingProtocolDistant, 7), 1));
+    }
+    /// One sender looks for everything; named hosts, and what others look for, get through.
+    fn policer_holds_a_scanner(punts: &mut Punts) -> bool {
+        let from = |last: u8| [&[0x45; 12][..], &[203, 0, 113, last], &[0; 44]].concat();
+        let mut ask = |hop: u32, expected, packet: &[u8]| {
+            let next_hop = IpAddr::V4(Ipv4Addr::from(0x0a09_0000 + hop));
+            let wanted = Wanted { interface: InterfaceId(0), next_hop, expected };
+            punts.unresolved(wanted, packet) == Verdict::Punted(PuntReason::UnresolvedNextHop)
+        };
+        let scanned = (0..20_000).filter(|hop| ask(*hop, false, &from(1))).count();
+        // And everybody looks for one and the same.
+        for sender in 10..100 {
+            for _ in 0..100 {
+                ask(29_999, false, &from(sender));
+            }
+        }
+        let others =
+            (100..200).filter(|sender| ask(30_000 + u32::from(*sender), false, &from(*sender))).count();
+        let named = (40_000..40_010).filter(|hop| ask(*hop, true, &from(1))).count();
+        // A few of the others may share a slot with those who have used theirs up.
+        scanned < 100 && others > 90 && named == 10
     }
 }

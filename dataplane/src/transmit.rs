@@ -3,16 +3,14 @@
 //! Each worker gathers frames per port and hands them over when a burst is full or the turn ends, through the sink, where
 //! what a port refuses ends. Nothing is ever retried.
 
-use std::net::IpAddr;
-
 use crate::buffer::{Buffer, NoRoom};
 use crate::io::{Frames, TransmitQueue};
 use crate::punt::Punts;
 use crate::sink::Sink;
 use crate::table::fib::{Adjacency, LinkHeader};
-use crate::table::routing::{InterfaceId, PortId};
+use crate::table::routing::PortId;
 use crate::verdict::{DropReason, Verdict};
-use crate::walk::Output;
+use crate::walk::{Output, Wanted};
 
 /// One port's transmit side on this worker.
 struct PortOut<T: TransmitQueue> {
@@ -94,14 +92,8 @@ impl<T: TransmitQueue> Output<T::Buffer> for Transmit<T> {
         }
     }
 
-    fn unresolved(
-        &mut self,
-        packet: T::Buffer,
-        interface: InterfaceId,
-        next_hop: IpAddr,
-        sink: &mut Sink<T::Buffer>,
-    ) {
-        let verdict = self.punts.unresolved(interface, next_hop, packet.data());
+    fn unresolved(&mut self, packet: T::Buffer, wanted: Wanted, sink: &mut Sink<T::Buffer>) {
+        let verdict = self.punts.unresolved(wanted, packet.data());
         sink.finish(packet, verdict);
     }
 }

@@ -60,8 +60,20 @@ pub trait Output<B: Buffer> {
         self.forward(frame, adjacency, sink);
     }
 
-    /// Keeps an IP packet until `next_hop` on `interface` has a link-layer address.
-    fn unresolved(&mut self, packet: B, interface: InterfaceId, next_hop: IpAddr, sink: &mut Sink<B>);
+    /// Keeps an IP packet until `wanted` has a link-layer address.
+    fn unresolved(&mut self, packet: B, wanted: Wanted, sink: &mut Sink<B>);
+}
+
+/// A next hop whose link-layer address is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Where it is.
+    pub interface: InterfaceId,
+    /// Its address.
+    pub next_hop: IpAddr,
+    /// A gateway, or a host with an EAM: an operator has named it. Any other address may be one that somebody made up
+    /// (RFC 6583).
+    pub expected: bool,
 }
 
 /// What a worker keeps from packet to packet.
@@ -250,9 +262,22 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         match path {
             Path::Adjacent(adjacency) => self.output.forward(packet, adjacency, self.sink),
             Path::Unresolved { interface, gateway, .. } => {
-                self.output.unresolved(packet, *interface, gateway.unwrap_or(destination), self.sink);
+                let next_hop = gateway.unwrap_or(destination);
+                let expected = gateway.is_some() || self.has_eam(destination);
+                self.output.unresolved(
+                    packet,
+                    Wanted { interface: *interface, next_hop, expected },
+                    self.sink,
+                );
             }
             _ => unreachable!("usable() has refused every other path"),
+        }
+    }
+
+    fn has_eam(&self, destination: IpAddr) -> bool {
+        match destination {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(address) => self.snapshot.translation.eams.lookup_ipv6(address).is_some(),
         }
     }
 

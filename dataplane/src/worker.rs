@@ -12,7 +12,7 @@ use crossbeam_utils::CachePadded;
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::{CounterCells, Counts, Event};
 use crate::exception::{InjectReceiver, PuntSender, ZeroChecksum};
-use crate::io::{BURST, Frames, ReceiveQueue, TransmitQueue};
+use crate::io::{Alarm, BURST, Frames, ReceiveQueue, TransmitQueue};
 use crate::limit::TokenBucket;
 use crate::punt::Punts;
 use crate::sink::{Observer, Sink};
@@ -66,6 +66,8 @@ pub struct WorkerParts<R, T, P> {
     pub poll: Poll,
     /// The longest it may sleep then.
     pub longest_sleep: Arc<SleepLimit>,
+    /// What it waits for instead of sleeping by the clock, if every one of its receive queues can interrupt.
+    pub alarm: Option<Box<dyn Alarm>>,
     /// How many workers there are: each has its part of the box's rates.
     pub workers: u32,
 }
@@ -118,7 +120,7 @@ where
             cells: parts.cells,
             stop: parts.stop,
             clock: parts.clock,
-            idle: Idle::new(parts.poll, parts.longest_sleep),
+            idle: Idle::new(parts.poll, parts.longest_sleep, parts.alarm),
             express: true,
         }
     }
@@ -144,7 +146,10 @@ where
         let mut unpublished = 0_u32;
         let mut before = (self.clock.now)();
         while !self.stop.load(Ordering::Relaxed) {
-            let worked = self.turn();
+            let mut worked = self.turn();
+            if !worked && self.idle.arm() {
+                worked = self.turn();
+            }
             let slept = if worked {
                 self.idle.worked();
                 false

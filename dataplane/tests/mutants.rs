@@ -30,7 +30,7 @@ use dataplane::table::snapshot::Snapshot;
 use dataplane::table::translation::{Hairpin, IcmpSourceExtension, Role, UdpZeroChecksum};
 use dataplane::testing::{self, MAC_PEER, MAC_V4, MAC_V6};
 use dataplane::verdict::{DropReason, PuntReason};
-use dataplane::walk::{Native, Output, Walk};
+use dataplane::walk::{Native, Output, Walk, Wanted};
 use dataplane::wire::ethernet;
 use dataplane::wire::ipv4::{Ipv4Header, Options, inspect_options};
 use dataplane::wire::ipv6::Ipv6Header;
@@ -51,14 +51,8 @@ impl Output<MemoryBuffer> for Ways {
         self.forwarded.push(adjacency.interface);
     }
 
-    fn unresolved(
-        &mut self,
-        _: MemoryBuffer,
-        interface: InterfaceId,
-        next_hop: IpAddr,
-        _: &mut Sink<MemoryBuffer>,
-    ) {
-        self.waiting.push((interface, next_hop));
+    fn unresolved(&mut self, _: MemoryBuffer, wanted: Wanted, _: &mut Sink<MemoryBuffer>) {
+        self.waiting.push((wanted.interface, wanted.next_hop));
     }
 }
 
@@ -542,6 +536,7 @@ impl Bench {
             clock: Clock { now: || 1, hertz: 1_000_000_000 },
             poll: Poll::Adaptive,
             longest_sleep: Arc::default(),
+            alarm: None,
             workers: 1,
         });
         Self { worker, receive, punted }

@@ -4,6 +4,10 @@
 //! their own.
 #![cfg(feature = "dpdk")]
 
+#[cfg(feature = "testing")]
+#[path = "vdev/interrupts.rs"]
+mod interrupts;
+
 use std::collections::HashSet;
 use std::env;
 use std::fs;
@@ -443,7 +447,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
         assert!(started.elapsed() < Duration::from_secs(10), "{what}: not within 10 s");
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_micros(200));
     }
 }
 

@@ -45,7 +45,8 @@ impl Controlled {
 
     fn json(&self, line: &str) -> Result<Value, LabError> {
         let text = self.good(&format!("--json {line}"))?;
-        Ok(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}")))
+        let what = format!("the answer to {line}");
+        serde_json::from_str(&text).map_err(|_| LabError::Unreadable { what, text })
     }
 
     fn refused(&self, line: &str) -> Result<String, LabError> {

@@ -3,7 +3,7 @@
 //! DPDK writes and flushes each message on the thread that logs it. So the error lines of an operation are
 //! collected in a thread-local list: another thread's messages never end up in the wrong error.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int};
 use std::slice;
 use std::sync::OnceLock;
@@ -41,6 +41,7 @@ static SINK: OnceLock<LogSink> = OnceLock::new();
 
 thread_local! {
     static ERRORS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Sends all that DPDK logs from now on to `sink`. Only the first call chooses the sink.
@@ -61,14 +62,26 @@ pub(super) fn errors() -> Vec<String> {
     ERRORS.take()
 }
 
+/// Runs an attempt that may fail, and is no error then: what DPDK complains about is for developers.
+pub(super) fn attempting<T>(attempt: impl FnOnce() -> T) -> T {
+    EXPECTED.set(true);
+    let result = attempt();
+    EXPECTED.set(false);
+    result
+}
+
 /// Called by the stream of shim.c. A panic in the sink ends the process, it must not unwind through C.
 extern "C" fn receive(level: c_int, text: *const c_char, length: usize) {
     // SAFETY: stdio hands its cookie function `length` readable bytes, which stay in place during the call.
     let bytes = unsafe { slice::from_raw_parts(text.cast::<u8>(), length) };
     let level = level_of(level);
     for line in String::from_utf8_lossy(bytes).lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let mut level = level;
         if level == LogLevel::Error {
             remember(line);
+            if EXPECTED.try_with(Cell::get) == Ok(true) {
+                level = LogLevel::Debug;
+            }
         }
         if let Some(sink) = SINK.get() {
             sink(level, line);

@@ -19,6 +19,7 @@
 //! calling [`pin_current_thread`] and [`Eal::register_current_thread`] before it polls its queues. A stop is
 //! the reverse, by dropping.
 
+mod alarm;
 mod device;
 mod eal;
 mod error;
@@ -37,6 +38,7 @@ mod precheck;
 mod queue;
 mod xdp;
 
+pub use alarm::RxAlarm;
 pub use eal::{Eal, EalConfig, Memory, check_memory};
 pub use error::{EalError, Errno, LcoreError, MempoolError, PortError, Said};
 pub use heap::return_large_blocks;

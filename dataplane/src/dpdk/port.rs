@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use dpdk_sys::{
     bl_eth_link, rte_eth_dev_info, rte_eth_stats, rte_eth_xstat, rte_eth_xstat_name, rte_ether_addr,
 };
 
+use super::alarm::queues_interrupt;
 use super::device::Device;
 use super::eal::Eal;
 use super::error::{Errno, PortError, Said};
@@ -45,6 +46,10 @@ pub struct Port {
 pub(super) struct PortInner {
     id: u16,
     started: bool,
+    /// Whether each receive queue can interrupt, and was asked to be able to.
+    pub(super) interrupts: bool,
+    /// For whoever switches the interrupts of a queue: drivers keep those of all queues in one register.
+    pub(super) switching: Mutex<()>,
     eal: Eal,
     /// The driver puts received packets here until it is closed.
     _mempools: Vec<Mempool>,
@@ -63,11 +68,11 @@ impl Port {
 
         let offered = inner.dev_info(device)?;
         let driver = text_of(offered.driver_name);
-        let plan = plan(device, &driver, config, &offered)?;
+        let mut plan = plan(device, &driver, config, &offered)?;
         let steps = Setup { device, driver: &driver, port: inner.id };
-        let (rx_descriptors, tx_descriptors) = steps.configure(config, &plan)?;
-        steps.start()?;
+        let (rx_descriptors, tx_descriptors) = steps.bring_up(config, &mut plan)?;
         inner.started = true;
+        inner.interrupts = plan.conf.intr_conf.rxq() != 0 && queues_interrupt(inner.id, config.queues);
         let (promiscuous, all_multicast) = steps.receive_modes(config.promiscuous)?;
 
         let info = PortInfo {
@@ -83,6 +88,7 @@ impl Port {
             spread: plan.spread,
             ipv4_checksum: plan.ipv4_checksum,
             fast_free: plan.fast_free,
+            interrupts: inner.interrupts,
             promiscuous,
             all_multicast,
         };
@@ -216,7 +222,8 @@ impl PortInner {
         if !ports.insert(id) {
             return Err(PortError::AlreadyOpen { device: device.to_owned() });
         }
-        Ok(Self { id, started: false, eal: eal.clone(), _mempools: mempools })
+        let (started, interrupts, switching) = Default::default();
+        Ok(Self { id, started, interrupts, switching, eal: eal.clone(), _mempools: mempools })
     }
 
     fn dev_info(&self, device: &str) -> Result<rte_eth_dev_info, PortError> {

@@ -48,6 +48,8 @@ pub struct PortConfig {
     /// Mbufs of another pool are then refused. True is right when a worker allocates from the pool its queues
     /// use, as ours do.
     pub fast_free: bool,
+    /// Whether receive queues shall be able to interrupt, where the driver has that: see [`super::RxAlarm`].
+    pub interrupts: bool,
 }
 
 impl Default for PortConfig {
@@ -61,6 +63,7 @@ impl Default for PortConfig {
             promiscuous: false,
             mempools: Vec::new(),
             fast_free: true,
+            interrupts: false,
         }
     }
 }
@@ -123,6 +126,7 @@ pub(super) fn plan(
     let ipv4_checksum = info.rx_offload_capa & dpdk_sys::BL_ETH_RX_OFFLOAD_IPV4_CKSUM != 0;
 
     let mut conf = rte_eth_conf::default();
+    conf.intr_conf.set_rxq(u32::from(config.interrupts));
     conf.rxmode.mtu = u32::from(mtu);
     if ipv4_checksum {
         conf.rxmode.offloads |= dpdk_sys::BL_ETH_RX_OFFLOAD_IPV4_CKSUM;

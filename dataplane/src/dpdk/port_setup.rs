@@ -5,6 +5,7 @@ use std::ptr;
 
 use super::device::{Device, argument_hint, mtu_hint, privilege_hint};
 use super::error::{Errno, PortError, Said};
+use super::log;
 use super::port_config::{Plan, PortConfig};
 use super::precheck;
 
@@ -98,8 +99,24 @@ pub(super) struct Setup<'a> {
 }
 
 impl Setup<'_> {
+    /// Configures and starts the port, without receive interrupts where that fails with them; returns the descriptors per
+    /// receive and per transmit queue.
+    pub(super) fn bring_up(&self, config: &PortConfig, plan: &mut Plan) -> Result<(u16, u16), PortError> {
+        let attempt = |plan: &Plan| {
+            let descriptors = self.configure(config, plan)?;
+            self.start().map(|()| descriptors)
+        };
+        if plan.conf.intr_conf.rxq() != 0 {
+            if let Ok(descriptors) = log::attempting(|| attempt(plan)) {
+                return Ok(descriptors);
+            }
+            plan.conf.intr_conf.set_rxq(0);
+        }
+        attempt(plan)
+    }
+
     /// Sets offloads, MTU and queues; returns the descriptors per receive and per transmit queue.
-    pub(super) fn configure(&self, config: &PortConfig, plan: &Plan) -> Result<(u16, u16), PortError> {
+    fn configure(&self, config: &PortConfig, plan: &Plan) -> Result<(u16, u16), PortError> {
         let (port, queues) = (self.port, config.queues);
         self.step("configuring it", || {
             // SAFETY: the port exists and is stopped; DPDK copies the configuration.
@@ -163,7 +180,7 @@ impl Setup<'_> {
         }
     }
 
-    pub(super) fn start(&self) -> Result<(), PortError> {
+    fn start(&self) -> Result<(), PortError> {
         // SAFETY: the port is configured with all its queues.
         self.step("starting it", || unsafe { dpdk_sys::rte_eth_dev_start(self.port) })
     }

@@ -40,6 +40,8 @@ pub struct PortInfo {
     pub ipv4_checksum: bool,
     /// Whether transmit queues take mbufs of their own pool only.
     pub fast_free: bool,
+    /// Whether each receive queue can interrupt, and was asked to be able to.
+    pub interrupts: bool,
     /// Whether frames for other stations are received.
     pub promiscuous: bool,
     /// Whether the driver was switched to receive all multicast. False for drivers without such a switch,

@@ -25,14 +25,19 @@ const _: () = assert!(BURST <= u16::MAX as usize);
 pub struct RxQueue {
     port: u16,
     queue: u16,
-    _port: Arc<PortInner>,
+    inner: Arc<PortInner>,
     _not_sync: NotSync,
 }
 
 impl RxQueue {
     /// The only receive queue `queue` of `port`, which is started.
     pub(super) fn new(port: &Arc<PortInner>, queue: u16) -> Self {
-        Self { port: port.id(), queue, _port: Arc::clone(port), _not_sync: PhantomData }
+        Self { port: port.id(), queue, inner: Arc::clone(port), _not_sync: PhantomData }
+    }
+
+    /// The port, and which of its queues this is.
+    pub(super) fn place(&self) -> (&Arc<PortInner>, u16) {
+        (&self.inner, self.queue)
     }
 }
 
@@ -63,7 +68,7 @@ impl ReceiveQueue for RxQueue {
     fn receive(&mut self, frames: &mut Frames<Mbuf>, sink: &mut Sink<Mbuf>) -> usize {
         let first = frames.len();
         let room = frames.remaining_capacity() as u16;
-        // SAFETY: the port is started and stays so while `_port` lives; `&mut self` makes this thread the
+        // SAFETY: the port is started and stays so while `inner` lives; `&mut self` makes this thread the
         // only one on this queue; there are `room` free places from `first` on. The driver writes an owned,
         // non-null mbuf to each place it reports, which is what an `Mbuf` is.
         unsafe {

@@ -1,4 +1,5 @@
-//! What a worker does when there is nothing to do: it looks again, pauses, and sleeps for as long as no burst can be lost.
+//! What a worker does when there is nothing to do: it looks again, pauses, and sleeps for as long as no burst can be lost, or
+//! until a receive queue interrupts.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -7,10 +8,13 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use crate::io::Alarm;
+
 /// What a worker does when there is nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Poll {
-    /// Looks again at once, then pauses, then sleeps for up to [`SleepLimit`].
+    /// Looks again at once, then pauses, then sleeps: until a receive queue interrupts where all of them can, and for up to
+    /// [`SleepLimit`] where not.
     Adaptive,
     /// Always looks again at once.
     Busy,
@@ -43,6 +47,9 @@ impl SleepLimit {
     }
 }
 
+/// A frame of the kernel waits for the worker to wake, as do the order to stop and a new snapshot: none of them interrupts.
+const LONGEST: Duration = Duration::from_micros(200);
+
 /// How long a worker may sleep between two looks at a receive queue of so many descriptors: half the time that the
 /// shortest frames need to fill it, all of them at the speed of the link; the other half is for waking up. Zero where that
 /// is less than a sleep costs: such a queue must be polled. An unknown speed (0 or `u32::MAX`) counts as 10 Gbit/s.
@@ -50,8 +57,6 @@ impl SleepLimit {
 pub fn longest_sleep(descriptors: u16, speed_mbps: u32) -> Duration {
     /// Bits of a 64-byte frame on the wire, with preamble and gap.
     const SHORTEST: u64 = (64 + 8 + 12) * 8;
-    /// A frame of the kernel waits for the worker to wake.
-    const LONGEST: Duration = Duration::from_micros(200);
     const WORTH_IT: Duration = Duration::from_micros(5);
     let speed = match speed_mbps {
         0 | u32::MAX => 10_000,
@@ -66,6 +71,8 @@ pub fn longest_sleep(descriptors: u16, speed_mbps: u32) -> Duration {
 pub(super) struct Idle {
     poll: Poll,
     limit: Arc<SleepLimit>,
+    alarm: Option<Box<dyn Alarm>>,
+    armed: bool,
     turns: u32,
 }
 
@@ -75,9 +82,13 @@ impl Idle {
     /// Short sleeps before the first long one.
     const SHORT_SLEEPS: u32 = 600;
     const SHORT: Duration = Duration::from_micros(10);
+    /// Turns before the first wait for an interrupt where a sleep is forbidden: about a millisecond. Such a link fills its
+    /// descriptors faster than a worker wakes, so it must really be quiet.
+    const PATIENCE: u32 = 20_000;
 
-    pub(super) const fn new(poll: Poll, limit: Arc<SleepLimit>) -> Self {
-        Self { poll, limit, turns: 0 }
+    pub(super) fn new(poll: Poll, limit: Arc<SleepLimit>, alarm: Option<Box<dyn Alarm>>) -> Self {
+        let alarm = alarm.filter(|_| poll == Poll::Adaptive);
+        Self { poll, limit, alarm, armed: false, turns: 0 }
     }
 
     /// For the thread that will sleep: by default the kernel adds up to 50 microseconds to every sleep, which would be
@@ -91,8 +102,11 @@ impl Idle {
 
     /// There was something to do.
     #[inline]
-    pub(super) const fn worked(&mut self) {
+    pub(super) fn worked(&mut self) {
         self.turns = 0;
+        if self.armed {
+            self.disarm();
+        }
     }
 
     /// Whether this is the first turn in vain after others.
@@ -101,8 +115,43 @@ impl Idle {
         self.turns == 1
     }
 
+    /// There was nothing to do: whether it is time to wait for an interrupt. The queues interrupt from now on, and must be
+    /// looked at once more before [`Idle::rest`], for what came before.
+    #[inline]
+    pub(super) fn arm(&mut self) -> bool {
+        self.alarm.is_some() && self.turns >= self.first_wait() && self.arm_now()
+    }
+
+    #[cold]
+    fn arm_now(&mut self) -> bool {
+        self.armed = self.alarm.as_mut().is_some_and(|alarm| alarm.arm());
+        if !self.armed
+            && let Some(mut alarm) = self.alarm.take()
+        {
+            // It could at first and cannot now: it sleeps by the clock from here on.
+            alarm.disarm();
+        }
+        self.armed
+    }
+
+    #[cold]
+    fn disarm(&mut self) {
+        self.armed = false;
+        if let Some(alarm) = &mut self.alarm {
+            alarm.disarm();
+        }
+    }
+
+    fn first_wait(&self) -> u32 {
+        if self.limit.get().is_zero() { Self::PATIENCE } else { Self::PAUSES + Self::SHORT_SLEEPS }
+    }
+
     /// There was nothing to do: backs off; whether it slept.
     pub(super) fn rest(&mut self) -> bool {
+        if self.armed {
+            self.wait();
+            return true;
+        }
         self.turns = self.turns.saturating_add(1);
         let sleep = self.next_sleep();
         if sleep.is_zero() {
@@ -111,6 +160,14 @@ impl Idle {
         }
         std::thread::sleep(sleep);
         true
+    }
+
+    fn wait(&mut self) {
+        if self.alarm.as_mut().is_some_and(|alarm| alarm.wait(LONGEST)) {
+            // Some drivers interrupt a moment before the frame can be seen: looks closely for a while.
+            self.turns = 0;
+        }
+        self.disarm();
     }
 
     fn next_sleep(&self) -> Duration {
@@ -151,7 +208,7 @@ mod tests {
     #[test]
     fn a_worker_pauses_then_naps_then_sleeps_as_long_as_the_links_allow() {
         let limit = Arc::new(SleepLimit::default());
-        let mut idle = Idle::new(Poll::Adaptive, Arc::clone(&limit));
+        let mut idle = Idle::new(Poll::Adaptive, Arc::clone(&limit), None);
         let at = |idle: &mut Idle, turns| {
             idle.turns = turns;
             idle.next_sleep()
@@ -161,12 +218,99 @@ mod tests {
         assert_eq!(at(&mut idle, 800), Duration::from_nanos(34_406));
         limit.set(longest_sleep(1024, 100_000));
         assert_eq!((at(&mut idle, 200), at(&mut idle, u32::MAX)), (Duration::ZERO, Duration::ZERO));
-        let mut busy = Idle::new(Poll::Busy, limit);
+        let mut busy = Idle::new(Poll::Busy, limit, None);
         assert_eq!(at(&mut busy, u32::MAX), Duration::ZERO);
     }
 
     #[test]
     fn nothing_else_lies_on_the_lines_of_the_limit() {
         crate::testing::assert_own_lines(&SleepLimit::default().0);
+    }
+
+    /// What an alarm was asked for, and how it answers.
+    #[derive(Clone, Default)]
+    struct Script(Arc<std::sync::Mutex<Vec<&'static str>>>, bool, bool);
+
+    impl Alarm for Script {
+        fn arm(&mut self) -> bool {
+            self.0.lock().unwrap().push("arm");
+            self.1
+        }
+
+        fn wait(&mut self, longest: Duration) -> bool {
+            assert_eq!(longest, LONGEST);
+            self.0.lock().unwrap().push("wait");
+            self.2
+        }
+
+        fn disarm(&mut self) {
+            self.0.lock().unwrap().push("disarm");
+        }
+    }
+
+    impl Script {
+        /// A worker that was idle for so many turns on links of this speed.
+        fn idle(&self, poll: Poll, turns: u32, speed: u32) -> Idle {
+            let limit = SleepLimit::default();
+            limit.set(longest_sleep(1024, speed));
+            let mut idle = Idle::new(poll, Arc::new(limit), Some(Box::new(self.clone())));
+            idle.turns = turns;
+            idle
+        }
+
+        fn take(&self) -> Vec<&'static str> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    #[test]
+    fn a_worker_waits_for_an_interrupt_again_and_again() {
+        let script = Script(Arc::default(), true, false);
+        let mut idle = script.idle(Poll::Adaptive, 800, 10_000);
+        for _ in 0..3 {
+            assert!(idle.arm());
+            assert!(idle.rest(), "it slept");
+            assert_eq!(script.take(), ["arm", "wait", "disarm"]);
+        }
+        let script = Script(Arc::default(), true, true);
+        let mut idle = script.idle(Poll::Adaptive, 800, 10_000);
+        assert!(idle.arm() && idle.rest());
+        assert!(!idle.arm(), "after an interrupt it looks closely for a while");
+        assert_eq!(script.take(), ["arm", "wait", "disarm"]);
+    }
+
+    #[test]
+    fn a_frame_of_the_last_look_keeps_a_worker_from_waiting() {
+        let script = Script(Arc::default(), true, true);
+        let mut idle = script.idle(Poll::Adaptive, 800, 10_000);
+        assert!(idle.arm());
+        idle.worked();
+        assert!(!idle.rest(), "it pauses");
+        assert_eq!(script.take(), ["arm", "disarm"]);
+    }
+
+    #[test]
+    fn a_worker_arms_only_after_a_while_and_later_where_a_burst_would_overflow() {
+        for (poll, turns, speed, arms) in [
+            (Poll::Adaptive, 799, 10_000, false),
+            (Poll::Adaptive, 800, 10_000, true),
+            (Poll::Adaptive, 800, 100_000, false),
+            (Poll::Adaptive, 20_000, 100_000, true),
+            (Poll::Busy, u32::MAX, 10_000, false),
+        ] {
+            let script = Script(Arc::default(), true, true);
+            assert_eq!(script.idle(poll, turns, speed).arm(), arms, "{poll:?} {turns} {speed}");
+            assert_eq!(script.take().is_empty(), !arms);
+        }
+    }
+
+    #[test]
+    fn a_worker_whose_queues_cannot_interrupt_any_more_sleeps_by_the_clock() {
+        let script = Script(Arc::default(), false, true);
+        let mut idle = script.idle(Poll::Adaptive, 800, 10_000);
+        assert!(!idle.arm());
+        assert!(idle.rest(), "it slept");
+        assert!(!idle.arm());
+        assert_eq!(script.take(), ["arm", "disarm"]);
     }
 }

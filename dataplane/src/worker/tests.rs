@@ -77,6 +77,7 @@ impl Bench {
             clock: Clock { now: || 1, hertz: 1_000_000_000 },
             poll: Poll::Adaptive,
             longest_sleep: Arc::default(),
+            alarm: None,
             workers: 1,
         });
         Self { publisher, worker, rx, tx, punted, events: Vec::new(), inject }

@@ -124,6 +124,7 @@ impl Bench {
             clock: Clock { now: || 1, hertz: 1_000_000_000 },
             poll: Poll::Adaptive,
             longest_sleep: Arc::default(),
+            alarm: None,
             workers: 1,
         });
         Self { worker, receive, sent, punted, inject }

@@ -18,7 +18,7 @@ use dataplane::table::routing::{
 };
 use dataplane::table::snapshot::Snapshot;
 use dataplane::table::translation::IcmpErrors;
-use dataplane::walk::{End, LcoreState, Native, Output, Walk, Way};
+use dataplane::walk::{End, LcoreState, Native, Output, Walk, Wanted, Way};
 
 use super::world::World;
 
@@ -156,7 +156,7 @@ impl Output<MemoryBuffer> for Collected {
         self.0.push(packet.data().to_vec());
     }
 
-    fn unresolved(&mut self, packet: MemoryBuffer, _: InterfaceId, _: IpAddr, _: &mut Sink<MemoryBuffer>) {
+    fn unresolved(&mut self, packet: MemoryBuffer, _: Wanted, _: &mut Sink<MemoryBuffer>) {
         self.0.push(packet.data().to_vec());
     }
 }

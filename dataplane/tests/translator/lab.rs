@@ -1,6 +1,6 @@
 //! A relay in memory, packets for it, and a look at what comes out that shares no code with it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use dataplane::buffer::Buffer;
@@ -18,7 +18,7 @@ use dataplane::table::routing::{InterfaceId, Routing};
 use dataplane::table::snapshot::Snapshot;
 use dataplane::table::translation::{IcmpErrors, Settings, Translation, TranslationParts};
 use dataplane::testing;
-use dataplane::walk::{End, LcoreState, Native, Output, Walk, Way};
+use dataplane::walk::{End, LcoreState, Native, Output, Walk, Wanted, Way};
 
 pub(crate) use dataplane::testing::{OWN_V4, OWN_V6, ipv4, ipv6, udp_v4, udp_v6};
 
@@ -225,7 +225,7 @@ impl Output<MemoryBuffer> for Collected {
         self.0.push(packet.data().to_vec());
     }
 
-    fn unresolved(&mut self, packet: MemoryBuffer, _: InterfaceId, _: IpAddr, _: &mut Sink<MemoryBuffer>) {
+    fn unresolved(&mut self, packet: MemoryBuffer, _: Wanted, _: &mut Sink<MemoryBuffer>) {
         self.0.push(packet.data().to_vec());
     }
 }
