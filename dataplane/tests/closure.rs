@@ -44,7 +44,7 @@ fn bytes(state: &mut u64, count: usize) -> Vec<u8> {
 }
 
 fn below(state: &mut u64, limit: usize) -> usize {
-    (random(state) % limit as u64) as usize
+    usize::try_from(random(state) % limit as u64).expect("less than the limit")
 }
 
 /// What was quoted, by kind: the test is empty if one of them is.
@@ -111,7 +111,7 @@ fn stretched(mut packet: Vec<u8>, state: &mut u64) -> Vec<u8> {
     let more = if below(state, 16) == 0 { 65_535 - 1281 } else { 3000 };
     packet.resize(1281 + below(state, more + 1), 0x5a);
     packet[6] = 0;
-    let length = u16::try_from(packet.len()).unwrap().to_be_bytes();
+    let length = u16::try_from(packet.len()).expect("a short packet").to_be_bytes();
     packet[2..4].copy_from_slice(&length);
     packet[10..12].fill(0);
     let checksum = (!naive::sum(&packet[..20])).to_be_bytes();
@@ -296,7 +296,7 @@ fn icmp_v4(from: Ipv4Addr, to: Ipv4Addr, (kind, code, rest): (u8, u8, [u8; 4]), 
     message.extend(quote);
     let checksum = (!naive::sum(&message)).to_be_bytes();
     message[2..4].copy_from_slice(&checksum);
-    let length = u16::try_from(20 + message.len()).unwrap().to_be_bytes();
+    let length = u16::try_from(20 + message.len()).expect("a short packet").to_be_bytes();
     let mut packet = vec![0x45, 0, length[0], length[1], 0, 7, 0, 0, 60, 1, 0, 0];
     packet.extend(from.octets());
     packet.extend(to.octets());
@@ -310,7 +310,7 @@ fn icmp_v6(from: Ipv6Addr, to: Ipv6Addr, (kind, code, rest): (u8, u8, [u8; 4]), 
     let mut message = vec![kind, code, 0, 0];
     message.extend(rest);
     message.extend(quote);
-    let length = u16::try_from(message.len()).unwrap().to_be_bytes();
+    let length = u16::try_from(message.len()).expect("a short packet").to_be_bytes();
     let mut pseudo = [from.octets(), to.octets()].concat();
     pseudo.extend([0, 0, length[0], length[1], 0, 0, 0, 58]);
     pseudo.extend(&message);

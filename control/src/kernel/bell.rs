@@ -1,10 +1,13 @@
 //! The doorbell of the punt rings: wakes the control thread, and costs a worker one load while it is awake.
 
+mod asleep;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use dataplane::exception::Doorbell;
 use tokio::sync::Notify;
+
+use self::asleep::Asleep;
 
 /// Wakes the exception pump. Clones ring the same bell.
 #[derive(Debug, Clone, Default)]
@@ -14,16 +17,13 @@ pub struct Bell(Arc<Inner>);
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Inner {
-    /// The pump sleeps, or is about to: the next ring must wake it.
-    asleep: AtomicBool,
+    asleep: Asleep,
     notify: Notify,
 }
 
 impl Inner {
     fn ring(&self) {
-        // Pairs with the fence in `sleep_unless`: either this sees the pump asleep, or the pump sees the record.
-        fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::AcqRel) {
+        if self.asleep.must_be_woken() {
             self.notify.notify_one();
         }
     }
@@ -50,13 +50,9 @@ impl Bell {
 
     /// Waits for the next ring, unless `work_left` finds something to do after all.
     pub(super) async fn sleep_unless(&self, work_left: impl FnOnce() -> bool) {
-        self.0.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if work_left() {
-            self.0.asleep.store(false, Ordering::Relaxed);
-            return;
+        if self.0.asleep.falls_unless(work_left) {
+            self.0.notify.notified().await;
         }
-        self.0.notify.notified().await;
     }
 }
 

@@ -5,18 +5,21 @@
 //! it replaced until no worker has it any more and hands it out then: a worker never frees a table, and publishing does
 //! not either, because giving a large table back to the kernel takes milliseconds.
 
+mod retired;
+
 use std::ops::Deref;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 
+use self::retired::Retired;
 use super::snapshot::Snapshot;
 
 /// The control thread's end.
 pub struct Publisher {
     current: Slot,
-    retired: Vec<Arc<Snapshot>>,
+    retired: Retired<Arc<Snapshot>>,
 }
 
 /// A worker's end.
@@ -41,7 +44,7 @@ impl Publisher {
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
         let slot = CachePadded::new(ArcSwap::from_pointee(first));
-        Self { current: Slot(Arc::new(slot)), retired: Vec::new() }
+        Self { current: Slot(Arc::new(slot)), retired: Retired::new() }
     }
 
     /// A reader for one more worker.
@@ -74,13 +77,13 @@ impl Publisher {
     /// has the time.
     #[must_use]
     pub fn reclaim(&mut self) -> Vec<Arc<Snapshot>> {
-        self.retired.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1).collect()
+        self.retired.reclaim()
     }
 
     /// Whether some worker may still use a snapshot older than this generation. Exact after [`reclaim`](Self::reclaim).
     #[must_use]
     pub fn is_used_before(&self, generation: u64) -> bool {
-        self.retired.iter().any(|snapshot| snapshot.generation < generation)
+        self.retired.kept().iter().any(|snapshot| snapshot.generation < generation)
     }
 }
 
@@ -173,11 +176,15 @@ mod tests {
                 assert_eq!(publisher.current().generation, generation);
                 drop(publisher.reclaim());
                 // Readers that are between two pointers hold both for a moment.
-                assert!(publisher.retired.len() <= 2 * READERS, "{} are kept", publisher.retired.len());
+                assert!(
+                    publisher.retired.kept().len() <= 2 * READERS,
+                    "{} are kept",
+                    publisher.retired.kept().len()
+                );
             }
             stop.store(true, Ordering::Relaxed);
         });
         drop(publisher.reclaim());
-        assert_eq!((publisher.retired.len(), alive.upgrade().is_none()), (0, true));
+        assert_eq!((publisher.retired.kept().len(), alive.upgrade().is_none()), (0, true));
     }
 }
