@@ -63,7 +63,7 @@ enum Command {
     /// Print the configuration of Jool SIIT, TAYGA or clatd as one of ours
     ///
     /// What has no counterpart stands in comments. A line that cannot be read ends it with status 2, every such line named.
-    /// CPUs and cards are in no such file: change [dpdk] and [[port]] of the result.
+    /// CPUs and cards are in no such file: change `[dpdk]` and `[[port]]` of the result.
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
     /// Compare what another translator did with what we would have done, on captures of both its sides

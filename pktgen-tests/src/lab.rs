@@ -28,7 +28,7 @@ mod requirement;
 mod topology;
 
 pub use command::{Cmd, Output};
-pub use counters::{Counters, PortCounters, Reloads, WorkerCounters};
+pub use counters::{Counters, Longest, PortCounters, Reloads, WorkerCounters};
 pub use daemon::{Daemon, bird, dnsmasq, iperf3, nginx};
 pub use error::LabError;
 pub use namespace::{Namespace, veth};

@@ -11,7 +11,7 @@
 //! have to balance, and its memory. They have wires of their own: what is lost on an attacked wire before the relay can
 //! fetch it says nothing about the relay.
 //!
-//! [`run`] runs scenarios and gives a [`Row`] for each thing looked at; `scripts/storm` writes them to
+//! Every [`Scenario`] gives a [`Row`] for each thing looked at; `scripts/storm` writes them to
 //! `docs/resilience.md`, and the test `storm` fails when one does not hold.
 
 mod blast;

@@ -5,7 +5,7 @@
 //! [`Relay`]. What the socket refuses to know: ports, tables and packets. No request names a file of the relay's machine.
 //!
 //! [`mappings`] is the half of a relay that this crate has itself: the mappings with their owners, the candidate, and the
-//! order of a commit (check, prepare, make durable, publish), over a [`mappings::Store`] and [`mappings::Tables`].
+//! order of a commit (check, prepare, make durable, publish), over a `Store` and `Tables`.
 #![forbid(unsafe_code)]
 
 mod body;

@@ -5,8 +5,8 @@
 //! whose queue is bounded, and through the results of work the actor itself ordered, of which there is never more than
 //! was ordered. The actor only ever does what takes microseconds: it swaps pointers, reads counters, passes orders on, and compiles changes of routes
 //! one by one.
-//! Reading files happens on a thread for each reload ([`reader`]), building tables on the builder's thread
-//! ([`builder`]), freeing them on another. How long the actor was ever busy in one go is measured ([`stall`]) and part of
+//! Reading files happens on a thread for each reload (`reader`), building tables on the builder's thread
+//! (`builder`), freeing them on another. How long the actor was ever busy in one go is measured (`stall`) and part of
 //! the counters.
 //!
 //! Modules: `handle` and `message`, what others see; `machine`, what the actor needs of ports and workers; `relay`, the

@@ -9,7 +9,7 @@
 //!
 //! A sender is an IPv4 /24 or an IPv6 /64. Path MTU discovery hangs on a single message getting through, so "too big"
 //! stands for packet too big and for fragmentation needed: no flood of anything else, and none of another sender, may keep
-//! it from being sent. Slots are shared by hash: see [`Shares`].
+//! it from being sent. Slots are shared by hash: see `Shares`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

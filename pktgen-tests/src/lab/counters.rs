@@ -31,8 +31,20 @@ pub struct Counters {
     pub ports: Vec<PortCounters>,
     /// Configurations read again.
     pub reloads: Reloads,
+    /// How long the control thread was ever busy in one go.
+    pub longest_us: Longest,
     /// Buffers out of the pool: held by the drivers, or leaked.
     pub mbufs_in_use: Option<u64>,
+}
+
+/// Microseconds of the longest turn of each part of the control thread, preemption by others included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Longest {
+    /// The owner of tables, ports and workers.
+    pub actor: u64,
+    /// The follower of the kernel, and what passes between it and the workers.
+    pub kernel: u64,
 }
 
 /// Configurations read again.

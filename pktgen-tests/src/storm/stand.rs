@@ -109,11 +109,14 @@ impl Stand {
         };
         let lost: u64 = flows.iter().map(|seen| seen.lost).sum();
         let sent: u64 = flows.iter().map(|seen| seen.sent).sum();
+        let longest = counters.longest_us.actor.max(counters.longest_us.kernel);
+        let away =
+            format!("; the control thread's longest turn: {}.{:03} ms", longest / 1000, longest % 1000);
         let gone = Session::lost(&watch.sessions, &sessions);
         let up = if gone.is_empty() {
-            format!("{} up all the time", sessions.len())
+            format!("{} up all the time{away}", sessions.len())
         } else {
-            format!("lost {gone:?}")
+            format!("lost {gone:?}{away}")
         };
         let sum = format!(
             "{} + {} = {} + {} + {}",
