@@ -16,7 +16,7 @@ use rustix::thread::set_no_new_privs;
 
 /// To open ports: interfaces and raw sockets, XDP programs and their memory, PCI devices and physical addresses of hugepages,
 /// and files of whoever owns them.
-const OPENING: [Capability; 11] = [
+const OPENING: [Capability; 12] = [
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
     Capability::CAP_BPF,
@@ -24,6 +24,8 @@ const OPENING: [Capability; 11] = [
     Capability::CAP_IPC_LOCK,
     Capability::CAP_SYS_ADMIN,
     Capability::CAP_SYS_RAWIO,
+    // To see which process holds somebody else's XDP program.
+    Capability::CAP_SYS_PTRACE,
     Capability::CAP_SYS_RESOURCE,
     Capability::CAP_SYS_NICE,
     Capability::CAP_DAC_OVERRIDE,

@@ -23,6 +23,8 @@ use super::event::{Address, Event, Link, NeighborEntry, Reachability};
 use super::interfaces::{Interfaces, LinkChange, TwinSettings};
 use super::routes::{RouteTable, Trust};
 
+/// The kernel sends its questions for a neighbour a second apart: a verdict that comes sooner is none.
+const LEAST_TRY: Duration = Duration::from_millis(900);
 /// How long a silent neighbour that is no route's gateway counts as failed. Afterwards it is unknown again, and the next
 /// packet for it has it resolved anew. Gateways stay failed until they answer: they are probed in the background, so that
 /// multipath routes do not try dead ones with live traffic.
@@ -110,6 +112,9 @@ pub struct KernelState {
     neighbors: BTreeMap<(u32, IpAddr), Known>,
     /// Failed neighbours in the order of their failing, [`FAILED_MAX`] at most.
     failed: VecDeque<(Instant, u32, IpAddr)>,
+    /// Neighbours that were known until a moment ago. Whoever empties the kernel's table (`ip neigh flush`) takes what is
+    /// asked for meanwhile out again, which looks as if it had failed: but the kernel has not had the time to try.
+    lost: HashMap<(u32, IpAddr), Instant>,
     routes: RouteTable,
     untold: Untold,
     /// A dump that is being taken over.
@@ -140,6 +145,7 @@ impl KernelState {
             addresses: BTreeMap::new(),
             neighbors: BTreeMap::new(),
             failed: VecDeque::new(),
+            lost: HashMap::new(),
             routes: RouteTable::default(),
             untold: Untold::default(),
             replacing: None,
@@ -196,6 +202,7 @@ impl KernelState {
 
     /// Lets time pass: neighbours that failed long ago become unknown.
     pub fn tick(&mut self, now: Instant, changes: &mut Changes) {
+        self.lost.retain(|_, since| now.saturating_duration_since(*since) < LEAST_TRY);
         while let Some((since, index, address)) = self.failed.front().copied() {
             if now.saturating_duration_since(since) < FAILED_HOLD && self.failed.len() <= FAILED_MAX {
                 break;
@@ -432,13 +439,22 @@ impl KernelState {
                     return;
                 }
                 let gateway = self.routes.is_gateway(index, address);
-                let lost = told == Told::Now && matches!(before, Some(State::Resolved(_)));
-                if lost && !gateway {
+                let known = told == Told::Now && matches!(before, Some(State::Resolved(_)));
+                if known {
+                    self.lost.insert((index, address), now);
+                }
+                let untried = |since: &Instant| now.saturating_duration_since(*since) < LEAST_TRY;
+                let untried = before.is_none() && self.lost.get(&(index, address)).is_some_and(untried);
+                if untried && !known && !gateway {
+                    self.tell(index, address, News::Gone, changes);
+                    return;
+                }
+                if known && !gateway {
                     self.neighbors.remove(&(index, address));
                 } else {
                     self.fail(index, address, now);
                 }
-                self.tell(index, address, News::Failed { gateway, lost }, changes);
+                self.tell(index, address, News::Failed { gateway, lost: known }, changes);
             }
             (Reachability::None | Reachability::Incomplete, _) | (_, None) => {
                 // Being asked for again is no news of one that has failed: it stays so until it answers or its

@@ -175,7 +175,7 @@ impl Lab {
         let prefix = destination.parse().unwrap();
         self.until(destination, |routing| {
             let found = routing.routes.iter().find(|route| route.destination == prefix);
-            found.map(|route| route.action.clone()) == expected(routing)
+            found.map(|route| ordered(route.action.clone())) == expected(routing).map(ordered)
         })
         .await
     }
@@ -229,4 +229,14 @@ fn tables() -> SnapshotView {
     let mappings: Vec<_> = mappings.iter().map(|(ipv4, ipv6)| (ipv4.as_str(), ipv6.as_str())).collect();
     let translation = Arc::new(translation(&mappings));
     Publisher::new(Snapshot { generation: 1, translation, fib: Arc::default() }).view()
+}
+
+/// A dump lists the hops of a route in the kernel's own order, which changes with every one that is appended: the same hops
+/// in another order are the same route.
+fn ordered(action: RouteAction) -> RouteAction {
+    let RouteAction::Via(mut hops) = action else {
+        return action;
+    };
+    hops.sort_by_key(|hop| (hop.interface, hop.gateway, hop.weight));
+    RouteAction::Via(hops)
 }

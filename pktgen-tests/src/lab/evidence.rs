@@ -36,7 +36,9 @@ impl Evidence {
                 .arg(*interface)
                 .arg("-w")
                 .arg(file);
-            let capture = Daemon::start("dumpcap", &command, directory).ok()?;
+            let mut capture = Daemon::start("dumpcap", &command, directory).ok()?;
+            // It has its file once it listens.
+            capture.wait_for("file", 10, |capture| frames(capture.path()).next().is_some()).ok()?;
             Some(((*interface).to_owned(), capture))
         });
         Self { captures: started.collect() }
@@ -66,14 +68,17 @@ impl Evidence {
 }
 
 fn copy(from: &Path, to: &Path, interface: &str) -> std::io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "pcapng") {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            fs::copy(&path, to.join(format!("{interface}-{name}")))?;
-        }
+    for path in frames(from) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        fs::copy(&path, to.join(format!("{interface}-{name}")))?;
     }
     Ok(())
+}
+
+/// The files of a capture.
+fn frames(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|it| it == "pcapng"))
 }
 
 /// A test runs in a thread of its name.
