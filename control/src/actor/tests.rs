@@ -273,6 +273,8 @@ fn requests_during_a_reload_become_one_more() {
     for _ in 0..6 {
         stand.request(ControlHandle::request_reload);
     }
+    // Behind them in the queue: all of them have arrived.
+    stand.handle.status().unwrap();
     stand.write(&format!("{EAMS}192.0.2.4,2001:db8::4\n"));
     for applied in 1..=2 {
         open.send(()).unwrap();

@@ -164,6 +164,9 @@ fn who_answered_until_now_is_asked_for_at_once_and_not_held_as_failed() {
         mirror.routing().neighbors.first().map(|neighbor| neighbor.state)
     };
     assert_eq!(known(&mut desk), None, "packets wait for the answer");
+    desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Failed, 0));
+    assert_eq!(known(&mut desk), None, "flushed: the kernel has not tried yet");
+    desk.now += Duration::from_secs(1);
     desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Incomplete, 0));
     desk.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Failed, 0));
     assert_eq!(desk.asks(), []);
