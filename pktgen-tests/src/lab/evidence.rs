@@ -58,6 +58,8 @@ impl Evidence {
             let role = namespace.name().rsplit('-').next().unwrap_or_default();
             fs::write(place.join(format!("{role}.txt")), seen.concat())?;
         }
+        // The kernel hands frames over in blocks, a while after they came.
+        std::thread::sleep(Duration::from_millis(1500));
         for (interface, capture) in &mut self.captures {
             // What it has read is in the file only once it has ended.
             capture.stop(Signal::SIGINT, Duration::from_secs(3));
