@@ -32,6 +32,7 @@ mod follower;
 mod interfaces;
 mod neighbor_tables;
 mod netlink;
+mod next_hops;
 mod observe;
 mod resolver;
 mod routes;
@@ -61,8 +62,8 @@ pub use self::bell::Bell;
 pub use self::counters::{KernelCounters, Lost};
 pub use self::error::KernelError;
 pub use self::event::{
-    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
-    Table,
+    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, NextHopKind, NextHopObject, Placement,
+    Reachability, RouteKind, Table,
 };
 pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
 pub use self::interfaces::TwinSettings;

@@ -224,21 +224,46 @@ fn ipv6_routes_follow_the_kernel() {
     });
 }
 
+async fn follow_nexthop_objects(compat_mode: u8) {
+    let mut lab = Lab::addressed().await;
+    sh(&format!("ip link set lo up; echo {compat_mode} > /proc/sys/net/ipv4/nexthop_compat_mode"));
+    // Objects and a route from before: those a dump finds.
+    sh("ip nexthop add id 1 via 192.0.2.2 dev bl-v4; ip nexthop add id 2 via 192.0.2.3 dev bl-v4");
+    sh("ip nexthop add id 9 group 1,3/2 type resilient buckets 32; ip nexthop add id 7 blackhole");
+    sh("ip nexthop add id 4 via 2001:db8::2 dev bl-v6; ip route add 10.0.0.0/8 nhid 9");
+    lab.assert_in_step().await;
+    let dumps = lab.kernel.counters().netlink_dumps;
+    sh(
+        "ip route add 10.1.0.0/16 nhid 1; ip -6 route add 2001:db8:9::/48 nhid 4; ip route add 10.7.0.0/16 nhid 7",
+    );
+    let both = [(V4, Some("192.0.2.2"), 3), (V4, Some("192.0.2.3"), 1)];
+    lab.until_route("10.0.0.0/8", |r| Some(via(r, &both))).await;
+    lab.until_route("10.7.0.0/16", |_| Some(RouteAction::Blackhole)).await;
+    lab.until_route("2001:db8:9::/48", |r| Some(via(r, &[(V6, Some("2001:db8::2"), 1)]))).await;
+    sh("ip nexthop replace id 2 via 192.0.2.4 dev bl-v4; ip nexthop replace id 4 via 2001:db8::5 dev bl-v6");
+    lab.until_route("10.0.0.0/8", |r| Some(via(r, &[both[0], (V4, Some("192.0.2.4"), 1)]))).await;
+    lab.until_route("2001:db8:9::/48", |r| Some(via(r, &[(V6, Some("2001:db8::5"), 1)]))).await;
+    sh("ip nexthop del id 1; ip nexthop del id 4; ip nexthop del id 7");
+    for gone in ["10.1.0.0/16", "10.7.0.0/16", "2001:db8:9::/48"] {
+        lab.until_route(gone, |_| None).await;
+    }
+    lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)]))).await;
+    assert_eq!(lab.kernel.counters().netlink_dumps, dumps, "followed, not read again");
+    lab.assert_in_step().await;
+    // Objects over a link that goes are dropped by the kernel without a word.
+    sh("ip link set bl-v4 down");
+    lab.until_route("10.0.0.0/8", |_| None).await;
+    lab.assert_in_step().await;
+}
+
 #[test]
-fn nexthop_objects_are_followed_through_their_routes() {
-    in_namespace("nexthop_objects_are_followed_through_their_routes", async {
-        let mut lab = Lab::addressed().await;
-        sh("ip nexthop add id 1 via 192.0.2.2 dev bl-v4; ip nexthop add id 2 via 192.0.2.3 dev bl-v4");
-        sh("ip nexthop add id 9 group 1/2; ip route add 10.0.0.0/8 nhid 9; ip route add 10.1.0.0/16 nhid 1");
-        let both = [(V4, Some("192.0.2.2"), 1), (V4, Some("192.0.2.3"), 1)];
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &both))).await;
-        sh("ip nexthop replace id 2 via 192.0.2.4 dev bl-v4");
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[both[0], (V4, Some("192.0.2.4"), 1)]))).await;
-        sh("ip nexthop del id 1");
-        lab.until_route("10.1.0.0/16", |_| None).await;
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)]))).await;
-        lab.assert_in_step().await;
-    });
+fn nexthop_objects_are_followed() {
+    in_namespace("nexthop_objects_are_followed", follow_nexthop_objects(0));
+}
+
+#[test]
+fn nexthop_objects_are_followed_where_the_kernel_expands_them() {
+    in_namespace("nexthop_objects_are_followed_where_the_kernel_expands_them", follow_nexthop_objects(1));
 }
 
 #[test]

@@ -39,9 +39,11 @@ pub enum Event {
     },
     /// A route, or some hops of an IPv6 route, are gone.
     RouteRemoved(KernelRoute),
-    /// A nexthop object changed or is gone. IPv4 routes that used it vanish without a message of their own.
-    NextHopObject {
-        /// Its identifier (`ip nexthop ... id`).
+    /// A nexthop object appeared or changed.
+    NextHop(NextHopObject),
+    /// A nexthop object is gone. IPv4 routes that used it vanish without a message of their own.
+    NextHopRemoved {
+        /// Its identifier.
         id: u32,
     },
     /// Everything, replacing all that was known.
@@ -57,8 +59,30 @@ pub struct Dump {
     pub addresses: Vec<Address>,
     /// Every ARP and ND entry.
     pub neighbors: Vec<NeighborEntry>,
-    /// Every route of the tables main, local and default.
+    /// Every nexthop object.
+    pub next_hops: Vec<NextHopObject>,
+    /// Every route of the tables main, local and default, with what their nexthop objects stand for.
     pub routes: Vec<KernelRoute>,
+}
+
+/// One nexthop object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextHopObject {
+    /// Its identifier (`ip nexthop ... id`).
+    pub id: u32,
+    /// What it stands for.
+    pub kind: NextHopKind,
+}
+
+/// What a nexthop object stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextHopKind {
+    /// One hop.
+    Single(KernelHop),
+    /// None: packets are dropped.
+    Blackhole,
+    /// Others, by identifier, with their weights.
+    Group(Box<[(u32, u16)]>),
 }
 
 /// One network interface.
@@ -189,7 +213,7 @@ pub struct KernelRoute {
     pub hops: Box<[KernelHop]>,
     /// RTAX_MTU.
     pub mtu: Option<u32>,
-    /// The nexthop object the hops come from.
+    /// The nexthop object the hops come from; then [`Self::hops`] and [`Self::kind`] are what it stands for.
     pub next_hop_object: Option<u32>,
     /// RTPROT_*: part of the kernel's idea of "the same route".
     pub protocol: u8,

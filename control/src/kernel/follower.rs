@@ -46,7 +46,6 @@ pub(super) struct Follower<'a> {
     blind: bool,
     dump_due: Option<Instant>,
     no_dump_before: Instant,
-    unexpanded: usize,
     started: Instant,
     ticks: Interval,
 }
@@ -73,7 +72,6 @@ impl<'a> Follower<'a> {
             blind: true,
             dump_due: None,
             no_dump_before: now,
-            unexpanded: 0,
             started: now,
             ticks,
         };
@@ -200,7 +198,6 @@ impl<'a> Follower<'a> {
             self.doubt();
         }
         self.kernel.with(|exchange| exchange.counters.netlink_dumps += 1);
-        self.warn_of_unexpanded();
         Ok(())
     }
 
@@ -237,18 +234,6 @@ impl<'a> Follower<'a> {
     fn unreadable(&self, messages: usize) {
         tracing::warn!(messages, "skipped messages of the kernel that could not be read");
         self.kernel.with(|exchange| exchange.counters.netlink_unreadable += messages as u64);
-    }
-
-    fn warn_of_unexpanded(&mut self) {
-        let routes = self.kernel.with(|exchange| exchange.state.unexpanded_routes());
-        if routes > 0 && self.unexpanded == 0 {
-            tracing::warn!(
-                routes,
-                "routes name nexthop objects without their hops and are not used: \
-                 set net.ipv4.nexthop_compat_mode=1"
-            );
-        }
-        self.unexpanded = routes;
     }
 }
 

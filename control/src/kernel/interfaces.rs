@@ -58,6 +58,8 @@ pub(super) struct LinkChange {
     pub(super) routes_in_doubt: bool,
     /// It has dropped the IPv4 routes over the interface.
     pub(super) went_down: bool,
+    /// It has dropped the nexthop objects over the interface.
+    pub(super) went_dark: bool,
 }
 
 impl Interfaces {
@@ -94,7 +96,8 @@ impl Interfaces {
         LinkChange {
             visible: before.as_ref() != Some(&link),
             routes_in_doubt: before.as_ref().is_some_and(|before| before.usable() != usable),
-            went_down: before.is_some_and(|before| before.admin_up) && !admin_up,
+            went_down: before.as_ref().is_some_and(|before| before.admin_up) && !admin_up,
+            went_dark: before.is_some_and(|before| before.usable()) && !usable,
         }
     }
 
@@ -105,7 +108,7 @@ impl Interfaces {
         }
         let known = removed.is_some();
         self.version += u64::from(known);
-        LinkChange { visible: known, routes_in_doubt: known, went_down: known }
+        LinkChange { visible: known, routes_in_doubt: known, went_down: known, went_dark: known }
     }
 
     /// Starts over from a dump; whether anything is different.
@@ -123,7 +126,7 @@ impl Interfaces {
         let before = self.twin(port).is_some_and(|twin| self.usable(twin.index));
         self.carriers.insert(port, carrier);
         let after = self.twin(port).is_some_and(|twin| self.usable(twin.index));
-        LinkChange { visible: before != after, routes_in_doubt: false, went_down: false }
+        LinkChange { visible: before != after, routes_in_doubt: false, went_down: false, went_dark: false }
     }
 
     /// Whether packets can leave by any interface, ours or not.

@@ -8,12 +8,12 @@
 mod replacing;
 mod untold;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Bound, RangeInclusive};
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv6Net;
+use ipnet::{IpNet, Ipv6Net};
 
 use dataplane::table::routing::{Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId};
 
@@ -21,6 +21,7 @@ use self::replacing::Replacing;
 use self::untold::Untold;
 use super::event::{Address, Event, Link, NeighborEntry, Reachability};
 use super::interfaces::{Interfaces, LinkChange, TwinSettings};
+use super::next_hops::NextHops;
 use super::routes::{RouteTable, Trust};
 
 /// The kernel sends its questions for a neighbour a second apart: a verdict that comes sooner is none.
@@ -116,6 +117,9 @@ pub struct KernelState {
     /// asked for meanwhile out again, which looks as if it had failed: but the kernel has not had the time to try.
     lost: HashMap<(u32, IpAddr), Instant>,
     routes: RouteTable,
+    next_hops: NextHops,
+    /// Nexthop objects whose routes are to be written anew, with the destination that was written last.
+    rewrite: VecDeque<(u32, Option<IpNet>)>,
     untold: Untold,
     /// A dump that is being taken over.
     replacing: Option<Replacing>,
@@ -147,6 +151,8 @@ impl KernelState {
             failed: VecDeque::new(),
             lost: HashMap::new(),
             routes: RouteTable::default(),
+            next_hops: NextHops::default(),
+            rewrite: VecDeque::new(),
             untold: Untold::default(),
             replacing: None,
             replacing_news: None,
@@ -184,7 +190,8 @@ impl KernelState {
                     None => {}
                 }
             }
-            Event::Route { route, placement } => {
+            Event::Route { mut route, placement } => {
+                self.next_hops.expand(&mut route);
                 changes.routing = true;
                 changes.doubt |= self.routes.insert(route, placement) == Trust::Doubt;
             }
@@ -192,7 +199,14 @@ impl KernelState {
                 changes.routing = true;
                 changes.doubt |= self.routes.remove(&route) == Trust::Doubt;
             }
-            Event::NextHopObject { id } => changes.doubt |= self.routes.uses_object(id),
+            Event::NextHop(object) => {
+                let changed = self.next_hops.put(object);
+                self.rewrite(changed, changes);
+            }
+            Event::NextHopRemoved { id } => {
+                let changed = self.next_hops.remove(id);
+                self.rewrite(changed, changes);
+            }
             Event::Dump(mut dump) => {
                 let routes = RouteTable::of(std::mem::take(&mut dump.routes));
                 self.catch_up(*dump, routes, Vec::new(), now, changes);
@@ -231,7 +245,7 @@ impl KernelState {
 
     /// The routes to one destination, best first.
     #[cfg(test)]
-    pub(super) fn routes_to(&self, destination: &ipnet::IpNet) -> &[super::event::KernelRoute] {
+    pub(super) fn routes_to(&self, destination: &IpNet) -> &[super::event::KernelRoute] {
         self.routes.to(destination)
     }
 
@@ -329,15 +343,37 @@ impl KernelState {
         self.routes.len()
     }
 
-    /// Routes that cannot be used because the kernel does not tell their hops.
-    #[must_use]
-    pub fn unexpanded_routes(&self) -> usize {
-        self.routes.unexpanded()
+    /// The routes over these nexthop objects are to be written anew.
+    fn rewrite(&mut self, objects: BTreeSet<u32>, changes: &mut Changes) {
+        changes.routing |= !objects.is_empty();
+        self.rewrite.extend(objects.into_iter().map(|id| (id, None)));
+    }
+
+    /// Writes up to `steps` destinations anew; how many there were.
+    fn rewrite_on(&mut self, steps: usize) -> usize {
+        let mut done = 0;
+        while done < steps
+            && let Some((id, last)) = self.rewrite.front_mut()
+        {
+            match self.routes.user_of(*id, *last) {
+                Some(destination) => {
+                    *last = Some(destination);
+                    self.routes.expand(destination, &self.next_hops);
+                    done += 1;
+                }
+                None => drop(self.rewrite.pop_front()),
+            }
+        }
+        done
     }
 
     fn link_changed(&mut self, index: u32, change: LinkChange, changes: &mut Changes) {
         if change.went_down {
             self.routes.interface_down(index);
+        }
+        if change.went_dark {
+            let gone = self.next_hops.interface_dark(index);
+            self.rewrite(gone, changes);
         }
         self.untold.interfaces();
         changes.routing |= change.visible;

@@ -10,8 +10,8 @@ use dataplane::table::routing::{
 use dataplane::testing::Mirror;
 
 use super::event::{
-    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
-    Table,
+    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, NextHopKind, NextHopObject, Placement,
+    Reachability, RouteKind, Table,
 };
 use super::exchange::Exchange;
 use super::interfaces::TwinSettings;

@@ -11,7 +11,8 @@ use ipnet::IpNet;
 use super::attribute::{Attributes, Message, address_of, u8_at, u16_at, u32_at, u32_of};
 use super::request::{AF_INET, AF_INET6, AF_UNSPEC};
 use crate::kernel::event::{
-    Address, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind, Table,
+    Address, Event, KernelHop, KernelRoute, Link, NeighborEntry, NextHopKind, NextHopObject, Placement,
+    Reachability, RouteKind, Table,
 };
 
 const RTM_NEWLINK: u16 = 16;
@@ -49,7 +50,8 @@ pub(in crate::kernel) fn event(message: Message<'_>) -> Result<Option<Event>, Ma
             route(body)?.map(|route| Event::Route { route, placement })
         }
         RTM_DELROUTE => route(body)?.map(Event::RouteRemoved),
-        RTM_NEWNEXTHOP | RTM_DELNEXTHOP => next_hop_object(body)?,
+        RTM_NEWNEXTHOP => next_hop(body)?.map(Event::NextHop),
+        RTM_DELNEXTHOP => next_hop(body)?.map(|gone| Event::NextHopRemoved { id: gone.id }),
         _ => None,
     };
     Ok(event)
@@ -306,6 +308,10 @@ fn route(body: &[u8]) -> Result<Option<KernelRoute>, Malformed> {
     let address = destination.unwrap_or(everywhere.addr());
     route.destination = IpNet::new(address, length).map_err(|_| Malformed)?;
     (route.table, route.kind, route.hops) = (table, kind, hops.into_boxed_slice());
+    if route.next_hop_object.is_some() {
+        // Told as well where net.ipv4.nexthop_compat_mode is on, and not told again when the object changes.
+        (route.kind, route.hops) = (RouteKind::Unicast, Box::default());
+    }
     Ok(Some(route))
 }
 
@@ -396,11 +402,52 @@ fn unspecified(family: u8) -> Option<IpNet> {
     }
 }
 
-/// nhmsg is 8 bytes; NHA_ID is attribute 1.
-fn next_hop_object(body: &[u8]) -> Result<Option<Event>, Malformed> {
-    let mut attributes = Attributes(body.get(8..).ok_or(Malformed)?);
-    let id = attributes.find(|(kind, _)| *kind == 1).and_then(|(_, value)| u32_of(value));
-    Ok(id.map(|id| Event::NextHopObject { id }))
+/// nhmsg: 0 family, 1 scope, 2 protocol, 4 flags.
+mod nha {
+    pub(super) const HEADER: usize = 8;
+    pub(super) const ID: u16 = 1;
+    pub(super) const GROUP: u16 = 2;
+    pub(super) const BLACKHOLE: u16 = 4;
+    pub(super) const OIF: u16 = 5;
+    pub(super) const GATEWAY: u16 = 6;
+    pub(super) const ENCAP_TYPE: u16 = 7;
+    pub(super) const FDB: u16 = 11;
+    /// nexthop_grp: 0 identifier, 4 weight less one, 5 its high byte (zero in older kernels).
+    pub(super) const MEMBER: usize = 8;
+}
+
+/// Nothing for those of bridge forwarding tables.
+fn next_hop(body: &[u8]) -> Result<Option<NextHopObject>, Malformed> {
+    let attributes = Attributes(body.get(nha::HEADER..).ok_or(Malformed)?);
+    let flags = u32_at(body, 4).ok_or(Malformed)?.to_ne_bytes()[low_byte()];
+    let (mut id, mut hop, mut group, mut blackhole) = (None, Hop::default(), None, false);
+    for (kind, value) in attributes {
+        match kind {
+            nha::ID => id = u32_of(value),
+            nha::GROUP => group = Some(members(value)),
+            nha::BLACKHOLE => blackhole = true,
+            nha::OIF => hop.index = u32_of(value),
+            nha::GATEWAY => hop.gateway = address_of(value),
+            nha::ENCAP_TYPE => hop.encapsulated = true,
+            nha::FDB => return Ok(None),
+            _ => {}
+        }
+    }
+    let kind = match (group, hop.index) {
+        (Some(members), _) => NextHopKind::Group(members),
+        (None, _) if blackhole => NextHopKind::Blackhole,
+        (None, Some(index)) => NextHopKind::Single(hop.build(index, 1, flags)),
+        (None, None) => return Err(Malformed),
+    };
+    Ok(Some(NextHopObject { id: id.ok_or(Malformed)?, kind }))
+}
+
+fn members(value: &[u8]) -> Box<[(u32, u16)]> {
+    let member = |bytes: &[u8]| {
+        let weight = u16::from_le_bytes([*bytes.get(4)?, *bytes.get(5)?]);
+        Some((u32_at(bytes, 0)?, weight.saturating_add(1)))
+    };
+    value.chunks_exact(nha::MEMBER).filter_map(member).collect()
 }
 
 fn text(value: &[u8]) -> String {
@@ -653,6 +700,37 @@ mod tests {
         assert_eq!(link_of(&link_message(RTM_NEWLINK, AF_UNSPEC, &[(11, &[0; 8])])), None);
         let removed = link_of(&link_message(RTM_DELLINK, AF_UNSPEC, &[]));
         assert_eq!(removed, Some(Event::LinkRemoved { index: 20 }));
+    }
+
+    #[test]
+    fn nexthop_objects_and_the_routes_over_them() {
+        // ip nexthop add id 2 via 2001:db8::2 dev t0
+        let single = "3c00000068000506ef2f0b6b226200000afd000000000000080001000200000008000500030000001400060020010db8000000
+                      000000000000000002";
+        let object = |id, kind| Ok(Some(Event::NextHop(NextHopObject { id, kind })));
+        assert_eq!(decoded(single), object(2, NextHopKind::Single(hop(3, "2001:db8::2", 1))));
+        // ip nexthop add id 3 blackhole; ip nexthop del id 3
+        let blackhole = "2400000068000506f02f0b6b546200000200000000000000080001000300000004000400";
+        assert_eq!(decoded(blackhole), object(3, NextHopKind::Blackhole));
+        let removed = blackhole.replace("2400000068", "2400000069");
+        assert_eq!(decoded(&removed), Ok(Some(Event::NextHopRemoved { id: 3 })));
+        // ip nexthop add id 9 group 1,3/5
+        let group = "4400000068000506f02f0b6b8a62000000000000000000000800010009000000060003000000000014000200010000000200
+                     0000050000000000000008000e0000000080";
+        assert_eq!(decoded(group), object(9, NextHopKind::Group([(1, 3), (5, 1)].into())));
+        // ip nexthop add id 10 group 1/5 type resilient buckets 32
+        let resilient = "6c00000068000506f02f0b6b8c6200000000000000000000080001000a0000000600030001000000140002000100000000
+                         000000050000000000000028000c80060001002000000008000200e02e000008000300000000000c0004000000000000
+                         00000008000e0000000080";
+        assert_eq!(decoded(resilient), object(10, NextHopKind::Group([(1, 1), (5, 1)].into())));
+        // ip nexthop add id 20 via 192.0.2.9 fdb
+        let fdb = "2c00000068000506f12f0b6b8e62000002fd000000000000080001001400000004000b0008000600c0000209";
+        assert_eq!(decoded(fdb), Ok(None));
+        // ip route add 10.9.0.0/16 nhid 3, whose kind is the object's.
+        let over = "3400000018000006f22f0b6b9862000002100000fe0300060000000008000f00fe000000080001000a09000008001e000300
+                    0000";
+        let (route, _) = route_of(over);
+        assert_eq!((route.next_hop_object, route.kind, route.hops.len()), (Some(3), RouteKind::Unicast, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A finished dump takes the place of what is known, a few entries at a time, while notifications go on being applied.
 //!
-//! Links and addresses are few and replaced at once. Neighbours: what was notified since the dump began is newer than it
+//! Links, addresses and nexthop objects are few and replaced at once. Neighbours: what was notified since the dump began is newer than it
 //! or the same, and stays; the rest becomes what the dump says. Routes: the notifications since then are applied to the
 //! dumped table as well, in which they find their place; then the two tables are compared, destination by
 //! destination. Followed by notifications alone and by dump and notifications: both ways must end the same, or
@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use super::{Changes, KernelState, Told};
 use crate::kernel::event::{Dump, Event, NeighborEntry};
+use crate::kernel::next_hops::NextHops;
 use crate::kernel::routes::{RouteTable, Trust, same_routes};
 
 /// The dump, as far as it has not been taken over.
@@ -55,6 +56,11 @@ impl KernelState {
         changes.routing |= self.interfaces.replace(std::mem::take(&mut dump.links));
         changes.routing |= self.replace_addresses(std::mem::take(&mut dump.addresses));
         self.untold.interfaces();
+        self.next_hops = NextHops::default();
+        self.rewrite.clear();
+        for object in std::mem::take(&mut dump.next_hops) {
+            self.next_hops.put(object);
+        }
         let mut replacing = Replacing {
             present: HashSet::new(),
             neighbors: dump.neighbors.into_iter(),
@@ -71,7 +77,12 @@ impl KernelState {
         for event in meanwhile {
             if matches!(
                 event,
-                Event::Link(_) | Event::LinkRemoved { .. } | Event::Address(_) | Event::AddressRemoved(_)
+                Event::Link(_)
+                    | Event::LinkRemoved { .. }
+                    | Event::Address(_)
+                    | Event::AddressRemoved(_)
+                    | Event::NextHop(_)
+                    | Event::NextHopRemoved { .. }
             ) {
                 self.apply(event.clone(), now, changes);
             }
@@ -155,20 +166,23 @@ impl Replacing {
                 self.changes.doubt |= self.routes.remove(&route) == Trust::Doubt;
                 true
             }
-            _ => self.compare(&mut state.routes),
+            _ => self.compare(&mut state.routes, &state.next_hops),
         }
     }
 
     /// Compares one more destination.
-    fn compare(&mut self, known: &mut RouteTable) -> bool {
+    fn compare(&mut self, known: &mut RouteTable, next_hops: &NextHops) -> bool {
         let (ours, theirs) = (known.after(self.compared), self.routes.after(None));
         let Some(destination) = ours.into_iter().chain(theirs).min() else {
             self.compared_all = true;
             return false;
         };
         let dumped = if theirs == Some(destination) { self.routes.pop_first() } else { None };
-        let dumped = dumped.map(|(_, routes)| routes).unwrap_or_default();
+        let mut dumped = dumped.map(|(_, routes)| routes).unwrap_or_default();
+        // Nexthop objects may have changed, and gone with the routes over them, since the routes were read.
+        dumped.retain_mut(|route| next_hops.expand(route));
         if self.doubtful.contains(&destination) {
+            known.expand(destination, next_hops);
             self.changes.doubt |= !same_routes(known.to(&destination), &dumped);
         }
         self.changes.routing |= known.put(destination, dumped);

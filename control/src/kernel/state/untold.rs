@@ -36,6 +36,7 @@ impl KernelState {
     pub fn is_untold(&self) -> bool {
         self.untold.interfaces
             || !self.untold.neighbors.is_empty()
+            || !self.rewrite.is_empty()
             || self.routes.is_untold()
             || self.replacing.is_some()
     }
@@ -51,7 +52,9 @@ impl KernelState {
             changes.extend(self.neighbor_change(index, address));
         }
         // The routes themselves first: they may be waited for.
-        self.routes.tell(&self.untold.exits, steps.saturating_sub(changes.len()), &mut changes);
+        let rewritten = self.rewrite_on(steps.saturating_sub(changes.len()).div_ceil(2));
+        let left = steps.saturating_sub(changes.len() + rewritten);
+        self.routes.tell(&self.untold.exits, left, &mut changes);
         if changes.len() < steps {
             self.replace_on(steps - changes.len());
         }
