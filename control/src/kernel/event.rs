@@ -46,6 +46,10 @@ pub enum Event {
         /// Its identifier.
         id: u32,
     },
+    /// A policy rule that is not one of the kernel's default ones appeared.
+    Rule(Rule),
+    /// Such a rule is gone.
+    RuleRemoved(Rule),
     /// Everything, replacing all that was known.
     Dump(Box<Dump>),
 }
@@ -59,10 +63,27 @@ pub struct Dump {
     pub addresses: Vec<Address>,
     /// Every ARP and ND entry.
     pub neighbors: Vec<NeighborEntry>,
+    /// Policy rules beside the default ones.
+    pub rules: Vec<Rule>,
     /// Every nexthop object.
     pub next_hops: Vec<NextHopObject>,
-    /// Every route of the tables main, local and default, with what their nexthop objects stand for.
+    /// Every route, with what its nexthop object stands for.
     pub routes: Vec<KernelRoute>,
+}
+
+/// A policy rule (`ip rule`) that may bear on packets that are forwarded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Of IPv6, or of IPv4.
+    pub ipv6: bool,
+    /// Its place among the rules.
+    pub priority: u32,
+    /// The interface that packets have to come in by; none where that does not matter.
+    pub interface: Option<String>,
+    /// It asks for nothing else, and its table counts as it is.
+    pub everything: bool,
+    /// The table it looks up; none when it does something else.
+    pub table: Option<u32>,
 }
 
 /// One nexthop object.
@@ -100,6 +121,8 @@ pub struct Link {
     pub kind: String,
     /// Ifindex of the bridge, bond or VRF it belongs to.
     pub master: Option<u32>,
+    /// The table of a VRF device.
+    pub vrf: Option<u32>,
     /// The Ethernet address, if it has one.
     pub mac: Option<MacAddress>,
     /// The MTU.
@@ -176,8 +199,8 @@ pub enum Reachability {
     Permanent,
 }
 
-/// The routing tables that are followed, in the order the kernel's default rules consult them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The routing tables, those first that the kernel's default rules consult, in that order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
     /// 255: own addresses, broadcast, anycast.
     Local,
@@ -185,6 +208,8 @@ pub enum Table {
     Main,
     /// 253.
     Default,
+    /// Any other, by its number: of a VRF, or for a rule.
+    Other(u32),
 }
 
 /// Where a new route goes among those with the same destination and metric.
@@ -226,8 +251,10 @@ pub struct KernelRoute {
 pub enum RouteKind {
     /// Forwarded.
     Unicast,
-    /// Local, broadcast, anycast and multicast: the kernel's own.
+    /// Local, anycast and multicast: the kernel's own.
     Local,
+    /// The broadcast address of an IPv4 link: the kernel's own, as long as the link is up.
+    Broadcast,
     /// Dropped silently.
     Blackhole,
     /// Host unreachable.

@@ -38,6 +38,8 @@ pub(super) struct Interfaces {
     /// Identities given so far. None is ever taken back or given to another place.
     ids: HashMap<Place, InterfaceId>,
     places: Vec<Place>,
+    /// The tables of those that do not look up the main one first, by ifindex.
+    tables: HashMap<u32, TableId>,
 }
 
 /// What a route needs to know of an interface.
@@ -72,6 +74,7 @@ impl Interfaces {
             version: 0,
             ids: HashMap::new(),
             places: Vec::new(),
+            tables: HashMap::new(),
         };
         for twin in interfaces.twins.clone() {
             interfaces.identify((twin.port, None));
@@ -171,7 +174,7 @@ impl Interfaces {
             id: *self.ids.get(&(port, vlan))?,
             port,
             vlan,
-            table: TableId::MAIN,
+            table: self.tables.get(&index).copied().unwrap_or_default(),
             mac: link.mac.unwrap_or_default(),
             extra_macs: self.stations_on(index),
             mtu: u16::try_from(mtu).unwrap_or(twin.mtu),
@@ -203,6 +206,11 @@ impl Interfaces {
             }
         }
         ports
+    }
+
+    /// Which table each interface looks up, by ifindex; the others the main one.
+    pub(super) fn set_tables(&mut self, tables: HashMap<u32, TableId>) {
+        self.tables = tables;
     }
 
     /// Another number whenever links may have changed.

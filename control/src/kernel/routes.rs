@@ -45,6 +45,8 @@ pub(super) enum Trust {
 /// All routes of both families.
 #[derive(Debug, Default)]
 pub(super) struct RouteTable {
+    /// Its name in the dataplane.
+    id: TableId,
     routes: BTreeMap<IpNet, Vec<KernelRoute>>,
     /// Destinations of the tables local and default, and those main or local throw: few, and of influence on others.
     special: BTreeMap<IpNet, Special>,
@@ -112,11 +114,14 @@ impl KernelRoute {
 }
 
 impl RouteTable {
-    /// The table of a whole dump.
-    pub(super) fn of(routes: Vec<KernelRoute>) -> Self {
-        let mut table = Self::default();
-        routes.into_iter().for_each(|route| table.fill(route));
-        table
+    /// An empty table with this name in the dataplane.
+    pub(super) fn called(id: TableId) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    /// Its name in the dataplane.
+    pub(super) const fn id(&self) -> TableId {
+        self.id
     }
 
     /// Takes in a route of a dump, in a table the dataplane is not told of.
@@ -212,21 +217,27 @@ impl RouteTable {
         !self.untold.is_empty() || self.sweep.is_some() || self.next_sweep.is_some()
     }
 
-    /// Looks at up to `steps` destinations, and notes what the dataplane has to know of them.
-    pub(super) fn tell(&mut self, exits: &HashMap<u32, Exit>, steps: usize, changes: &mut Vec<Change>) {
-        for _ in 0..steps {
+    /// Looks at up to `steps` destinations, and notes what the dataplane has to know of them; how many there were.
+    pub(super) fn tell(
+        &mut self,
+        exits: &HashMap<u32, Exit>,
+        steps: usize,
+        changes: &mut Vec<Change>,
+    ) -> usize {
+        for step in 0..steps {
             let next = self.untold.pop_front().or_else(|| self.sweep_on());
             match next {
                 Some(destination) => changes.push(self.change(destination, exits)),
-                None if self.sweep.is_none() => return,
+                None if self.sweep.is_none() => return step,
                 None => {}
             }
         }
+        steps
     }
 
     /// What the dataplane has to know of a destination.
     fn change(&self, destination: IpNet, exits: &HashMap<u32, Exit>) -> Change {
-        let table = TableId::MAIN;
+        let table = self.id;
         match self.effective(destination, exits) {
             Some((action, mtu)) => Change::Route { table, route: Route { destination, action, mtu } },
             None => Change::RouteRemoved { table, destination },

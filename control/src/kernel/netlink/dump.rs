@@ -8,17 +8,19 @@ use super::attribute::Messages;
 use super::decode;
 use super::request::{
     AF_INET, AF_INET6, AF_UNSPEC, RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH, RTM_GETNEXTHOP, RTM_GETROUTE,
-    Request,
+    RTM_GETRULE, Request,
 };
 use super::socket::{NLMSG_DONE, NLMSG_ERROR, ReceiveError, Socket, error_of};
 use crate::kernel::event::{Dump, Event, KernelRoute};
 use crate::kernel::next_hops::NextHops;
 
 /// What is asked, in this order: links first, for the others refer to them, and nexthop objects before routes.
-const QUESTIONS: [(u16, u8); 6] = [
+const QUESTIONS: [(u16, u8); 8] = [
     (RTM_GETLINK, AF_UNSPEC),
     (RTM_GETADDR, AF_UNSPEC),
     (RTM_GETNEIGH, AF_UNSPEC),
+    (RTM_GETRULE, AF_INET),
+    (RTM_GETRULE, AF_INET6),
     (RTM_GETNEXTHOP, AF_UNSPEC),
     (RTM_GETROUTE, AF_INET),
     (RTM_GETROUTE, AF_INET6),
@@ -76,7 +78,7 @@ impl Dumper {
             self.doubtful |= message.flags & NLM_F_DUMP_INTR != 0;
             match message.kind {
                 NLMSG_DONE | NLMSG_ERROR => {
-                    // Kernels before 5.3 know no nexthop objects.
+                    // Kernels before 5.3 know no nexthop objects, and some are built without rules.
                     error_of(message.payload).or_else(|error| unless_unknown(self.asked, error))?;
                     answered = true;
                 }
@@ -110,7 +112,7 @@ impl Dumper {
 
 fn unless_unknown(asked: usize, error: io::Error) -> io::Result<()> {
     let unknown = error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error());
-    if unknown && QUESTIONS[asked].0 == RTM_GETNEXTHOP { Ok(()) } else { Err(error) }
+    if unknown && matches!(QUESTIONS[asked].0, RTM_GETNEXTHOP | RTM_GETRULE) { Ok(()) } else { Err(error) }
 }
 
 fn sequence(asked: usize) -> u32 {
@@ -122,6 +124,7 @@ fn collect(dump: &mut Dump, next_hops: &mut NextHops, event: Option<Event>) {
         Some(Event::Link(link)) => dump.links.push(link),
         Some(Event::Address(address)) => dump.addresses.push(address),
         Some(Event::Neighbor(neighbor)) => dump.neighbors.push(neighbor),
+        Some(Event::Rule(rule)) => dump.rules.push(rule),
         Some(Event::NextHop(object)) => {
             next_hops.put(object.clone());
             dump.next_hops.push(object);

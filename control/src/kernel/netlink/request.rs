@@ -14,6 +14,7 @@ const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
 pub(in crate::kernel) const RTM_GETNEIGH: u16 = 30;
 
+pub(in crate::kernel) const RTM_GETRULE: u16 = 34;
 pub(in crate::kernel) const RTM_GETNEXTHOP: u16 = 106;
 pub(in crate::kernel) const RTM_GETNEIGHTBL: u16 = 66;
 

@@ -96,12 +96,17 @@ fn ipv4_routes_over_an_interface_that_went_down_do_not_come_back_with_it() {
     kernel.add(unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.1"))]));
     kernel.add(unicast("10.1.0.0/16", 0, &[hop(BL_V4, Some("192.0.2.1")), hop(BL_V6, None)]));
     kernel.add(KernelRoute { kind: RouteKind::Local, ..unicast("192.0.2.9/32", 0, &[hop(BL_V4, None)]) });
+    let broadcast =
+        KernelRoute { kind: RouteKind::Broadcast, ..unicast("192.0.2.255/32", 0, &[hop(BL_V4, None)]) };
+    kernel.add(KernelRoute { table: Table::Local, ..broadcast });
+    assert_eq!(kernel.action("192.0.2.255/32"), Some(RouteAction::Local));
     kernel.add(unicast("2001:db8::/32", 0, &[hop(BL_V4, None)]));
     kernel.tell(Event::Link(Link { admin_up: false, ..link(BL_V4) }));
     kernel.tell(Event::Link(link(BL_V4)));
     assert_eq!(kernel.action("10.0.0.0/8"), None);
     assert_eq!(kernel.action("10.1.0.0/16"), Some(via(&[(1, None, 1)])));
     assert_eq!(kernel.action("192.0.2.9/32"), Some(RouteAction::Local), "addresses stay reachable");
+    assert_eq!(kernel.action("192.0.2.255/32"), None, "the broadcast address goes with the link");
     assert_eq!(kernel.action("2001:db8::/32"), Some(via(&[(0, None, 1)])), "IPv6 tells of each removal");
     let failed = kernel.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Failed, 0));
     assert_eq!(
@@ -282,7 +287,13 @@ fn an_object_that_changes_while_a_dump_is_read_is_what_it_was_told_last() {
     for event in meanwhile.clone() {
         kernel.state.apply(event, kernel.now, &mut changes);
     }
-    kernel.state.catch_up(dump, RouteTable::of(dumped.into()), meanwhile, kernel.now, &mut changes);
+    kernel.state.catch_up(
+        dump,
+        dumped.into_iter().collect(),
+        meanwhile.into_iter().collect(),
+        kernel.now,
+        &mut changes,
+    );
     kernel.settle(&mut changes);
     assert!(!changes.doubt);
     let expected = Some(via(&[(0, Some("192.0.2.9"), 1)]));
@@ -440,8 +451,8 @@ proptest! {
             kernel.tell(event.clone());
         }
         let mut changes = Changes::default();
-        let routes = RouteTable::of(std::mem::take(&mut dump.routes));
-        kernel.state.catch_up(dump, routes, meanwhile, kernel.now, &mut changes);
+        let routes = std::mem::take(&mut dump.routes).into_iter().collect();
+        kernel.state.catch_up(dump, routes, meanwhile.into_iter().collect(), kernel.now, &mut changes);
         for event in afterwards {
             kernel.state.apply(event, kernel.now, &mut changes);
             kernel.state.take_changes(steps).into_iter().for_each(|change| kernel.mirror.apply(change));
