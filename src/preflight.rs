@@ -8,7 +8,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use control::config::{Config, Device};
-use control::kernel::{InterfaceFactsReader, Twin};
+use control::kernel::{InterfaceFactsReader, PREFIX, Twin, unfollowed_rules};
 use dataplane::dpdk::{self, interface_of};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
@@ -24,6 +24,9 @@ const DESCRIPTORS_PER_QUEUE: u64 = 8;
 const OUR_PROGRAM: &str = "xsk_def_prog";
 /// What libxdp puts in front of programs that share an interface.
 const DISPATCHER: &str = "xdp_dispatcher";
+
+/// The interface of announced routes has a twin's name.
+const UP: &str = "up";
 
 /// Everything this process has claimed, as long as this lives.
 pub(crate) struct Claims {
@@ -44,6 +47,14 @@ pub(crate) fn claim(config: &Config) -> Result<Claims, Vec<String>> {
             Err(complaint) => complaints.push(format!("port {}: {complaint}", port.name)),
         }
     }
+    if config.announce.is_some() {
+        let claimed =
+            Twin::check_name(UP).map_err(|error| error.to_string()).and_then(|()| claim_name("twin", UP));
+        match claimed {
+            Ok(claimed) => sockets.push(claimed),
+            Err(complaint) => complaints.push(format!("announcing: {complaint}")),
+        }
+    }
     if complaints.is_empty() { Ok(Claims { _sockets: sockets }) } else { Err(complaints) }
 }
 
@@ -52,6 +63,9 @@ pub(crate) fn inspect(config: &Config, memory: &dpdk::EalConfig) -> Vec<String> 
     let mut complaints = Vec::new();
     complaints.extend(dpdk::check_memory(memory).err().map(|error| error.to_string()));
     complaints.extend(twin_support());
+    let twins: Vec<String> = config.ports.iter().map(|port| format!("{PREFIX}{}", port.name)).collect();
+    // Kernels without rules have none that would not be followed.
+    complaints.extend(unfollowed_rules(&twins).ok().flatten());
     for port in &config.ports {
         let device = port.device.argument();
         if let Err(error) = dpdk::inspect_device(device) {

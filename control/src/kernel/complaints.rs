@@ -19,6 +19,8 @@ pub(super) enum Topic {
     Rules,
     /// A neighbour that the workers do not know although the kernel does.
     SlowPath,
+    /// Routes that the kernel does not take.
+    Announcement,
 }
 
 /// The complaints of now.

@@ -5,8 +5,12 @@
 //! a user, a mark, or another interface) are nobody's business here. Any other rule is told of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
-use super::event::Rule;
+use super::event::{Event, Rule};
+use super::netlink::decode;
+use super::netlink::request::{AF_INET, AF_INET6, RTM_GETRULE, Request};
+use super::netlink::socket::short_dump;
 use super::tables::Apart;
 
 /// Priorities of the rules for the tables local and main: what stands between them comes before main.
@@ -65,6 +69,23 @@ impl Rule {
         let between = LOCAL < self.priority && self.priority < MAIN;
         self.table.filter(|_| self.everything && between)
     }
+}
+
+/// What is to be said about the kernel's policy rules of now to a relay whose twins are called so.
+///
+/// # Errors
+/// When the kernel does not tell its rules.
+pub fn unfollowed_rules(twins: &[String]) -> io::Result<Option<String>> {
+    let mut rules = BTreeSet::new();
+    for family in [AF_INET, AF_INET6] {
+        short_dump(Request::dump(RTM_GETRULE, family, 1), |message| {
+            if let Ok(Some(Event::Rule(rule))) = decode::event(message) {
+                rules.insert(rule);
+            }
+        })?;
+    }
+    let named = (0..).zip(twins).map(|(number, name)| (number, name.as_str(), None));
+    Ok(complaint(&meaning(&rules, named).unfollowed))
 }
 
 /// What is to be said about rules that are not followed.

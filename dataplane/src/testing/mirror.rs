@@ -26,7 +26,10 @@ impl Mirror {
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Interface(interface) => drop(self.interfaces.insert(interface.id, interface)),
-            Change::InterfaceRemoved(id) => drop(self.interfaces.remove(&id)),
+            Change::InterfaceRemoved(id) => {
+                self.interfaces.remove(&id);
+                self.neighbors.retain(|(interface, _), _| *interface != id);
+            }
             Change::Neighbor(Neighbor { interface, address, state }) => {
                 self.neighbors.insert((interface, address), state);
             }

@@ -14,6 +14,7 @@ use crate::kernel::event::{
     Address, Event, KernelHop, KernelRoute, Link, NeighborEntry, NextHopKind, NextHopObject, Placement,
     Reachability, RouteKind, Rule, Table,
 };
+use crate::kernel::up::PROTOCOL as ANNOUNCED_PROTOCOL;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -312,6 +313,10 @@ fn route(body: &[u8]) -> Result<Option<KernelRoute>, Malformed> {
     let Some(kind) = route_kind(body[7]) else {
         return Ok(None);
     };
+    // The relay's own announcements lead to itself: never a way out.
+    if body[5] == ANNOUNCED_PROTOCOL {
+        return Ok(None);
+    }
     if flags & rta::CLONED != 0 || source_length != 0 || tos != 0 {
         return Ok(None);
     }

@@ -166,12 +166,6 @@ proptest! {
     ) {
         let (mut compiler, mut mirror, mut versions) = (Compiler::default(), Mirror::default(), Vec::new());
         for (number, change) in changes.into_iter().enumerate() {
-            if let Change::InterfaceRemoved(id) = &change {
-                let gone = mirror.routing().neighbors.into_iter().filter(|neighbor| neighbor.interface == *id);
-                gone.for_each(|Neighbor { interface, address, .. }| {
-                    mirror.apply(Change::NeighborRemoved { interface, address });
-                });
-            }
             compiler.apply(change.clone());
             mirror.apply(change);
             if number % 5 == 4 {
