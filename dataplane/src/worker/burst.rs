@@ -23,6 +23,11 @@ struct PlainLink<'a> {
     express: bool,
 }
 
+/// Bytes in front of a packet, without a tag and with one.
+const UNTAGGED: u8 = 14;
+const TAGGED: u8 = 18;
+const _: () = assert!(UNTAGGED as usize == ethernet::HEADER && TAGGED as usize == ethernet::TAGGED_HEADER);
+
 /// An 802.1Q tag behind an Ethernet header: its control information, then the EtherType of what follows.
 const TAG: usize = ethernet::TAGGED_HEADER - ethernet::HEADER;
 
@@ -43,7 +48,7 @@ impl<'a> PlainLink<'a> {
         }
         match self.untagged {
             Some(interface) if is_own(interface, link) => {
-                lane.begin_behind(ethernet::HEADER as u8);
+                lane.begin_behind(UNTAGGED);
                 self.inspect_packet(lane, ether_type, packet, interface.table);
             }
             _ => lane.leave(),
@@ -58,7 +63,7 @@ impl<'a> PlainLink<'a> {
         let vlan = ethernet::vlan_of([tag[0], tag[1]]);
         match interface(self.snapshot, self.port, vlan) {
             Some(interface) if self.express && is_own(interface, link) => {
-                lane.begin_behind(ethernet::TAGGED_HEADER as u8);
+                lane.begin_behind(TAGGED);
                 let ether_type = u16::from_be_bytes([tag[2], tag[3]]);
                 self.inspect_packet(lane, ether_type, packet, interface.table);
             }
