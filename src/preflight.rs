@@ -8,7 +8,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use control::config::{Config, Device};
-use control::kernel::{InterfaceFactsReader, Twin};
+use control::kernel::{InterfaceFactsReader, PREFIX, Twin, unfollowed_rules};
 use dataplane::dpdk::{self, interface_of};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
@@ -63,6 +63,9 @@ pub(crate) fn inspect(config: &Config, memory: &dpdk::EalConfig) -> Vec<String> 
     let mut complaints = Vec::new();
     complaints.extend(dpdk::check_memory(memory).err().map(|error| error.to_string()));
     complaints.extend(twin_support());
+    let twins: Vec<String> = config.ports.iter().map(|port| format!("{PREFIX}{}", port.name)).collect();
+    // Kernels without rules have none that would not be followed.
+    complaints.extend(unfollowed_rules(&twins).ok().flatten());
     for port in &config.ports {
         let device = port.device.argument();
         if let Err(error) = dpdk::inspect_device(device) {

@@ -71,6 +71,7 @@ fn exception_path(kernel: &KernelCounters) -> Value {
         ("unresolved_released", kernel.unresolved_released),
         ("neighbor_requests", kernel.neighbor_requests),
         ("neighbor_requests_refused", kernel.neighbor_requests_refused),
+        ("slow_path", kernel.slow_path),
         ("neighbors_forgotten", kernel.neighbors_forgotten),
         ("netlink_overruns", kernel.netlink_overruns),
         ("netlink_dumps", kernel.netlink_dumps),

@@ -490,8 +490,9 @@ fn check_machine_lists_at_once_what_a_start_would_find() {
     fs::write(&path, toml.replace("[translation]", more).replace("workers = [", "workers = [1000, "))
         .unwrap();
     let check = |arguments: &str| {
-        let script =
-            format!("ip tuntap add dev bl-bltest mode tap; exec \"$1\" check {arguments} --config \"$2\"");
+        let script = format!(
+            "ip tuntap add dev bl-bltest mode tap; ip rule add from 198.18.0.0/15 lookup 7; exec \"$1\" check {arguments} --config \"$2\""
+        );
         let mut command = Command::new("unshare");
         command.args(["--net", "sh", "-c", &script, "sh", BORDERLINE]).arg(&path);
         Run::command(&mut command)
@@ -507,6 +508,7 @@ fn check_machine_lists_at_once_what_a_start_would_find() {
             "port second: device net_af_xdp0,iface=nowhere0",
             "nowhere0",
             "port third: device 0000:ff:1f.7",
+            "1 policy rules are not followed",
         ],
     );
 }

@@ -11,12 +11,13 @@
 //!   them do not pass through it. That goes for every neighbour on an interface of the relay: whoever talks to the
 //!   relay first is known without ever having been asked for.
 //!
-//! Followed are the routing tables main, local and default of the process's network namespace. Not supported: VRFs
-//! and policy routing (other tables, rules, routes by TOS or source prefix are not looked at), and twins enslaved
-//! to a bridge, bond or VRF (routes over the master are the kernel's to forward).
+//! Followed are the routing tables main, local and default of the process's network namespace, and that of a VRF or of a
+//! policy rule for what comes in by one interface of the relay (`ip rule add iif bl-v4 lookup 100`). Not supported: other
+//! policy rules, twins enslaved to a bridge or bond (routes over the master are the kernel's to forward), both of which are
+//! told of, and routes by TOS or source prefix.
 //!
 //! Modules, from the outside in: `twin`, `bell`; `follower` and `exchange`, which `Kernel` drives; `state` with
-//! `interfaces` and `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire;
+//! `interfaces`, `rules`, `next_hops` and `tables` of `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire;
 //! `observe`, the same for people.
 
 mod bell;
@@ -32,10 +33,14 @@ mod follower;
 mod interfaces;
 mod neighbor_tables;
 mod netlink;
+mod next_hops;
 mod observe;
 mod resolver;
 mod routes;
+mod rules;
+mod slow_path;
 mod state;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod twin;
@@ -62,19 +67,20 @@ pub use self::bell::Bell;
 pub use self::counters::{KernelCounters, Lost};
 pub use self::error::KernelError;
 pub use self::event::{
-    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
-    Table,
+    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, NextHopKind, NextHopObject, Placement,
+    Reachability, RouteKind, Rule, Table,
 };
 pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
 pub use self::interfaces::TwinSettings;
 pub use self::observe::observe;
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
+pub use self::rules::unfollowed_rules;
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};
 pub use self::up::{Announced, NAME as UP_LINK, PROTOCOL as ANNOUNCED_PROTOCOL, UpLink};
 
 use self::carrier::Carriers;
-use self::complaints::{Complaints, Topic};
+use self::complaints::{Complaints, Topic, about_master};
 use self::drain::Drain;
 use self::exchange::Exchange;
 use self::follower::Follower;
@@ -188,7 +194,7 @@ impl Kernel {
             ended = readers => ended,
             never = self.read_own() => match never {},
             never = self.pump() => match never {},
-            never = self.watch_neighbor_tables() => match never {},
+            never = self.watch() => match never {},
         }
     }
 
@@ -381,7 +387,7 @@ impl Kernel {
 
     /// Compares the kernel's neighbour tables with what they are to hold, again and again: an operator may change them, and
     /// mappings come and go.
-    async fn watch_neighbor_tables(&self) -> Infallible {
+    async fn watch(&self) -> Infallible {
         let mut asked = Asked::default();
         let mut refused_before = 0;
         loop {
@@ -397,8 +403,28 @@ impl Kernel {
                     self.complaints.borrow_mut().set(Topic::SmallNeighborTable, ipv6.small(mapped));
                 }
             }
+            self.look_at_what_is_not_followed();
             sleep(neighbor_tables::LOOK).await;
         }
+    }
+
+    fn look_at_what_is_not_followed(&self) {
+        let now = Instant::now();
+        let mut exchange = self.exchange.borrow_mut();
+        let exchange = &mut *exchange;
+        let mut complaints = self.complaints.borrow_mut();
+        complaints.drop_enslaved(|index| !exchange.state.exists(index));
+        complaints.set(Topic::Rules, rules::complaint(exchange.state.unfollowed_rules()));
+        for (index, master) in exchange.state.masters() {
+            let text = master.map(|master| about_master(exchange.state.name(index), master));
+            complaints.set(Topic::Enslaved(index), text);
+        }
+        let stuck = exchange.slow_path.stuck(now);
+        let name = |index: u32| exchange.state.name(index);
+        complaints.set(
+            Topic::SlowPath,
+            stuck.map(|(neighbor, packets)| slow_path::complaint(neighbor, packets, name)),
+        );
     }
 
     fn look_at_neighbor_tables(&self, refused: bool) -> Vec<NeighborTable> {

@@ -92,6 +92,7 @@ fn settings(config: &config::Translation) -> table::Settings {
         wkp_strict: config.wkp_strict,
         anti_spoof: config.anti_spoof,
         guard_protocols: config.guard_protocols,
+        forward_native: config.forward_native,
         mtu_plateaus: config.mtu_plateaus.clone(),
         respect_fragment_df: config.fragment_df == config::FragmentDf::Respect,
     }
@@ -137,6 +138,7 @@ icmp_source_extension = true
 wkp_strict = false
 anti_spoof = false
 guard_protocols = false
+forward_native = false
 mtu_plateaus = [1492, 68]
 fragment_df = "ignore"
 "#;
@@ -159,6 +161,7 @@ fragment_df = "ignore"
             wkp_strict: false,
             anti_spoof: false,
             guard_protocols: false,
+            forward_native: false,
             mtu_plateaus: vec![1492, 68],
             respect_fragment_df: false,
         };

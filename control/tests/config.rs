@@ -74,6 +74,7 @@ fn defaults_are_those_of_the_design() {
             wkp_strict: true,
             anti_spoof: true,
             guard_protocols: true,
+            forward_native: true,
             mtu_plateaus: vec![65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68],
             fragment_df: FragmentDf::Respect,
             eam_overlap: EamOverlap::Warn,
@@ -118,6 +119,7 @@ fn every_choice_and_every_value_is_taken() {
         wkp_strict = false
         anti_spoof = false
         guard_protocols = false
+        forward_native = false
         mtu_plateaus = [0x5dc, 68]
         fragment_df = \"ignore\"
         eam_overlap = \"allow\"
@@ -157,10 +159,11 @@ fn every_choice_and_every_value_is_taken() {
     assert_eq!(translation.icmp_source_choice, IcmpSourceChoice::Random);
     assert_eq!(translation.icmp_source_extension, IcmpSourceExtension::Rfc5837);
     assert!(!translation.wkp_strict && !translation.anti_spoof && !translation.guard_protocols);
+    assert!(!translation.forward_native);
     assert_eq!(translation.mtu_plateaus, [1500, 68]);
     assert_eq!((translation.fragment_df, translation.eam_overlap), (FragmentDf::Ignore, EamOverlap::Allow));
     assert_eq!(config.eams.comment(0), Some("ftp"));
-    assert_eq!((config.eams.place(1).line, config.eams.comment(1)), (43, None));
+    assert_eq!((config.eams.place(1).line, config.eams.comment(1)), (44, None));
 }
 
 #[test]

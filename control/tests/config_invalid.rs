@@ -518,6 +518,12 @@ fn translation_table() {
             "a list where true or false",
             "guard_protocols = true",
         ),
+        table(
+            "forward_native = \"no\"",
+            "translation.forward_native",
+            "true or false is expected",
+            "forward_native = false",
+        ),
         table("mtu_plateaus = []", "translation.mtu_plateaus", "empty", "mtu_plateaus = ["),
         table(
             "mtu_plateaus = [1492, 1492]",

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use control::kernel::{Twin, TwinError};
 use dataplane::table::routing::{
-    Hop, Interface, MacAddress, NeighborState, PortId, Route, RouteAction, Routing,
+    Hop, Interface, MacAddress, NeighborState, PortId, Route, RouteAction, Routing, TableId,
 };
 use dataplane::verdict::{DropReason, PuntReason};
 
@@ -224,21 +224,46 @@ fn ipv6_routes_follow_the_kernel() {
     });
 }
 
+async fn follow_nexthop_objects(compat_mode: u8) {
+    let mut lab = Lab::addressed().await;
+    sh(&format!("ip link set lo up; echo {compat_mode} > /proc/sys/net/ipv4/nexthop_compat_mode"));
+    // Objects and a route from before: those a dump finds.
+    sh("ip nexthop add id 1 via 192.0.2.2 dev bl-v4; ip nexthop add id 2 via 192.0.2.3 dev bl-v4");
+    sh("ip nexthop add id 9 group 1,3/2 type resilient buckets 32; ip nexthop add id 7 blackhole");
+    sh("ip nexthop add id 4 via 2001:db8::2 dev bl-v6; ip route add 10.0.0.0/8 nhid 9");
+    lab.assert_in_step().await;
+    let dumps = lab.kernel.counters().netlink_dumps;
+    sh(
+        "ip route add 10.1.0.0/16 nhid 1; ip -6 route add 2001:db8:9::/48 nhid 4; ip route add 10.7.0.0/16 nhid 7",
+    );
+    let both = [(V4, Some("192.0.2.2"), 3), (V4, Some("192.0.2.3"), 1)];
+    lab.until_route("10.0.0.0/8", |r| Some(via(r, &both))).await;
+    lab.until_route("10.7.0.0/16", |_| Some(RouteAction::Blackhole)).await;
+    lab.until_route("2001:db8:9::/48", |r| Some(via(r, &[(V6, Some("2001:db8::2"), 1)]))).await;
+    sh("ip nexthop replace id 2 via 192.0.2.4 dev bl-v4; ip nexthop replace id 4 via 2001:db8::5 dev bl-v6");
+    lab.until_route("10.0.0.0/8", |r| Some(via(r, &[both[0], (V4, Some("192.0.2.4"), 1)]))).await;
+    lab.until_route("2001:db8:9::/48", |r| Some(via(r, &[(V6, Some("2001:db8::5"), 1)]))).await;
+    sh("ip nexthop del id 1; ip nexthop del id 4; ip nexthop del id 7");
+    for gone in ["10.1.0.0/16", "10.7.0.0/16", "2001:db8:9::/48"] {
+        lab.until_route(gone, |_| None).await;
+    }
+    lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)]))).await;
+    assert_eq!(lab.kernel.counters().netlink_dumps, dumps, "followed, not read again");
+    lab.assert_in_step().await;
+    // Objects over a link that goes are dropped by the kernel without a word.
+    sh("ip link set bl-v4 down");
+    lab.until_route("10.0.0.0/8", |_| None).await;
+    lab.assert_in_step().await;
+}
+
 #[test]
-fn nexthop_objects_are_followed_through_their_routes() {
-    in_namespace("nexthop_objects_are_followed_through_their_routes", async {
-        let mut lab = Lab::addressed().await;
-        sh("ip nexthop add id 1 via 192.0.2.2 dev bl-v4; ip nexthop add id 2 via 192.0.2.3 dev bl-v4");
-        sh("ip nexthop add id 9 group 1/2; ip route add 10.0.0.0/8 nhid 9; ip route add 10.1.0.0/16 nhid 1");
-        let both = [(V4, Some("192.0.2.2"), 1), (V4, Some("192.0.2.3"), 1)];
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &both))).await;
-        sh("ip nexthop replace id 2 via 192.0.2.4 dev bl-v4");
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[both[0], (V4, Some("192.0.2.4"), 1)]))).await;
-        sh("ip nexthop del id 1");
-        lab.until_route("10.1.0.0/16", |_| None).await;
-        lab.until_route("10.0.0.0/8", |r| Some(via(r, &[(V4, Some("192.0.2.4"), 1)]))).await;
-        lab.assert_in_step().await;
-    });
+fn nexthop_objects_are_followed() {
+    in_namespace("nexthop_objects_are_followed", follow_nexthop_objects(0));
+}
+
+#[test]
+fn nexthop_objects_are_followed_where_the_kernel_expands_them() {
+    in_namespace("nexthop_objects_are_followed_where_the_kernel_expands_them", follow_nexthop_objects(1));
 }
 
 #[test]
@@ -313,6 +338,67 @@ fn a_twin_follows_the_kernels_interface_behind_its_port() {
         sh("ip link add wire type veth peer name far; ip link set wire up; ip link set far up");
         sleep(Duration::from_millis(300)).await;
         assert!(!interface(&lab.routing(), V4).up, "another interface, which the port does not have");
+    });
+}
+
+#[test]
+fn a_rule_for_a_twin_gives_it_a_table_of_its_own() {
+    in_namespace("a_rule_for_a_twin_gives_it_a_table_of_its_own", async {
+        let mut lab = Lab::addressed().await;
+        // A route from before anybody looks the table up: the rule makes it count.
+        sh("ip route add 10.0.0.0/8 via 192.0.2.2 table 100; ip rule add iif bl-v4 lookup 100 priority 99");
+        let table = |routing: &Routing| interface(routing, V4).table;
+        lab.until("a table of its own", |routing| table(routing) != TableId::MAIN).await;
+        let apart = table(&lab.routing());
+        let there = |lab: &Lab, destination: &str| {
+            let routes = lab.routes_in(apart).into_iter();
+            routes.filter(|route| route.destination == destination.parse().unwrap()).count()
+        };
+        lab.play(Duration::from_secs(10), |lab| there(lab, "10.0.0.0/8") == 1).await;
+        let dumps = lab.kernel.counters().netlink_dumps;
+        sh("ip route add 10.1.0.0/16 via 192.0.2.3 table 100; ip route del 10.0.0.0/8 table 100");
+        lab.play(Duration::from_secs(10), |lab| {
+            (there(lab, "10.1.0.0/16"), there(lab, "10.0.0.0/8")) == (1, 0)
+        })
+        .await;
+        assert_eq!(lab.kernel.counters().netlink_dumps, dumps, "followed, not read again");
+        assert_eq!(route(&lab.routing(), "10.1.0.0/16"), None, "the main table has none of it");
+        assert_eq!(table(&lab.follow_anew(sleep(Duration::from_millis(200))).await), apart);
+        sh("ip rule del priority 99");
+        lab.until("the main table", |routing| table(routing) == TableId::MAIN).await;
+        lab.play(Duration::from_secs(10), |lab| lab.routes_in(apart).is_empty()).await;
+    });
+}
+
+#[test]
+fn what_is_not_followed_is_told_and_nothing_else() {
+    in_namespace("what_is_not_followed_is_told_and_nothing_else", async {
+        let mut lab = Lab::addressed().await;
+        // A table nobody looks up, and rules that no forwarded packet meets.
+        sh("ip route add 10.4.0.0/16 via 192.0.2.2 table 100; ip rule add fwmark 1 lookup 100");
+        sh(
+            "ip rule add oif bl-v4 lookup 100; ip rule add iif lo lookup 100; ip -6 rule add iif eth7 lookup 100",
+        );
+        sleep(Duration::from_secs(6)).await;
+        let ours =
+            |lab: &Lab, what: &str| lab.kernel.complaints().iter().filter(|text| text.contains(what)).count();
+        assert_eq!(
+            (ours(&lab, "policy rules"), ours(&lab, "belongs to")),
+            (0, 0),
+            "{:?}",
+            lab.kernel.complaints()
+        );
+        sh("ip rule add from 198.51.100.0/24 lookup 100 priority 99; ip link add br0 type bridge");
+        sh("ip link set bl-v4 master br0");
+        lab.play(Duration::from_secs(15), |lab| {
+            ours(lab, "1 policy rules are not followed") == 1
+                && ours(lab, "IPv4 rule 99 looks up table 100") == 1
+                && ours(lab, "interface bl-v4 belongs to br0 (bridge)") == 1
+        })
+        .await;
+        sh("ip rule del priority 99; ip link set bl-v4 nomaster");
+        lab.play(Duration::from_secs(15), |lab| ours(lab, "policy rules") + ours(lab, "belongs to") == 0)
+            .await;
     });
 }
 

@@ -25,7 +25,7 @@ use dataplane::table::fib::{Fib, Path};
 use dataplane::table::lpm::{self, Ipv4LpmEditor, LpmEditor};
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{
-    Change, Hop, InterfaceId, MacAddress, Neighbor, NeighborState, Route, RouteAction, TableId,
+    Change, Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, Route, RouteAction, TableId,
 };
 use dataplane::table::snapshot::Snapshot;
 use dataplane::testing;
@@ -78,7 +78,7 @@ fn main() {
     publish(&arguments, &rows);
 }
 
-const ROWS: [&str; 15] = [
+const ROWS: [&str; 16] = [
     "routes_load_seconds",
     "routes_per_second",
     "routes_memory_mb",
@@ -88,6 +88,7 @@ const ROWS: [&str; 15] = [
     "gateway_change_us",
     "neighbour_change_100k_us",
     "neighbour_change_100k_worst_us",
+    "link_change_100k_worst_turn_us",
     "route_to_worker_us",
     "neighbour_to_worker_us",
     "route_lookup_v4_empty",
@@ -164,6 +165,10 @@ struct Relay {
 impl Relay {
     fn apply(&mut self, change: Change) {
         self.compiler.apply(change);
+        self.publish();
+    }
+
+    fn publish(&mut self) {
         let fib = Arc::new(self.compiler.version());
         self.publisher.publish(|snapshot| snapshot.fib = fib);
         drop(self.publisher.reclaim());
@@ -241,7 +246,32 @@ fn table(arguments: &Arguments, prefixes: &[IpNet], rows: &mut Vec<Row>) {
     timed("neighbour_change_100k_us", Some("neighbour_change_100k_worst_us"), &mut |number| {
         resolved(host(any(HOSTS as usize)), 1 << 20 | number)
     });
+    rows.push(Row::of("link_change_100k_worst_turn_us", "us", link_changes(&mut relay)));
     to_worker(arguments, &mut relay, prefixes, rows);
+}
+
+/// The longest that the control thread is busy at a time after a link with all the hosts on it has got another MAC address:
+/// the change itself, then each slice of the rewriting, each with its version and publication.
+fn link_changes(relay: &mut Relay) -> Vec<f64> {
+    let link = testing::routing(1500, 1500).interfaces[0].clone();
+    let change = |number: u8| {
+        let mac = MacAddress([2, 0, 0, 0, 0, number]);
+        let mut longest = timed(|| relay.apply(Change::Interface(Interface { mac, ..link.clone() })));
+        while relay.compiler.is_unsettled() {
+            longest = longest.max(timed(|| {
+                relay.compiler.settle();
+                relay.publish();
+            }));
+        }
+        longest
+    };
+    (1..=20).map(change).collect()
+}
+
+fn timed(act: impl FnOnce()) -> f64 {
+    let started = Instant::now();
+    act();
+    started.elapsed().as_secs_f64() * 1e6
 }
 
 /// Cycles per look-up of random addresses in a burst of 64, each inside a random route, IPv4 then IPv6. As the lane does

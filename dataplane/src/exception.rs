@@ -145,7 +145,8 @@ impl Way {
             | PuntReason::UnknownVlan
             | PuntReason::ForeignMac
             | PuntReason::KernelRoute
-            | PuntReason::UnresolvedNextHop => Self::Other,
+            | PuntReason::UnresolvedNextHop
+            | PuntReason::NativeNotForwarded => Self::Other,
         }
     }
 }

@@ -96,6 +96,7 @@ impl Offline {
             pool: &mut self.pool,
             output: &mut collected,
             native: Native::Report,
+            table: TableId::MAIN,
         };
         let buffer = MemoryBuffer::new(packet);
         let end = match packet.first().map(|byte| byte >> 4) {

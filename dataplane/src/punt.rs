@@ -53,8 +53,11 @@ const fn rate(class: PuntReason) -> u32 {
     match class {
         PuntReason::RoutingProtocol => 10_000,
         PuntReason::RoutingProtocolDistant | PuntReason::LocalAddress => 8_000,
-        PuntReason::KernelRoute => 15_000,
-        PuntReason::Arp | PuntReason::NeighborDiscovery | PuntReason::UnresolvedNextHop => 5_000,
+        PuntReason::KernelRoute => 10_000,
+        PuntReason::Arp
+        | PuntReason::NeighborDiscovery
+        | PuntReason::UnresolvedNextHop
+        | PuntReason::NativeNotForwarded => 5_000,
         PuntReason::LocalScope => 3_000,
         PuntReason::EtherType | PuntReason::UnknownVlan | PuntReason::ForeignMac => 1_000,
     }

@@ -66,8 +66,7 @@ reasons! {
         /// The IP destination is multicast, link-local or the limited broadcast, where routing protocols
         /// live. `tcpdump -i bl-PORT` shows which.
         LocalScope = "local_scope",
-        /// An EtherType the relay does not translate (LLDP, LACP, ...), or an unknown VLAN stack. If IP
-        /// traffic is missing, look for double tags.
+        /// An EtherType the relay does not translate (LLDP, LACP, ...). Harmless; `tcpdump -e -i bl-PORT` shows which.
         EtherType = "ether_type",
         /// A VLAN without a forwarding interface on this port. Create it (`ip link add link bl-PORT name
         /// bl-PORT.N type vlan id N`), or prune it on the switch.
@@ -81,6 +80,9 @@ reasons! {
         /// The next hop's link-layer address is not known yet, and the packet waits while the kernel
         /// resolves it. If it keeps growing, `ip neigh` shows the next hop as FAILED or INCOMPLETE.
         UnresolvedNextHop = "unresolved_next_hop",
+        /// A packet that needs no translation, which `forward_native = false` leaves to the kernel. As configured; if it
+        /// is much, something is routed to the relay that is none of its business.
+        NativeNotForwarded = "native_not_forwarded",
     }
 }
 
@@ -228,5 +230,8 @@ reasons! {
         /// A packet whose next hop became known found the ring to its worker full. The worker is overloaded: compare busy
         /// and idle cycles.
         InjectRingFull = "inject_ring_full",
+        /// A frame with more than one VLAN tag, or with a provider's (802.1ad, 0x9100). The relay takes one 802.1Q tag:
+        /// have the switch remove the outer one, or terminate it in front of the port.
+        StackedVlan = "stacked_vlan",
     }
 }

@@ -26,7 +26,7 @@ use crate::stage::parse::{self, Ingress};
 use crate::stage::translate::icmp::Rest;
 use crate::stage::{Pass, fragment};
 use crate::table::fib::{Adjacency, LinkHeader, Path};
-use crate::table::routing::InterfaceId;
+use crate::table::routing::{InterfaceId, TableId};
 use crate::table::snapshot::Snapshot;
 use crate::verdict::{DropReason, PuntReason, Verdict};
 use crate::wire::ipv4::Ipv4Header;
@@ -154,7 +154,7 @@ pub enum Way {
 /// What happens to packets that need no translation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Native {
-    /// They are forwarded.
+    /// They are forwarded, unless the settings leave that to the kernel.
     Forward,
     /// They are only reported: there are no routes to forward by.
     Report,
@@ -190,6 +190,8 @@ pub struct Walk<'a, P: BufferPool, O> {
     pub output: &'a mut O,
     /// What to do with packets that need no translation.
     pub native: Native,
+    /// Where the interface the packet came in by looks destinations up.
+    pub table: TableId,
 }
 
 impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
@@ -197,7 +199,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     pub fn ipv4(&mut self, packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
         let mut lane = Lane::EMPTY;
         if !ingress.group {
-            lane.inspect_ipv4(packet.data(), self.snapshot);
+            lane.inspect_ipv4(packet.data(), self.snapshot, self.table);
             lane.resolve(self.snapshot);
         }
         if lane.is_left() { self.walk_ipv4(packet, ingress) } else { self.send_lane(packet, 0, &lane) }
@@ -207,7 +209,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     pub fn ipv6(&mut self, packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
         let mut lane = Lane::EMPTY;
         if !ingress.group {
-            lane.inspect_ipv6(packet.data(), self.snapshot);
+            lane.inspect_ipv6(packet.data(), self.snapshot, self.table);
             lane.resolve(self.snapshot);
         }
         if lane.is_left() { self.walk_ipv6(packet, ingress) } else { self.send_lane(packet, 0, &lane) }
@@ -219,8 +221,8 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     pub fn is_plain(&self, data: &[u8]) -> bool {
         let mut lane = Lane::EMPTY;
         match data.first().map(|byte| byte >> 4) {
-            Some(6) => lane.inspect_ipv6(data, self.snapshot),
-            _ => lane.inspect_ipv4(data, self.snapshot),
+            Some(6) => lane.inspect_ipv6(data, self.snapshot, self.table),
+            _ => lane.inspect_ipv4(data, self.snapshot, self.table),
         }
         lane.resolve(self.snapshot);
         !lane.is_left()
@@ -233,12 +235,23 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(packet, reason),
         };
         let snapshot = self.snapshot;
-        match classify::ipv4(header.destination, ingress.group, &snapshot.translation, &snapshot.fib) {
+        match classify::ipv4(
+            header.destination,
+            ingress.group,
+            &snapshot.translation,
+            &snapshot.fib,
+            self.table,
+        ) {
             Ok(Class::Translate(destination)) => {
                 self.translate_ipv4(packet, &header, destination, ingress, Pass::First)
             }
-            Ok(Class::Native) if self.native == Native::Forward => self.native_ipv4(packet, &header, ingress),
-            Ok(Class::Native) => End::Forwarded(Way::Native),
+            Ok(Class::Native) => match self.native {
+                Native::Report => End::Forwarded(Way::Native),
+                Native::Forward if snapshot.translation.settings.forward_native => {
+                    self.native_ipv4(packet, &header, ingress)
+                }
+                Native::Forward => self.punt(packet, PuntReason::NativeNotForwarded),
+            },
             Ok(Class::Punt(reason)) => self.punt(packet, reason),
             Err(refusal) => self.refuse_ipv4(packet, &header, ingress, refusal),
         }
@@ -251,8 +264,13 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(packet, reason),
         };
         let snapshot = self.snapshot;
-        let mut class =
-            classify::ipv6(header.destination, ingress.group, &snapshot.translation, &snapshot.fib);
+        let mut class = classify::ipv6(
+            header.destination,
+            ingress.group,
+            &snapshot.translation,
+            &snapshot.fib,
+            self.table,
+        );
         if let Ok(Class::Translate(destination)) = class
             && self.is_others(packet.data(), &header, destination)
         {
@@ -260,8 +278,13 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
         match class {
             Ok(Class::Translate(destination)) => self.translate_ipv6(packet, &header, destination, ingress),
-            Ok(Class::Native) if self.native == Native::Forward => self.native_ipv6(packet, &header, ingress),
-            Ok(Class::Native) => End::Forwarded(Way::Native),
+            Ok(Class::Native) => match self.native {
+                Native::Report => End::Forwarded(Way::Native),
+                Native::Forward if snapshot.translation.settings.forward_native => {
+                    self.native_ipv6(packet, &header, ingress)
+                }
+                Native::Forward => self.punt(packet, PuntReason::NativeNotForwarded),
+            },
             Ok(Class::Punt(reason)) => self.punt(packet, reason),
             Err(refusal) => self.refuse_ipv6(packet, &header, ingress, refusal),
         }

@@ -25,7 +25,9 @@ use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::fib::{Adjacency, Fib, Path};
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::publish::Publisher;
-use dataplane::table::routing::{Hop, InterfaceId, Neighbor, NeighborState, Route, RouteAction, Routing};
+use dataplane::table::routing::{
+    Hop, InterfaceId, Neighbor, NeighborState, Route, RouteAction, Routing, TableId,
+};
 use dataplane::table::snapshot::Snapshot;
 use dataplane::table::translation::{Hairpin, IcmpSourceExtension, Role, UdpZeroChecksum};
 use dataplane::testing::{self, MAC_PEER, MAC_V4, MAC_V6};
@@ -66,6 +68,7 @@ fn ways(router: &mut Router, packets: &[Vec<u8>]) -> Ways {
             pool: &mut MemoryPool::unlimited(),
             output: &mut output,
             native: Native::Forward,
+            table: TableId::MAIN,
         };
         let ingress = |side| Ingress { interface: InterfaceId(side), mtu: 1500, group: false };
         let buffer = MemoryBuffer::new(packet);

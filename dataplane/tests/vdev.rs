@@ -93,6 +93,70 @@ fn in_own_process(test: &str, body: impl FnOnce()) {
     assert!(text.contains("1 passed"), "{test} is not the name of a test: {text}");
 }
 
+/// Two bonds over two pairs of kernel interfaces, in a network namespace of their own.
+#[test]
+fn bonds_find_each_other_by_lacp_and_carry_frames() {
+    const INSIDE: &str = "BORDERLINE_BOND_CHILD";
+    const NAME: &str = "bonds_find_each_other_by_lacp_and_carry_frames";
+    if env::var_os(INSIDE).is_some() {
+        return lacp();
+    }
+    let output = Command::new("unshare")
+        .args(["--net", "sh", "-c"])
+        .arg(
+            "for n in 0 1; do \
+               ip link add bla$n type veth peer name blb$n; ip link set bla$n up; ip link set blb$n up; \
+             done; exec \"$0\" --exact \"$1\" --nocapture --test-threads=1",
+        )
+        .arg(env::current_exe().expect("a running test has a path"))
+        .arg(NAME)
+        .env(INSIDE, "1")
+        .output()
+        .expect("unshare runs");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    if text.contains("Operation not permitted") && !output.status.success() {
+        println!("skipped: needs root for a network namespace");
+        return;
+    }
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{}
+{text}",
+        output.status
+    );
+}
+
+fn lacp() {
+    let pool = mempool("bonds", 8191);
+    let bond = |number: usize, side: &str| {
+        let member = |at: usize| format!("slave=net_af_packet{};iface=bl{side}{at}", 2 * number + at);
+        open(&format!("net_bonding{number},mode=4,{},{}", member(0), member(1)), &pool, 1)
+    };
+    let ((one, mut from), (other, mut to)) = (bond(0, "a"), bond(1, "b"));
+    assert_eq!(one.info().driver, "net_bonding");
+    let (mut sink, started) = (Sink::default(), Instant::now());
+    let mut heard = 0;
+    // The driver speaks LACP while its queues are served; frames pass once both sides agree.
+    while heard == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?} {:?}", one.stats(), other.stats());
+        let mut frames = burst(&pool, 0xb0d, 1);
+        from[0].tx.transmit(&mut frames);
+        free_burst(&mut frames);
+        from[0].rx.receive(&mut frames, &mut sink);
+        free_burst(&mut frames);
+        to[0].tx.transmit(&mut frames);
+        to[0].rx.receive(&mut frames, &mut sink);
+        heard += frames.iter().filter(|frame| number(frame) == 0xb0d).count();
+        free_burst(&mut frames);
+        thread::sleep(Duration::from_millis(10));
+    }
+    println!("frames pass after {:?}", started.elapsed());
+    drop((from, to));
+    for port in [one, other] {
+        port.close().map_err(|_| ()).expect("nobody else has it");
+    }
+}
+
 // The buffer.
 
 #[test]

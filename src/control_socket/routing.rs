@@ -33,7 +33,7 @@ impl View {
             .dump
             .routes
             .iter()
-            .filter(|route| route.table != Table::Local && self.concerns(route))
+            .filter(|route| matches!(route.table, Table::Main | Table::Default) && self.concerns(route))
             .collect();
         routes.sort_by_key(|route| (route.destination, route.table, route.metric));
         let total = routes.len() as u64;
@@ -45,7 +45,7 @@ impl View {
     fn concerns(&self, route: &KernelRoute) -> bool {
         match route.kind {
             RouteKind::Unicast => route.hops.iter().any(|hop| self.ours.contains_key(&hop.index)),
-            RouteKind::Local => false,
+            RouteKind::Local | RouteKind::Broadcast => false,
             RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Throw => true,
         }
     }
@@ -54,6 +54,7 @@ impl View {
         let kind = match route.kind {
             RouteKind::Unicast => "unicast",
             RouteKind::Local => "local",
+            RouteKind::Broadcast => "broadcast",
             RouteKind::Blackhole => "blackhole",
             RouteKind::Unreachable => "unreachable",
             RouteKind::Prohibit => "prohibit",

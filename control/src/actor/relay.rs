@@ -10,7 +10,7 @@ use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{self, PortId};
 use dataplane::table::snapshot::Snapshot;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::builder::{Answer, Builder, Done};
@@ -31,6 +31,8 @@ use crate::reload::Running;
 pub const LINGER: Duration = Duration::from_secs(1);
 /// How often link states are looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// How long hosts of a changed link are written anew before others have their turn.
+const SETTLE_TURN: Duration = Duration::from_micros(500);
 /// How often an update that is not yet in force everywhere is looked at.
 const IN_FORCE_TICK: Duration = Duration::from_millis(1);
 /// A worker that has not looked at new tables for so long is not waited for.
@@ -154,6 +156,7 @@ impl<M: Machine> Actor<M> {
                 Some(done) = self.results.recv() => self.done(done),
                 _ = ticks.tick() => self.tick(),
                 () = sleep(IN_FORCE_TICK), if !self.unconfirmed.is_empty() => self.confirm(),
+                () = yield_now(), if self.compiler.is_unsettled() => self.settle(),
                 ended = &mut kernel => break Some(ended.expect("following the kernel does not panic")),
             }
         };
@@ -235,9 +238,23 @@ impl<M: Machine> Actor<M> {
     /// A few microseconds for each change, whatever the size of the tables.
     fn routing(&mut self, update: routing::Update) {
         update.changes.into_iter().for_each(|change| self.compiler.apply(change));
-        if !update.publish {
-            return;
+        if update.publish {
+            self.publish_routing();
         }
+    }
+
+    /// Goes on with what a change of a link means to the many hosts on it.
+    fn settle(&mut self) {
+        let started = Instant::now();
+        while self.compiler.is_unsettled() && started.elapsed() < SETTLE_TURN {
+            self.compiler.settle();
+        }
+        if self.is_translating {
+            self.publish_routing();
+        }
+    }
+
+    fn publish_routing(&mut self) {
         let fib = Arc::new(self.compiler.version());
         self.macs.follow(&fib, &mut self.machine);
         self.publish(|snapshot| snapshot.fib = fib);

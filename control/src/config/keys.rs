@@ -135,6 +135,7 @@ pub const KEYS: &[Key] = &[
         "true",
         "guard_protocols = true",
     ),
+    optional("translation", "forward_native", "translation.forward_native", "true", "forward_native = false"),
     optional(
         "translation",
         "mtu_plateaus",

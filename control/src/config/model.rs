@@ -211,6 +211,8 @@ pub struct Translation {
     pub anti_spoof: bool,
     /// Refuse protocol numbers that mean something else in the other family.
     pub guard_protocols: bool,
+    /// Forward packets that need no translation; otherwise they are the kernel's.
+    pub forward_native: bool,
     /// RFC 1191 plateaus, strictly decreasing.
     pub mtu_plateaus: Vec<u16>,
     /// Whether DF counts on packets that already are fragments.

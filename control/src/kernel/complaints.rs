@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::event::Link;
+
 /// What a complaint is about: there is one at a time about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Topic {
@@ -11,6 +13,12 @@ pub(super) enum Topic {
     FullNeighborTable { ipv6: bool },
     /// The kernel interface behind a port is gone.
     PortInterface(u16),
+    /// An interface of the relay belongs to a bridge or bond.
+    Enslaved(u32),
+    /// Policy rules.
+    Rules,
+    /// A neighbour that the workers do not know although the kernel does.
+    SlowPath,
     /// Routes that the kernel does not take.
     Announcement,
 }
@@ -38,6 +46,11 @@ impl Complaints {
         }
     }
 
+    /// Says no more of interfaces that are gone.
+    pub(super) fn drop_enslaved(&mut self, is_gone: impl Fn(u32) -> bool) {
+        self.0.retain(|topic, _| !matches!(topic, Topic::Enslaved(index) if is_gone(*index)));
+    }
+
     pub(super) fn has(&self, topic: Topic) -> bool {
         self.0.contains_key(&topic)
     }
@@ -46,6 +59,15 @@ impl Complaints {
     pub(super) fn all(&self) -> Vec<String> {
         self.0.values().cloned().collect()
     }
+}
+
+/// What is to be said about an interface of the relay that belongs to another one.
+pub(super) fn about_master(name: &str, master: &Link) -> String {
+    format!(
+        "interface {name} belongs to {} ({}), whose routes are left to the kernel: take it out (`ip link set {name} nomaster`) \
+         and put addresses and routes on {name}",
+        master.name, master.kind
+    )
 }
 
 #[cfg(test)]

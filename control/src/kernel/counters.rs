@@ -45,6 +45,9 @@ pub struct KernelCounters {
     pub unresolved_queued: u64,
     /// Packets sent once it was known (at once, if it was known already).
     pub unresolved_released: u64,
+    /// Packets sent by the control thread although their next hop was known: a worker had not heard of it yet. If it keeps
+    /// growing, traffic is stuck on the slow path.
+    pub slow_path: u64,
     /// Times the kernel was asked to resolve or confirm a neighbour.
     pub neighbor_requests: u64,
     /// Such requests it refused: its neighbour table is full (net.ipv4.neigh.default.gc_thresh3), or the interface down.
@@ -68,6 +71,7 @@ impl Default for KernelCounters {
             inject_refused: 0,
             unresolved_queued: 0,
             unresolved_released: 0,
+            slow_path: 0,
             neighbor_requests: 0,
             neighbor_requests_refused: 0,
             neighbors_forgotten: 0,

@@ -39,11 +39,17 @@ pub enum Event {
     },
     /// A route, or some hops of an IPv6 route, are gone.
     RouteRemoved(KernelRoute),
-    /// A nexthop object changed or is gone. IPv4 routes that used it vanish without a message of their own.
-    NextHopObject {
-        /// Its identifier (`ip nexthop ... id`).
+    /// A nexthop object appeared or changed.
+    NextHop(NextHopObject),
+    /// A nexthop object is gone. IPv4 routes that used it vanish without a message of their own.
+    NextHopRemoved {
+        /// Its identifier.
         id: u32,
     },
+    /// A policy rule that is not one of the kernel's default ones appeared.
+    Rule(Rule),
+    /// Such a rule is gone.
+    RuleRemoved(Rule),
     /// Everything, replacing all that was known.
     Dump(Box<Dump>),
 }
@@ -57,8 +63,47 @@ pub struct Dump {
     pub addresses: Vec<Address>,
     /// Every ARP and ND entry.
     pub neighbors: Vec<NeighborEntry>,
-    /// Every route of the tables main, local and default.
+    /// Policy rules beside the default ones.
+    pub rules: Vec<Rule>,
+    /// Every nexthop object.
+    pub next_hops: Vec<NextHopObject>,
+    /// Every route, with what its nexthop object stands for.
     pub routes: Vec<KernelRoute>,
+}
+
+/// A policy rule (`ip rule`) that may bear on packets that are forwarded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Of IPv6, or of IPv4.
+    pub ipv6: bool,
+    /// Its place among the rules.
+    pub priority: u32,
+    /// The interface that packets have to come in by; none where that does not matter.
+    pub interface: Option<String>,
+    /// It asks for nothing else, and its table counts as it is.
+    pub everything: bool,
+    /// The table it looks up; none when it does something else.
+    pub table: Option<u32>,
+}
+
+/// One nexthop object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextHopObject {
+    /// Its identifier (`ip nexthop ... id`).
+    pub id: u32,
+    /// What it stands for.
+    pub kind: NextHopKind,
+}
+
+/// What a nexthop object stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NextHopKind {
+    /// One hop.
+    Single(KernelHop),
+    /// None: packets are dropped.
+    Blackhole,
+    /// Others, by identifier, with their weights.
+    Group(Box<[(u32, u16)]>),
 }
 
 /// One network interface.
@@ -76,6 +121,8 @@ pub struct Link {
     pub kind: String,
     /// Ifindex of the bridge, bond or VRF it belongs to.
     pub master: Option<u32>,
+    /// The table of a VRF device.
+    pub vrf: Option<u32>,
     /// The Ethernet address, if it has one.
     pub mac: Option<MacAddress>,
     /// The MTU.
@@ -152,8 +199,8 @@ pub enum Reachability {
     Permanent,
 }
 
-/// The routing tables that are followed, in the order the kernel's default rules consult them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The routing tables, those first that the kernel's default rules consult, in that order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
     /// 255: own addresses, broadcast, anycast.
     Local,
@@ -161,6 +208,8 @@ pub enum Table {
     Main,
     /// 253.
     Default,
+    /// Any other, by its number: of a VRF, or for a rule.
+    Other(u32),
 }
 
 /// Where a new route goes among those with the same destination and metric.
@@ -189,7 +238,7 @@ pub struct KernelRoute {
     pub hops: Box<[KernelHop]>,
     /// RTAX_MTU.
     pub mtu: Option<u32>,
-    /// The nexthop object the hops come from.
+    /// The nexthop object the hops come from; then [`Self::hops`] and [`Self::kind`] are what it stands for.
     pub next_hop_object: Option<u32>,
     /// RTPROT_*: part of the kernel's idea of "the same route".
     pub protocol: u8,
@@ -202,8 +251,10 @@ pub struct KernelRoute {
 pub enum RouteKind {
     /// Forwarded.
     Unicast,
-    /// Local, broadcast, anycast and multicast: the kernel's own.
+    /// Local, anycast and multicast: the kernel's own.
     Local,
+    /// The broadcast address of an IPv4 link: the kernel's own, as long as the link is up.
+    Broadcast,
     /// Dropped silently.
     Blackhole,
     /// Host unreachable.

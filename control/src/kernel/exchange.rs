@@ -15,8 +15,9 @@ use super::counters::KernelCounters;
 use super::event::{Dump, Event};
 use super::interfaces::ethernet_header;
 use super::resolver::{Queued, Request, Resolver};
-use super::routes::RouteTable;
-use super::state::{Changes, KernelState, NeighborChange, News};
+use super::slow_path::SlowPath;
+use super::state::{Changes, KernelState, Meanwhile, NeighborChange, News};
+use super::tables::DumpedTables;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -30,6 +31,7 @@ pub(super) struct Exchange {
     pub(super) counters: KernelCounters,
     pub(super) resolver: Resolver,
     pub(super) carriers: Carriers,
+    pub(super) slow_path: SlowPath,
     injects: Vec<InjectSender>,
     mapped: Mapped,
 }
@@ -41,6 +43,7 @@ impl Exchange {
             counters: KernelCounters::default(),
             resolver: Resolver::new(),
             carriers: Carriers::default(),
+            slow_path: SlowPath::default(),
             injects,
             mapped,
         }
@@ -72,7 +75,9 @@ impl Exchange {
             return;
         };
         if let Some(mac) = self.state.resolved(interface, hop) {
-            // The worker has not seen the newest tables yet.
+            // The worker has not seen the newest tables yet; if that lasts, something is wrong.
+            self.counters.slow_path += 1;
+            self.slow_path.saw((index, hop), now);
             self.release(interface, mac, packet);
             return;
         }
@@ -108,8 +113,8 @@ impl Exchange {
     pub(super) fn catch_up(
         &mut self,
         dump: Dump,
-        routes: RouteTable,
-        meanwhile: Vec<Event>,
+        routes: DumpedTables,
+        meanwhile: Meanwhile,
         now: Instant,
     ) -> Changes {
         let mut changes = Changes::default();

@@ -5,7 +5,7 @@
 //! do not fit, and changes the kernel makes without telling (IPv4 routes over an interface that goes down) lead to a new
 //! dump, which takes at most a tenth of the time.
 //!
-//! What changed is handed over in slices of a fraction of a millisecond, right after what was received is taken in, and
+//! What changed is handed over in slices of half a millisecond by the clock, right after what was received is taken in, and
 //! as long as something is left other tasks have their turn in between. So nothing is put off, and under churn
 //! each slice carries what came up during the one before.
 
@@ -23,12 +23,14 @@ use super::netlink::decode;
 use super::netlink::dump::{Dumped, Dumper};
 use super::netlink::socket::{ReceiveError, Socket};
 use super::resolver::TICK;
-use super::routes::RouteTable;
-use super::state::Changes;
-use super::{Kernel, Twin};
+use super::state::{Changes, Meanwhile};
+use super::tables::DumpedTables;
+use super::{Kernel, TURN, Twin};
 
-/// Steps of a slice: looks at destinations or neighbours, and changes handed over. A few microseconds each.
+/// Changes handed over at once: taking them in costs the receiver a few microseconds each.
 const SLICE: usize = 128;
+/// Steps between looks at the clock: looks at destinations or neighbours. A few microseconds each.
+const STEPS: usize = 16;
 /// Doubts gather this long before a dump.
 const DUMP_DELAY: Duration = Duration::from_millis(20);
 /// A dump is followed by this many times its own duration without one.
@@ -46,7 +48,6 @@ pub(super) struct Follower<'a> {
     blind: bool,
     dump_due: Option<Instant>,
     no_dump_before: Instant,
-    unexpanded: usize,
     started: Instant,
     ticks: Interval,
 }
@@ -55,9 +56,9 @@ pub(super) struct Follower<'a> {
 struct Running {
     dumper: Dumper,
     started: Instant,
-    meanwhile: Vec<Event>,
+    meanwhile: Meanwhile,
     /// The dumped routes.
-    routes: RouteTable,
+    routes: DumpedTables,
 }
 
 impl<'a> Follower<'a> {
@@ -73,7 +74,6 @@ impl<'a> Follower<'a> {
             blind: true,
             dump_due: None,
             no_dump_before: now,
-            unexpanded: 0,
             started: now,
             ticks,
         };
@@ -112,9 +112,10 @@ impl<'a> Follower<'a> {
     }
 
     fn notified(&mut self, first: Received) -> Result<(), KernelError> {
+        let started = Instant::now();
         let mut received = first;
         for _ in 0..BATCH {
-            if !self.received(received)? {
+            if !self.received(received)? || started.elapsed() >= TURN {
                 return Ok(());
             }
             received = self.events.try_receive().map(|datagram| datagram.map(events_in));
@@ -167,8 +168,8 @@ impl<'a> Follower<'a> {
 
     fn start_dump(&mut self) -> std::io::Result<()> {
         let dumper = Dumper::start()?;
-        let routes = RouteTable::default();
-        self.dump = Some(Running { dumper, started: Instant::now(), meanwhile: Vec::new(), routes });
+        let (meanwhile, routes) = (Meanwhile::default(), DumpedTables::default());
+        self.dump = Some(Running { dumper, started: Instant::now(), meanwhile, routes });
         Ok(())
     }
 
@@ -200,7 +201,6 @@ impl<'a> Follower<'a> {
             self.doubt();
         }
         self.kernel.with(|exchange| exchange.counters.netlink_dumps += 1);
-        self.warn_of_unexpanded();
         Ok(())
     }
 
@@ -218,9 +218,15 @@ impl<'a> Follower<'a> {
         {
             return Err(KernelError::TwinLost { name: twin.name().to_owned() });
         }
-        let (changes, news) = self.kernel.with(|exchange| exchange.take_changes(SLICE, Instant::now()));
-        self.note(&news);
-        let untold = self.kernel.with(|exchange| exchange.state.is_untold());
+        let started = Instant::now();
+        let mut changes = Vec::new();
+        let mut untold = true;
+        while untold && changes.len() + STEPS <= SLICE && started.elapsed() < TURN {
+            let (some, news) = self.kernel.with(|exchange| exchange.take_changes(STEPS, Instant::now()));
+            changes.extend(some);
+            self.note(&news);
+            untold = self.kernel.with(|exchange| exchange.state.is_untold());
+        }
         // The first tables are shown when they are complete.
         let first = self.blind && self.dump.is_none() && !untold;
         self.blind &= !first;
@@ -237,18 +243,6 @@ impl<'a> Follower<'a> {
     fn unreadable(&self, messages: usize) {
         tracing::warn!(messages, "skipped messages of the kernel that could not be read");
         self.kernel.with(|exchange| exchange.counters.netlink_unreadable += messages as u64);
-    }
-
-    fn warn_of_unexpanded(&mut self) {
-        let routes = self.kernel.with(|exchange| exchange.state.unexpanded_routes());
-        if routes > 0 && self.unexpanded == 0 {
-            tracing::warn!(
-                routes,
-                "routes name nexthop objects without their hops and are not used: \
-                 set net.ipv4.nexthop_compat_mode=1"
-            );
-        }
-        self.unexpanded = routes;
     }
 }
 

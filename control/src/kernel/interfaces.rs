@@ -38,6 +38,8 @@ pub(super) struct Interfaces {
     /// Identities given so far. None is ever taken back or given to another place.
     ids: HashMap<Place, InterfaceId>,
     places: Vec<Place>,
+    /// The tables of those that do not look up the main one first, by ifindex.
+    tables: HashMap<u32, TableId>,
 }
 
 /// What a route needs to know of an interface.
@@ -58,6 +60,8 @@ pub(super) struct LinkChange {
     pub(super) routes_in_doubt: bool,
     /// It has dropped the IPv4 routes over the interface.
     pub(super) went_down: bool,
+    /// It has dropped the nexthop objects over the interface.
+    pub(super) went_dark: bool,
 }
 
 impl Interfaces {
@@ -70,6 +74,7 @@ impl Interfaces {
             version: 0,
             ids: HashMap::new(),
             places: Vec::new(),
+            tables: HashMap::new(),
         };
         for twin in interfaces.twins.clone() {
             interfaces.identify((twin.port, None));
@@ -94,7 +99,8 @@ impl Interfaces {
         LinkChange {
             visible: before.as_ref() != Some(&link),
             routes_in_doubt: before.as_ref().is_some_and(|before| before.usable() != usable),
-            went_down: before.is_some_and(|before| before.admin_up) && !admin_up,
+            went_down: before.as_ref().is_some_and(|before| before.admin_up) && !admin_up,
+            went_dark: before.is_some_and(|before| before.usable()) && !usable,
         }
     }
 
@@ -105,7 +111,7 @@ impl Interfaces {
         }
         let known = removed.is_some();
         self.version += u64::from(known);
-        LinkChange { visible: known, routes_in_doubt: known, went_down: known }
+        LinkChange { visible: known, routes_in_doubt: known, went_down: known, went_dark: known }
     }
 
     /// Starts over from a dump; whether anything is different.
@@ -123,7 +129,7 @@ impl Interfaces {
         let before = self.twin(port).is_some_and(|twin| self.usable(twin.index));
         self.carriers.insert(port, carrier);
         let after = self.twin(port).is_some_and(|twin| self.usable(twin.index));
-        LinkChange { visible: before != after, routes_in_doubt: false, went_down: false }
+        LinkChange { visible: before != after, routes_in_doubt: false, went_down: false, went_dark: false }
     }
 
     /// Whether packets can leave by any interface, ours or not.
@@ -168,7 +174,7 @@ impl Interfaces {
             id: *self.ids.get(&(port, vlan))?,
             port,
             vlan,
-            table: TableId::MAIN,
+            table: self.tables.get(&index).copied().unwrap_or_default(),
             mac: link.mac.unwrap_or_default(),
             extra_macs: self.stations_on(index),
             mtu: u16::try_from(mtu).unwrap_or(twin.mtu),
@@ -200,6 +206,11 @@ impl Interfaces {
             }
         }
         ports
+    }
+
+    /// Which table each interface looks up, by ifindex; the others the main one.
+    pub(super) fn set_tables(&mut self, tables: HashMap<u32, TableId>) {
+        self.tables = tables;
     }
 
     /// Another number whenever links may have changed.

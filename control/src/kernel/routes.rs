@@ -9,6 +9,8 @@
 //!   whole route, a message with one adds that one, a removal names the hops that go. Routes without a gateway
 //!   stand side by side.
 //!
+//! Routes over a nexthop object are written anew when the object changes; the table knows which they are.
+//!
 //! A message that does not fit the table leaves it as good as can be and reports doubt: then the table is dumped again.
 //!
 //! What a change means to the dataplane is found out later, a few destinations at a time: destinations that changed wait
@@ -18,7 +20,7 @@
 mod effective;
 mod sweep;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::Bound;
 
@@ -28,6 +30,7 @@ use ipnet::IpNet;
 use self::sweep::Sweep;
 use super::event::{KernelHop, KernelRoute, Placement, RouteKind, Table};
 use super::interfaces::Exit;
+use super::next_hops::NextHops;
 
 /// Whether the table still knows what the kernel has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +45,15 @@ pub(super) enum Trust {
 /// All routes of both families.
 #[derive(Debug, Default)]
 pub(super) struct RouteTable {
+    /// Its name in the dataplane.
+    id: TableId,
     routes: BTreeMap<IpNet, Vec<KernelRoute>>,
     /// Destinations of the tables local and default, and those main or local throw: few, and of influence on others.
     special: BTreeMap<IpNet, Special>,
-    /// How many routes use a nexthop object.
-    objects: HashMap<u32, usize>,
+    /// The destinations whose routes use a nexthop object.
+    objects: HashMap<u32, BTreeSet<IpNet>>,
     /// How many hops use a gateway, by interface.
     gateways: HashMap<(u32, IpAddr), usize>,
-    unexpanded: usize,
     /// Destinations the dataplane has not been told of since they changed.
     untold: VecDeque<IpNet>,
     sweep: Option<Sweep>,
@@ -88,36 +92,36 @@ impl KernelRoute {
     /// Whether the kernel would take the two for one route: all but the health of the hops.
     fn same(&self, other: &Self) -> bool {
         self.rank() == other.rank()
-            && self.kind == other.kind
+            && (self.next_hop_object.is_some() || self.kind == other.kind)
             && self.mtu == other.mtu
             && self.next_hop_object == other.next_hop_object
             && self.protocol == other.protocol
             && self.preferred_source == other.preferred_source
-            && self.hops.len() == other.hops.len()
-            && self
-                .hops
-                .iter()
-                .zip(&other.hops)
-                .all(|(one, two)| one.same_place(two) && one.weight == two.weight)
+            && (self.next_hop_object.is_some() || self.same_hops(other))
     }
 
-    /// Whether its hops are named by a nexthop object only.
-    fn is_unexpanded(&self) -> bool {
-        self.next_hop_object.is_some() && self.hops.is_empty()
+    fn same_hops(&self, other: &Self) -> bool {
+        let same = |(one, two): (&KernelHop, &KernelHop)| one.same_place(two) && one.weight == two.weight;
+        self.hops.len() == other.hops.len() && self.hops.iter().zip(&other.hops).all(same)
     }
 
-    /// Whether an IPv6 route takes part in multipath: the kernel groups those with a gateway.
+    /// Whether an IPv6 route takes part in multipath: the kernel groups those with a gateway of their own.
     fn multipath_capable(&self) -> bool {
-        !self.hops.is_empty() && self.hops.iter().all(|hop| hop.gateway.is_some())
+        self.next_hop_object.is_none()
+            && !self.hops.is_empty()
+            && self.hops.iter().all(|hop| hop.gateway.is_some())
     }
 }
 
 impl RouteTable {
-    /// The table of a whole dump.
-    pub(super) fn of(routes: Vec<KernelRoute>) -> Self {
-        let mut table = Self::default();
-        routes.into_iter().for_each(|route| table.fill(route));
-        table
+    /// An empty table with this name in the dataplane.
+    pub(super) fn called(id: TableId) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    /// Its name in the dataplane.
+    pub(super) const fn id(&self) -> TableId {
+        self.id
     }
 
     /// Takes in a route of a dump, in a table the dataplane is not told of.
@@ -173,9 +177,19 @@ impl RouteTable {
         self.routes.get(destination).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether any route uses the nexthop object.
-    pub(super) fn uses_object(&self, id: u32) -> bool {
-        self.objects.contains_key(&id)
+    /// The next destination behind `after` with a route that uses a nexthop object.
+    pub(super) fn user_of(&self, id: u32, after: Option<IpNet>) -> Option<IpNet> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.objects.get(&id)?.range((from, Bound::Unbounded)).next().copied()
+    }
+
+    /// Writes what a nexthop object stands for by now into the routes of a destination; those whose object is gone go, as they
+    /// do in the kernel.
+    pub(super) fn expand(&mut self, destination: IpNet, objects: &NextHops) {
+        let _ = self.edit(destination, |routes| {
+            routes.retain_mut(|route| objects.expand(route));
+            Trust::Sure
+        });
     }
 
     /// Whether any route goes through this gateway.
@@ -186,11 +200,6 @@ impl RouteTable {
     /// How many destinations there are.
     pub(super) fn len(&self) -> usize {
         self.routes.len()
-    }
-
-    /// Routes whose hops the kernel names by a nexthop object only (net.ipv4.nexthop_compat_mode = 0).
-    pub(super) const fn unexpanded(&self) -> usize {
-        self.unexpanded
     }
 
     /// The gateways of all routes, by interface.
@@ -208,21 +217,27 @@ impl RouteTable {
         !self.untold.is_empty() || self.sweep.is_some() || self.next_sweep.is_some()
     }
 
-    /// Looks at up to `steps` destinations, and notes what the dataplane has to know of them.
-    pub(super) fn tell(&mut self, exits: &HashMap<u32, Exit>, steps: usize, changes: &mut Vec<Change>) {
-        for _ in 0..steps {
+    /// Looks at up to `steps` destinations, and notes what the dataplane has to know of them; how many there were.
+    pub(super) fn tell(
+        &mut self,
+        exits: &HashMap<u32, Exit>,
+        steps: usize,
+        changes: &mut Vec<Change>,
+    ) -> usize {
+        for step in 0..steps {
             let next = self.untold.pop_front().or_else(|| self.sweep_on());
             match next {
                 Some(destination) => changes.push(self.change(destination, exits)),
-                None if self.sweep.is_none() => return,
+                None if self.sweep.is_none() => return step,
                 None => {}
             }
         }
+        steps
     }
 
     /// What the dataplane has to know of a destination.
     fn change(&self, destination: IpNet, exits: &HashMap<u32, Exit>) -> Change {
-        let table = TableId::MAIN;
+        let table = self.id;
         match self.effective(destination, exits) {
             Some((action, mtu)) => Change::Route { table, route: Route { destination, action, mtu } },
             None => Change::RouteRemoved { table, destination },
@@ -234,10 +249,8 @@ impl RouteTable {
         let routes = self.routes.entry(destination).or_default();
         let special = Special::of(routes);
         count(&mut self.objects, &mut self.gateways, routes, false);
-        self.unexpanded -= routes.iter().filter(|route| route.is_unexpanded()).count();
         let trust = change(routes);
         count(&mut self.objects, &mut self.gateways, routes, true);
-        self.unexpanded += routes.iter().filter(|route| route.is_unexpanded()).count();
         if routes.is_empty() {
             self.routes.remove(&destination);
         }
@@ -266,19 +279,30 @@ pub(super) fn same_routes(one: &[KernelRoute], two: &[KernelRoute]) -> bool {
 
 /// Enters routes into the counts, or takes them out.
 fn count(
-    objects: &mut HashMap<u32, usize>,
+    objects: &mut HashMap<u32, BTreeSet<IpNet>>,
     gateways: &mut HashMap<(u32, IpAddr), usize>,
     routes: &[KernelRoute],
     more: bool,
 ) {
     for route in routes {
         if let Some(id) = route.next_hop_object {
-            tally(objects, id, more);
+            enlist(objects, id, route.destination, more);
         }
         for hop in &route.hops {
             if let Some(gateway) = hop.gateway {
                 tally(gateways, (hop.index, gateway), more);
             }
+        }
+    }
+}
+
+fn enlist(objects: &mut HashMap<u32, BTreeSet<IpNet>>, id: u32, destination: IpNet, more: bool) {
+    if more {
+        objects.entry(id).or_default().insert(destination);
+    } else if let Some(users) = objects.get_mut(&id) {
+        users.remove(&destination);
+        if users.is_empty() {
+            objects.remove(&id);
         }
     }
 }
@@ -377,12 +401,16 @@ fn add_hop(route: &mut KernelRoute, hop: &KernelHop) {
 
 fn remove_ipv6(routes: &mut Vec<KernelRoute>, gone: &KernelRoute) -> Trust {
     let mut matched = false;
-    let alike = |known: &KernelRoute| known.rank() == gone.rank() && known.kind == gone.kind;
+    let of_kind = |known: &KernelRoute| known.next_hop_object.is_some() || known.kind == gone.kind;
+    let alike = |known: &KernelRoute| known.rank() == gone.rank() && of_kind(known);
     routes.retain_mut(|known| {
         if !alike(known) {
             return true;
         }
-        if gone.hops.is_empty() || known.hops.is_empty() {
+        if gone.next_hop_object != known.next_hop_object {
+            return true;
+        }
+        if gone.next_hop_object.is_some() || gone.hops.is_empty() || known.hops.is_empty() {
             matched = true;
             return false;
         }

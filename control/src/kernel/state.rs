@@ -8,20 +8,24 @@
 mod replacing;
 mod untold;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Bound, RangeInclusive};
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv6Net;
+use ipnet::{IpNet, Ipv6Net};
 
 use dataplane::table::routing::{Interface, InterfaceId, MacAddress, Neighbor, NeighborState, PortId};
 
+pub(super) use self::replacing::Meanwhile;
 use self::replacing::Replacing;
 use self::untold::Untold;
-use super::event::{Address, Event, Link, NeighborEntry, Reachability};
+use super::event::{Address, Event, Link, NeighborEntry, Reachability, Rule};
 use super::interfaces::{Interfaces, LinkChange, TwinSettings};
-use super::routes::{RouteTable, Trust};
+use super::next_hops::NextHops;
+use super::routes::Trust;
+use super::rules::{self, Meaning};
+use super::tables::{DumpedTables, Tables};
 
 /// The kernel sends its questions for a neighbour a second apart: a verdict that comes sooner is none.
 const LEAST_TRY: Duration = Duration::from_millis(900);
@@ -115,7 +119,13 @@ pub struct KernelState {
     /// Neighbours that were known until a moment ago. Whoever empties the kernel's table (`ip neigh flush`) takes what is
     /// asked for meanwhile out again, which looks as if it had failed: but the kernel has not had the time to try.
     lost: HashMap<(u32, IpAddr), Instant>,
-    routes: RouteTable,
+    routes: Tables,
+    rules: BTreeSet<Rule>,
+    /// What rules and VRFs mean to our interfaces.
+    meaning: Meaning,
+    next_hops: NextHops,
+    /// Nexthop objects whose routes are to be written anew, with the destination that was written last.
+    rewrite: VecDeque<(u32, Option<IpNet>)>,
     untold: Untold,
     /// A dump that is being taken over.
     replacing: Option<Replacing>,
@@ -146,7 +156,11 @@ impl KernelState {
             neighbors: BTreeMap::new(),
             failed: VecDeque::new(),
             lost: HashMap::new(),
-            routes: RouteTable::default(),
+            routes: Tables::default(),
+            rules: BTreeSet::new(),
+            meaning: Meaning::default(),
+            next_hops: NextHops::default(),
+            rewrite: VecDeque::new(),
             untold: Untold::default(),
             replacing: None,
             replacing_news: None,
@@ -159,13 +173,16 @@ impl KernelState {
         match event {
             Event::Link(link) => {
                 let index = link.index;
+                if self.untold.is_forgetting(index) {
+                    // Another one of the same number: what is left of the old one is none of its business.
+                    while self.forget_on(index) {}
+                }
                 let change = self.interfaces.apply(link);
                 self.link_changed(index, change, changes);
             }
             Event::LinkRemoved { index } => {
                 self.addresses.remove(&index);
-                let gone: Vec<_> = self.neighbors.range(on(index)).map(|(key, _)| *key).collect();
-                gone.into_iter().for_each(|key| self.forget(key));
+                self.untold.forget_all(index);
                 let change = self.interfaces.remove(index);
                 self.link_changed(index, change, changes);
             }
@@ -184,7 +201,8 @@ impl KernelState {
                     None => {}
                 }
             }
-            Event::Route { route, placement } => {
+            Event::Route { mut route, placement } => {
+                self.next_hops.expand(&mut route);
                 changes.routing = true;
                 changes.doubt |= self.routes.insert(route, placement) == Trust::Doubt;
             }
@@ -192,10 +210,26 @@ impl KernelState {
                 changes.routing = true;
                 changes.doubt |= self.routes.remove(&route) == Trust::Doubt;
             }
-            Event::NextHopObject { id } => changes.doubt |= self.routes.uses_object(id),
+            Event::NextHop(object) => {
+                let changed = self.next_hops.put(object);
+                self.rewrite(changed, changes);
+            }
+            Event::NextHopRemoved { id } => {
+                let changed = self.next_hops.remove(id);
+                self.rewrite(changed, changes);
+            }
+            Event::Rule(rule) => {
+                self.rules.insert(rule);
+                self.rules_changed(changes);
+            }
+            Event::RuleRemoved(rule) => {
+                // Another one may look the same.
+                changes.doubt |= self.rules.remove(&rule);
+                self.rules_changed(changes);
+            }
             Event::Dump(mut dump) => {
-                let routes = RouteTable::of(std::mem::take(&mut dump.routes));
-                self.catch_up(*dump, routes, Vec::new(), now, changes);
+                let routes: DumpedTables = std::mem::take(&mut dump.routes).into_iter().collect();
+                self.catch_up(*dump, routes, Meanwhile::default(), now, changes);
             }
         }
     }
@@ -231,8 +265,8 @@ impl KernelState {
 
     /// The routes to one destination, best first.
     #[cfg(test)]
-    pub(super) fn routes_to(&self, destination: &ipnet::IpNet) -> &[super::event::KernelRoute] {
-        self.routes.to(destination)
+    pub(super) fn routes_to(&self, destination: &IpNet) -> &[super::event::KernelRoute] {
+        self.routes.main.to(destination)
     }
 
     /// Gateways of routes that the kernel knows nothing of, by ifindex. Where a route has several, no packet asks for them.
@@ -329,16 +363,81 @@ impl KernelState {
         self.routes.len()
     }
 
-    /// Routes that cannot be used because the kernel does not tell their hops.
+    /// Policy rules that are not followed although they may matter.
     #[must_use]
-    pub fn unexpanded_routes(&self) -> usize {
-        self.routes.unexpanded()
+    pub fn unfollowed_rules(&self) -> &[Rule] {
+        &self.meaning.unfollowed
+    }
+
+    /// Our interfaces by their ifindex, with the bridge or bond each belongs to.
+    pub fn masters(&self) -> impl Iterator<Item = (u32, Option<&Link>)> {
+        let links = self.interfaces.links();
+        let master =
+            |index: u32| links.get(&links.get(&index)?.master?).filter(|master| master.vrf.is_none());
+        self.interfaces.ours().into_iter().map(move |index| (index, master(index)))
+    }
+
+    fn rules_changed(&mut self, changes: &mut Changes) {
+        changes.doubt |= self.assign_tables();
+        changes.routing = true;
+        self.untold.interfaces();
+    }
+
+    /// Works out which table each interface looks up; whether there is one that has to be read first.
+    fn assign_tables(&mut self) -> bool {
+        let links = self.interfaces.links();
+        if self.rules.is_empty()
+            && self.routes.apart.is_empty()
+            && !links.values().any(|link| link.vrf.is_some())
+        {
+            self.meaning = Meaning::default();
+            self.interfaces.set_tables(HashMap::new());
+            return false;
+        }
+        let vrf = |link: &Link| links.get(&link.master?)?.vrf;
+        let ours = self.interfaces.ours();
+        let ours = ours.iter().filter_map(|index| links.get(index));
+        self.meaning =
+            rules::meaning(&self.rules, ours.map(|link| (link.index, link.name.as_str(), vrf(link))));
+        let wanted = self.meaning.tables.values().copied().collect();
+        let unread = self.routes.keep(&wanted);
+        let tables = self.meaning.tables.iter().map(|(index, apart)| (*index, self.routes.id(*apart)));
+        self.interfaces.set_tables(tables.collect());
+        unread
+    }
+
+    /// The routes over these nexthop objects are to be written anew.
+    fn rewrite(&mut self, objects: BTreeSet<u32>, changes: &mut Changes) {
+        changes.routing |= !objects.is_empty();
+        self.rewrite.extend(objects.into_iter().map(|id| (id, None)));
+    }
+
+    /// Writes up to `steps` destinations anew; how many there were.
+    fn rewrite_on(&mut self, steps: usize) -> usize {
+        let mut done = 0;
+        while done < steps
+            && let Some((id, last)) = self.rewrite.front_mut()
+        {
+            match self.routes.expand_next(*id, *last, &self.next_hops) {
+                Some(destination) => {
+                    *last = Some(destination);
+                    done += 1;
+                }
+                None => drop(self.rewrite.pop_front()),
+            }
+        }
+        done
     }
 
     fn link_changed(&mut self, index: u32, change: LinkChange, changes: &mut Changes) {
         if change.went_down {
             self.routes.interface_down(index);
         }
+        if change.went_dark {
+            let gone = self.next_hops.interface_dark(index);
+            self.rewrite(gone, changes);
+        }
+        changes.doubt |= self.assign_tables();
         self.untold.interfaces();
         changes.routing |= change.visible;
         changes.doubt |= change.routes_in_doubt;
@@ -348,6 +447,16 @@ impl KernelState {
     fn neighbor_after(&self, key: Option<(u32, IpAddr)>) -> Option<(u32, IpAddr)> {
         let from = key.map_or(Bound::Unbounded, Bound::Excluded);
         self.neighbors.range((from, Bound::Unbounded)).next().map(|(key, _)| *key)
+    }
+
+    /// Forgets one more neighbour of an interface that is gone; whether there was one.
+    fn forget_on(&mut self, index: u32) -> bool {
+        let next = self.neighbors.range(on(index)).next().map(|(key, _)| *key);
+        match next {
+            Some(key) => self.forget(key),
+            None => self.untold.forgotten(index),
+        }
+        next.is_some()
     }
 
     /// A dump did not have it.

@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use dataplane::exception::{InjectReceiver, inject_ring};
 use dataplane::table::routing::{
-    Hop, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Route, RouteAction, Routing,
+    Hop, InterfaceId, MacAddress, Neighbor, NeighborState, PortId, Route, RouteAction, Routing, TableId,
 };
 use dataplane::testing::Mirror;
 
 use super::event::{
-    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind,
-    Table,
+    Address, Dump, Event, KernelHop, KernelRoute, Link, NeighborEntry, NextHopKind, NextHopObject, Placement,
+    Reachability, RouteKind, Rule, Table,
 };
 use super::exchange::Exchange;
 use super::interfaces::TwinSettings;
 use super::resolver::{PATIENCE, TICK};
-use super::routes::RouteTable;
 use super::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, News};
+use super::tables::DumpedTables;
 
 mod addresses;
 mod carrier;
@@ -25,6 +25,7 @@ mod exchange;
 mod interfaces;
 mod neighbors;
 mod routes;
+mod tables;
 
 const LO: u32 = 1;
 const MANAGEMENT: u32 = 2;
@@ -50,6 +51,7 @@ fn link(index: u32) -> Link {
         vlan: None,
         kind: String::new(),
         master: None,
+        vrf: None,
         mac: Some(mac(u8::try_from(index).unwrap())),
         mtu: 1500,
         admin_up: true,
@@ -158,6 +160,13 @@ impl Relay {
     fn route(&self, destination: &str) -> Option<Route> {
         let destination = destination.parse().unwrap();
         self.routing().routes.into_iter().find(|route| route.destination == destination)
+    }
+
+    /// The same in another table than the main one.
+    fn action_in(&self, table: u16, destination: &str) -> Option<RouteAction> {
+        let destination = destination.parse().unwrap();
+        let mut routes = self.mirror.routes_in(TableId(table)).into_iter();
+        routes.find(|route| route.destination == destination).map(|route| route.action)
     }
 
     fn action(&self, destination: &str) -> Option<RouteAction> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use control::kernel::{Bell, Kernel, KernelError, Rings, Twin};
 use dataplane::exception::{inject_ring, punt_ring};
 use dataplane::table::publish::{Publisher, SnapshotView};
-use dataplane::table::routing::{MacAddress, PortId, RouteAction, Routing, Update};
+use dataplane::table::routing::{MacAddress, PortId, Route, RouteAction, Routing, TableId, Update};
 use dataplane::table::snapshot::Snapshot;
 use dataplane::testing::{Mirror, translation};
 use tokio::sync::watch;
@@ -131,6 +131,11 @@ impl Lab {
 
     pub(crate) fn routing(&self) -> Routing {
         self.mirror.borrow().routing()
+    }
+
+    /// The routes of a table other than the main one.
+    pub(crate) fn routes_in(&self, table: TableId) -> Vec<Route> {
+        self.mirror.borrow().routes_in(table)
     }
 
     /// Waits for a routing that `reached` likes.

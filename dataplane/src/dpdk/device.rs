@@ -19,6 +19,9 @@ use std::path::PathBuf;
 const USER_DRIVERS: &[&str] =
     &["vfio-pci", "uio_pci_generic", "igb_uio", "mlx5_core", "mlx4_core", "mana", "hv_netvsc"];
 
+/// What DPDK's bonding driver calls its members, until 23.07 and since.
+const MEMBER_KEYS: [&str; 2] = ["slave", "member"];
+
 /// A parsed device string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Device<'a> {
@@ -71,6 +74,29 @@ impl<'a> Device<'a> {
     pub(super) fn arguments(self, key: &str) -> impl Iterator<Item = &'a str> {
         let (Self::Pci(text) | Self::Virtual(text)) = self;
         text.split(',').skip(1).filter_map(move |argument| argument.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// The devices that a bond is made of, with what follows each behind a semicolon as its arguments:
+    /// `net_bonding0,mode=4,slave=0000:3b:00.0,slave=net_af_xdp1;iface=eth1`.
+    pub(super) fn members(self) -> Vec<String> {
+        if self.driver() != Some("net_bonding") {
+            return Vec::new();
+        }
+        MEMBER_KEYS
+            .iter()
+            .flat_map(|key| self.arguments(key))
+            .map(|member| member.replace(';', ","))
+            .collect()
+    }
+
+    /// The device string as its driver takes it: the members of a bond without their arguments.
+    pub(super) fn for_driver(self) -> String {
+        let (Self::Pci(text) | Self::Virtual(text)) = self;
+        let is_bond = self.driver() == Some("net_bonding");
+        let without = |argument: &'a str| {
+            if is_bond { argument.split(';').next().unwrap_or(argument) } else { argument }
+        };
+        text.split(',').map(without).collect::<Vec<_>>().join(",")
     }
 
     /// Whether the card is there; `None` for a virtual device.
@@ -287,6 +313,18 @@ mod tests {
         {
             assert_eq!(hint(fine), None, "{fine}");
         }
+    }
+
+    #[test]
+    fn a_bond_names_its_members_and_their_arguments() {
+        let text = "net_bonding0,mode=4,slave=0000:3b:00.0,slave=net_af_xdp1;iface=eth1;start_queue=2";
+        let bond = Device::parse(text).expect("a device");
+        assert_eq!(bond.members(), ["0000:3b:00.0", "net_af_xdp1,iface=eth1,start_queue=2"]);
+        assert_eq!(bond.for_driver(), "net_bonding0,mode=4,slave=0000:3b:00.0,slave=net_af_xdp1");
+        let newer = Device::parse("net_bonding1,mode=1,member=3b:00.0").expect("a device");
+        assert_eq!(newer.members(), ["3b:00.0"]);
+        let other = Device::parse("net_pcap0,slave=x;y").expect("a device");
+        assert_eq!((other.members(), other.for_driver()), (Vec::new(), "net_pcap0,slave=x;y".to_owned()));
     }
 
     #[test]

@@ -191,14 +191,10 @@ fn arguments(config: &EalConfig, allowed: Option<&str>) -> Vec<String> {
     }
     add(&["-m", &config.memory_mb.to_string()]);
 
-    let cards: Vec<&str> = config
-        .devices
-        .iter()
-        .filter_map(|device| match Device::parse(device)? {
-            Device::Pci(text) => Some(text),
-            Device::Virtual(_) => None,
-        })
-        .collect();
+    let members = config.devices.iter().filter_map(|device| Device::parse(device)).flat_map(Device::members);
+    let devices: Vec<String> = config.devices.iter().cloned().chain(members).collect();
+    let is_card = |device: &&String| matches!(Device::parse(device), Some(Device::Pci(_)));
+    let cards: Vec<&String> = devices.iter().filter(is_card).collect();
     for card in &cards {
         add(&["--allow", card]);
     }
@@ -273,6 +269,13 @@ mod tests {
             line(&config),
             "borderline --lcores 0@(0,3) --no-huge --no-shconf -m 64 --allow 0000:3b:00.0 --log-level=pmd:debug"
         );
+    }
+
+    #[test]
+    fn the_cards_of_a_bond_are_allowed() {
+        let bond = "net_bonding0,mode=4,slave=0000:3b:00.0,slave=0000:3b:00.1";
+        let config = EalConfig { devices: vec![bond.to_owned()], ..EalConfig::default() };
+        assert!(line(&config).contains("--allow 0000:3b:00.0 --allow 0000:3b:00.1"), "{}", line(&config));
     }
 
     #[test]

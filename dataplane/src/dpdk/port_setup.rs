@@ -32,6 +32,7 @@ pub fn inspect_device(device: &str) -> Result<(), PortError> {
     if let Some(driver) = parsed.kernel_driver() {
         return Err(PortError::KernelOwned { device, driver });
     }
+    parsed.members().iter().try_for_each(|member| inspect_device(member))?;
     precheck::look(&device, parsed)
 }
 
@@ -62,7 +63,13 @@ pub(super) fn probe(device: &str, parsed: Device<'_>) -> Result<u16, PortError> 
         return Err(PortError::KernelOwned { device, driver });
     }
     precheck::check(&device, parsed)?;
-    let Ok(arguments) = CString::new(device.as_str()) else {
+    for member in parsed.members() {
+        let of_it = Device::parse(&member).ok_or_else(|| PortError::Device { device: member.clone() })?;
+        if find(of_it).is_none() {
+            probe(&member, of_it)?;
+        }
+    }
+    let Ok(arguments) = CString::new(parsed.for_driver()) else {
         return Err(PortError::Device { device });
     };
     // SAFETY: the string is NUL-terminated and copied by DPDK; nobody else changes the device list meanwhile.

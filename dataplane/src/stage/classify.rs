@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::Refusal;
 use super::lookup::{self, Mapping};
 use crate::table::fib::Fib;
+use crate::table::routing::TableId;
 use crate::table::special::{never_destination_ipv4, never_forwarded_ipv6};
 use crate::table::translation::{Role, Translation};
 use crate::table::{MappedV4, MappedV6};
@@ -35,7 +36,8 @@ pub struct DestinationV4 {
     pub by: Mapping,
 }
 
-/// Classifies an IPv4 packet by its destination; `group` tells a link-layer broadcast or multicast.
+/// Classifies an IPv4 packet by its destination; `group` tells a link-layer broadcast or multicast, `table` where the
+/// interface it came in by looks destinations up.
 ///
 /// # Errors
 /// A destination that cannot be forwarded to, or an unassigned service address.
@@ -45,11 +47,12 @@ pub fn ipv4(
     group: bool,
     translation: &Translation,
     fib: &Fib,
+    table: TableId,
 ) -> Result<Class<MappedV6>, Refusal> {
     if destination.is_multicast() || destination.is_link_local() || (group && destination.is_broadcast()) {
         return Ok(Class::Punt(PuntReason::LocalScope));
     }
-    if fib.is_local(IpAddr::V4(destination)) {
+    if fib.is_local(table, IpAddr::V4(destination)) {
         return Ok(Class::Punt(PuntReason::LocalAddress));
     }
     if group {
@@ -77,13 +80,13 @@ pub fn ipv4(
         ));
     }
     let plain = translation.settings.role == Role::Siit && translation.prefix.is_some();
-    if plain && !fib.has_route_of_its_own(destination) {
+    if plain && !fib.has_route_of_its_own(table, destination) {
         return lookup::embed(translation, destination).map(Class::Translate);
     }
     Ok(Class::Native)
 }
 
-/// Classifies an IPv6 packet by its destination; `group` tells a link-layer broadcast or multicast.
+/// Classifies an IPv6 packet by its destination; `group` and `table` as in [`ipv4`].
 ///
 /// # Errors
 /// A destination that cannot be forwarded to.
@@ -93,11 +96,12 @@ pub fn ipv6(
     group: bool,
     translation: &Translation,
     fib: &Fib,
+    table: TableId,
 ) -> Result<Class<DestinationV4>, Refusal> {
     if destination.is_multicast() || destination.is_unicast_link_local() {
         return Ok(Class::Punt(PuntReason::LocalScope));
     }
-    if fib.is_local(IpAddr::V6(destination)) {
+    if fib.is_local(table, IpAddr::V6(destination)) {
         return Ok(Class::Punt(PuntReason::LocalAddress));
     }
     if group {

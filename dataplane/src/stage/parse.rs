@@ -61,6 +61,10 @@ pub fn link(frame: &[u8], port: PortId, fib: &Fib) -> Link {
         ethernet::TYPE_IPV4 => Family::Ipv4,
         ethernet::TYPE_IPV6 => Family::Ipv6,
         ethernet::TYPE_ARP => return Link::Punt(PuntReason::Arp),
+        // A second tag, or a provider's: no interface of the relay stands behind it.
+        ethernet::TYPE_VLAN | ethernet::TYPE_PROVIDER_VLAN | ethernet::TYPE_OLD_PROVIDER_VLAN => {
+            return Link::Drop(DropReason::StackedVlan);
+        }
         _ => return Link::Punt(PuntReason::EtherType),
     };
     let Some(interface) = fib.ingress(port, header.vlan) else {
@@ -144,7 +148,10 @@ mod tests {
             (frame(ours, 0x0800, Some(101)), Link::Punt(PuntReason::UnknownVlan)),
             (frame([0xff; 6], 0x0806, None), Link::Punt(PuntReason::Arp)),
             (frame([1, 0x80, 0xc2, 0, 0, 0xe], 0x88cc, None), Link::Punt(PuntReason::EtherType)),
-            (frame(ours, 0x88a8, None), Link::Punt(PuntReason::EtherType)),
+            (frame(ours, 0x88a8, None), Link::Drop(DropReason::StackedVlan)),
+            (frame(ours, 0x9100, None), Link::Drop(DropReason::StackedVlan)),
+            (frame(ours, 0x8100, Some(100)), Link::Drop(DropReason::StackedVlan)),
+            (frame(ours, 0x88a8, Some(0)), Link::Drop(DropReason::StackedVlan)),
             (frame([2, 9, 9, 9, 9, 9], 0x0800, None), Link::Punt(PuntReason::ForeignMac)),
             (vec![0; 13], Link::Drop(DropReason::FrameTooShort)),
             (frame(ours, 0x8100, None), Link::Drop(DropReason::FrameTooShort)),

@@ -90,12 +90,6 @@ impl Adjacency {
         }
     }
 
-    /// The same next hop for packets of another size.
-    #[must_use]
-    pub(super) const fn with_mtu(self, mtu: u16) -> Self {
-        Self { mtu, ..self }
-    }
-
     /// The link-layer address of the next hop.
     #[must_use]
     pub(super) fn neighbor(&self) -> MacAddress {

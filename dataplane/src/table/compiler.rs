@@ -2,7 +2,8 @@
 //!
 //! A change costs what it touches: a route the few nodes on its way down the trie, a neighbour on a link a few blocks of
 //! the link's hosts, a gateway its target and the multipath routes it takes part in. A version costs a handful of
-//! pointers, and shares with the one before all that did not change.
+//! pointers, and shares with the one before all that did not change. What touches every host of a link (its MAC address or
+//! MTU) is done for gateways at once, and for hosts where there are many in slices, by [`Compiler::settle`].
 
 mod local;
 mod targets;
@@ -71,6 +72,18 @@ impl Compiler {
             ipv4_source,
             ipv6_source,
         }
+    }
+
+    /// Whether hosts of a link wait to be written anew, since its MAC address or MTU changed: see [`Self::settle`].
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.targets.is_unsettled()
+    }
+
+    /// Writes some of the hosts anew that wait for it, a sixty-fourth of a link's at most; how many. Until all are,
+    /// versions are good but lead some hosts the way it was.
+    pub fn settle(&mut self) -> usize {
+        self.targets.settle()
     }
 
     /// Destination prefixes with a route, in all tables.

@@ -97,15 +97,20 @@ pub(super) struct Interfaces {
     /// Sorted by identity.
     all: Vec<Interface>,
     ports: Vec<PortInterfaces>,
+    /// Whether any interface is in another table than the main one.
+    apart: bool,
 }
+
+/// Values of a VLAN identifier.
+const VLANS: usize = 1 << 12;
 
 /// The interfaces of one port, by VLAN.
 #[derive(Default)]
 struct PortInterfaces {
     /// Position in the list of interfaces.
     untagged: Option<usize>,
-    /// VLAN and position, sorted.
-    tagged: Vec<(u16, usize)>,
+    /// One more than the position, by VLAN; zero where there is none.
+    tagged: Option<Box<[u16; VLANS]>>,
 }
 
 /// The compiled routing of both families. Immutable.
@@ -132,6 +137,9 @@ impl Fib {
     pub fn build(routing: &Routing) -> Self {
         let mut compiler = Compiler::default();
         routing.changes().into_iter().for_each(|change| compiler.apply(change));
+        while compiler.is_unsettled() {
+            compiler.settle();
+        }
         compiler.version()
     }
 
@@ -149,16 +157,33 @@ impl Fib {
         self.main.ipv4.fetch(destination);
     }
 
-    /// The same by another table, which has no routes where it is not known.
+    /// The path for packets to `destination` that came in by an interface of `table`. What that table has no route for is
+    /// looked up in the main table, as the kernel's rules do.
+    #[inline(always)]
     #[must_use]
-    pub fn lookup_in(&self, table: TableId, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
-        if table == TableId::MAIN {
-            return self.lookup(destination, flow_hash);
+    pub fn lookup_in(&self, table: TableId, destination: IpAddr, flow_hash: impl Fn() -> u32) -> &Path {
+        if table != TableId::MAIN
+            && let Some(path) = self.lookup_apart(table, destination, &flow_hash)
+        {
+            return path;
         }
-        match self.others.binary_search_by_key(&table, |(id, _)| *id) {
-            Ok(at) => self.path(&self.others[at].1, destination, flow_hash),
-            Err(_) => &Path::NoRoute,
-        }
+        self.lookup(destination, flow_hash)
+    }
+
+    #[inline(never)]
+    fn lookup_apart(
+        &self,
+        table: TableId,
+        destination: IpAddr,
+        flow_hash: &dyn Fn() -> u32,
+    ) -> Option<&Path> {
+        let path = self.path(self.other(table)?, destination, flow_hash);
+        (*path != Path::NoRoute).then_some(path)
+    }
+
+    fn other(&self, table: TableId) -> Option<&Table> {
+        let at = self.others.binary_search_by_key(&table, |(id, _)| *id).ok()?;
+        Some(&self.others[at].1)
     }
 
     #[inline(always)]
@@ -187,28 +212,43 @@ impl Fib {
         others.into_iter().find(|other| matches!(other, Path::Adjacent(_))).unwrap_or(found)
     }
 
-    /// Whether `address` may be local; a no is certain, and costs one load.
+    /// Whether `address` may be local to interfaces of `table`; a no is certain, and costs one load in the main table.
     #[inline]
     #[must_use]
-    pub fn may_be_local(&self, address: IpAddr) -> bool {
+    pub fn may_be_local(&self, table: TableId, address: IpAddr) -> bool {
         self.main.local.may_contain(address)
+            || table != TableId::MAIN
+                && self.other(table).is_some_and(|table| table.local.may_contain(address))
     }
 
-    /// Whether `address` is one of the box's own, a broadcast or an anycast address of the kernel.
+    /// Whether `address` is one of the box's own, a broadcast or an anycast address of the kernel, to packets that came in by
+    /// an interface of `table`. The kernel's table local comes before any other.
     #[inline]
     #[must_use]
-    pub fn is_local(&self, address: IpAddr) -> bool {
-        self.may_be_local(address)
-            && matches!(self.targets[self.main.number(address) as usize], Target::Path(Path::Local))
+    pub fn is_local(&self, table: TableId, address: IpAddr) -> bool {
+        let local =
+            |table: &Table| matches!(self.targets[table.number(address) as usize], Target::Path(Path::Local));
+        self.may_be_local(table, address)
+            && (local(&self.main) || table != TableId::MAIN && self.other(table).is_some_and(local))
+    }
+
+    /// The table of an interface. Costs nothing while all are in the main one.
+    #[inline]
+    #[must_use]
+    pub fn table_of(&self, interface: InterfaceId) -> TableId {
+        if !self.interfaces.apart {
+            return TableId::MAIN;
+        }
+        self.interface(interface).map_or(TableId::MAIN, |found| found.table)
     }
 
     /// Whether packets to `destination` have another next hop than the default route's: a connected network, a route
     /// learned for it. Unreachable, prohibit and blackhole routes do not count, which daemons keep for what they announce.
     #[must_use]
-    pub fn has_route_of_its_own(&self, destination: Ipv4Addr) -> bool {
-        let path = self.lookup(destination.into(), || 0);
+    pub fn has_route_of_its_own(&self, table: TableId, destination: Ipv4Addr) -> bool {
+        let path = self.lookup_in(table, destination.into(), || 0);
         let leads = matches!(path, Path::Adjacent(_) | Path::Unresolved { .. } | Path::Failed | Path::Kernel);
-        leads && path != self.lookup(Ipv4Addr::UNSPECIFIED.into(), || 0)
+        leads && path != self.lookup_in(table, Ipv4Addr::UNSPECIFIED.into(), || 0)
     }
 
     /// The interface frames with this tag are received on.
@@ -218,9 +258,7 @@ impl Fib {
         let port = self.interfaces.ports.get(usize::from(port.0))?;
         let at = match vlan {
             None => port.untagged?,
-            Some(vlan) => {
-                port.tagged.binary_search_by_key(&vlan, |(vlan, _)| *vlan).ok().map(|at| port.tagged[at].1)?
-            }
+            Some(vlan) => usize::from(*port.tagged.as_ref()?.get(usize::from(vlan))?).checked_sub(1)?,
         };
         self.interfaces.all.get(at)
     }
@@ -292,13 +330,19 @@ impl Interfaces {
             }
             match interface.vlan {
                 None => ports[at].untagged = Some(position),
-                Some(vlan) => ports[at].tagged.push((vlan, position)),
+                Some(vlan) => {
+                    let tagged = ports[at].tagged.get_or_insert_with(|| Box::new([0; VLANS]));
+                    // Identities are 16 bits wide: so many interfaces there are at most.
+                    if let (Some(place), Ok(entry)) =
+                        (tagged.get_mut(usize::from(vlan)), u16::try_from(position + 1))
+                    {
+                        *place = entry;
+                    }
+                }
             }
         }
-        for port in &mut ports {
-            port.tagged.sort_unstable();
-        }
-        Self { all, ports }
+        let apart = all.iter().any(|interface| interface.table != TableId::MAIN);
+        Self { all, ports, apart }
     }
 }
 
@@ -432,12 +476,13 @@ mod tests {
     fn own_addresses_are_local_and_others_are_not() {
         let mut routing = routing();
         let fib = Fib::build(&routing);
-        assert!(fib.is_local("203.0.113.254".parse().unwrap()));
-        assert!(!fib.is_local("203.0.113.253".parse().unwrap()));
+        let is_local = |fib: &Fib, address: &str| fib.is_local(TableId::MAIN, address.parse().unwrap());
+        assert!(is_local(&fib, "203.0.113.254"));
+        assert!(!is_local(&fib, "203.0.113.253"));
         routing.routes.push(route("198.51.100.0/24", RouteAction::Local));
         let fib = Fib::build(&routing);
-        assert!(fib.is_local("198.51.100.77".parse().unwrap()), "a local prefix (AnyIP)");
-        assert!(!fib.is_local("203.0.113.253".parse().unwrap()));
+        assert!(is_local(&fib, "198.51.100.77"), "a local prefix (AnyIP)");
+        assert!(!is_local(&fib, "203.0.113.253"));
     }
 
     #[test]
@@ -478,6 +523,7 @@ mod tests {
         assert_eq!(fib.ingress(PortId(1), Some(100)).map(|found| found.id), Some(InterfaceId(2)));
         assert_eq!(fib.ingress(PortId(1), None).map(|found| found.id), Some(InterfaceId(1)));
         assert_eq!(fib.ingress(PortId(1), Some(101)), None);
+        assert_eq!(fib.ingress(PortId(0), Some(100)), None, "a port without VLANs");
         assert_eq!(fib.ingress(PortId(7), None), None);
         assert_eq!(fib.icmpv4_source(InterfaceId(0)), Some(Ipv4Addr::new(198, 51, 100, 254)));
         assert_eq!(fib.icmpv6_source(InterfaceId(0)), Some("2001:db8:ffff::1".parse().unwrap()));

@@ -17,6 +17,8 @@ use super::lpm;
 use crate::hash::{high64, low64};
 
 const STRIDE: u32 = 6;
+/// Parts that hosts can be written anew in: the places of the first block.
+pub(super) const PARTS: u32 = 1 << STRIDE;
 /// Levels that 64 bits of hash are good for; hosts that still meet stand in one list.
 const LEVELS: u32 = 10;
 
@@ -65,7 +67,6 @@ impl Hosts {
     }
 
     /// How many there are.
-    #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.count
     }
@@ -105,9 +106,47 @@ impl Hosts {
         removed
     }
 
-    /// The same hosts with other paths.
-    pub(super) fn map(&self, change: &impl Fn(&Path) -> Path) -> Self {
-        Self { root: self.root.map(change), ..*self }
+    /// Replaces one of [`PARTS`] parts by that of `other` with other paths; how many hosts that has.
+    pub(super) fn map_part(&mut self, part: u32, other: &Self, change: &impl Fn(&Path) -> Path) -> usize {
+        let bit = 1_u64 << part;
+        let place = |block: &Block| (block.taken & (bit - 1)).count_ones() as usize;
+        let (known, found) = (self.root.taken & bit != 0, other.root.taken & bit != 0);
+        if known && !found {
+            self.count -= self.root.entries()[place(&self.root)].hosts();
+            self.root.taken &= !bit;
+            self.root.take_out(place(&self.root));
+        }
+        if !found {
+            return 0;
+        }
+        let entry = other.root.entries()[place(&other.root)].map(change);
+        let hosts = entry.hosts();
+        let at = place(&self.root);
+        if known {
+            self.count -= self.root.entries()[at].hosts();
+            self.root.entries_mut()[at] = entry;
+        } else {
+            self.root.taken |= bit;
+            self.root.put(at, entry);
+        }
+        self.count += hosts;
+        hosts
+    }
+}
+
+impl Entry {
+    fn map(&self, change: &impl Fn(&Path) -> Path) -> Self {
+        match self {
+            Self::Host(host) => Self::Host(Host { key: host.key, path: change(&host.path) }),
+            Self::Block(block) => Self::Block(block.map(change)),
+        }
+    }
+
+    fn hosts(&self) -> usize {
+        match self {
+            Self::Host(_) => 1,
+            Self::Block(block) => block.entries().iter().map(Self::hosts).sum(),
+        }
     }
 }
 
@@ -209,11 +248,8 @@ impl Block {
     }
 
     fn map(&self, change: &impl Fn(&Path) -> Path) -> Self {
-        let entry = |entry: &Entry| match entry {
-            Entry::Host(host) => Entry::Host(Host { key: host.key, path: change(&host.path) }),
-            Entry::Block(block) => Entry::Block(block.map(change)),
-        };
-        let entries = self.entries.as_ref().map(|entries| entries.iter().map(entry).collect());
+        let entries =
+            self.entries.as_ref().map(|entries| entries.iter().map(|entry| entry.map(change)).collect());
         Self { taken: self.taken, entries }
     }
 }
@@ -289,6 +325,14 @@ mod tests {
             prop_assert_eq!(hosts.len(), model.len());
             for number in 0..200 {
                 prop_assert_eq!(hosts.get(address(number)), model.get(&number));
+            }
+            // Part by part over other hosts.
+            let mut other = Hosts::default();
+            (0..200).step_by(3).for_each(|number| other.insert(address(number), path(0)));
+            let parts = (0..PARTS).map(|part| other.map_part(part, &hosts, &|path| *path));
+            prop_assert_eq!((parts.sum::<usize>(), other.len()), (model.len(), model.len()));
+            for number in 0..200 {
+                prop_assert_eq!(other.get(address(number)), model.get(&number));
             }
         }
     }

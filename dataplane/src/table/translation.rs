@@ -106,6 +106,8 @@ pub struct Settings {
     pub anti_spoof: bool,
     /// Refuse protocol numbers that mean something else in the other family.
     pub guard_protocols: bool,
+    /// Forward packets that need no translation; otherwise they are the kernel's.
+    pub forward_native: bool,
     /// Guesses for fragmentation needed without an MTU, strictly decreasing (RFC 1191 7).
     pub mtu_plateaus: Vec<u16>,
     /// Answer too big fragments with DF set; otherwise fragment them further.
@@ -128,6 +130,7 @@ impl Default for Settings {
             wkp_strict: true,
             anti_spoof: true,
             guard_protocols: true,
+            forward_native: true,
             mtu_plateaus: vec![65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68],
             respect_fragment_df: true,
         }

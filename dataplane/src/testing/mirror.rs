@@ -26,7 +26,10 @@ impl Mirror {
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Interface(interface) => drop(self.interfaces.insert(interface.id, interface)),
-            Change::InterfaceRemoved(id) => drop(self.interfaces.remove(&id)),
+            Change::InterfaceRemoved(id) => {
+                self.interfaces.remove(&id);
+                self.neighbors.retain(|(interface, _), _| *interface != id);
+            }
             Change::Neighbor(Neighbor { interface, address, state }) => {
                 self.neighbors.insert((interface, address), state);
             }
@@ -43,6 +46,17 @@ impl Mirror {
         }
     }
 
+    /// The routes of a table, sorted.
+    #[must_use]
+    pub fn routes_in(&self, table: TableId) -> Vec<Route> {
+        let route = |((_, destination), (action, mtu)): (&(TableId, IpNet), &Target)| Route {
+            destination: *destination,
+            action: action.clone(),
+            mtu: *mtu,
+        };
+        self.routes.iter().filter(|((of, _), _)| *of == table).map(route).collect()
+    }
+
     /// The main table and all else, sorted.
     #[must_use]
     pub fn routing(&self) -> Routing {
@@ -51,16 +65,10 @@ impl Mirror {
             address: key.1,
             state: *state,
         };
-        let route = |((_, destination), (action, mtu)): (&(TableId, IpNet), &Target)| Route {
-            destination: *destination,
-            action: action.clone(),
-            mtu: *mtu,
-        };
-        let main = self.routes.iter().filter(|((table, _), _)| *table == TableId::MAIN);
         Routing {
             interfaces: self.interfaces.values().cloned().collect(),
             neighbors: self.neighbors.iter().map(neighbor).collect(),
-            routes: main.map(route).collect(),
+            routes: self.routes_in(TableId::MAIN),
             ipv4_source: self.ipv4_source,
             ipv6_source: self.ipv6_source,
         }

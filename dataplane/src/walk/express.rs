@@ -29,6 +29,7 @@ use crate::stage::translate::{v4_to_v6, v6_to_v4};
 use crate::stage::transport::{self, TransportV4, TransportV6};
 use crate::table::eam::Fetched;
 use crate::table::fib::{Adjacency, Fib, Path};
+use crate::table::routing::TableId;
 use crate::table::snapshot::Snapshot;
 use crate::table::special::never_source_ipv4;
 use crate::table::translation::{Hairpin, Translation};
@@ -69,7 +70,11 @@ pub(crate) struct Lane<'a> {
     fields: v6_to_v4::Fields,
     /// Bytes of the IP packet as it is.
     length: u16,
+    /// Bytes of link-layer header in front of it.
+    offset: u8,
     heading: Heading,
+    /// Where the interface it came in by looks destinations up.
+    table: TableId,
 }
 
 /// One lane for each packet of a burst.
@@ -95,13 +100,27 @@ impl<'a> Lane<'a> {
         first_word: 0,
         fields: v6_to_v4::Fields { tos: 0, ttl: 0, protocol: 0 },
         length: 0,
+        offset: 0,
         heading: Heading::Walk,
+        table: TableId::MAIN,
     };
 
     /// Sends the packet to the walk.
     #[inline(always)]
     pub(crate) const fn leave(&mut self) {
         self.heading = Heading::Walk;
+    }
+
+    /// Notes how many bytes of link-layer header the frame begins with.
+    #[inline(always)]
+    pub(crate) const fn begin_behind(&mut self, offset: u8) {
+        self.offset = offset;
+    }
+
+    /// Where the packet begins in its frame.
+    #[inline(always)]
+    pub(crate) fn offset(&self) -> usize {
+        usize::from(self.offset)
     }
 
     /// Whether the packet is the walk's.
@@ -112,13 +131,15 @@ impl<'a> Lane<'a> {
 
     /// First step, for an IPv4 packet; `data` begins with its header and may be followed by link padding.
     #[inline(always)]
-    pub(crate) fn inspect_ipv4(&mut self, data: &[u8], snapshot: &'a Snapshot) {
+    pub(crate) fn inspect_ipv4(&mut self, data: &[u8], snapshot: &'a Snapshot, table: TableId) {
+        self.table = table;
         self.heading = self.plain_ipv4(data, snapshot).map_or(Heading::Walk, Heading::ToV6);
     }
 
     /// First step, for an IPv6 packet; `data` begins with its header and may be followed by link padding.
     #[inline(always)]
-    pub(crate) fn inspect_ipv6(&mut self, data: &[u8], snapshot: &'a Snapshot) {
+    pub(crate) fn inspect_ipv6(&mut self, data: &[u8], snapshot: &'a Snapshot, table: TableId) {
+        self.table = table;
         self.heading = self.plain_ipv6(data, snapshot).map_or(Heading::Walk, Heading::ToV4);
     }
 
@@ -146,7 +167,7 @@ impl<'a> Lane<'a> {
         }
         let header = Ipv4Header::parse(data).ok()?;
         let (source, destination) = (header.source, header.destination);
-        if header.is_fragment() || header.ttl <= 1 || fib.may_be_local(IpAddr::V4(destination)) {
+        if header.is_fragment() || header.ttl <= 1 || fib.may_be_local(self.table, IpAddr::V4(destination)) {
             return None;
         }
         // The same header, whose constants the compiler now knows.
@@ -178,7 +199,7 @@ impl<'a> Lane<'a> {
         let host = self.fetched.and_then(|line| translation.eams.host_ipv4(line, self.destination_ipv4));
         let destination = match host {
             Some(mapped) if is_global_unicast(mapped.address) => mapped,
-            _ => other_destination_ipv4(self.destination_ipv4, translation, fib)?,
+            _ => other_destination_ipv4(self.destination_ipv4, translation, fib, self.table)?,
         };
         let source = match translation.embed_plain(self.source_ipv4) {
             Some(mapped) => mapped,
@@ -202,7 +223,7 @@ impl<'a> Lane<'a> {
         if header.hop_limit <= 1
             || !matches!(header.next_header, protocol::TCP | protocol::UDP)
                 && protocol::is_ipv6_extension(header.next_header)
-            || fib.may_be_local(IpAddr::V6(destination))
+            || fib.may_be_local(self.table, IpAddr::V6(destination))
         {
             return None;
         }
@@ -215,7 +236,7 @@ impl<'a> Lane<'a> {
         }
         let destination = match translation.extract_plain(destination) {
             Some(mapped) => mapped,
-            None => other_destination_ipv6(destination, translation, fib)?,
+            None => other_destination_ipv6(destination, translation, fib, self.table)?,
         };
         fib.fetch_ipv4(destination.address);
         self.source_ipv6 = header.source;
@@ -248,7 +269,7 @@ impl<'a> Lane<'a> {
     /// Notes the next hop to `destination`, if it is ready and carries `size` bytes.
     #[inline(always)]
     fn take(&mut self, fib: &'a Fib, destination: IpAddr, (from, to): (u64, u64), size: u16) -> Option<()> {
-        let Path::Adjacent(adjacency) = fib.lookup(destination, || flow_hash(from, to)) else {
+        let Path::Adjacent(adjacency) = fib.lookup_in(self.table, destination, || flow_hash(from, to)) else {
             return None;
         };
         self.adjacency = Some(adjacency);
@@ -258,8 +279,13 @@ impl<'a> Lane<'a> {
 
 /// The rarer kinds of destination: under a mapping of prefixes, or reached through the translation prefix.
 #[inline(never)]
-fn other_destination_ipv4(address: Ipv4Addr, translation: &Translation, fib: &Fib) -> Option<MappedV6> {
-    match classify::ipv4(address, false, translation, fib) {
+fn other_destination_ipv4(
+    address: Ipv4Addr,
+    translation: &Translation,
+    fib: &Fib,
+    table: TableId,
+) -> Option<MappedV6> {
+    match classify::ipv4(address, false, translation, fib, table) {
         Ok(Class::Translate(mapped)) => Some(mapped),
         _ => None,
     }
@@ -290,8 +316,13 @@ const fn is_global_unicast(address: Ipv6Addr) -> bool {
 
 /// The rarer kinds of destination; none for those that turn round here.
 #[inline(never)]
-fn other_destination_ipv6(address: Ipv6Addr, translation: &Translation, fib: &Fib) -> Option<MappedV4> {
-    let Ok(Class::Translate(destination)) = classify::ipv6(address, false, translation, fib) else {
+fn other_destination_ipv6(
+    address: Ipv6Addr,
+    translation: &Translation,
+    fib: &Fib,
+    table: TableId,
+) -> Option<MappedV4> {
+    let Ok(Class::Translate(destination)) = classify::ipv6(address, false, translation, fib, table) else {
         return None;
     };
     let may_turn = translation.settings.hairpin == Hairpin::Intrinsic

@@ -30,7 +30,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         }
         let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
         let destination = IpAddr::V4(header.destination);
-        let path = self.snapshot.fib.lookup(destination, || hash);
+        let path = self.snapshot.fib.lookup_in(self.table, destination, || hash);
         if *path == Path::Kernel {
             return self.punt(packet, PuntReason::KernelRoute);
         }
@@ -72,7 +72,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         }
         let hash = flow_hash(low64(header.source.to_bits()), low64(header.destination.to_bits()));
         let destination = IpAddr::V6(header.destination);
-        let path = self.snapshot.fib.lookup(destination, || hash);
+        let path = self.snapshot.fib.lookup_in(self.table, destination, || hash);
         if *path == Path::Kernel {
             return self.punt(packet, PuntReason::KernelRoute);
         }

@@ -81,7 +81,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
     fn answer_ipv4(&mut self, packet: &[u8], header: &Ipv4Header, answer: &Answer) -> bool {
         let snapshot = self.snapshot;
         let flow = || flow_hash(u64::from(header.destination.to_bits()), u64::from(header.source.to_bits()));
-        let path = snapshot.fib.lookup(IpAddr::V4(header.source), flow);
+        let path = snapshot.fib.lookup_in(self.table, IpAddr::V4(header.source), flow);
         // An IPv4 link may be smaller than the largest error.
         let room = path.mtu().map_or(0, |mtu| usize::from(mtu).saturating_sub(ipv4::HEADER + ICMP_HEADER));
         let packet = &packet[..packet.len().min(room)];
@@ -96,7 +96,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
     fn answer_ipv6(&mut self, packet: &[u8], header: &Ipv6Header, answer: &Answer) -> bool {
         let snapshot = self.snapshot;
         let flow = || flow_hash(low64(header.destination.to_bits()), low64(header.source.to_bits()));
-        let path = snapshot.fib.lookup(IpAddr::V6(header.source), flow);
+        let path = snapshot.fib.lookup_in(self.table, IpAddr::V6(header.source), flow);
         let error = egress(path)
             .and_then(|interface| snapshot.fib.icmpv6_source(interface))
             .and_then(|source| icmp_error::ipv6(packet, header.source, source, answer, self.pool));
@@ -140,12 +140,13 @@ pub(super) fn native_unreachable_ipv4(reason: DropReason) -> Refusal {
     }
 }
 
-/// The same towards IPv6: no route, or address unreachable (RFC 4443 3.1).
+/// The same towards IPv6: no route, or address unreachable (RFC 4443 3.1). An unreachable route is no route, as to Linux and
+/// where host unreachable is translated (RFC 7915 4.2).
 pub(super) fn unreachable_ipv6(reason: DropReason) -> Refusal {
     match reason {
         DropReason::RouteBlackhole => Refusal::silent(reason),
         DropReason::RouteProhibited => Refusal::prohibited_v6(reason),
-        DropReason::NoRoute | DropReason::DestinationIsLocal => {
+        DropReason::NoRoute | DropReason::RouteUnreachable | DropReason::DestinationIsLocal => {
             Refusal::answered(reason, v6::UNREACHABLE, v6::NO_ROUTE, [0; 4])
         }
         _ => Refusal::answered(reason, v6::UNREACHABLE, v6::ADDRESS, [0; 4]),

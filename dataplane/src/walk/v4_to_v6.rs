@@ -227,7 +227,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     #[inline]
     fn path_ipv6(&self, header: &Ipv4Header, destination: MappedV6) -> &'a Path {
         let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
-        self.snapshot.fib.lookup(IpAddr::V6(destination.address), || hash)
+        self.snapshot.fib.lookup_in(self.table, IpAddr::V6(destination.address), || hash)
     }
 
     /// Whether the packet, once IPv6, must be cut to fit (RFC 7915 4, 4.1). The Fragment header counts only where

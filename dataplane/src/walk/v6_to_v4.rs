@@ -294,7 +294,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let own = match translation.settings.icmp_source_default {
             IcmpSourceDefault::Dummy => None,
             IcmpSourceDefault::Own => {
-                let path = fib.lookup(IpAddr::V4(destination), || 0);
+                let path = fib.lookup_in(self.table, IpAddr::V4(destination), || 0);
                 egress(path).and_then(|interface| fib.icmpv4_source(interface))
             }
         };
@@ -309,7 +309,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             return self.hairpin(turned, source, destination.mapped.address, None);
         }
         let hash = flow_hash(u64::from(source.to_bits()), u64::from(destination.mapped.address.to_bits()));
-        let path = self.snapshot.fib.lookup(IpAddr::V4(destination.mapped.address), || hash);
+        let path = self.snapshot.fib.lookup_in(self.table, IpAddr::V4(destination.mapped.address), || hash);
         let mtu = self.usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Out(path), mtu))
     }
@@ -331,7 +331,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
         let destination = destination.mapped.address;
         let hash = flow_hash(u64::from(ready.source.address.to_bits()), u64::from(destination.to_bits()));
-        let path = self.snapshot.fib.lookup(IpAddr::V4(destination), || hash);
+        let path = self.snapshot.fib.lookup_in(self.table, IpAddr::V4(destination), || hash);
         self.usable(path)?;
         Ok(Onward::Out(path))
     }
@@ -363,7 +363,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         back.map_err(|refusal| Refusal::prohibited_v6(refusal.reason))?;
         // The hash of the second pass, which takes the path that is asked here.
         let flow = || flow_hash(u64::from(source.to_bits()), u64::from(destination.to_bits()));
-        let path = self.snapshot.fib.lookup(IpAddr::V6(turned.address), flow);
+        let path = self.snapshot.fib.lookup_in(self.table, IpAddr::V6(turned.address), flow);
         let mtu = self.usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Hairpin(turned), mtu))
     }

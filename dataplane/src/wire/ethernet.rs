@@ -22,6 +22,10 @@ pub const TYPE_ARP: u16 = 0x0806;
 pub const TYPE_IPV6: u16 = 0x86dd;
 /// EtherType of an 802.1Q tag.
 pub const TYPE_VLAN: u16 = 0x8100;
+/// EtherType of a provider's tag (802.1ad), in front of a further one.
+pub const TYPE_PROVIDER_VLAN: u16 = 0x88a8;
+/// What switches put in front of a further tag before 802.1ad.
+pub const TYPE_OLD_PROVIDER_VLAN: u16 = 0x9100;
 
 /// What the relay needs to know of a frame's link-layer header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +58,9 @@ impl Header {
             return Ok(Self { destination, vlan: None, ether_type, length: HEADER });
         }
         let tagged: &[u8; TAGGED_HEADER] = frame.first_chunk().ok_or(TooShort)?;
-        let vlan = u16::from_be_bytes([tagged[14], tagged[15]]) & 0x0fff;
         Ok(Self {
             destination,
-            vlan: (vlan != 0).then_some(vlan),
+            vlan: vlan_of([tagged[14], tagged[15]]),
             ether_type: u16::from_be_bytes([tagged[16], tagged[17]]),
             length: TAGGED_HEADER,
         })
@@ -68,6 +71,16 @@ impl Header {
     #[must_use]
     pub const fn is_group(&self) -> bool {
         self.destination[0] & 1 == 1
+    }
+}
+
+/// The VLAN identifier in the control information of a tag, in network order; 0 (priority tag) is none.
+#[inline]
+#[must_use]
+pub const fn vlan_of(control: [u8; 2]) -> Option<u16> {
+    match u16::from_be_bytes(control) & 0x0fff {
+        0 => None,
+        vlan => Some(vlan),
     }
 }
 

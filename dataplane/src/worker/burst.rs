@@ -6,7 +6,7 @@ use crate::io::{Frames, TransmitQueue};
 use crate::punt::{self, Offer};
 use crate::sink::Sink;
 use crate::stage::parse::{self, Family, Link};
-use crate::table::routing::{MacAddress, PortId};
+use crate::table::routing::{Interface, PortId, TableId};
 use crate::table::snapshot::Snapshot;
 use crate::transmit::Transmit;
 use crate::verdict::{PuntReason, Verdict};
@@ -14,40 +14,87 @@ use crate::walk::express::{Lane, Lanes, add};
 use crate::walk::{End, LcoreState, Native, Walk};
 use crate::wire::ethernet;
 
-/// How a plain frame begins: for the interface of the port itself, which is up, and without a tag.
+/// How a plain frame begins: for an interface that is up, without a tag or with that of a VLAN.
 struct PlainLink<'a> {
-    mac: Option<MacAddress>,
-    extra: &'a [MacAddress],
+    snapshot: &'a Snapshot,
+    port: PortId,
+    /// The interface of untagged frames.
+    untagged: Option<&'a Interface>,
+    express: bool,
 }
 
-impl<'a> PlainLink<'a> {
-    /// No frame is plain.
-    const NONE: Self = Self { mac: None, extra: &[] };
+/// Bytes in front of a packet, without a tag and with one.
+const UNTAGGED: u8 = 14;
+const TAGGED: u8 = 18;
+const _: () = assert!(UNTAGGED as usize == ethernet::HEADER && TAGGED as usize == ethernet::TAGGED_HEADER);
 
-    fn of(snapshot: &'a Snapshot, port: PortId) -> Self {
-        let interface = snapshot.fib.ingress(port, None).filter(|interface| interface.up);
-        interface.map_or(Self::NONE, |found| Self { mac: Some(found.mac), extra: &found.extra_macs })
+/// An 802.1Q tag behind an Ethernet header: its control information, then the EtherType of what follows.
+const TAG: usize = ethernet::TAGGED_HEADER - ethernet::HEADER;
+
+impl<'a> PlainLink<'a> {
+    /// No frame is plain unless `express`.
+    fn of(snapshot: &'a Snapshot, port: PortId, express: bool) -> Self {
+        Self { snapshot, port, untagged: interface(snapshot, port, None).filter(|_| express), express }
     }
 
     #[inline(always)]
-    fn inspect<'l>(&self, lane: &mut Lane<'l>, frame: &[u8], snapshot: &'l Snapshot) {
-        match (self.mac, frame.split_first_chunk::<{ ethernet::HEADER }>()) {
-            (Some(mac), Some((link, packet))) if link[..6] == mac.0 || self.is_extra(link) => {
-                match u16::from_be_bytes([link[12], link[13]]) {
-                    ethernet::TYPE_IPV4 => lane.inspect_ipv4(packet, snapshot),
-                    ethernet::TYPE_IPV6 => lane.inspect_ipv6(packet, snapshot),
-                    _ => lane.leave(),
-                }
+    fn inspect(&self, lane: &mut Lane<'a>, frame: &[u8]) {
+        let Some((link, packet)) = frame.split_first_chunk::<{ ethernet::HEADER }>() else {
+            return lane.leave();
+        };
+        let ether_type = u16::from_be_bytes([link[12], link[13]]);
+        if ether_type == ethernet::TYPE_VLAN {
+            return self.inspect_tagged(lane, link, packet);
+        }
+        match self.untagged {
+            Some(interface) if is_own(interface, link) => {
+                lane.begin_behind(UNTAGGED);
+                self.inspect_packet(lane, ether_type, packet, interface.table);
             }
             _ => lane.leave(),
         }
     }
 
-    /// Whether a frame is for one of the interface's further addresses.
-    #[inline(never)]
-    fn is_extra(&self, link: &[u8; ethernet::HEADER]) -> bool {
-        self.extra.iter().any(|mac| link[..6] == mac.0)
+    #[inline(always)]
+    fn inspect_tagged(&self, lane: &mut Lane<'a>, link: &[u8; ethernet::HEADER], rest: &[u8]) {
+        let Some((tag, packet)) = rest.split_first_chunk::<TAG>() else {
+            return lane.leave();
+        };
+        let vlan = ethernet::vlan_of([tag[0], tag[1]]);
+        match interface(self.snapshot, self.port, vlan) {
+            Some(interface) if self.express && is_own(interface, link) => {
+                lane.begin_behind(TAGGED);
+                let ether_type = u16::from_be_bytes([tag[2], tag[3]]);
+                self.inspect_packet(lane, ether_type, packet, interface.table);
+            }
+            _ => lane.leave(),
+        }
     }
+
+    #[inline(always)]
+    fn inspect_packet(&self, lane: &mut Lane<'a>, ether_type: u16, packet: &[u8], table: TableId) {
+        match ether_type {
+            ethernet::TYPE_IPV4 => lane.inspect_ipv4(packet, self.snapshot, table),
+            ethernet::TYPE_IPV6 => lane.inspect_ipv6(packet, self.snapshot, table),
+            _ => lane.leave(),
+        }
+    }
+}
+
+#[inline(always)]
+fn interface(snapshot: &Snapshot, port: PortId, vlan: Option<u16>) -> Option<&Interface> {
+    snapshot.fib.ingress(port, vlan).filter(|interface| interface.up)
+}
+
+#[inline(always)]
+fn is_own(interface: &Interface, link: &[u8; ethernet::HEADER]) -> bool {
+    link[..6] == interface.mac.0 || is_extra(interface, link)
+}
+
+/// Whether a frame is for one of the interface's further addresses.
+#[inline(never)]
+fn is_extra(interface: &Interface, link: &[u8; ethernet::HEADER]) -> bool {
+    interface.extra_macs.iter().any(|mac| link[..6] == mac.0)
 }
 
 /// What the frames of one burst meet.
@@ -65,10 +112,10 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     pub(super) fn walk(&mut self, frames: &mut Frames<B>, express: bool) {
         self.sink.received(self.port, frames);
         let snapshot = self.snapshot;
-        let plain = if express { PlainLink::of(snapshot, self.port) } else { PlainLink::NONE };
+        let plain = PlainLink::of(snapshot, self.port, express);
         let mut lanes = Lanes::new();
         for frame in frames.iter() {
-            plain.inspect(add(&mut lanes), frame.data(), snapshot);
+            plain.inspect(add(&mut lanes), frame.data());
         }
         for lane in &mut lanes {
             lane.resolve(snapshot);
@@ -77,13 +124,13 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
             if lane.is_left() {
                 self.frame(frame);
             } else {
-                self.walker().send_lane(frame, ethernet::HEADER, lane);
+                self.walker(TableId::MAIN).send_lane(frame, lane.offset(), lane);
             }
         }
     }
 
     #[inline]
-    fn walker(&mut self) -> Walk<'_, P, Transmit<T>> {
+    fn walker(&mut self, table: TableId) -> Walk<'_, P, Transmit<T>> {
         Walk {
             snapshot: self.snapshot,
             lcore: self.lcore,
@@ -91,6 +138,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
             pool: self.pool,
             output: self.transmit,
             native: Native::Forward,
+            table,
         }
     }
 
@@ -100,7 +148,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
             Link::Ip { family, offset, ingress } => {
                 let length = frame.data().len();
                 frame.pull_front(offset);
-                let mut walk = self.walker();
+                let mut walk = self.walker(self.snapshot.fib.table_of(ingress.interface));
                 let end = match family {
                     Family::Ipv4 => walk.walk_ipv4(frame, ingress),
                     Family::Ipv6 => walk.walk_ipv6(frame, ingress),
@@ -136,5 +184,87 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     fn punt(&mut self, frame: B, offer: Offer) {
         let verdict = self.transmit.punts.frame(self.port, offer, frame.data());
         self.sink.finish(frame, verdict);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::table::fib::Fib;
+    use crate::table::routing::{InterfaceId, MacAddress, Routing};
+    use crate::testing::{self, MAC_V4};
+
+    /// A frame of a plain packet with these tags.
+    fn frame(to: MacAddress, tags: &[(u16, u16)]) -> Vec<u8> {
+        let mut frame = testing::frame(to, &testing::udp_v4("203.0.113.50", "192.0.2.1", b"to six"));
+        for (ether_type, control) in tags.iter().rev() {
+            let tag = [ether_type.to_be_bytes(), control.to_be_bytes()].concat();
+            frame.splice(12..12, tag);
+        }
+        frame
+    }
+
+    fn snapshot(change: impl FnOnce(&mut Routing)) -> Snapshot {
+        let translation = testing::translation(&[("192.0.2.1/32", "2001:db8:12:34::1/128")]);
+        let mut routing = testing::routing(1500, 1500);
+        change(&mut routing);
+        Snapshot { fib: Arc::new(Fib::build(&routing)), ..testing::snapshot(translation) }
+    }
+
+    /// Where the packet begins, if the lane takes it.
+    fn lane(snapshot: &Snapshot, frame: &[u8]) -> Option<usize> {
+        let mut lane = Lane::EMPTY;
+        PlainLink::of(snapshot, PortId(0), true).inspect(&mut lane, frame);
+        lane.resolve(snapshot);
+        (!lane.is_left()).then(|| lane.offset())
+    }
+
+    #[test]
+    fn tagged_packets_take_the_lane_like_untagged_ones() {
+        let other = MacAddress([2, 0, 0, 0, 0, 0x77]);
+        let snapshot = snapshot(|routing| {
+            let vlan = routing.interfaces[2].clone();
+            routing.interfaces.push(Interface {
+                id: InterfaceId(3),
+                vlan: Some(4094),
+                mac: other,
+                ..vlan.clone()
+            });
+            routing.interfaces.push(Interface { id: InterfaceId(4), vlan: Some(7), up: false, ..vlan });
+        });
+        for (to, tags, expected) in [
+            (MAC_V4, &[][..], Some(14)),
+            (MAC_V4, &[(0x8100, 100)], Some(18)),
+            // Priority and drop eligibility are no part of the identifier, and 0 is none.
+            (MAC_V4, &[(0x8100, 0xf064)], Some(18)),
+            (MAC_V4, &[(0x8100, 0xe000)], Some(18)),
+            (other, &[(0x8100, 4094)], Some(18)),
+            (MAC_V4, &[(0x8100, 4094)], None),
+            (other, &[], None),
+            (MAC_V4, &[(0x8100, 7)], None),
+            (MAC_V4, &[(0x8100, 101)], None),
+            (MAC_V4, &[(0x8100, 4095)], None),
+            (MAC_V4, &[(0x8100, 100), (0x8100, 100)], None),
+            (MAC_V4, &[(0x88a8, 100)], None),
+            (MAC_V4, &[(0x88a8, 100), (0x8100, 100)], None),
+        ] {
+            assert_eq!(lane(&snapshot, &frame(to, tags)), expected, "{to:?} {tags:?}");
+        }
+        let tagged = frame(MAC_V4, &[(0x8100, 100)]);
+        for end in 0..tagged.len() {
+            assert_eq!(lane(&snapshot, &tagged[..end]), None, "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn nothing_takes_a_lane_that_is_closed() {
+        let snapshot = snapshot(|_| ());
+        for tags in [&[][..], &[(0x8100, 100)]] {
+            let mut lane = Lane::EMPTY;
+            PlainLink::of(&snapshot, PortId(0), false).inspect(&mut lane, &frame(MAC_V4, tags));
+            assert!(lane.is_left());
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::exception::{InjectReceiver, Injected};
 use crate::io::{BURST, TransmitQueue};
 use crate::sink::Sink;
 use crate::stage::parse::Ingress;
-use crate::table::routing::InterfaceId;
+use crate::table::routing::{InterfaceId, TableId};
 use crate::table::snapshot::Snapshot;
 use crate::transmit::Transmit;
 use crate::verdict::{DropReason, Verdict};
@@ -69,6 +69,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Own<'_,
             pool: self.pool,
             output: self.transmit,
             native: Native::Forward,
+            table: TableId::MAIN,
         };
         let end = match version {
             Some(6) => walk.ipv6(packet, FROM_THE_BOX),

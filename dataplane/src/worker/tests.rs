@@ -231,6 +231,60 @@ fn without_buffers_frames_of_the_kernel_are_dropped_and_counted() {
     assert_eq!(counts.dropped(DropReason::NoBuffer), 1);
 }
 
+#[test]
+fn interfaces_in_a_table_apart_forward_by_it_and_then_by_the_main_one() {
+    use crate::table::fib::Fib;
+    use crate::table::routing::{
+        Change, Hop, Interface, InterfaceId, MacAddress, Neighbor, NeighborState, Route, RouteAction, TableId,
+    };
+    let red = TableId(1);
+    let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
+    let mut compiler = crate::table::compiler::Compiler::default();
+    let routing = testing::routing(1500, 1500);
+    routing.changes().into_iter().for_each(|change| compiler.apply(change));
+    // VLAN 100 of port 0 is in a VRF of its own, whose servers are behind another router on port 1.
+    compiler.apply(Change::Interface(Interface { table: red, ..routing.interfaces[2].clone() }));
+    let (router, mac) = ("fe80::2".parse().unwrap(), MacAddress([2, 0, 0, 0, 0, 0x22]));
+    let state = NeighborState::Resolved(mac);
+    compiler.apply(Change::Neighbor(Neighbor { interface: InterfaceId(1), address: router, state }));
+    let hops = vec![Hop { interface: InterfaceId(1), gateway: Some(router), weight: 1 }];
+    for (destination, action) in [
+        ("2001:db8:12::/47", RouteAction::Via(hops)),
+        ("198.18.0.0/16", RouteAction::Blackhole),
+        ("198.51.100.77/32", RouteAction::Local),
+    ] {
+        let route = Route { destination: destination.parse().unwrap(), action, mtu: None };
+        compiler.apply(Change::Route { table: red, route });
+    }
+    let fib: Arc<Fib> = Arc::new(compiler.version());
+    bench.publisher.publish(|snapshot| snapshot.fib = fib);
+
+    let tagged = |packet: &[u8]| {
+        let mut frame = testing::frame(MAC_V4, packet);
+        frame.splice(12..12, [0x81, 0, 0, 100]);
+        frame
+    };
+    let translated = testing::udp_v4("203.0.113.50", "192.0.2.1", b"to six");
+    let mut walked = testing::udp_v4("203.0.113.50", "192.0.2.1", &[9; 24]);
+    testing::set_fragment_v4(&mut walked, 7, false, true, 0);
+    let native = testing::udp_v4("203.0.113.50", "198.18.0.1", b"native");
+    let elsewhere = testing::udp_v4("203.0.113.50", "198.19.0.1", b"native");
+    for packet in [&translated, &walked, &native, &elsewhere] {
+        bench.rx[0].put(&tagged(packet));
+        bench.rx[0].put(&testing::frame(MAC_V4, packet));
+    }
+    let counts = bench.turn();
+    let to_six: Vec<[u8; 6]> = bench.tx[1].take().iter().map(|frame| *frame.first_chunk().unwrap()).collect();
+    assert_eq!(to_six, [mac.0, MAC_PEER.0, mac.0, MAC_PEER.0], "by the lane, and by the walk");
+    assert_eq!(counts.dropped(DropReason::RouteBlackhole), 1);
+    assert_eq!(bench.tx[0].take().len(), 3, "the main table has what that of the VRF lacks");
+    let own = testing::udp_v4("203.0.113.50", "198.51.100.77", b"hello");
+    bench.rx[0].put(&tagged(&own));
+    bench.rx[0].put(&testing::frame(MAC_V4, &own));
+    bench.turn();
+    assert_eq!(bench.punts(), [(PuntReason::LocalAddress, tagged(&own))]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]

@@ -112,6 +112,7 @@ impl Relay {
             pool: &mut MemoryPool::unlimited(),
             output: &mut output,
             native: Native::Report,
+            table: TableId::MAIN,
         };
         let is_ipv6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
         let number = u16::from(is_ipv6);

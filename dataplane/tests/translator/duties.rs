@@ -397,7 +397,7 @@ fn a_next_hop_that_does_not_answer_is_reported() {
 #[test]
 fn special_routes_are_answered_as_they_say() {
     for (action, reason, v4, v6) in [
-        (RouteAction::Unreachable, "route_unreachable", Some((3, 1)), Some((1, 3))),
+        (RouteAction::Unreachable, "route_unreachable", Some((3, 1)), Some((1, 0))),
         (RouteAction::Prohibit, "route_prohibited", Some((3, 13)), Some((1, 1))),
         (RouteAction::Blackhole, "route_blackhole", None, None),
     ] {

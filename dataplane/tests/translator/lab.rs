@@ -14,7 +14,7 @@ use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::fib::{Adjacency, Fib};
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::prefix::TranslationPrefix;
-use dataplane::table::routing::{InterfaceId, Routing};
+use dataplane::table::routing::{InterfaceId, Routing, TableId};
 use dataplane::table::snapshot::Snapshot;
 use dataplane::table::translation::{IcmpErrors, Settings, Translation, TranslationParts};
 use dataplane::testing;
@@ -245,6 +245,7 @@ impl Router {
             pool: &mut MemoryPool::unlimited(),
             output: &mut output,
             native: Native::Forward,
+            table: TableId::MAIN,
         };
         let buffer = MemoryBuffer::new(packet);
         let ingress =

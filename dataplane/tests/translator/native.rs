@@ -76,7 +76,7 @@ fn routes_are_answered_as_they_say() {
         (
             Some(RouteAction::Unreachable),
             Some(("route_unreachable", 3, 1)),
-            Some(("route_unreachable", 1, 3)),
+            Some(("route_unreachable", 1, 0)),
         ),
         (Some(RouteAction::Prohibit), Some(("route_prohibited", 3, 13)), Some(("route_prohibited", 1, 1))),
         (Some(RouteAction::Blackhole), None, None),
@@ -103,6 +103,19 @@ fn routes_are_answered_as_they_say() {
             }
         }
     }
+}
+
+#[test]
+fn what_needs_no_translation_is_left_to_the_kernel_where_it_is_to_be() {
+    let mut lab = Lab::default();
+    lab.settings.forward_native = false;
+    let mut router = lab.router(|_| ());
+    for packet in [native_v4(60), native_v6(60), with_ttl(native_v4(60), 1), native_v6(1400)] {
+        assert_eq!(router.run(&packet).outcome, Outcome::Punted("native_not_forwarded"));
+    }
+    assert_eq!(router.sink.counts.event(Event::Native), 0);
+    let packet = udp_v4(CLIENT, SERVICE, &payload(9));
+    assert_eq!(router.run(&packet).outcome, Outcome::Translated, "the relay's own business");
 }
 
 #[test]

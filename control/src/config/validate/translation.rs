@@ -72,6 +72,7 @@ pub(in crate::config) fn translation(table: &TranslationTable, report: &mut Repo
         wkp_strict: flag(&table.wkp_strict, true),
         anti_spoof: flag(&table.anti_spoof, true),
         guard_protocols: flag(&table.guard_protocols, true),
+        forward_native: flag(&table.forward_native, true),
         mtu_plateaus: mtu_plateaus(&table.mtu_plateaus, report),
         fragment_df: report.choice(
             &table.fragment_df,

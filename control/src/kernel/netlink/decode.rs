@@ -1,7 +1,7 @@
 //! Netlink messages to events. What the relay does not follow decodes to nothing.
 //!
 //! Refused here: bridge ports and forwarding entries (family AF_BRIDGE, which would look like removed interfaces),
-//! proxy neighbours, other routing tables, cached routes, routes bound to a TOS or a source prefix.
+//! proxy neighbours, cached routes, routes bound to a TOS or a source prefix, rules that no forwarded packet meets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,8 @@ use ipnet::IpNet;
 use super::attribute::{Attributes, Message, address_of, u8_at, u16_at, u32_at, u32_of};
 use super::request::{AF_INET, AF_INET6, AF_UNSPEC};
 use crate::kernel::event::{
-    Address, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind, Table,
+    Address, Event, KernelHop, KernelRoute, Link, NeighborEntry, NextHopKind, NextHopObject, Placement,
+    Reachability, RouteKind, Rule, Table,
 };
 use crate::kernel::up::PROTOCOL as ANNOUNCED_PROTOCOL;
 
@@ -23,6 +24,8 @@ const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
+const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
 
@@ -50,7 +53,10 @@ pub(in crate::kernel) fn event(message: Message<'_>) -> Result<Option<Event>, Ma
             route(body)?.map(|route| Event::Route { route, placement })
         }
         RTM_DELROUTE => route(body)?.map(Event::RouteRemoved),
-        RTM_NEWNEXTHOP | RTM_DELNEXTHOP => next_hop_object(body)?,
+        RTM_NEWRULE => rule(body)?.map(Event::Rule),
+        RTM_DELRULE => rule(body)?.map(Event::RuleRemoved),
+        RTM_NEWNEXTHOP => next_hop(body)?.map(Event::NextHop),
+        RTM_DELNEXTHOP => next_hop(body)?.map(|gone| Event::NextHopRemoved { id: gone.id }),
         _ => None,
     };
     Ok(event)
@@ -68,6 +74,7 @@ mod ifla {
     pub(super) const LINK_NETNSID: u16 = 37;
     pub(super) const INFO_KIND: u16 = 1;
     pub(super) const INFO_DATA: u16 = 2;
+    pub(super) const VRF_TABLE: u16 = 1;
     pub(super) const VLAN_ID: u16 = 1;
     pub(super) const VLAN_PROTOCOL: u16 = 5;
     pub(super) const ETHERTYPE_8021Q: [u8; 2] = [0x81, 0x00];
@@ -87,6 +94,7 @@ fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
         vlan: None,
         kind: String::new(),
         master: None,
+        vrf: None,
         mac: None,
         mtu: 0,
         admin_up: flags & ifla::UP != 0,
@@ -105,7 +113,10 @@ fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
             ifla::LINK => link.parent = u32_of(value),
             ifla::LINK_NETNSID => parent_elsewhere = true,
             ifla::MASTER => link.master = u32_of(value).filter(|master| *master != 0),
-            ifla::LINKINFO => (link.kind, link.vlan) = (link_kind(value), vlan(value)),
+            ifla::LINKINFO => {
+                (link.kind, link.vlan) = (link_kind(value), vlan(value));
+                link.vrf = vrf_table(value).filter(|_| link.kind == "vrf");
+            }
             _ => {}
         }
     }
@@ -119,6 +130,11 @@ fn link(body: &[u8]) -> Result<Option<Link>, Malformed> {
 fn link_kind(link_info: &[u8]) -> String {
     let kind = Attributes(link_info).find(|(kind, _)| *kind == ifla::INFO_KIND);
     kind.map(|(_, value)| text(value)).unwrap_or_default()
+}
+
+fn vrf_table(link_info: &[u8]) -> Option<u32> {
+    let (_, data) = Attributes(link_info).find(|(kind, _)| *kind == ifla::INFO_DATA)?;
+    Attributes(data).find(|(kind, _)| *kind == ifla::VRF_TABLE).and_then(|(_, value)| u32_of(value))
 }
 
 fn vlan(link_info: &[u8]) -> Option<u16> {
@@ -294,7 +310,7 @@ fn route(body: &[u8]) -> Result<Option<KernelRoute>, Malformed> {
             _ => single.read(kind, value),
         }
     }
-    let (Some(table), Some(kind)) = (followed_table(table), route_kind(body[7])) else {
+    let Some(kind) = route_kind(body[7]) else {
         return Ok(None);
     };
     // The relay's own announcements lead to itself: never a way out.
@@ -310,7 +326,11 @@ fn route(body: &[u8]) -> Result<Option<KernelRoute>, Malformed> {
     }
     let address = destination.unwrap_or(everywhere.addr());
     route.destination = IpNet::new(address, length).map_err(|_| Malformed)?;
-    (route.table, route.kind, route.hops) = (table, kind, hops.into_boxed_slice());
+    (route.table, route.kind, route.hops) = (table_of(table), kind, hops.into_boxed_slice());
+    if route.next_hop_object.is_some() {
+        // Told as well where net.ipv4.nexthop_compat_mode is on, and not told again when the object changes.
+        (route.kind, route.hops) = (RouteKind::Unicast, Box::default());
+    }
     Ok(Some(route))
 }
 
@@ -372,19 +392,20 @@ fn metric_mtu(metrics: &[u8]) -> Option<u32> {
         .filter(|mtu| *mtu != 0)
 }
 
-fn followed_table(table: u32) -> Option<Table> {
-    match table {
-        255 => Some(Table::Local),
-        254 => Some(Table::Main),
-        253 => Some(Table::Default),
-        _ => None,
+const fn table_of(number: u32) -> Table {
+    match number {
+        255 => Table::Local,
+        254 => Table::Main,
+        253 => Table::Default,
+        other => Table::Other(other),
     }
 }
 
 fn route_kind(kind: u8) -> Option<RouteKind> {
     match kind {
         1 => Some(RouteKind::Unicast),
-        2..=5 => Some(RouteKind::Local),
+        2 | 4 | 5 => Some(RouteKind::Local),
+        3 => Some(RouteKind::Broadcast),
         6 => Some(RouteKind::Blackhole),
         7 => Some(RouteKind::Unreachable),
         8 => Some(RouteKind::Prohibit),
@@ -401,11 +422,114 @@ fn unspecified(family: u8) -> Option<IpNet> {
     }
 }
 
-/// nhmsg is 8 bytes; NHA_ID is attribute 1.
-fn next_hop_object(body: &[u8]) -> Result<Option<Event>, Malformed> {
-    let mut attributes = Attributes(body.get(8..).ok_or(Malformed)?);
-    let id = attributes.find(|(kind, _)| *kind == 1).and_then(|(_, value)| u32_of(value));
-    Ok(id.map(|id| Event::NextHopObject { id }))
+/// fib_rule_hdr: 0 family, 1 destination length, 2 source length, 3 TOS, 4 table, 7 action, 8 flags.
+mod fra {
+    pub(super) const HEADER: usize = 12;
+    pub(super) const IIFNAME: u16 = 3;
+    pub(super) const PRIORITY: u16 = 6;
+    pub(super) const FWMARK: u16 = 10;
+    pub(super) const TUN_ID: u16 = 12;
+    pub(super) const SUPPRESS_INTERFACE_GROUP: u16 = 13;
+    pub(super) const SUPPRESS_PREFIX_LENGTH: u16 = 14;
+    pub(super) const TABLE: u16 = 15;
+    pub(super) const OIFNAME: u16 = 17;
+    pub(super) const L3MDEV: u16 = 19;
+    pub(super) const UID_RANGE: u16 = 20;
+    pub(super) const IP_PROTOCOL: u16 = 22;
+    pub(super) const SOURCE_PORTS: u16 = 23;
+    pub(super) const DESTINATION_PORTS: u16 = 24;
+    /// Everything is suppressed by nothing.
+    pub(super) const NO_SUPPRESSION: [u8; 4] = [0xff; 4];
+    pub(super) const TO_TABLE: u8 = 1;
+    pub(super) const INVERT: u32 = 2;
+    /// Priorities and tables of the rules a namespace begins with.
+    pub(super) const DEFAULT: [(u32, u32); 3] = [(0, 255), (32_766, 254), (32_767, 253)];
+}
+
+/// Nothing for the default rules, for the one that comes with VRFs, and for rules that a forwarded packet without a mark
+/// cannot meet: of the loopback, of sockets, of marks.
+fn rule(body: &[u8]) -> Result<Option<Rule>, Malformed> {
+    let attributes = Attributes(body.get(fra::HEADER..).ok_or(Malformed)?);
+    let ipv6 = match body[0] {
+        AF_INET => false,
+        AF_INET6 => true,
+        _ => return Ok(None),
+    };
+    let inverted = u32_at(body, 8).ok_or(Malformed)? & fra::INVERT != 0;
+    let everything = body[1..4] == [0; 3] && !inverted;
+    let mut rule = Rule { ipv6, priority: 0, interface: None, everything, table: None };
+    let (mut table, mut met) = (u32::from(body[4]), true);
+    for (kind, value) in attributes {
+        match kind {
+            fra::PRIORITY => rule.priority = u32_of(value).ok_or(Malformed)?,
+            fra::TABLE => table = u32_of(value).ok_or(Malformed)?,
+            fra::IIFNAME => rule.interface = Some(text(value)),
+            fra::L3MDEV => return Ok(None),
+            fra::OIFNAME | fra::UID_RANGE => met = false,
+            fra::FWMARK => met &= u32_of(value) == Some(0),
+            fra::SUPPRESS_PREFIX_LENGTH | fra::SUPPRESS_INTERFACE_GROUP => {
+                rule.everything &= value == fra::NO_SUPPRESSION;
+            }
+            fra::TUN_ID | fra::IP_PROTOCOL | fra::SOURCE_PORTS | fra::DESTINATION_PORTS => {
+                rule.everything = false;
+            }
+            _ => {}
+        }
+    }
+    met &= rule.interface.as_deref() != Some("lo");
+    rule.table = (body[7] == fra::TO_TABLE).then_some(table);
+    let default = rule.everything
+        && rule.interface.is_none()
+        && rule.table.is_some_and(|table| fra::DEFAULT.contains(&(rule.priority, table)));
+    Ok((!default && (met || inverted)).then_some(rule))
+}
+
+/// nhmsg: 0 family, 1 scope, 2 protocol, 4 flags.
+mod nha {
+    pub(super) const HEADER: usize = 8;
+    pub(super) const ID: u16 = 1;
+    pub(super) const GROUP: u16 = 2;
+    pub(super) const BLACKHOLE: u16 = 4;
+    pub(super) const OIF: u16 = 5;
+    pub(super) const GATEWAY: u16 = 6;
+    pub(super) const ENCAP_TYPE: u16 = 7;
+    pub(super) const FDB: u16 = 11;
+    /// nexthop_grp: 0 identifier, 4 weight less one, 5 its high byte (zero in older kernels).
+    pub(super) const MEMBER: usize = 8;
+}
+
+/// Nothing for those of bridge forwarding tables.
+fn next_hop(body: &[u8]) -> Result<Option<NextHopObject>, Malformed> {
+    let attributes = Attributes(body.get(nha::HEADER..).ok_or(Malformed)?);
+    let flags = u32_at(body, 4).ok_or(Malformed)?.to_ne_bytes()[low_byte()];
+    let (mut id, mut hop, mut group, mut blackhole) = (None, Hop::default(), None, false);
+    for (kind, value) in attributes {
+        match kind {
+            nha::ID => id = u32_of(value),
+            nha::GROUP => group = Some(members(value)),
+            nha::BLACKHOLE => blackhole = true,
+            nha::OIF => hop.index = u32_of(value),
+            nha::GATEWAY => hop.gateway = address_of(value),
+            nha::ENCAP_TYPE => hop.encapsulated = true,
+            nha::FDB => return Ok(None),
+            _ => {}
+        }
+    }
+    let kind = match (group, hop.index) {
+        (Some(members), _) => NextHopKind::Group(members),
+        (None, _) if blackhole => NextHopKind::Blackhole,
+        (None, Some(index)) => NextHopKind::Single(hop.build(index, 1, flags)),
+        (None, None) => return Err(Malformed),
+    };
+    Ok(Some(NextHopObject { id: id.ok_or(Malformed)?, kind }))
+}
+
+fn members(value: &[u8]) -> Box<[(u32, u16)]> {
+    let member = |bytes: &[u8]| {
+        let weight = u16::from_le_bytes([*bytes.get(4)?, *bytes.get(5)?]);
+        Some((u32_at(bytes, 0)?, weight.saturating_add(1)))
+    };
+    value.chunks_exact(nha::MEMBER).filter_map(member).collect()
 }
 
 fn text(value: &[u8]) -> String {
@@ -495,20 +619,22 @@ mod tests {
     #[test]
     fn own_and_broadcast_addresses_are_local_routes() {
         // The side effects of: ip addr add 192.0.2.1/24 dev t0
-        for (hex, destination) in [
+        for (hex, kind, destination) in [
             (
                 "3c00000018000006000000000000000002200000ff02fe020000000008000f00ff00000008000100c0000201
                  08000700c00002010800040002000000",
+                RouteKind::Local,
                 "192.0.2.1/32",
             ),
             (
                 "3c00000018000006000000000000000002200000ff02fd031000000008000f00ff00000008000100c00002ff
                  08000700c00002010800040002000000",
+                RouteKind::Broadcast,
                 "192.0.2.255/32",
             ),
         ] {
             let (route, _) = route_of(hex);
-            assert_eq!((route.destination, route.kind), (destination.parse().unwrap(), RouteKind::Local));
+            assert_eq!((route.destination, route.kind), (destination.parse().unwrap(), kind));
             assert_eq!(route.table, Table::Local);
         }
     }
@@ -523,7 +649,7 @@ mod tests {
         // ip route add 10.3.0.0/16 via 192.0.2.2 table 1000
         let table = "3c000000180000062dde026b9e13000002100000fc0300011000000008000f00e8030000080001000a030000
                      08000500c00002020800040002000000";
-        assert_eq!(decoded(table), Ok(None));
+        assert_eq!(route_of(table).0.table, Table::Other(1000));
         // ip route add 10.4.0.0/16 via 192.0.2.2 tos 0x10
         let tos = "3c000000180000062dde026ba013000002100010fe0300011000000008000f00fe000000080001000a040000
                    08000500c00002020800040002000000";
@@ -630,6 +756,7 @@ mod tests {
             vlan: Some(100),
             kind: "vlan".into(),
             master: None,
+            vrf: None,
             mac: Some(MacAddress([2, 0, 0, 0, 0, 9])),
             mtu: 1500,
             admin_up: true,
@@ -650,6 +777,61 @@ mod tests {
         }
     }
 
+    /// As drivers/net/vrf.c writes it: the kernel of the machine these tests were made on has no VRF.
+    #[test]
+    fn vrf_devices_tell_their_table() {
+        let (mtu, table) = (1500_u32.to_ne_bytes(), 10_u32.to_ne_bytes());
+        let info = |kind: &[u8]| nested(&[(1, kind), (2, &nested(&[(1, &table)]))]);
+        for (kind, expected) in [(&b"vrf\0"[..], Some(10)), (b"vlan\0", None)] {
+            let info = info(kind);
+            let message = link_message(RTM_NEWLINK, AF_UNSPEC, &[(3, b"red\0"), (4, &mtu), (18, &info)]);
+            match link_of(&message) {
+                Some(Event::Link(link)) => assert_eq!(link.vrf, expected, "{kind:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn rules_that_a_forwarded_packet_may_meet() {
+        let read = |header: [u8; 12], attributes: &[(u16, &[u8])]| {
+            let body: Vec<u8> = header.into_iter().chain(nested(attributes)).collect();
+            rule(&body).unwrap()
+        };
+        let to = |table: u8| [AF_INET, 0, 0, 0, table, 0, 0, 1, 0, 0, 0, 0];
+        let (hundred, none) = (100_u32.to_ne_bytes(), [0xff; 4]);
+        let whole = |priority: &[u8; 4], more: &[(u16, &[u8])]| {
+            read(to(100), &[&[(6, &priority[..]), (14, &none[..]), (15, &hundred[..])], more].concat())
+        };
+        let expected =
+            Rule { ipv6: false, priority: 100, interface: None, everything: true, table: Some(100) };
+        assert_eq!(whole(&hundred, &[]), Some(expected.clone()));
+        let named = Rule { interface: Some("bl-v4".into()), ..expected.clone() };
+        assert_eq!(whole(&hundred, &[(3, b"bl-v4\0")]), Some(named));
+        let narrow = Rule { everything: false, ..expected.clone() };
+        for attribute in [22, 23, 24, 12] {
+            assert_eq!(whole(&hundred, &[(attribute, &[6])]), Some(narrow.clone()));
+        }
+        for nobodys in [(17, &b"eth0\0"[..]), (20, &[0; 8]), (10, &[1, 0, 0, 0]), (3, b"lo\0"), (19, &[1])] {
+            assert_eq!(whole(&hundred, &[nobodys]), None, "{nobodys:?}");
+        }
+        assert_eq!(whole(&hundred, &[(10, &[0; 4]), (16, &[0; 4])]), Some(expected.clone()), "every mark");
+        assert_eq!(
+            read([AF_INET, 0, 24, 0, 100, 0, 0, 1, 0, 0, 0, 0], &[(6, &hundred)]),
+            Some(narrow.clone())
+        );
+        let inverted = [AF_INET, 0, 0, 0, 100, 0, 0, 1, 2, 0, 0, 0];
+        assert_eq!(read(inverted, &[(6, &hundred), (10, &[1, 0, 0, 0])]), Some(narrow), "not of a mark");
+        let unreachable = [AF_INET6, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0];
+        let expected = Rule { ipv6: true, table: None, ..expected };
+        assert_eq!(read(unreachable, &[(6, &hundred)]), Some(expected));
+        for (priority, table) in [(0_u32, 255_u8), (32_766, 254), (32_767, 253)] {
+            let attributes: [(u16, &[u8]); 1] = [(6, &priority.to_ne_bytes())];
+            assert_eq!(read(to(table), &attributes), None, "a default rule");
+            assert!(read(to(7), &attributes).is_some());
+        }
+    }
+
     #[test]
     fn bridge_ports_and_wireless_events_are_no_links() {
         let mtu = 1500_u32.to_ne_bytes();
@@ -658,6 +840,37 @@ mod tests {
         assert_eq!(link_of(&link_message(RTM_NEWLINK, AF_UNSPEC, &[(11, &[0; 8])])), None);
         let removed = link_of(&link_message(RTM_DELLINK, AF_UNSPEC, &[]));
         assert_eq!(removed, Some(Event::LinkRemoved { index: 20 }));
+    }
+
+    #[test]
+    fn nexthop_objects_and_the_routes_over_them() {
+        // ip nexthop add id 2 via 2001:db8::2 dev t0
+        let single = "3c00000068000506ef2f0b6b226200000afd000000000000080001000200000008000500030000001400060020010db8000000
+                      000000000000000002";
+        let object = |id, kind| Ok(Some(Event::NextHop(NextHopObject { id, kind })));
+        assert_eq!(decoded(single), object(2, NextHopKind::Single(hop(3, "2001:db8::2", 1))));
+        // ip nexthop add id 3 blackhole; ip nexthop del id 3
+        let blackhole = "2400000068000506f02f0b6b546200000200000000000000080001000300000004000400";
+        assert_eq!(decoded(blackhole), object(3, NextHopKind::Blackhole));
+        let removed = blackhole.replace("2400000068", "2400000069");
+        assert_eq!(decoded(&removed), Ok(Some(Event::NextHopRemoved { id: 3 })));
+        // ip nexthop add id 9 group 1,3/5
+        let group = "4400000068000506f02f0b6b8a62000000000000000000000800010009000000060003000000000014000200010000000200
+                     0000050000000000000008000e0000000080";
+        assert_eq!(decoded(group), object(9, NextHopKind::Group([(1, 3), (5, 1)].into())));
+        // ip nexthop add id 10 group 1/5 type resilient buckets 32
+        let resilient = "6c00000068000506f02f0b6b8c6200000000000000000000080001000a0000000600030001000000140002000100000000
+                         000000050000000000000028000c80060001002000000008000200e02e000008000300000000000c0004000000000000
+                         00000008000e0000000080";
+        assert_eq!(decoded(resilient), object(10, NextHopKind::Group([(1, 1), (5, 1)].into())));
+        // ip nexthop add id 20 via 192.0.2.9 fdb
+        let fdb = "2c00000068000506f12f0b6b8e62000002fd000000000000080001001400000004000b0008000600c0000209";
+        assert_eq!(decoded(fdb), Ok(None));
+        // ip route add 10.9.0.0/16 nhid 3, whose kind is the object's.
+        let over = "3400000018000006f22f0b6b9862000002100000fe0300060000000008000f00fe000000080001000a09000008001e000300
+                    0000";
+        let (route, _) = route_of(over);
+        assert_eq!((route.next_hop_object, route.kind, route.hops.len()), (Some(3), RouteKind::Unicast, 0));
     }
 
     #[test]

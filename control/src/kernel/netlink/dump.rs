@@ -2,19 +2,26 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use super::attribute::Messages;
 use super::decode;
 use super::request::{
-    AF_INET, AF_INET6, AF_UNSPEC, RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH, RTM_GETROUTE, Request,
+    AF_INET, AF_INET6, AF_UNSPEC, RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH, RTM_GETNEXTHOP, RTM_GETROUTE,
+    RTM_GETRULE, Request,
 };
 use super::socket::{NLMSG_DONE, NLMSG_ERROR, ReceiveError, Socket, error_of};
 use crate::kernel::event::{Dump, Event, KernelRoute};
+use crate::kernel::next_hops::NextHops;
 
-/// What is asked, in this order: links first, for the others refer to them.
-const QUESTIONS: [(u16, u8); 5] = [
+/// What is asked, in this order: links first, for the others refer to them, and nexthop objects before routes.
+const QUESTIONS: [(u16, u8); 8] = [
     (RTM_GETLINK, AF_UNSPEC),
     (RTM_GETADDR, AF_UNSPEC),
     (RTM_GETNEIGH, AF_UNSPEC),
+    (RTM_GETRULE, AF_INET),
+    (RTM_GETRULE, AF_INET6),
+    (RTM_GETNEXTHOP, AF_UNSPEC),
     (RTM_GETROUTE, AF_INET),
     (RTM_GETROUTE, AF_INET6),
 ];
@@ -26,6 +33,7 @@ pub(in crate::kernel) struct Dumper {
     socket: Socket,
     asked: usize,
     collected: Dump,
+    next_hops: NextHops,
     doubtful: bool,
     unreadable: usize,
 }
@@ -47,6 +55,7 @@ impl Dumper {
             socket: Socket::ask()?,
             asked: 0,
             collected: Dump::default(),
+            next_hops: NextHops::default(),
             doubtful: false,
             unreadable: 0,
         };
@@ -69,11 +78,12 @@ impl Dumper {
             self.doubtful |= message.flags & NLM_F_DUMP_INTR != 0;
             match message.kind {
                 NLMSG_DONE | NLMSG_ERROR => {
-                    error_of(message.payload)?;
+                    // Kernels before 5.3 know no nexthop objects, and some are built without rules.
+                    error_of(message.payload).or_else(|error| unless_unknown(self.asked, error))?;
                     answered = true;
                 }
                 _ => match decode::event(message) {
-                    Ok(event) => collect(&mut self.collected, event),
+                    Ok(event) => collect(&mut self.collected, &mut self.next_hops, event),
                     Err(decode::Malformed) => self.unreadable += 1,
                 },
             }
@@ -100,16 +110,29 @@ impl Dumper {
     }
 }
 
+fn unless_unknown(asked: usize, error: io::Error) -> io::Result<()> {
+    let unknown = error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error());
+    if unknown && matches!(QUESTIONS[asked].0, RTM_GETNEXTHOP | RTM_GETRULE) { Ok(()) } else { Err(error) }
+}
+
 fn sequence(asked: usize) -> u32 {
     u32::try_from(asked + 1).expect("a handful of questions")
 }
 
-fn collect(dump: &mut Dump, event: Option<Event>) {
+fn collect(dump: &mut Dump, next_hops: &mut NextHops, event: Option<Event>) {
     match event {
         Some(Event::Link(link)) => dump.links.push(link),
         Some(Event::Address(address)) => dump.addresses.push(address),
         Some(Event::Neighbor(neighbor)) => dump.neighbors.push(neighbor),
-        Some(Event::Route { route, .. }) => dump.routes.push(route),
+        Some(Event::Rule(rule)) => dump.rules.push(rule),
+        Some(Event::NextHop(object)) => {
+            next_hops.put(object.clone());
+            dump.next_hops.push(object);
+        }
+        Some(Event::Route { mut route, .. }) => {
+            next_hops.expand(&mut route);
+            dump.routes.push(route);
+        }
         _ => {}
     }
 }

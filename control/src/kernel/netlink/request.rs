@@ -17,6 +17,8 @@ const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
 pub(in crate::kernel) const RTM_GETNEIGH: u16 = 30;
 
+pub(in crate::kernel) const RTM_GETRULE: u16 = 34;
+pub(in crate::kernel) const RTM_GETNEXTHOP: u16 = 106;
 pub(in crate::kernel) const RTM_GETNEIGHTBL: u16 = 66;
 
 const NLM_F_REQUEST: u16 = 0x1;
@@ -65,7 +67,7 @@ impl Request {
                 request.interface(0, 0, 0);
                 request.attribute(IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
             }
-            RTM_GETADDR => request.raw(&[family, 0, 0, 0, 0, 0, 0, 0]),
+            RTM_GETADDR | RTM_GETNEXTHOP => request.raw(&[family, 0, 0, 0, 0, 0, 0, 0]),
             // rtmsg and ndmsg are both 12 bytes that start with the family.
             _ => request.raw(&[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         }

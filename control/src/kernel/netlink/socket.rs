@@ -11,8 +11,9 @@ use tokio::io::unix::AsyncFd;
 use super::attribute::{Message, Messages, u32_at};
 use super::request::Request;
 
-/// RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, NEXTHOP.
-const GROUPS: u32 = group(1) | group(3) | group(5) | group(7) | group(9) | group(11) | group(32);
+/// RTNLGRP_LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV4_RULE, IPV6_IFADDR, IPV6_ROUTE, IPV6_RULE, NEXTHOP.
+const GROUPS: u32 =
+    group(1) | group(3) | group(5) | group(7) | group(8) | group(9) | group(11) | group(19) | group(32);
 /// Room for what arrives while a snapshot is built: some 60,000 notifications. Memory is taken only as needed.
 const LISTEN_BUFFER: usize = 64 << 20;
 /// The largest datagram: dumps fill at most what we offer, notifications are one object each.

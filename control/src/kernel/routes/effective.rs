@@ -68,7 +68,8 @@ impl RouteTable {
         while let Some(above) = at.supernet() {
             at = above;
             let known = match table {
-                Table::Main => true,
+                // A table apart has its routes in the place of main.
+                Table::Main | Table::Other(_) => true,
                 Table::Local => self.special.get(&at).is_some_and(|special| special.local),
                 Table::Default => self.special.get(&at).is_some_and(|special| special.default),
             };
@@ -115,7 +116,7 @@ fn of_table(routes: &[KernelRoute], table: Table) -> &[KernelRoute] {
 /// a shorter prefix, as with `ignore_routes_with_linkdown`.
 fn choose(candidates: &[KernelRoute], exits: &HashMap<u32, Exit>) -> Option<Said> {
     candidates.iter().enumerate().find_map(|(position, route)| match route.kind {
-        RouteKind::Local => Some(Said::Found((RouteAction::Local, None))),
+        RouteKind::Local | RouteKind::Broadcast => Some(Said::Found((RouteAction::Local, None))),
         RouteKind::Blackhole => Some(Said::Found((RouteAction::Blackhole, None))),
         RouteKind::Unreachable => Some(Said::Found((RouteAction::Unreachable, None))),
         RouteKind::Prohibit => Some(Said::Found((RouteAction::Prohibit, None))),

@@ -32,7 +32,8 @@ impl RouteTable {
     }
 
     /// Does what the kernel does to IPv4 routes when an interface goes down, without a message: those that lead
-    /// nowhere else are dropped, else the hop is dead. They do not come back by themselves.
+    /// nowhere else are dropped, broadcast addresses among them but not the box's own, else the hop is dead. They do not
+    /// come back by themselves.
     pub(in crate::kernel) fn interface_down(&mut self, index: u32) {
         let sweep = self.next_sweep();
         sweep.down.insert(index);
@@ -96,7 +97,7 @@ impl RouteTable {
         let Self { routes, objects, gateways, .. } = self;
         let over = |route: &KernelRoute| {
             let over = route.hops.iter().any(|hop| down.contains(&hop.index) && !hop.dead);
-            route.kind == RouteKind::Unicast && over
+            matches!(route.kind, RouteKind::Unicast | RouteKind::Broadcast) && over
         };
         let Some(candidates) = routes.get_mut(&destination) else { return false };
         if destination.addr().is_ipv6() || !candidates.iter().any(over) {

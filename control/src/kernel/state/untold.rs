@@ -1,7 +1,8 @@
 //! What the dataplane has not been told of yet, handed over a few changes at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Bound;
 
 use dataplane::table::routing::{Change, Interface, InterfaceId};
 
@@ -14,6 +15,10 @@ pub(super) struct Untold {
     /// Something about links or addresses.
     interfaces: bool,
     neighbors: BTreeSet<(u32, IpAddr)>,
+    /// Interfaces whose neighbours were known before, with the last of them that was told.
+    revealed: VecDeque<(u32, Option<IpAddr>)>,
+    /// Interfaces that are gone, whose neighbours are to be forgotten.
+    gone: VecDeque<u32>,
     told: BTreeMap<InterfaceId, (u32, Interface)>,
     told_sources: (Option<Ipv4Addr>, Option<Ipv6Addr>),
     /// Every interface as routes see it, as of the last change of one.
@@ -23,6 +28,21 @@ pub(super) struct Untold {
 impl Untold {
     pub(super) fn neighbor(&mut self, index: u32, address: IpAddr) {
         self.neighbors.insert((index, address));
+    }
+
+    /// An interface is gone, and its neighbours with it.
+    pub(super) fn forget_all(&mut self, index: u32) {
+        self.gone.push_back(index);
+    }
+
+    /// Whether neighbours of an interface are being forgotten.
+    pub(super) fn is_forgetting(&self, index: u32) -> bool {
+        self.gone.contains(&index)
+    }
+
+    /// All are.
+    pub(super) fn forgotten(&mut self, index: u32) {
+        self.gone.retain(|gone| *gone != index);
     }
 
     pub(super) const fn interfaces(&mut self) {
@@ -36,6 +56,9 @@ impl KernelState {
     pub fn is_untold(&self) -> bool {
         self.untold.interfaces
             || !self.untold.neighbors.is_empty()
+            || !self.untold.revealed.is_empty()
+            || !self.untold.gone.is_empty()
+            || !self.rewrite.is_empty()
             || self.routes.is_untold()
             || self.replacing.is_some()
     }
@@ -46,16 +69,43 @@ impl KernelState {
     pub fn take_changes(&mut self, steps: usize) -> Vec<Change> {
         let mut changes = Vec::new();
         self.tell_interfaces(&mut changes);
-        for _ in 0..steps {
-            let Some((index, address)) = self.untold.neighbors.pop_first() else { break };
+        let mut left = steps;
+        while left > 0
+            && let Some((index, address)) = self.next_neighbor()
+        {
             changes.extend(self.neighbor_change(index, address));
+            left -= 1;
         }
         // The routes themselves first: they may be waited for.
-        self.routes.tell(&self.untold.exits, steps.saturating_sub(changes.len()), &mut changes);
-        if changes.len() < steps {
-            self.replace_on(steps - changes.len());
+        left -= self.rewrite_on(left.div_ceil(2));
+        let told = changes.len();
+        self.routes.tell(&self.untold.exits, left, &mut changes);
+        left = left.saturating_sub(changes.len() - told);
+        while left > 0
+            && let Some(index) = self.untold.gone.front().copied()
+        {
+            self.forget_on(index);
+            left -= 1;
         }
+        self.replace_on(left);
         changes
+    }
+
+    /// The next neighbour the dataplane has to be told of.
+    fn next_neighbor(&mut self) -> Option<(u32, IpAddr)> {
+        if let Some(changed) = self.untold.neighbors.pop_first() {
+            return Some(changed);
+        }
+        while let Some((index, last)) = self.untold.revealed.front_mut() {
+            let (first, end) = super::on(*index).into_inner();
+            let from = last.map_or(Bound::Included(first), |last| Bound::Excluded((*index, last)));
+            if let Some((key, _)) = self.neighbors.range((from, Bound::Included(end))).next() {
+                *last = Some(key.1);
+                return Some(*key);
+            }
+            self.untold.revealed.pop_front();
+        }
+        None
     }
 
     fn tell_interfaces(&mut self, changes: &mut Vec<Change>) {
@@ -78,8 +128,7 @@ impl KernelState {
             let told = before.get(&interface.id).filter(|(before, _)| *before == index);
             if told.is_none() {
                 // They may have been known before their interface.
-                let on_it = self.neighbors.range(super::on(index)).map(|(key, _)| *key);
-                self.untold.neighbors.extend(on_it);
+                self.untold.revealed.push_back((index, None));
             }
             if told.is_none_or(|(_, told)| *told != interface) {
                 changes.push(Change::Interface(interface.clone()));

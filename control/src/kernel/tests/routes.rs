@@ -96,12 +96,17 @@ fn ipv4_routes_over_an_interface_that_went_down_do_not_come_back_with_it() {
     kernel.add(unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.1"))]));
     kernel.add(unicast("10.1.0.0/16", 0, &[hop(BL_V4, Some("192.0.2.1")), hop(BL_V6, None)]));
     kernel.add(KernelRoute { kind: RouteKind::Local, ..unicast("192.0.2.9/32", 0, &[hop(BL_V4, None)]) });
+    let broadcast =
+        KernelRoute { kind: RouteKind::Broadcast, ..unicast("192.0.2.255/32", 0, &[hop(BL_V4, None)]) };
+    kernel.add(KernelRoute { table: Table::Local, ..broadcast });
+    assert_eq!(kernel.action("192.0.2.255/32"), Some(RouteAction::Local));
     kernel.add(unicast("2001:db8::/32", 0, &[hop(BL_V4, None)]));
     kernel.tell(Event::Link(Link { admin_up: false, ..link(BL_V4) }));
     kernel.tell(Event::Link(link(BL_V4)));
     assert_eq!(kernel.action("10.0.0.0/8"), None);
     assert_eq!(kernel.action("10.1.0.0/16"), Some(via(&[(1, None, 1)])));
     assert_eq!(kernel.action("192.0.2.9/32"), Some(RouteAction::Local), "addresses stay reachable");
+    assert_eq!(kernel.action("192.0.2.255/32"), None, "the broadcast address goes with the link");
     assert_eq!(kernel.action("2001:db8::/32"), Some(via(&[(0, None, 1)])), "IPv6 tells of each removal");
     let failed = kernel.tell(neighbor(BL_V4, "192.0.2.1", Reachability::Failed, 0));
     assert_eq!(
@@ -198,21 +203,136 @@ fn the_routes_own_mtu_counts_where_it_is_smaller() {
     }
 }
 
+fn object(id: u32, kind: NextHopKind) -> Event {
+    Event::NextHop(NextHopObject { id, kind })
+}
+
+fn over(destination: &str, id: u32) -> KernelRoute {
+    KernelRoute { next_hop_object: Some(id), ..unicast(destination, 0, &[]) }
+}
+
 #[test]
-fn nexthop_objects_matter_while_routes_use_them() {
+fn routes_over_nexthop_objects_change_with_them_and_without_a_dump() {
     let mut kernel = Relay::new();
-    let route = KernelRoute {
-        next_hop_object: Some(7),
-        ..unicast("10.0.0.0/8", 0, &[hop(BL_V4, Some("192.0.2.1"))])
-    };
-    assert!(!kernel.tell(Event::NextHopObject { id: 7 }).doubt);
-    kernel.add(route.clone());
-    assert!(kernel.tell(Event::NextHopObject { id: 7 }).doubt);
-    assert!(!kernel.tell(Event::NextHopObject { id: 8 }).doubt);
-    kernel.remove(route);
-    assert!(!kernel.tell(Event::NextHopObject { id: 7 }).doubt);
-    kernel.add(KernelRoute { next_hop_object: Some(9), ..unicast("10.1.0.0/16", 0, &[]) });
-    assert_eq!((kernel.state.unexpanded_routes(), kernel.action("10.1.0.0/16")), (1, None));
+    let single = |last: &str| NextHopKind::Single(hop(BL_V4, Some(last)));
+    kernel.tell(object(1, single("192.0.2.1")));
+    kernel.tell(object(2, single("192.0.2.2")));
+    kernel.tell(object(9, NextHopKind::Group([(1, 3), (2, 1)].into())));
+    for (destination, id) in [("10.0.0.0/8", 9), ("10.1.0.0/16", 1), ("2001:db8::/32", 9), ("10.3.0.0/16", 7)]
+    {
+        assert!(!kernel.add(over(destination, id)).doubt);
+    }
+    let group = via(&[(0, Some("192.0.2.1"), 3), (0, Some("192.0.2.2"), 1)]);
+    assert_eq!(kernel.action("10.0.0.0/8"), Some(group.clone()));
+    assert_eq!(kernel.action("2001:db8::/32"), Some(group));
+    assert_eq!(kernel.action("10.3.0.0/16"), None, "its object has not been heard of");
+    assert!(kernel.state.is_gateway(BL_V4, ip("192.0.2.2")));
+
+    let changes = kernel.tell(object(2, single("192.0.2.5")));
+    assert!(changes.routing && !changes.doubt);
+    let changed = via(&[(0, Some("192.0.2.1"), 3), (0, Some("192.0.2.5"), 1)]);
+    assert_eq!(kernel.action("2001:db8::/32"), Some(changed));
+    assert!(!kernel.state.is_gateway(BL_V4, ip("192.0.2.2")));
+
+    assert!(!kernel.tell(Event::NextHopRemoved { id: 1 }).doubt);
+    assert_eq!(kernel.action("10.1.0.0/16"), None, "gone without a message of its own");
+    assert_eq!(kernel.action("10.0.0.0/8"), Some(via(&[(0, Some("192.0.2.5"), 1)])));
+    kernel.tell(object(1, single("192.0.2.9")));
+    assert_eq!(kernel.action("10.1.0.0/16"), None, "a new object does not bring it back");
+
+    kernel.tell(object(9, NextHopKind::Blackhole));
+    assert_eq!(kernel.action("10.0.0.0/8"), Some(RouteAction::Blackhole));
+    kernel.tell(object(7, single("192.0.2.7")));
+    assert_eq!(kernel.action("10.3.0.0/16"), Some(via(&[(0, Some("192.0.2.7"), 1)])));
+    kernel.remove(over("10.0.0.0/8", 9));
+    kernel.remove(over("2001:db8::/32", 9));
+    assert_eq!((kernel.action("10.0.0.0/8"), kernel.action("2001:db8::/32")), (None, None));
+}
+
+#[test]
+fn many_routes_over_an_object_are_rewritten_in_slices() {
+    let mut kernel = Relay::new();
+    let single = |last: &str| NextHopKind::Single(hop(BL_V4, Some(last)));
+    kernel.tell(object(1, single("192.0.2.1")));
+    (0..1000).for_each(|n| drop(kernel.add(over(&format!("10.{}.{}.0/24", n >> 8, n & 255), 1))));
+    let mut changes = Changes::default();
+    kernel.state.apply(object(1, single("192.0.2.2")), kernel.now, &mut changes);
+    let mut slices = 0;
+    while kernel.state.is_untold() {
+        let slice = kernel.state.take_changes(100);
+        assert!(slice.len() <= 100, "{}", slice.len());
+        slice.into_iter().for_each(|change| kernel.mirror.apply(change));
+        slices += 1;
+    }
+    assert!(slices >= 20, "each route is written and told: {slices}");
+    let expected = via(&[(0, Some("192.0.2.2"), 1)]);
+    assert!(kernel.routing().routes.iter().all(|route| route.action == expected));
+}
+
+#[test]
+fn an_object_that_changes_while_a_dump_is_read_is_what_it_was_told_last() {
+    let mut kernel = Relay::new();
+    let single = |last: &str| NextHopKind::Single(hop(BL_V4, Some(last)));
+    for (id, destination) in [(1, "10.1.0.0/16"), (2, "10.2.0.0/16")] {
+        kernel.tell(object(id, single("192.0.2.1")));
+        kernel.add(over(destination, id));
+    }
+    // Read with what the objects were before, and one whose object went after the routes were read.
+    let dumped = [("10.1.0.0/16", 1), ("10.2.0.0/16", 2), ("10.3.0.0/16", 1)].map(|(to, id)| over(to, id));
+    let next_hops = [1, 2].map(|id| NextHopObject { id, kind: single("192.0.2.1") });
+    let links = kernel.state.links().values().cloned().collect();
+    let dump = Dump { links, next_hops: next_hops.into(), ..Dump::default() };
+    let meanwhile = vec![object(1, single("192.0.2.9")), Event::NextHopRemoved { id: 2 }];
+    let mut changes = Changes::default();
+    for event in meanwhile.clone() {
+        kernel.state.apply(event, kernel.now, &mut changes);
+    }
+    kernel.state.catch_up(
+        dump,
+        dumped.into_iter().collect(),
+        meanwhile.into_iter().collect(),
+        kernel.now,
+        &mut changes,
+    );
+    kernel.settle(&mut changes);
+    assert!(!changes.doubt);
+    let expected = Some(via(&[(0, Some("192.0.2.9"), 1)]));
+    assert_eq!((kernel.action("10.1.0.0/16"), kernel.action("10.3.0.0/16")), (expected.clone(), expected));
+    assert_eq!(kernel.action("10.2.0.0/16"), None);
+}
+
+#[test]
+fn objects_over_a_link_that_goes_dark_go_with_it() {
+    let mut kernel = Relay::new();
+    let single = |index: u32| NextHopKind::Single(hop(index, Some("192.0.2.1")));
+    kernel.tell(object(1, single(BL_V4)));
+    kernel.tell(object(2, single(BL_V6)));
+    kernel.tell(object(9, NextHopKind::Group([(1, 1), (2, 1)].into())));
+    for (destination, id) in [("10.0.0.0/8", 9), ("2001:db8::/32", 1)] {
+        kernel.add(over(destination, id));
+    }
+    kernel.tell(Event::Link(Link { carrier: false, ..link(BL_V4) }));
+    kernel.tell(Event::Link(link(BL_V4)));
+    assert_eq!(
+        kernel.action("10.0.0.0/8"),
+        Some(via(&[(1, Some("192.0.2.1"), 1)])),
+        "the group's other member"
+    );
+    assert_eq!(kernel.action("2001:db8::/32"), None, "a new object has to be made");
+}
+
+#[test]
+fn a_route_that_falls_from_one_object_to_another_is_the_same_to_the_kernel() {
+    let mut kernel = Relay::new();
+    kernel.tell(object(1, NextHopKind::Single(hop(BL_V4, Some("192.0.2.1")))));
+    kernel.tell(object(2, NextHopKind::Single(hop(BL_V4, Some("192.0.2.2")))));
+    for destination in ["10.0.0.0/8", "2001:db8::/32"] {
+        kernel.add(over(destination, 1));
+        kernel.put(over(destination, 2), Placement::Replace);
+        assert_eq!(kernel.action(destination), Some(via(&[(0, Some("192.0.2.2"), 1)])));
+        kernel.remove(over(destination, 2));
+        assert_eq!(kernel.action(destination), None);
+    }
 }
 
 #[test]
@@ -331,8 +451,8 @@ proptest! {
             kernel.tell(event.clone());
         }
         let mut changes = Changes::default();
-        let routes = RouteTable::of(std::mem::take(&mut dump.routes));
-        kernel.state.catch_up(dump, routes, meanwhile, kernel.now, &mut changes);
+        let routes = std::mem::take(&mut dump.routes).into_iter().collect();
+        kernel.state.catch_up(dump, routes, meanwhile.into_iter().collect(), kernel.now, &mut changes);
         for event in afterwards {
             kernel.state.apply(event, kernel.now, &mut changes);
             kernel.state.take_changes(steps).into_iter().for_each(|change| kernel.mirror.apply(change));

@@ -8,12 +8,12 @@
 //!  several: hops, weights, MTU ------------> target: multipath
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::fib::{Adjacency, MULTIPATH_SLOTS, Path, Target};
-use super::super::hosts::Hosts;
+use super::super::hosts::{Hosts, PARTS};
 use super::super::routing::{
     Hop, Interface, InterfaceId, MacAddress, NeighborState, PortId, RouteAction, TableId,
 };
@@ -49,7 +49,21 @@ pub(super) struct Targets {
     gateways: HashMap<(InterfaceId, IpAddr), Vec<u32>>,
     /// Links whose hosts are newer than their targets.
     newer: BTreeSet<InterfaceId>,
+    /// Hosts that are to be written anew, with the part of them that is next.
+    unsettled: VecDeque<(Outdated, u32)>,
     version: Option<Arc<[Target]>>,
+}
+
+/// So many hosts are written anew at once: for them it is no use to wait.
+const AT_ONCE: usize = 1024;
+
+/// Whose hosts are to be written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outdated {
+    /// A link's, whose frames begin otherwise.
+    Link(InterfaceId),
+    /// A hop's with an MTU of its own.
+    Hop(u32),
 }
 
 /// One interface and who is on it. Either may become known first.
@@ -97,6 +111,7 @@ impl Default for Targets {
             free: Vec::new(),
             gateways: HashMap::new(),
             newer: BTreeSet::new(),
+            unsettled: VecDeque::new(),
             version: None,
         }
     }
@@ -113,6 +128,58 @@ impl Targets {
             }
         }
         Arc::clone(self.version.get_or_insert_with(|| self.targets.as_slice().into()))
+    }
+
+    /// Whether [`Self::settle`] has something to do.
+    pub(super) fn is_unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// Writes one part of the hosts of a link or a hop anew; how many they were.
+    pub(super) fn settle(&mut self) -> usize {
+        let Some((outdated, part)) = self.unsettled.front_mut() else { return 0 };
+        let (outdated, now) = (*outdated, *part);
+        *part += 1;
+        if *part == PARTS {
+            self.unsettled.pop_front();
+        }
+        match outdated {
+            Outdated::Link(id) => self.settle_link(id, now),
+            Outdated::Hop(hop) => self.settle_hop(hop, now),
+        }
+    }
+
+    fn settle_link(&mut self, id: InterfaceId, part: u32) -> usize {
+        let Some(Link { interface: Some(interface), hosts, .. }) = self.links.get_mut(&id) else { return 0 };
+        let before = hosts.clone();
+        self.newer.insert(id);
+        hosts.map_part(part, &before, &|path| rewritten(path, interface, interface.mtu))
+    }
+
+    fn settle_hop(&mut self, hop: u32, part: u32) -> usize {
+        let Some(HopKey { interface, mtu: narrow, .. }) = self.hop_key(hop) else { return 0 };
+        let Some(Link { interface: Some(egress), hosts: all, .. }) = self.links.get(&interface) else {
+            return 0;
+        };
+        let mtu = narrow.map_or(egress.mtu, |mtu| mtu.min(egress.mtu));
+        let Target::OnLink { hosts, .. } = &mut self.targets[hop as usize] else { return 0 };
+        self.version = None;
+        hosts.map_part(part, all, &|path| rewritten(path, egress, mtu))
+    }
+
+    /// Has hosts written anew: here and now where they are few.
+    fn unsettle(&mut self, outdated: Outdated, hosts: usize) {
+        self.unsettled.retain(|(known, _)| *known != outdated);
+        if hosts > AT_ONCE {
+            self.unsettled.push_back((outdated, 0));
+            return;
+        }
+        for part in 0..PARTS {
+            match outdated {
+                Outdated::Link(id) => self.settle_link(id, part),
+                Outdated::Hop(hop) => self.settle_hop(hop, part),
+            };
+        }
     }
 
     /// The interfaces, sorted by identity.
@@ -153,6 +220,7 @@ impl Targets {
             return;
         }
         let Entry { key: Some(key), members, .. } = std::mem::take(entry) else { return };
+        self.unsettled.retain(|(known, _)| *known != Outdated::Hop(id));
         self.known.remove(&key);
         self.put(id, Target::Path(Path::NoRoute));
         self.free.push(id);
@@ -181,20 +249,17 @@ impl Targets {
     /// An interface appeared, changed, or is gone with all its neighbours.
     pub(super) fn interface(&mut self, id: InterfaceId, interface: Option<Interface>) {
         let link = self.links.entry(id).or_default();
-        match &interface {
-            None => link.hosts = Hosts::default(),
-            Some(new) if link.interface.as_ref().is_none_or(|old| !same_frames(old, new)) => {
-                link.hosts = link.hosts.map(&|path| match path {
-                    Path::Adjacent(adjacency) => {
-                        Path::Adjacent(Adjacency::new(new, adjacency.neighbor(), new.mtu))
-                    }
-                    other => *other,
-                });
-            }
-            Some(_) => {}
+        let (old, new) = (link.interface.as_ref(), interface.as_ref());
+        let outdated = new.is_some_and(|new| old.is_none_or(|old| !same_frames(old, new)));
+        if interface.is_none() {
+            link.hosts = Hosts::default();
+            self.unsettled.retain(|(known, _)| *known != Outdated::Link(id));
         }
         link.interface = interface;
-        let hops = link.hops.clone();
+        let (hops, hosts) = (link.hops.clone(), link.hosts.len());
+        if outdated {
+            self.unsettle(Outdated::Link(id), hosts);
+        }
         self.forget_if_unused(id);
         self.refresh(&hops);
     }
@@ -319,16 +384,18 @@ impl Targets {
         };
         let mtu = narrow.map_or(egress.mtu, |mtu| mtu.min(egress.mtu));
         let unknown = Path::Unresolved { interface, gateway, mtu };
-        let narrowed = |path: &Path| match path {
-            Path::Adjacent(adjacency) => Path::Adjacent(adjacency.with_mtu(mtu)),
-            other => *other,
-        };
         let target = match gateway {
-            Some(gateway) => Target::Path(link.hosts.get(gateway).map_or(unknown, narrowed)),
-            None if narrow.is_none() => Target::OnLink { hosts: link.hosts.clone(), unknown },
-            None => Target::OnLink { hosts: link.hosts.map(&narrowed), unknown },
+            // The hosts may not have been written anew yet.
+            Some(gateway) => {
+                Target::Path(link.hosts.get(gateway).map_or(unknown, |path| rewritten(path, egress, mtu)))
+            }
+            None => Target::OnLink { hosts: link.hosts.clone(), unknown },
         };
+        let hosts = link.hosts.len();
         self.put(id, target);
+        if gateway.is_none() && narrow.is_some() {
+            self.unsettle(Outdated::Hop(id), hosts);
+        }
     }
 
     fn refresh_several(&mut self, id: u32) {
@@ -344,6 +411,14 @@ impl Targets {
             }
         };
         self.put(id, target);
+    }
+}
+
+/// The path to a host, with the link-layer header of now.
+fn rewritten(path: &Path, egress: &Interface, mtu: u16) -> Path {
+    match path {
+        Path::Adjacent(adjacency) => Path::Adjacent(Adjacency::new(egress, adjacency.neighbor(), mtu)),
+        other => *other,
     }
 }
 

@@ -151,8 +151,8 @@ fn compare(fib: &Fib, anew: &Fib, routing: &Routing) -> Result<(), TestCaseError
             prop_assert_eq!(path, anew.lookup(address, || hash), "{} {}", address, hash);
             prop_assert!(expected.contains(path), "{}: {:?} of {:?}", address, path, expected);
         }
-        prop_assert_eq!(fib.is_local(address), expected == [Path::Local], "{}", address);
-        prop_assert!(fib.may_be_local(address) || expected != [Path::Local]);
+        prop_assert_eq!(fib.is_local(TableId::MAIN, address), expected == [Path::Local], "{}", address);
+        prop_assert!(fib.may_be_local(TableId::MAIN, address) || expected != [Path::Local]);
     }
     Ok(())
 }
@@ -166,12 +166,6 @@ proptest! {
     ) {
         let (mut compiler, mut mirror, mut versions) = (Compiler::default(), Mirror::default(), Vec::new());
         for (number, change) in changes.into_iter().enumerate() {
-            if let Change::InterfaceRemoved(id) = &change {
-                let gone = mirror.routing().neighbors.into_iter().filter(|neighbor| neighbor.interface == *id);
-                gone.for_each(|Neighbor { interface, address, .. }| {
-                    mirror.apply(Change::NeighborRemoved { interface, address });
-                });
-            }
             compiler.apply(change.clone());
             mirror.apply(change);
             if number % 5 == 4 {
@@ -352,9 +346,115 @@ fn tables_are_apart() {
     let (fib, address) = (compiler.version(), "10.1.1.1".parse().unwrap());
     assert_eq!(*fib.lookup(address, || 0), Path::Prohibited);
     assert_eq!(*fib.lookup_in(TableId(5), address, || 0), Path::Blackhole);
-    assert_eq!(*fib.lookup_in(TableId(6), address, || 0), Path::NoRoute);
+    assert_eq!(
+        *fib.lookup_in(TableId(6), address, || 0),
+        Path::Prohibited,
+        "what it lacks is in the main table"
+    );
     compiler.apply(Change::RouteRemoved { table: TableId(5), destination: "10.0.0.0/8".parse().unwrap() });
-    assert_eq!(*compiler.version().lookup_in(TableId(5), address, || 0), Path::NoRoute);
+    assert_eq!(*compiler.version().lookup_in(TableId(5), address, || 0), Path::Prohibited);
+}
+
+#[test]
+fn a_table_without_a_route_that_leads_on_gives_way_to_the_main_table() {
+    let mut compiler = Compiler::default();
+    let route = |to: &str, action| Route { destination: to.parse().unwrap(), action, mtu: None };
+    let mut put = |table, to: &str, action| compiler.apply(Change::Route { table, route: route(to, action) });
+    put(TableId(1), "10.0.0.0/8", RouteAction::Blackhole);
+    put(TableId(1), "10.1.0.0/16", RouteAction::Via(Vec::new()));
+    put(TableId(1), "192.0.2.1/32", RouteAction::Local);
+    put(TableId::MAIN, "0.0.0.0/0", RouteAction::Prohibit);
+    put(TableId::MAIN, "192.0.2.2/32", RouteAction::Local);
+    let fib = compiler.version();
+    let lookup = |address: &str| *fib.lookup_in(TableId(1), address.parse().unwrap(), || 0);
+    assert_eq!(lookup("10.2.0.1"), Path::Blackhole);
+    assert_eq!(lookup("10.1.0.1"), Path::Prohibited, "thrown, or over an interface that is down");
+    assert_eq!(lookup("10.0.0.1"), Path::Blackhole);
+    let is_local = |table, address: &str| fib.is_local(table, address.parse().unwrap());
+    assert!(is_local(TableId(1), "192.0.2.1") && !is_local(TableId::MAIN, "192.0.2.1"));
+    assert!(is_local(TableId(1), "192.0.2.2"), "the table local is everybody's");
+    assert!(fib.may_be_local(TableId(1), "192.0.2.1".parse().unwrap()));
+    assert_eq!(fib.table_of(InterfaceId(0)), TableId::MAIN, "an interface nobody knows");
+    compiler.apply(Change::Interface(Interface { table: TableId(1), ..interface(0, 0, 1500, true) }));
+    assert_eq!(compiler.version().table_of(InterfaceId(0)), TableId(1));
+}
+
+#[test]
+fn a_link_of_many_hosts_is_rewritten_in_slices_that_end_as_one_change_would() {
+    const HOSTS: u32 = 20_000;
+    let host = |number: u32| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number)));
+    let mut compiler = Compiler::default();
+    let on_link = |to: &str, mtu| Change::Route {
+        table: TableId::MAIN,
+        route: Route {
+            destination: to.parse().unwrap(),
+            action: RouteAction::Via(vec![Hop { interface: InterfaceId(0), gateway: None, weight: 1 }]),
+            mtu,
+        },
+    };
+    compiler.apply(Change::Interface(interface(0, 1, 1500, true)));
+    compiler.apply(on_link("2001:db8::/64", None));
+    for number in 0..HOSTS {
+        let state = NeighborState::Resolved(MacAddress([2, 0, 0, 0, 9, 9]));
+        compiler.apply(Change::Neighbor(Neighbor {
+            interface: InterfaceId(0),
+            address: host(number),
+            state,
+        }));
+    }
+    compiler.apply(on_link("2001:db8::/112", Some(1300)));
+    let gateway = "2001:db8::7".parse().unwrap();
+    let over = RouteAction::Via(vec![Hop { interface: InterfaceId(0), gateway: Some(gateway), weight: 1 }]);
+    let destination = "2001:db8:9::/48".parse().unwrap();
+    compiler
+        .apply(Change::Route { table: TableId::MAIN, route: Route { destination, action: over, mtu: None } });
+    let settle = |compiler: &mut Compiler| {
+        let mut slices = 0;
+        while compiler.is_unsettled() {
+            let rewritten = compiler.settle();
+            // A sixty-fourth of the hosts, give or take what chance does.
+            assert!(rewritten <= HOSTS as usize / 32, "{rewritten}");
+            slices += 1;
+        }
+        slices
+    };
+    assert_eq!(settle(&mut compiler), 64, "the route of its own MTU");
+    compiler.apply(Change::Interface(interface(0, 2, 1400, true)));
+    let behind = compiler.version();
+    let Path::Adjacent(now) = behind.lookup("2001:db8:9::1".parse().unwrap(), || 0) else { panic!() };
+    assert_eq!(
+        (now.link_header(6), now.mtu),
+        (expected(2, 1400).link_header(6), 1400),
+        "gateways come first"
+    );
+    // Hosts come and go meanwhile.
+    for number in [3, HOSTS + 1] {
+        let state = NeighborState::Resolved(MacAddress([2, 0, 0, 0, 9, 9]));
+        compiler.apply(Change::Neighbor(Neighbor {
+            interface: InterfaceId(0),
+            address: host(number),
+            state,
+        }));
+    }
+    compiler.apply(Change::NeighborRemoved { interface: InterfaceId(0), address: host(4) });
+    assert_eq!(settle(&mut compiler), 128, "the link, then the route of its own MTU");
+    let fib = compiler.version();
+    for number in (0..HOSTS).filter(|number| *number != 4).chain([HOSTS + 1]) {
+        let mtu = 1300;
+        assert_eq!(*fib.lookup(host(number), || 0), Path::Adjacent(expected(2, mtu)), "{number}");
+    }
+    assert!(matches!(fib.lookup(host(4), || 0), Path::Unresolved { mtu: 1300, .. }));
+    compiler
+        .apply(Change::RouteRemoved { table: TableId::MAIN, destination: "2001:db8::/112".parse().unwrap() });
+    assert_eq!(*compiler.version().lookup(host(9), || 0), Path::Adjacent(expected(2, 1400)));
+    compiler.apply(Change::InterfaceRemoved(InterfaceId(0)));
+    assert!(!compiler.is_unsettled());
+    assert_eq!(*compiler.version().lookup(host(9), || 0), Path::NoRoute);
+}
+
+/// The way to a host of the test above.
+fn expected(mac: u8, mtu: u16) -> Adjacency {
+    Adjacency::new(&interface(0, mac, mtu, true), MacAddress([2, 0, 0, 0, 9, 9]), mtu)
 }
 
 #[test]
