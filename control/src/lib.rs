@@ -6,5 +6,6 @@ pub mod actor;
 pub mod config;
 pub mod eam_set;
 pub mod kernel;
+pub mod observe;
 pub mod plan;
 pub mod reload;

@@ -15,7 +15,9 @@ use crate::exception::{InjectReceiver, PuntSender, ZeroChecksum};
 use crate::io::{Alarm, BURST, Frames, ReceiveQueue, TransmitQueue};
 use crate::limit::TokenBucket;
 use crate::punt::Punts;
-use crate::sink::{Observer, Sink};
+use crate::sink::Sink;
+use crate::sink::samples::Sampler;
+use crate::sink::tap::Tap;
 use crate::stage::error_limit::ErrorLimits;
 use crate::table::publish::SnapshotReader;
 use crate::table::routing::PortId;
@@ -125,9 +127,14 @@ where
         }
     }
 
-    /// Shows what comes and ends to `observer` from now on.
-    pub fn observe(&mut self, observer: Option<Box<dyn Observer<B>>>) {
-        self.sink.observe(observer);
+    /// Keeps samples of dropped packets.
+    pub fn sample(&mut self, sampler: Sampler) {
+        self.sink.sample(sampler);
+    }
+
+    /// Takes captures.
+    pub fn tap(&mut self, tap: Tap) {
+        self.sink.tap(tap);
     }
 
     /// Has every packet take the walk, plain ones too, with the random keys of `other`. For tests that compare the two
@@ -186,8 +193,10 @@ where
             limit.refill(now);
         }
         self.transmit.punts.begin_turn(now);
+        self.sink.begin_turn(now);
         let mut worked = inject(&mut self.inject, &mut self.pool, &mut self.transmit, &mut self.sink);
         for (number, queue) in (0..).zip(&mut self.receive) {
+            self.sink.from_port(PortId(number));
             if queue.receive(&mut self.frames, &mut self.sink) == 0 {
                 continue;
             }

@@ -5,16 +5,19 @@ use std::net::IpAddr;
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Finding, Health, History, Lookup,
-    Neighbors, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status,
-    Versions, Worker, WorkerSummary, Workers, path,
+    API, Candidate, CaptureLine, Check, Code, Committed, Counters, Diff, DropSample, DropSamples, Drops,
+    Entry, Finding, Health, History, Lookup, Neighbors, Pending, Pools, Port, PortSummary, Ports, Refusal,
+    Reloaded, Revision, Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
 };
 use control_server::mappings::{Edit, Mappings};
-use control_server::{Entries, Events, Intent, ListQuery, Peer, Relay};
+use control_server::{CaptureQuery, Entries, Events, Intent, ListQuery, Peer, Relay};
 use dataplane::counters::Event;
 use dataplane::verdict::{DropReason, PuntReason};
 use ipnet::IpNet;
+use tokio::sync::mpsc::Receiver;
 
+use super::captures;
+use super::observed::Observed;
 use super::routing::View;
 use super::tables::stopping;
 use crate::report;
@@ -26,6 +29,7 @@ pub(super) type LogLost = Box<dyn Fn() -> u64 + Send + Sync>;
 pub(super) struct RunningRelay {
     pub(super) mappings: Mappings,
     pub(super) handle: ControlHandle,
+    pub(super) observed: Observed,
     /// What an operator should know about the start.
     pub(super) notices: Vec<String>,
     pub(super) log_lost: LogLost,
@@ -85,6 +89,7 @@ impl Relay for RunningRelay {
             staged,
             ports: ports.collect(),
             workers: workers.collect(),
+            persistent_drops: self.observed.persistent(),
         })
     }
 
@@ -207,6 +212,22 @@ impl Relay for RunningRelay {
             serde_json::Value::Object(counters) => Ok(Counters(counters.into_iter().collect())),
             other => Ok(Counters([("counters".to_owned(), other)].into())),
         }
+    }
+
+    fn drops(&self) -> Result<Drops, Refusal> {
+        Ok(self.observed.drops())
+    }
+
+    fn drop_samples(&self, reason: Option<&str>, last: u32) -> Result<DropSamples, Refusal> {
+        self.observed.samples(reason, last)
+    }
+
+    fn drop_sample(&self, id: u64) -> Result<Option<DropSample>, Refusal> {
+        Ok(self.observed.sample(id))
+    }
+
+    fn capture(&self, query: &CaptureQuery) -> Result<Receiver<CaptureLine>, Refusal> {
+        captures::start(&self.observed, &self.handle, query)
     }
 
     fn events(&self) -> Events {
