@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use control::config::{self, Config};
+use control::kernel::UpLink;
 use control::observe::WorkerEnds;
 use dataplane::counters::{CounterCells, Counts};
 use dataplane::dpdk::{self, Eal, Mempool, QueuePair, RxAlarm};
@@ -15,7 +16,7 @@ use dataplane::sink::tap::{Tap, tap};
 use dataplane::table::publish::Publisher;
 use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts};
 
-use crate::app::AppError;
+use crate::app::{AppError, least_mtu};
 
 /// The worker threads.
 pub(crate) struct Workers {
@@ -45,6 +46,7 @@ impl Workers {
         let (stop, longest_sleep) = Default::default();
         let (threads, cells, ends) = Default::default();
         let mut workers = Self { threads, cells, stop, longest_sleep, ends };
+        let local_mtu = config.announce.as_ref().map(|_| UpLink::mtu(least_mtu(config)));
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
         for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
@@ -73,7 +75,7 @@ impl Workers {
             let (sampler, samples) = sampler(clock().hertz);
             let (shown, tap) = tap(config.ports.len());
             workers.ends.push(WorkerEnds { samples, tap });
-            workers.threads.push(spawn(*cpu, eal.clone(), parts, Shown { sampler, tap: shown })?);
+            workers.threads.push(spawn(*cpu, eal.clone(), parts, local_mtu, Shown { sampler, tap: shown })?);
         }
         Ok(workers)
     }
@@ -119,7 +121,13 @@ struct Shown {
 
 /// Starts a worker. It is put together by its own thread, so that what it writes comes from memory of that thread: of its
 /// own part of the heap, and of its NUMA node.
-fn spawn(cpu: u16, eal: Eal, parts: DpdkParts, shown: Shown) -> Result<JoinHandle<()>, AppError> {
+fn spawn(
+    cpu: u16,
+    eal: Eal,
+    parts: DpdkParts,
+    local_mtu: Option<u16>,
+    shown: Shown,
+) -> Result<JoinHandle<()>, AppError> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{cpu}"))
@@ -128,7 +136,7 @@ fn spawn(cpu: u16, eal: Eal, parts: DpdkParts, shown: Shown) -> Result<JoinHandl
                 dpdk::pin_current_thread(usize::from(cpu)).and_then(|()| eal.register_current_thread());
             match registered {
                 Ok(_lcore) => {
-                    let mut worker = Worker::new(parts);
+                    let mut worker = Worker::new(parts).delivering(local_mtu);
                     worker.sample(shown.sampler);
                     worker.tap(shown.tap);
                     let _ = ready.send(Ok(()));

@@ -62,7 +62,8 @@ fn every_packet_is_shown_with_what_it_became() {
     let (mut bench, mut sender) = watched(MemoryPool::unlimited(), usize::MAX);
     let mut all = start(&mut sender, wanted(Filter::default()));
     let mut drops = start(&mut sender, wanted(of(Test::Dropped(DropReason::SourceNotMapped))));
-    let mut server = start(&mut sender, wanted(of(Test::Net(End::Either, "2001:db8:12:34::/64".parse().unwrap()))));
+    let mut server =
+        start(&mut sender, wanted(of(Test::Net(End::Either, "2001:db8:12:34::/64".parse().unwrap()))));
     let ttl = {
         let mut packet = testing::udp_v4("203.0.113.50", "192.0.2.1", b"late");
         packet[8] = 1;
@@ -86,7 +87,9 @@ fn every_packet_is_shown_with_what_it_became() {
     assert_eq!(shown.iter().map(|shown| shown.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     let [to_v4, to_v6] = [bench.tx[0].take(), bench.tx[1].take()];
     let went: Vec<_> = shown.iter().flat_map(|shown| shown.after.clone()).collect();
-    let on = |port: u16| went.iter().filter(|(of, _)| *of == port).map(|(_, frame)| frame.clone()).collect::<Vec<_>>();
+    let on = |port: u16| {
+        went.iter().filter(|(of, _)| *of == port).map(|(_, frame)| frame.clone()).collect::<Vec<_>>()
+    };
     assert_eq!((on(0), on(1)), (to_v4, to_v6), "as they went, byte by byte, in order");
     let fates: Vec<_> = shown.iter().map(|shown| (shown.fate, shown.express, shown.after.len())).collect();
     let expected = [
@@ -97,7 +100,10 @@ fn every_packet_is_shown_with_what_it_became() {
         (Fate::Translated, true, 1),
     ];
     assert_eq!(fates[..5], expected);
-    assert!(matches!(fates[5].0, Fate::Dropped(DropReason::SourceNotMapped) | Fate::IcmpError(DropReason::SourceNotMapped)));
+    assert!(matches!(
+        fates[5].0,
+        Fate::Dropped(DropReason::SourceNotMapped) | Fate::IcmpError(DropReason::SourceNotMapped)
+    ));
     assert_eq!(drain(&mut drops).0.iter().map(|shown| &shown.before).collect::<Vec<_>>(), [&v6[1]]);
     assert_eq!(drain(&mut server).0.len(), 3, "either side may pass");
     assert_eq!((server.matched(), server.of_port(0), server.of_port(1)), (3, (2, 1), (1, 2)));
@@ -139,7 +145,8 @@ fn captures_end_when_their_other_half_does_and_make_room() {
     let (mut bench, mut sender) = watched(MemoryPool::unlimited(), usize::MAX);
     for _ in 0..3 * CAPTURES {
         sender.reclaim();
-        let mut captures: Vec<_> = (0..CAPTURES).map(|_| start(&mut sender, wanted(Filter::default()))).collect();
+        let mut captures: Vec<_> =
+            (0..CAPTURES).map(|_| start(&mut sender, wanted(Filter::default()))).collect();
         bench.rx[0].put(&to_server(b"seen"));
         bench.turn();
         assert!(captures.iter_mut().all(|capture| drain(capture).0.len() == 1));
@@ -170,7 +177,13 @@ fn snapshots_are_cut_and_fragments_are_all_shown() {
             lengths.extend(after.iter().map(|piece| (piece.length, piece.bytes.len())));
         }
     });
-    let expected: Vec<_> = std::iter::once(14 + packet.len()).chain(sent.iter().map(Vec::len)).map(|length| (length, 64)).collect();
+    let expected: Vec<_> = std::iter::once(14 + packet.len())
+        .chain(sent.iter().map(Vec::len))
+        .map(|length| (length, 64))
+        .collect();
     assert_eq!(lengths.len(), expected.len());
-    assert!(lengths.iter().zip(&expected).all(|(got, want)| got.0 == want.0 && got.1 == want.1.min(want.0)), "{lengths:?}");
+    assert!(
+        lengths.iter().zip(&expected).all(|(got, want)| got.0 == want.0 && got.1 == want.1.min(want.0)),
+        "{lengths:?}"
+    );
 }
