@@ -37,7 +37,7 @@ impl Observed {
         let kept = tempfile::tempdir().expect("there is room for a directory");
         let path = |name| kept.path().join(name).display().to_string();
         let control = format!(
-            "service_pools = [\"192.0.2.0/24\"]\n[control]\nsocket = \"{}\"\nstore = \"{}\"\n",
+            "\n[control]\nsocket = \"{}\"\nstore = \"{}\"\n",
             path("control.sock"),
             path("mappings.db")
         );

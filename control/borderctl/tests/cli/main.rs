@@ -4,5 +4,6 @@
 mod documents;
 mod import;
 mod lab;
+mod observed;
 mod terminal;
 mod verbs;

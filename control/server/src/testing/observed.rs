@@ -1,8 +1,14 @@
 //! What the relay of tests has dropped, and what it captures.
 
+use std::thread;
+
 use control_api::{
-    Code, DropCount, DropSample, DropSamples, Drops, PersistentDrop, Refusal, hex, rfc3339_micros,
+    CaptureLine, CaptureTotals, CapturedFrame, CapturedPacket, CapturedPort, Code, DropCount, DropSample,
+    DropSamples, Drops, PersistentDrop, Refusal, hex, rfc3339_micros,
 };
+use tokio::sync::mpsc::{Receiver, channel};
+
+use crate::CaptureQuery;
 
 /// An IPv4 UDP packet of 33 bytes from 203.0.113.9:4000 to 192.0.2.77:53, cut to 30.
 const CUT: &[u8] = &[
