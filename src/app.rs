@@ -7,6 +7,7 @@ use std::sync::Arc;
 use control::actor::{Actor, ActorParts, ControlHandle, log_warnings};
 use control::config::{self, Config, Problems};
 use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError, UpLink};
+use control::observe::Observatory;
 use control::plan::PlanError;
 use control::reload::Running;
 use dataplane::dpdk::{self, EalError, LcoreError, MempoolError, Port, PortError};
@@ -27,7 +28,7 @@ use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::preflight;
 use crate::report;
 use crate::signals::Signals;
-use crate::workers::Workers;
+use crate::workers::{self, Workers};
 
 /// Bytes of each exception ring.
 const RING_BYTES: usize = 1 << 20;
@@ -151,7 +152,8 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
     let kernel = Kernel::new(twins.clone(), rings, publisher.view())?.with_up_link(up);
-    let workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
+    let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
+    let ends = workers.take_ends();
     tracing::info!(ports = ports.len(), workers = config.dpdk.workers.len(), eams, "started");
 
     let machine = DpdkMachine::new(config, ports, mempool, workers);
@@ -165,10 +167,15 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
         let log = log.clone();
         Box::new(move || log.lost())
     };
-    let server = socket.map(|socket| socket.serve(handle.clone(), lost)).transpose()?;
+    let (observatory, observing) =
+        Observatory::start(handle.clone(), ends, config.ports.len(), workers::clock())
+            .map_err(|error| AppError::System { what: "threads", error })?;
+    let names = config.ports.iter().map(|port| port.name.clone()).collect();
+    let server = socket.map(|socket| socket.serve(handle.clone(), observatory, names, lost)).transpose()?;
     let listening = spawn_local(signals.forward(handle));
     let (machine, ended) = actor.run().await;
     drop(server);
+    drop(observing);
     listening.abort();
     machine.close();
     Ok(ended?)

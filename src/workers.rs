@@ -6,10 +6,13 @@ use std::thread::JoinHandle;
 
 use control::config::{self, Config};
 use control::kernel::UpLink;
+use control::observe::WorkerEnds;
 use dataplane::counters::{CounterCells, Counts};
 use dataplane::dpdk::{self, Eal, Mempool, QueuePair, RxAlarm};
 use dataplane::exception::{InjectReceiver, PuntSender};
 use dataplane::io::Alarm;
+use dataplane::sink::samples::{Sampler, sampler};
+use dataplane::sink::tap::{Tap, tap};
 use dataplane::table::publish::Publisher;
 use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts};
 
@@ -21,6 +24,13 @@ pub(crate) struct Workers {
     cells: Vec<Arc<CounterCells>>,
     stop: Arc<StopFlag>,
     longest_sleep: Arc<SleepLimit>,
+    /// The other ends of what each shows, until somebody takes them.
+    ends: Vec<WorkerEnds>,
+}
+
+/// The clock of the workers.
+pub(crate) fn clock() -> Clock {
+    Clock { now: dpdk::tsc, hertz: dpdk::tsc_hz() }
 }
 
 impl Workers {
@@ -34,7 +44,8 @@ impl Workers {
         publisher: &Publisher,
     ) -> Result<Self, AppError> {
         let (stop, longest_sleep) = Default::default();
-        let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop, longest_sleep };
+        let (threads, cells, ends) = Default::default();
+        let mut workers = Self { threads, cells, stop, longest_sleep, ends };
         let local_mtu = config.announce.as_ref().map(|_| UpLink::mtu(least_mtu(config)));
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
         for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
@@ -51,7 +62,7 @@ impl Workers {
                 inject,
                 cells: Arc::clone(&cells),
                 stop: Arc::clone(&workers.stop),
-                clock: Clock { now: dpdk::tsc, hertz: dpdk::tsc_hz() },
+                clock: clock(),
                 poll: match config.dpdk.poll {
                     config::Poll::Adaptive => Poll::Adaptive,
                     config::Poll::Busy => Poll::Busy,
@@ -61,7 +72,10 @@ impl Workers {
                 workers: u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX),
             };
             workers.cells.push(cells);
-            workers.threads.push(spawn(*cpu, eal.clone(), parts, local_mtu)?);
+            let (sampler, samples) = sampler(clock().hertz);
+            let (shown, tap) = tap(config.ports.len());
+            workers.ends.push(WorkerEnds { samples, tap });
+            workers.threads.push(spawn(*cpu, eal.clone(), parts, local_mtu, Shown { sampler, tap: shown })?);
         }
         Ok(workers)
     }
@@ -74,6 +88,11 @@ impl Workers {
                 tracing::error!("a worker panicked");
             }
         }
+    }
+
+    /// The other ends of what they show, for one who looks at it.
+    pub(crate) fn take_ends(&mut self) -> Vec<WorkerEnds> {
+        std::mem::take(&mut self.ends)
     }
 
     /// How long they may sleep.
@@ -94,9 +113,21 @@ impl Drop for Workers {
 
 type DpdkParts = WorkerParts<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
 
+/// What a worker shows of its packets.
+struct Shown {
+    sampler: Sampler,
+    tap: Tap,
+}
+
 /// Starts a worker. It is put together by its own thread, so that what it writes comes from memory of that thread: of its
 /// own part of the heap, and of its NUMA node.
-fn spawn(cpu: u16, eal: Eal, parts: DpdkParts, local_mtu: Option<u16>) -> Result<JoinHandle<()>, AppError> {
+fn spawn(
+    cpu: u16,
+    eal: Eal,
+    parts: DpdkParts,
+    local_mtu: Option<u16>,
+    shown: Shown,
+) -> Result<JoinHandle<()>, AppError> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{cpu}"))
@@ -105,7 +136,9 @@ fn spawn(cpu: u16, eal: Eal, parts: DpdkParts, local_mtu: Option<u16>) -> Result
                 dpdk::pin_current_thread(usize::from(cpu)).and_then(|()| eal.register_current_thread());
             match registered {
                 Ok(_lcore) => {
-                    let worker = Worker::new(parts).delivering(local_mtu);
+                    let mut worker = Worker::new(parts).delivering(local_mtu);
+                    worker.sample(shown.sampler);
+                    worker.tap(shown.tap);
                     let _ = ready.send(Ok(()));
                     worker.run();
                 }

@@ -7,5 +7,6 @@ pub mod announce;
 pub mod config;
 pub mod eam_set;
 pub mod kernel;
+pub mod observe;
 pub mod plan;
 pub mod reload;

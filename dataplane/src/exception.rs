@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+pub use crate::ring::RingFull;
+use crate::ring::{read_record, write_record};
 use crate::table::routing::{InterfaceId, PortId};
 use crate::verdict::PuntReason;
 
@@ -34,11 +36,6 @@ const KIND_UNRESOLVED: u16 = 1;
 const KIND_ZERO_CHECKSUM: u16 = 2;
 /// An IP packet without a link-layer header: translated for the box itself, or from the box to be translated.
 const KIND_PACKET: u16 = 3;
-
-/// A ring has no room for the record. Nothing was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the ring is full")]
-pub struct RingFull;
 
 /// What arrives at the control thread.
 #[derive(Debug, PartialEq, Eq)]
@@ -262,7 +259,7 @@ impl PuntSender {
 impl PuntReceiver {
     /// Takes the next record, an urgent one before any other, if there is one, and hands it to `handle`.
     pub fn receive<R>(&mut self, handle: impl FnOnce(Punted<'_>) -> R) -> Option<R> {
-        let header = read_record(&mut self.urgent, &mut self.scratch)
+        let header: [_; HEADER] = read_record(&mut self.urgent, &mut self.scratch)
             .or_else(|| read_record(&mut self.other, &mut self.scratch))?;
         Some(self.hand_out(header, handle))
     }
@@ -350,7 +347,7 @@ impl InjectSender {
 impl InjectReceiver {
     /// Takes the next record, if there is one.
     pub fn receive(&mut self) -> Option<Injected<'_>> {
-        let header = read_record(&mut self.ring, &mut self.scratch)?;
+        let header: [_; HEADER] = read_record(&mut self.ring, &mut self.scratch)?;
         let place = u16::from_ne_bytes([header[4], header[5]]);
         Some(match u16::from_ne_bytes([header[2], header[3]]) {
             KIND_PACKET => Injected::Packet(&self.scratch),
@@ -363,44 +360,6 @@ impl InjectReceiver {
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }
-}
-
-/// Writes header and bytes as one commit, so that the reader never sees half a record.
-fn write_record(ring: &mut Producer<u8>, header: &[u8; HEADER], bytes: &[u8]) -> Result<(), RingFull> {
-    let mut chunk = ring.write_chunk(HEADER + bytes.len()).map_err(|_| RingFull)?;
-    let (first, second) = chunk.as_mut_slices();
-    let (first, second) = fill(header, first, second);
-    fill(bytes, first, second);
-    chunk.commit_all();
-    Ok(())
-}
-
-/// Copies `bytes` to the front of two slices taken as one; returns what is left of them.
-fn fill<'a>(bytes: &[u8], first: &'a mut [u8], second: &'a mut [u8]) -> (&'a mut [u8], &'a mut [u8]) {
-    let (head, tail) = bytes.split_at(bytes.len().min(first.len()));
-    let (into, first) = first.split_at_mut(head.len());
-    into.copy_from_slice(head);
-    let (into, second) = second.split_at_mut(tail.len());
-    into.copy_from_slice(tail);
-    (first, second)
-}
-
-/// Reads one record: its header, and its bytes into `scratch`.
-fn read_record(ring: &mut Consumer<u8>, scratch: &mut Vec<u8>) -> Option<[u8; HEADER]> {
-    let chunk = ring.read_chunk(HEADER).ok()?;
-    let mut header = [0; HEADER];
-    let (first, second) = chunk.as_slices();
-    header[..first.len()].copy_from_slice(first);
-    header[first.len()..].copy_from_slice(second);
-    chunk.commit_all();
-    let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-    scratch.clear();
-    let chunk = ring.read_chunk(length).ok()?;
-    let (first, second) = chunk.as_slices();
-    scratch.extend_from_slice(first);
-    scratch.extend_from_slice(second);
-    chunk.commit_all();
-    Some(header)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod memory;
 pub mod offline;
 mod prefetch;
 mod punt;
+mod ring;
 pub mod sink;
 pub mod stage;
 pub mod table;

@@ -1,8 +1,8 @@
 //! The one way for a packet to end.
 //!
 //! Enters: every packet, once: in a burst for a port, with the [`Verdict`] that ends it, or as one the box had no buffer
-//! for. Leaves: nothing. Here, and nowhere else, ends are counted, an [`Observer`] is shown what ended (a sample of the
-//! dropped packets, a capture), and buffers are given back, a burst at a time.
+//! for. Leaves: nothing. Here, and nowhere else, ends are counted, samples of dropped
+//! packets are taken ([`samples`]), captures are fed ([`tap`]), and buffers are given back, a burst at a time.
 //!
 //! A packet that ends anywhere else is a bug, which debug builds find at the end of the turn: [`Counts::unsettled`].
 
@@ -12,23 +12,13 @@ use crate::table::routing::PortId;
 use crate::verdict::{DropReason, Verdict};
 
 pub mod counters;
+pub mod filter;
+pub mod samples;
+pub mod tap;
 
 use counters::{Counts, Event};
-
-/// Looks at packets as they come and as they end. Absent, it costs one test per burst and one per packet that is not
-/// sent.
-pub trait Observer<B>: Send {
-    /// A burst as it was received by `port`; nothing has been read of it yet.
-    fn received(&mut self, port: PortId, frames: &[B]);
-
-    /// A burst that is handed to `port` next. What the port refuses ends once more, as `transmit_queue_full`.
-    fn sending(&mut self, port: PortId, frames: &[B]);
-
-    /// A packet that is not sent. Refused packets are as they were received, from the IP header on, without padding; the
-    /// link-layer header still lies in front of them. Only what failed after its translation began is not: packets that
-    /// turned round, ran out of buffers, or met a full transmit queue.
-    fn ended(&mut self, packet: &B, verdict: Verdict);
-}
+use samples::{Due, Layer, NEVER, Sampler};
+use tap::Tap;
 
 /// Where packets end. One per worker.
 pub struct Sink<B: Buffer> {
@@ -36,26 +26,64 @@ pub struct Sink<B: Buffer> {
     pub counts: Counts,
     /// Ended, and not given back yet.
     ended: Frames<B>,
-    observer: Option<Box<dyn Observer<B>>>,
+    tap: Option<Box<Tap>>,
+    /// Something is captured.
+    watched: bool,
+    sampler: Option<Box<Sampler>>,
+    /// When the sampler wants the next drop of each reason.
+    due: Due,
+    /// The port whose frames are looked at.
+    port: PortId,
 }
 
 impl<B: Buffer> Default for Sink<B> {
     fn default() -> Self {
-        Self { counts: Counts::default(), ended: Frames::new(), observer: None }
+        Self {
+            counts: Counts::default(),
+            ended: Frames::new(),
+            tap: None,
+            watched: false,
+            sampler: None,
+            due: NEVER,
+            port: PortId(0),
+        }
     }
 }
 
 impl<B: Buffer> Sink<B> {
-    /// Shows what comes and ends to `observer` from now on, or to nobody.
-    pub fn observe(&mut self, observer: Option<Box<dyn Observer<B>>>) {
-        self.observer = observer;
+    /// Takes captures from the next turn on.
+    pub fn tap(&mut self, tap: Tap) {
+        self.tap = Some(Box::new(tap));
+    }
+
+    /// Keeps samples of dropped packets from the next turn on.
+    pub fn sample(&mut self, sampler: Sampler) {
+        self.sampler = Some(Box::new(sampler));
+    }
+
+    /// It is `now`, in cycles. Once per turn.
+    #[inline]
+    pub fn begin_turn(&mut self, now: u64) {
+        if let Some(sampler) = &mut self.sampler {
+            sampler.begin_turn(now, &self.counts, &mut self.due);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.begin_turn(now);
+            self.watched = tap.is_active();
+        }
+    }
+
+    /// What ends from now on came from `port`.
+    #[inline]
+    pub fn from_port(&mut self, port: PortId) {
+        self.port = port;
     }
 
     /// Counts a burst that `port` delivered.
     #[inline]
     pub fn received(&mut self, port: PortId, frames: &[B]) {
-        if let Some(observer) = &mut self.observer {
-            observer.received(port, frames);
+        if let Some(tap) = self.watching() {
+            tap.received(port, frames);
         }
         self.counts.count(Event::Bursts);
         self.counts.add(Event::Received, frames.len() as u64);
@@ -66,19 +94,54 @@ impl<B: Buffer> Sink<B> {
     pub fn reject(&mut self, frame: B, reason: DropReason) {
         self.counts.count(Event::Received);
         self.counts.add(Event::ReceivedBytes, frame.data().len() as u64);
-        self.finish(frame, Verdict::Dropped(reason));
+        self.finish_frame(frame, Verdict::Dropped(reason));
     }
 
-    /// Ends a packet that is not sent.
-    #[inline(never)]
+    /// Ends a packet that is not sent. It begins with its IP header.
+    #[inline]
     pub fn finish(&mut self, packet: B, verdict: Verdict) {
+        self.end(packet, verdict, Layer::Ip);
+    }
+
+    /// Ends a packet that is not sent. It begins with its link-layer header.
+    #[inline]
+    pub fn finish_frame(&mut self, frame: B, verdict: Verdict) {
+        self.end(frame, verdict, Layer::Link);
+    }
+
+    #[inline(never)]
+    fn end(&mut self, packet: B, verdict: Verdict, layer: Layer) {
+        if let Some(tap) = self.watching() {
+            tap.ended(verdict);
+        }
+        self.put_away(packet, verdict, layer);
+    }
+
+    #[inline]
+    fn put_away(&mut self, packet: B, verdict: Verdict, layer: Layer) {
         self.counts.end(verdict);
-        if let Some(observer) = &mut self.observer {
-            observer.ended(&packet, verdict);
+        if let Verdict::Dropped(reason) = verdict
+            && self.counts.dropped(reason) >= self.due[reason.index()]
+        {
+            self.take_sample(&packet, reason, layer);
         }
         if let Err(full) = self.ended.try_push(packet) {
             self.release();
             self.ended.push(full.element());
+        }
+    }
+
+    /// The captures, if there are any.
+    #[inline]
+    pub(crate) fn watching(&mut self) -> Option<&mut Tap> {
+        if self.watched { self.tap.as_deref_mut() } else { None }
+    }
+
+    #[cold]
+    fn take_sample(&mut self, packet: &B, reason: DropReason, layer: Layer) {
+        if let Some(sampler) = &mut self.sampler {
+            let count = self.counts.dropped(reason);
+            self.due[reason.index()] = sampler.take(reason, count, self.port, layer, packet.data());
         }
     }
 
@@ -93,16 +156,28 @@ impl<B: Buffer> Sink<B> {
     where
         T: TransmitQueue<Buffer = B>,
     {
-        if let Some(observer) = &mut self.observer {
-            observer.sending(port, frames);
+        if let Some(tap) = self.watching() {
+            tap.queued(port, frames);
         }
         let offered = frames.len();
         queue.transmit(frames);
         self.counts.add(Event::Sent, (offered - frames.len()) as u64);
         self.counts.add(Event::SentBytes, bytes - self::bytes(frames));
-        for refused in frames.drain(..) {
-            self.finish(refused, Verdict::Dropped(DropReason::TransmitQueueFull));
+        if let Some(tap) = self.watching() {
+            tap.offered(port, offered - frames.len());
         }
+        if !frames.is_empty() {
+            self.refuse(port, frames);
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, port: PortId, frames: &mut Frames<B>) {
+        let from = std::mem::replace(&mut self.port, port);
+        for refused in frames.drain(..) {
+            self.put_away(refused, Verdict::Dropped(DropReason::TransmitQueueFull), Layer::Link);
+        }
+        self.port = from;
     }
 
     /// Gives the buffers of ended packets back. Once per turn.
@@ -124,34 +199,6 @@ mod tests {
     use crate::io::BURST;
     use crate::memory::MemoryBuffer;
     use crate::verdict::PuntReason;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Default)]
-    struct Seen {
-        received: Vec<Vec<u8>>,
-        sending: Vec<Vec<u8>>,
-        ended: Vec<(Vec<u8>, Verdict)>,
-    }
-
-    struct Watch(Arc<Mutex<Seen>>);
-
-    fn copies(frames: &[MemoryBuffer]) -> impl Iterator<Item = Vec<u8>> + use<'_> {
-        frames.iter().map(|frame| frame.data().to_vec())
-    }
-
-    impl Observer<MemoryBuffer> for Watch {
-        fn received(&mut self, _: PortId, frames: &[MemoryBuffer]) {
-            self.0.lock().unwrap().received.extend(copies(frames));
-        }
-
-        fn sending(&mut self, _: PortId, frames: &[MemoryBuffer]) {
-            self.0.lock().unwrap().sending.extend(copies(frames));
-        }
-
-        fn ended(&mut self, packet: &MemoryBuffer, verdict: Verdict) {
-            self.0.lock().unwrap().ended.push((packet.data().to_vec(), verdict));
-        }
-    }
 
     /// Takes two frames of a burst.
     struct Two;
@@ -169,12 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn whatever_ends_is_counted_once_and_shown_to_the_observer() {
+    fn whatever_ends_is_counted_once_and_drops_are_sampled() {
         let mut sink = Sink::default();
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        sink.observe(Some(Box::new(Watch(Arc::clone(&seen)))));
+        let (sampler, mut samples) = samples::sampler(1000);
+        sink.sample(sampler);
+        sink.begin_turn(1000);
+        sink.from_port(PortId(3));
         let mut burst = frames(1..6);
-        sink.received(PortId(0), &burst);
+        sink.received(PortId(3), &burst);
         let punted = burst.pop().unwrap();
         sink.finish(punted, Verdict::Punted(PuntReason::Arp));
         sink.send(PortId(1), &mut Two, &mut burst, 1 + 2 + 3 + 4);
@@ -185,16 +234,17 @@ mod tests {
         assert_eq!((counts.event(Event::Sent), counts.event(Event::SentBytes)), (2, 1 + 2));
         assert_eq!(counts.dropped(DropReason::TransmitQueueFull), 2);
         assert_eq!(counts.unsettled(), 0);
-        let seen = seen.lock().unwrap();
-        assert_eq!((seen.received.len(), seen.sending.len()), (5, 4));
-        let full = Verdict::Dropped(DropReason::TransmitQueueFull);
+        let mut seen = Vec::new();
+        samples.drain(|sample| {
+            assert_eq!((sample.layer, sample.cycles, sample.length), (Layer::Link, 1000, sample.bytes.len()));
+            seen.push((sample.reason, sample.port.0, sample.bytes.to_vec()));
+        });
         let expected = [
-            (vec![5; 5], Verdict::Punted(PuntReason::Arp)),
-            (vec![3; 3], full),
-            (vec![4; 4], full),
-            (vec![9; 9], Verdict::Dropped(DropReason::SegmentsTooLong)),
+            (DropReason::SegmentsTooLong, 3, vec![9; 9]),
+            (DropReason::TransmitQueueFull, 1, vec![3; 3]),
+            (DropReason::TransmitQueueFull, 1, vec![4; 4]),
         ];
-        assert_eq!(seen.ended, expected);
+        assert_eq!(seen, expected, "those that a port refused name that port");
     }
 
     #[test]

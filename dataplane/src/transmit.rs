@@ -50,7 +50,7 @@ impl<T: TransmitQueue> Transmit<T> {
     pub(crate) fn enqueue(&mut self, port: PortId, frame: T::Buffer, sink: &mut Sink<T::Buffer>) {
         let Some(out) = self.ports.get_mut(usize::from(port.0)) else {
             // A route by a port this worker does not have cannot be: all workers have all ports.
-            sink.finish(frame, Verdict::Dropped(DropReason::NoRoute));
+            sink.finish_frame(frame, Verdict::Dropped(DropReason::NoRoute));
             return;
         };
         let bytes = frame.data().len() as u64;
@@ -59,6 +59,11 @@ impl<T: TransmitQueue> Transmit<T> {
             out.frames.push(full.element());
         }
         out.bytes += bytes;
+    }
+
+    /// What waits for each port.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (PortId, &[T::Buffer])> {
+        self.ports.iter().map(|out| (out.port, &out.frames[..]))
     }
 
     /// Hands everything over that is still waiting.

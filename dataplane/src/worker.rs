@@ -15,7 +15,9 @@ use crate::exception::{InjectReceiver, PuntSender, ZeroChecksum};
 use crate::io::{Alarm, Frames, ReceiveQueue, TransmitQueue};
 use crate::limit::TokenBucket;
 use crate::punt::Punts;
-use crate::sink::{Observer, Sink};
+use crate::sink::Sink;
+use crate::sink::samples::Sampler;
+use crate::sink::tap::Tap;
 use crate::stage::error_limit::ErrorLimits;
 use crate::table::publish::SnapshotReader;
 use crate::table::routing::PortId;
@@ -127,16 +129,21 @@ where
         }
     }
 
+    /// Keeps samples of dropped packets.
+    pub fn sample(&mut self, sampler: Sampler) {
+        self.sink.sample(sampler);
+    }
+
+    /// Takes captures.
+    pub fn tap(&mut self, tap: Tap) {
+        self.sink.tap(tap);
+    }
+
     /// Gives the box itself translated packets of up to `mtu` bytes instead of refusing them.
     #[must_use]
     pub fn delivering(mut self, mtu: Option<u16>) -> Self {
         self.transmit.local_mtu = mtu;
         self
-    }
-
-    /// Shows what comes and ends to `observer` from now on.
-    pub fn observe(&mut self, observer: Option<Box<dyn Observer<B>>>) {
-        self.sink.observe(observer);
     }
 
     /// Has every packet take the walk, plain ones too, with the random keys of `other`. For tests that compare the two
@@ -195,6 +202,7 @@ where
             limit.refill(now);
         }
         self.transmit.punts.begin_turn(now);
+        self.sink.begin_turn(now);
         let mut worked = Own {
             snapshot,
             lcore: &mut self.lcore,
@@ -204,6 +212,7 @@ where
         }
         .take(&mut self.inject);
         for (number, queue) in (0..).zip(&mut self.receive) {
+            self.sink.from_port(PortId(number));
             if queue.receive(&mut self.frames, &mut self.sink) == 0 {
                 continue;
             }

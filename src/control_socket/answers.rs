@@ -3,15 +3,19 @@
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
-    API, Code, Committed, Counters, Finding, Health, Neighbors, Port, PortSummary, Ports, Refusal, Reloaded,
-    Revision, Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
+    API, CaptureLine, Code, Committed, Counters, DropSample, DropSamples, Drops, Finding, Health, Neighbors,
+    Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Worker, WorkerSummary,
+    Workers, path,
 };
 use control_server::mappings::Mappings;
-use control_server::{Intent, Peer, Relay};
+use control_server::{CaptureQuery, Intent, Peer, Relay};
 use dataplane::counters::Event;
 use dataplane::verdict::{DropReason, PuntReason};
+use tokio::sync::mpsc::Receiver;
 
+use super::captures;
 use super::notices::Notices;
+use super::observed::Observed;
 use super::routing::View;
 use super::tables::stopping;
 use crate::report;
@@ -23,6 +27,7 @@ pub(super) type LogLost = Box<dyn Fn() -> u64 + Send + Sync>;
 pub(super) struct RunningRelay {
     pub(super) mappings: Mappings,
     pub(super) handle: ControlHandle,
+    pub(super) observed: Observed,
     /// What an operator should know about the start.
     pub(super) notices: Notices,
     pub(super) log_lost: LogLost,
@@ -106,6 +111,7 @@ impl Relay for RunningRelay {
             staged,
             ports: ports.collect(),
             workers: workers.collect(),
+            persistent_drops: self.observed.persistent(),
         })
     }
 
@@ -162,6 +168,22 @@ impl Relay for RunningRelay {
             serde_json::Value::Object(counters) => Ok(Counters(counters.into_iter().collect())),
             other => Ok(Counters([("counters".to_owned(), other)].into())),
         }
+    }
+
+    fn drops(&self) -> Result<Drops, Refusal> {
+        Ok(self.observed.drops())
+    }
+
+    fn drop_samples(&self, reason: Option<&str>, last: u32) -> Result<DropSamples, Refusal> {
+        self.observed.samples(reason, last)
+    }
+
+    fn drop_sample(&self, id: u64) -> Result<Option<DropSample>, Refusal> {
+        Ok(self.observed.sample(id))
+    }
+
+    fn capture(&self, query: &CaptureQuery) -> Result<Receiver<CaptureLine>, Refusal> {
+        captures::start(&self.observed, &self.handle, query)
     }
 }
 

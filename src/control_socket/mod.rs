@@ -4,7 +4,9 @@
 //! configuration, `notices.rs` keeps what the store said at the start, `answers.rs` is everything the socket is asked.
 
 mod answers;
+mod captures;
 mod notices;
+mod observed;
 mod routing;
 mod rules;
 mod source;
@@ -14,12 +16,14 @@ use std::sync::Arc;
 
 use control::actor::{ControlHandle, MappingSource};
 use control::config;
+use control::observe::Observatory;
 use control_server::mappings::Mappings;
 use control_server::{Limits, ListenError, Listener, Server};
 use eam_store::{Notice, Options, Store, StoreError};
 
 use self::answers::{LogLost, RunningRelay};
 use self::notices::Notices;
+use self::observed::Observed;
 use self::rules::ConfiguredRules;
 use self::source::StoredMappings;
 use self::tables::Published;
@@ -72,11 +76,23 @@ impl ControlSocket {
         Box::new(StoredMappings::new(self.mappings.source()))
     }
 
-    /// Answers from now on. `log_lost` says how many lines of the log were lost.
-    pub(crate) fn serve(self, handle: ControlHandle, log_lost: LogLost) -> Result<Server, ControlError> {
+    /// Answers from now on. `ports` are the names of the ports; `log_lost` says how many lines of the log were lost.
+    pub(crate) fn serve(
+        self,
+        handle: ControlHandle,
+        observatory: Observatory,
+        ports: Vec<String>,
+        log_lost: LogLost,
+    ) -> Result<Server, ControlError> {
         self.mappings.start(Box::new(Published::new(handle.clone())));
-        let relay =
-            Arc::new(RunningRelay { mappings: self.mappings, handle, notices: self.notices, log_lost });
+        let observed = Observed { observatory, ports };
+        let relay = Arc::new(RunningRelay {
+            mappings: self.mappings,
+            handle,
+            observed,
+            notices: self.notices,
+            log_lost,
+        });
         Ok(Server::start(self.listener, relay, Limits::default())?)
     }
 }

@@ -6,6 +6,8 @@
 //! ignores what he does not know.
 #![forbid(unsafe_code)]
 
+mod capture;
+mod drops;
 mod eam;
 mod error;
 mod network;
@@ -13,6 +15,8 @@ mod revision;
 mod status;
 mod time;
 
+pub use capture::{CaptureLine, CaptureTotals, CapturedFrame, CapturedPacket, CapturedPort};
+pub use drops::{DropCount, DropSample, DropSamples, Drops, PersistentDrop, hex, unhex};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};
 pub use network::{Counters, Neighbor, Neighbors, Path, Port, Ports, Route, Routes, Worker, Workers};
@@ -20,7 +24,7 @@ pub use revision::{
     Candidate, Changed, Check, Committed, Diff, Event, History, Pending, Reloaded, Revision, State,
 };
 pub use status::{ApiRange, Health, PortSummary, RevisionSummary, Status, Versions, WorkerSummary};
-pub use time::rfc3339;
+pub use time::{rfc3339, rfc3339_micros};
 
 /// The version of the API this crate describes, and the oldest one it still speaks.
 pub const API: ApiRange = ApiRange { min: 1, max: 1 };
@@ -75,6 +79,14 @@ pub mod path {
     pub const WORKERS: &str = "/v1/workers";
     /// Every counter.
     pub const COUNTERS: &str = "/v1/counters";
+    /// Every drop reason: how many, how fast, since when.
+    pub const DROPS: &str = "/v1/drops";
+    /// Samples of dropped packets.
+    pub const DROP_SAMPLES: &str = "/v1/drops/samples";
+    /// One of them.
+    pub const DROP_SAMPLE: &str = "/v1/drops/samples/{id}";
+    /// Packets before and after, one object a line, as they pass.
+    pub const CAPTURE: &str = "/v1/capture";
     /// What happens, one object a line, until the client goes.
     pub const EVENTS: &str = "/v1/events";
 }

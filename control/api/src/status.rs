@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::PersistentDrop;
+
 /// Versions of the API, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -110,4 +112,7 @@ pub struct Status {
     pub ports: Vec<PortSummary>,
     /// The workers.
     pub workers: Vec<WorkerSummary>,
+    /// Drop reasons that have grown for a minute and more.
+    #[serde(default)]
+    pub persistent_drops: Vec<PersistentDrop>,
 }

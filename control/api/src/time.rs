@@ -9,6 +9,14 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Nanoseconds since 1970 as RFC 3339 has them, UTC, to the microsecond: `2026-11-28T18:50:00.000123Z`.
+#[must_use]
+pub fn rfc3339_micros(nanoseconds: u64) -> String {
+    let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
+    let whole = rfc3339(seconds);
+    format!("{}.{:06}Z", whole.trim_end_matches('Z'), rest / 1000)
+}
+
 /// The date of a day since 1970. Years are counted from March, so that the leap day is their last, in eras of 400.
 const fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -23,7 +31,13 @@ const fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{rfc3339, rfc3339_micros};
+
+    #[test]
+    fn microseconds_are_shown_with_all_their_digits() {
+        assert_eq!(rfc3339_micros(1_795_891_800_000_123_999), "2026-11-28T18:50:00.000123Z");
+        assert_eq!(rfc3339_micros(999_999_999), "1970-01-01T00:00:00.999999Z");
+    }
 
     #[test]
     fn times_are_as_date_says() {

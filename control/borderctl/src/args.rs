@@ -111,6 +111,36 @@ pub(crate) enum Verb {
     /// Every counter; docs/counters.md says what each means
     #[command(after_help = "Example:\n  borderctl counters")]
     Counters(Watch),
+    /// Dropped packets: why, how many, since when, what to check, and samples of them
+    ///
+    /// Without --last or --pcap: every reason with its count, its rates now, in the last minute and in the last hour, and when it was
+    /// first and last seen. Samples are fair: a flood of one reason hides nothing of another.
+    #[command(
+        after_help = "Examples:\n  borderctl drops\n  borderctl drops --last 20 --reason source_not_mapped\n  borderctl drops --pcap dropped.pcapng"
+    )]
+    Drops(Drops),
+    /// Write packets into a file, each as it came and as it went
+    ///
+    /// A pcapng file with two interfaces for each port, PORT/before and PORT/after. Both sides of a packet have the same packet id, its
+    /// queue, its verdict and a comment with the mapping and the reason. What is lost, because it is too much or the reader too slow, is
+    /// in the file: drop counts on packets and interface statistics.
+    ///
+    /// A filter is made of tests with `and`, `or`, `not` and parentheses; either side of a packet may pass a test:
+    /// host ADDRESS, net PREFIX, port N[-N] (each with src or dst before it), tcp, udp, icmp, ip, ip6, proto N, eam PREFIX,
+    /// direction v4_to_v6|v6_to_v4, verdict WORD, reason WORD, in PORT, out PORT.
+    #[command(
+        after_help = "Examples:\n  borderctl capture --filter 'host 192.0.2.1 and tcp port 443' --count 100 -w https.pcapng\n  \
+        borderctl capture --filter 'verdict dropped and not reason hop_limit_exceeded' --seconds 10 -w dropped.pcapng\n  \
+        tshark -r https.pcapng -Y 'frame.comment contains \"192.0.2.1/32\"'"
+    )]
+    Capture(Capture),
+    /// Packets as they pass, one line each; or how many take which way
+    ///
+    /// Filters are those of `borderctl capture`.
+    #[command(
+        after_help = "Examples:\n  borderctl trace --filter 'host 192.0.2.1' --count 10\n  borderctl trace --paths --seconds 10"
+    )]
+    Trace(Trace),
     /// What happens, as it happens: revisions, reloads
     #[command(after_help = "Example:\n  borderctl events --count 1")]
     Events {
@@ -192,6 +222,61 @@ pub(crate) struct Watch {
     /// Print again every so many seconds, until interrupted
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) watch: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct Drops {
+    /// Show the newest samples of dropped packets, 20 unless told
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "20", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) last: Option<u32>,
+    /// Only that reason
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Option<String>,
+    /// Write samples as a capture (pcapng), a comment with the reason on each
+    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// Reasons without a drop too
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) watch: Watch,
+}
+
+#[derive(Args)]
+pub(crate) struct Wanted {
+    /// Which packets; every packet when left out
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// End after so many packets; 1000 unless told, 10000 with --paths
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) count: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) seconds: u64,
+    /// Packets a second at most
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+}
+
+#[derive(Args)]
+pub(crate) struct Capture {
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
+    /// Bytes of each frame at most, 64 to 9600
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=9600))]
+    pub(crate) snap: Option<u32>,
+    /// The file, which is written with your rights
+    #[arg(short = 'w', long, value_name = "FILE")]
+    pub(crate) write: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
+    /// How many packets took which way, at the end
+    #[arg(long)]
+    pub(crate) paths: bool,
 }
 
 #[derive(Args)]

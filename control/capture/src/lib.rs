@@ -7,12 +7,13 @@
 //! of the file there is, so no file makes this crate panic or take more memory than the file itself.
 //!
 //! Reading order: `record.rs` is one packet; `pcap.rs` and `pcapng.rs` find them in the bytes of a file; `link.rs` takes
-//! off what precedes the IP header; `file.rs` opens files; `writer.rs` writes them.
+//! off what precedes the IP header; `file.rs` opens files; `writer.rs` writes pcap, `ng_writer.rs` pcapng.
 #![forbid(unsafe_code)]
 
 mod bytes;
 mod file;
 mod link;
+mod ng_writer;
 mod pcap;
 mod pcapng;
 mod record;
@@ -20,5 +21,6 @@ mod writer;
 
 pub use file::{Capture, CaptureError, STANDARD};
 pub use link::{Content, Link};
+pub use ng_writer::{ANSWERED, DROPPED, InterfaceId, PASSED, PcapngWriter, REDIRECTED, Record};
 pub use record::Packet;
 pub use writer::Writer;

@@ -21,6 +21,6 @@ mod stall;
 pub mod testing;
 
 pub use listen::{ListenError, Listener};
-pub use relay::{Entries, Events, Intent, ListQuery, Peer, Relay};
+pub use relay::{CaptureQuery, Entries, Events, Intent, ListQuery, Peer, Relay};
 pub use routes::openapi;
 pub use serve::{Limits, Server};

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use control_api::{
-    Candidate, Check, Committed, Counters, Diff, Entry, Event, History, Lookup, Neighbors, Pending, Pools,
-    Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Workers,
+    Candidate, CaptureLine, Check, Committed, Counters, Diff, DropSample, DropSamples, Drops, Entry, Event,
+    History, Lookup, Neighbors, Pending, Pools, Ports, Refusal, Reloaded, Revision, Routes, Status, Versions,
+    Workers,
 };
 use ipnet::IpNet;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::mappings::{Edit, Mappings};
 
@@ -47,6 +48,21 @@ pub struct ListQuery {
     pub owner: Option<String>,
     /// So many at most.
     pub limit: Option<u64>,
+}
+
+/// What to capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureQuery {
+    /// Which packets, in words.
+    pub filter: String,
+    /// So many at most.
+    pub count: u64,
+    /// For so long at most.
+    pub time: Duration,
+    /// Packets a second at most.
+    pub rate: u32,
+    /// Bytes of each frame at most.
+    pub snap: u32,
 }
 
 /// The mappings of one moment.
@@ -90,6 +106,14 @@ pub trait Relay: Send + Sync + 'static {
     fn neighbors(&self) -> Result<Neighbors, Refusal>;
     /// Counters.
     fn counters(&self) -> Result<Counters, Refusal>;
+    /// Every drop reason.
+    fn drops(&self) -> Result<Drops, Refusal>;
+    /// The newest samples of dropped packets, of one reason or of all, so many at most, newest first.
+    fn drop_samples(&self, reason: Option<&str>, last: u32) -> Result<DropSamples, Refusal>;
+    /// One of them, as long as it is kept.
+    fn drop_sample(&self, id: u64) -> Result<Option<DropSample>, Refusal>;
+    /// Captures packets. A bounded queue: who does not keep up loses some, and is told how many.
+    fn capture(&self, query: &CaptureQuery) -> Result<mpsc::Receiver<CaptureLine>, Refusal>;
 
     /// The mappings.
     fn mappings(&self) -> &Mappings;

@@ -1,5 +1,7 @@
 //! A relay without ports: its mappings and its store are the real ones, its tables only count.
 
+mod observed;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,14 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use control_api::{
-    API, Code, Counters, Health, Neighbor, Neighbors, Path as Way, Port, PortSummary, Ports, Refusal,
-    Reloaded, Route, Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
+    API, CaptureLine, Code, Counters, DropSample, DropSamples, Drops, Health, Neighbor, Neighbors,
+    Path as Way, Port, PortSummary, Ports, Refusal, Reloaded, Route, Routes, Status, Versions, Worker,
+    WorkerSummary, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
+use tokio::sync::mpsc::Receiver;
 
 use crate::mappings::{Change, Mappings, Next, Reach, Rules, Tables};
-use crate::{Limits, ListQuery, ListenError, Listener, Peer, Relay, Server};
+use crate::{CaptureQuery, Limits, ListQuery, ListenError, Listener, Peer, Relay, Server};
 
 /// A relay to talk to.
 pub struct FakeRelay {
@@ -161,6 +165,7 @@ impl Relay for FakeRelay {
             staged,
             ports,
             workers: vec![WorkerSummary { cpu: 1, load: 0.25 }],
+            persistent_drops: observed::persistent(),
         })
     }
 
@@ -232,6 +237,22 @@ impl Relay for FakeRelay {
             serde_json::json!({"received": 100, "dropped": {"ttl_exceeded": 4}, "workers": [{"sent": 90}]});
         serde_json::from_value(counters)
             .map_err(|error| Refusal::new(Code::Internal, error.to_string(), "report it"))
+    }
+
+    fn drops(&self) -> Result<Drops, Refusal> {
+        Ok(observed::drops())
+    }
+
+    fn drop_samples(&self, reason: Option<&str>, last: u32) -> Result<DropSamples, Refusal> {
+        observed::samples(reason, last)
+    }
+
+    fn drop_sample(&self, id: u64) -> Result<Option<DropSample>, Refusal> {
+        Ok(observed::sample(id))
+    }
+
+    fn capture(&self, query: &CaptureQuery) -> Result<Receiver<CaptureLine>, Refusal> {
+        observed::capture(query)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Packet buffers as large as mbufs, and queues and a pool of them for one thread.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
 use dataplane::buffer::{Buffer, BufferPool, NoRoom};
@@ -15,9 +16,18 @@ struct Slab {
 /// A packet buffer as large as an mbuf's, moved by its address.
 pub(crate) struct SlabBuffer(Box<Slab>);
 
+thread_local! {
+    /// Buffers of packets that have ended.
+    static SPARE: RefCell<Vec<SlabBuffer>> = RefCell::new(Vec::with_capacity(1024));
+}
+
 impl SlabBuffer {
     /// An empty one.
     pub(crate) fn new() -> Self {
+        if let Some(mut spare) = SPARE.with_borrow_mut(Vec::pop) {
+            spare.fill(&[]);
+            return spare;
+        }
         Self(Box::new(Slab { bytes: [0; 2304], start: 128, end: 128 }))
     }
 
@@ -35,6 +45,10 @@ impl SlabBuffer {
 }
 
 impl Buffer for SlabBuffer {
+    fn release(packets: &mut Frames<Self>) {
+        SPARE.with_borrow_mut(|spare| spare.extend(packets.drain(..)));
+    }
+
     fn data(&self) -> &[u8] {
         &self.0.bytes[self.0.start..self.0.end]
     }

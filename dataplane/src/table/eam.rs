@@ -187,6 +187,18 @@ impl EamTable {
         Some(mapped_v4(address, ipv4, default_eam))
     }
 
+    /// The mapping that [`Self::lookup_ipv4`] uses.
+    #[must_use]
+    pub fn eam_of_ipv4(&self, address: Ipv4Addr) -> Option<Eam> {
+        self.by_ipv4.find(address).map(host_eam).or_else(|| self.prefixes.eam_of_ipv4(address))
+    }
+
+    /// The mapping that [`Self::lookup_ipv6`] uses.
+    #[must_use]
+    pub fn eam_of_ipv6(&self, address: Ipv6Addr) -> Option<Eam> {
+        self.by_ipv6.find(address).map(host_eam).or_else(|| self.prefixes.eam_of_ipv6(address))
+    }
+
     /// Whether `address` may be covered by an EAM; a no is certain, and costs one load.
     #[inline]
     #[must_use]

@@ -58,6 +58,17 @@ impl PrefixEams {
         Some((Ipv4Addr::from_bits(eam.ipv4.addr().to_bits() | suffix), eam.ipv4.prefix_len() == 0))
     }
 
+    /// The mapping that [`Self::lookup_ipv4`] uses.
+    pub(super) fn eam_of_ipv4(&self, address: Ipv4Addr) -> Option<Eam> {
+        self.find_ipv4(address.to_bits()).copied()
+    }
+
+    /// The mapping that [`Self::lookup_ipv6`] uses.
+    pub(super) fn eam_of_ipv6(&self, address: Ipv6Addr) -> Option<Eam> {
+        let bits = address.to_bits();
+        self.by_ipv6.iter().find_map(|level| level.eams.get(&(bits & mask_ipv6(level.length)))).copied()
+    }
+
     /// Whether a mapping other than the one of 0.0.0.0/0 covers `address`.
     #[inline]
     pub(super) fn covers_service(&self, address: Ipv4Addr) -> bool {

@@ -5,6 +5,7 @@ use crate::buffer::{Buffer, BufferPool};
 use crate::io::{Frames, TransmitQueue};
 use crate::punt::{self, Offer};
 use crate::sink::Sink;
+use crate::sink::tap::{Tap, Walked};
 use crate::stage::parse::{self, Family, Link};
 use crate::table::routing::{Interface, PortId, TableId};
 use crate::table::snapshot::Snapshot;
@@ -120,12 +121,44 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
         for lane in &mut lanes {
             lane.resolve(snapshot);
         }
+        if self.sink.watching().is_some() {
+            return self.walk_watched(&lanes, frames);
+        }
         for (lane, frame) in lanes.iter().zip(frames.drain(..)) {
-            if lane.is_left() {
-                self.frame(frame);
-            } else {
-                self.walker(TableId::MAIN).send_lane(frame, lane.offset(), lane);
+            self.take(lane, frame);
+        }
+    }
+
+    /// The same, with captures looking on.
+    #[cold]
+    #[inline(never)]
+    fn walk_watched(&mut self, lanes: &Lanes<'_>, frames: &mut Frames<B>) {
+        self.show(|tap, port, frames| tap.forget(port, frames));
+        for (at, (lane, frame)) in lanes.iter().zip(frames.drain(..)).enumerate() {
+            if let Some(tap) = self.sink.watching() {
+                tap.begin();
             }
+            let walked = self.take(lane, frame);
+            self.show(|tap, port, frames| tap.queued(port, frames));
+            if let Some(tap) = self.sink.watching() {
+                tap.done(at, walked, !lane.is_left());
+            }
+        }
+    }
+
+    /// Shows what waits for each port to the captures.
+    fn show(&mut self, look: impl Fn(&mut Tap, PortId, &[B])) {
+        if let Some(tap) = self.sink.watching() {
+            self.transmit.waiting().for_each(|(port, frames)| look(tap, port, frames));
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, lane: &Lane<'_>, frame: B) -> Walked {
+        if lane.is_left() {
+            self.frame(frame)
+        } else {
+            Walked::of(&self.walker(TableId::MAIN).send_lane(frame, lane.offset(), lane))
         }
     }
 
@@ -143,7 +176,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     }
 
     #[inline]
-    fn frame(&mut self, mut frame: B) {
+    fn frame(&mut self, mut frame: B) -> Walked {
         match parse::link(frame.data(), self.port, &self.snapshot.fib) {
             Link::Ip { family, offset, ingress } => {
                 let length = frame.data().len();
@@ -153,15 +186,21 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
                     Family::Ipv4 => walk.walk_ipv4(frame, ingress),
                     Family::Ipv6 => walk.walk_ipv6(frame, ingress),
                 };
+                let walked = Walked::of(&end);
                 if let End::Punted(packet, reason) = end {
                     self.punt_packet(packet, family, reason, offset, length);
                 }
+                walked
             }
             Link::Punt(reason) => {
                 let offer = Offer::of_frame(frame.data(), reason);
                 self.punt(frame, offer);
+                Walked::Else
             }
-            Link::Drop(reason) => self.sink.finish(frame, Verdict::Dropped(reason)),
+            Link::Drop(reason) => {
+                self.sink.finish_frame(frame, Verdict::Dropped(reason));
+                Walked::Else
+            }
         }
     }
 
@@ -183,7 +222,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
 
     fn punt(&mut self, frame: B, offer: Offer) {
         let verdict = self.transmit.punts.frame(self.port, offer, frame.data());
-        self.sink.finish(frame, verdict);
+        self.sink.finish_frame(frame, verdict);
     }
 }
 

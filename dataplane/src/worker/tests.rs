@@ -105,6 +105,8 @@ impl Bench {
     }
 }
 
+mod captures;
+
 #[test]
 fn translates_between_the_ports_in_both_directions() {
     let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);

@@ -1,5 +1,7 @@
 //! What each word does.
 
+mod capture;
+mod drops;
 mod eam;
 mod network;
 mod revision;
@@ -52,6 +54,9 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Routes { limit, watch } => network::routes(&context, limit, &watch),
         Verb::Neighbors(watch) => network::neighbors(&context, &watch),
         Verb::Workers(watch) => network::workers(&context, &watch),
+        Verb::Capture(wanted) => capture::capture(&context, &wanted),
+        Verb::Trace(wanted) => capture::trace(&context, &wanted),
+        Verb::Drops(wanted) => drops::drops(&context, &wanted),
         Verb::Counters(watch) => network::counters(&context, &watch),
         Verb::Generate { directory } => generate::run(&directory),
     }

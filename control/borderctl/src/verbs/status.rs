@@ -41,6 +41,13 @@ fn human(status: &Status, paper: &mut Paper) -> Result<()> {
         let staged = count(status.staged, "change");
         paper.line(&format!("           {staged} staged: borderctl diff, commit or discard"))?;
     }
+    if !status.persistent_drops.is_empty() {
+        paper.line("drops      these keep growing; `borderctl drops` says what to check")?;
+        for drop in &status.persistent_drops {
+            let rate = super::drops::rate(drop.rate_1m);
+            paper.line(&format!("           {} since {}, {rate} a second", drop.reason, drop.since))?;
+        }
+    }
     paper.line("")?;
     let mut ports = Table::new(&[
         ("PORT", Align::Left),

@@ -1,5 +1,6 @@
 //! For people.
 
+pub(crate) mod packet;
 mod pager;
 mod table;
 

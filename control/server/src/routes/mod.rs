@@ -3,7 +3,9 @@
 //! Route and description are registered in one step, so the OpenAPI document has every path there is.
 #![allow(unused_qualifications, reason = "utoipa's macros write them")]
 
+mod captures;
 mod changes;
+mod drops;
 mod events;
 mod mappings;
 mod network;
@@ -175,6 +177,8 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(revisions::routes())
         .merge(network::routes())
         .merge(events::routes())
+        .merge(drops::routes())
+        .merge(captures::routes())
         .split_for_parts()
 }
 
