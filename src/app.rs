@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use control::actor::{Actor, ActorParts, ControlHandle, log_warnings};
 use control::config::{self, Config, Problems};
+use control::health::Pulse;
 use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError, UpLink};
 use control::plan::PlanError;
 use control::reload::Running;
@@ -15,6 +17,8 @@ use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{MacAddress, PortId};
 use dataplane::table::snapshot::Snapshot;
+
+use sd_notify::NotifyState;
 
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use tokio::task::{LocalSet, spawn_local};
@@ -27,6 +31,7 @@ use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::preflight;
 use crate::report;
 use crate::signals::Signals;
+use crate::watchdog;
 use crate::workers::Workers;
 
 /// Bytes of each exception ring.
@@ -159,14 +164,19 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let print = Box::new(move |counters: &_| {
         printing.line(format!("counters {}\n", report::json(counters, printing.lost())).into_bytes());
     });
-    let parts = ActorParts { machine, publisher, kernel, twins, running, print };
+    let pulse = Arc::<Pulse>::default();
+    let parts = ActorParts { machine, publisher, kernel, twins, running, print, pulse: Arc::clone(&pulse) };
     let (actor, handle) = start(parts)?;
     let lost = {
         let log = log.clone();
         Box::new(move || log.lost())
     };
     let server = socket.map(|socket| socket.serve(handle.clone(), lost)).transpose()?;
-    let listening = spawn_local(signals.forward(handle));
+    watchdog::start(pulse, config.announce.is_some())
+        .map_err(|error| AppError::System { what: "threads", error })?;
+    watchdog::tell(&[NotifyState::Ready]);
+    let longest = config.announce.as_ref().map_or(0, |announce| announce.stop);
+    let listening = spawn_local(signals.forward(handle, Duration::from_secs(longest.into())));
     let (machine, ended) = actor.run().await;
     drop(server);
     listening.abort();

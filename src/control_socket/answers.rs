@@ -1,13 +1,14 @@
 //! Everything the socket is asked: mappings by the store, the rest by the control actor.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Finding, Health, History, Lookup,
-    Neighbors, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status,
-    Versions, Worker, WorkerSummary, Workers, path,
+    API, Announcement, Candidate, Check, Code, Committed, Counters, Diff, Digests, Entry, Finding, Health,
+    History, Lookup, Neighbors, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded, Revision,
+    Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
 };
 use control_server::mappings::{Edit, Mappings};
 use control_server::{Entries, Events, Intent, ListQuery, Peer, Relay};
@@ -16,6 +17,7 @@ use dataplane::verdict::{DropReason, PuntReason};
 use ipnet::IpNet;
 
 use super::routing::View;
+use super::service;
 use super::tables::stopping;
 use crate::report;
 
@@ -61,6 +63,7 @@ impl Relay for RunningRelay {
         if !status.translating {
             reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
         }
+        reasons.extend(service::failing(&status.service).map(|test| service::sentence(test)));
         let health = match (status.translating, reasons.is_empty()) {
             (true, true) => Health::Ok,
             (true, false) => Health::Degraded,
@@ -85,6 +88,7 @@ impl Relay for RunningRelay {
             staged,
             ports: ports.collect(),
             workers: workers.collect(),
+            service: Some(service::short(&status.service)),
         })
     }
 
@@ -207,6 +211,26 @@ impl Relay for RunningRelay {
             serde_json::Value::Object(counters) => Ok(Counters(counters.into_iter().collect())),
             other => Ok(Counters([("counters".to_owned(), other)].into())),
         }
+    }
+
+    fn announcement(&self) -> Result<Announcement, Refusal> {
+        Ok(service::announcement(&self.actor()?.service))
+    }
+
+    fn drain(&self, peer: Peer, lead: Option<Duration>) -> Result<Announcement, Refusal> {
+        tracing::info!(uid = peer.uid, pid = peer.pid, "drain");
+        self.handle.drain(lead).map_err(|_| stopping())?;
+        self.announcement()
+    }
+
+    fn undrain(&self, peer: Peer) -> Result<Announcement, Refusal> {
+        tracing::info!(uid = peer.uid, pid = peer.pid, "undrain");
+        self.handle.undrain().map_err(|_| stopping())?;
+        self.announcement()
+    }
+
+    fn digest(&self) -> Result<Digests, Refusal> {
+        service::digests(&self.actor()?.service)
     }
 
     fn events(&self) -> Events {

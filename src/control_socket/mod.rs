@@ -6,6 +6,7 @@
 mod answers;
 mod routing;
 mod rules;
+mod service;
 mod source;
 mod tables;
 

@@ -6,6 +6,7 @@
 //! ignores what he does not know.
 #![forbid(unsafe_code)]
 
+mod announce;
 mod eam;
 mod error;
 mod network;
@@ -13,6 +14,7 @@ mod revision;
 mod status;
 mod time;
 
+pub use announce::{Announcement, Destination, DigestPart, Digests, Drain, HealthTest, Sender, Service};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};
 pub use network::{Counters, Neighbor, Neighbors, Path, Port, Ports, Route, Routes, Worker, Workers};
@@ -75,6 +77,14 @@ pub mod path {
     pub const WORKERS: &str = "/v1/workers";
     /// Every counter.
     pub const COUNTERS: &str = "/v1/counters";
+    /// Whether the relay is in service.
+    pub const ANNOUNCEMENT: &str = "/v1/announcement";
+    /// Takes the relay out of service.
+    pub const DRAIN: &str = "/v1/drain";
+    /// Takes it back.
+    pub const UNDRAIN: &str = "/v1/undrain";
+    /// What the mappings in use hash to.
+    pub const DIGEST: &str = "/v1/digest";
     /// What happens, one object a line, until the client goes.
     pub const EVENTS: &str = "/v1/events";
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Service;
+
 /// Versions of the API, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -110,4 +112,7 @@ pub struct Status {
     pub ports: Vec<PortSummary>,
     /// The workers.
     pub workers: Vec<WorkerSummary>,
+    /// Whether it is in service; relays before this did not say.
+    #[serde(default)]
+    pub service: Option<Service>,
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use control_api::{
-    Candidate, Check, Committed, Counters, Diff, Entry, Event, History, Lookup, Neighbors, Pending, Pools,
-    Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Workers,
+    Announcement, Candidate, Check, Committed, Counters, Diff, Digests, Entry, Event, History, Lookup,
+    Neighbors, Pending, Pools, Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Workers,
 };
 use ipnet::IpNet;
 use tokio::sync::broadcast;
@@ -120,6 +120,14 @@ pub trait Relay: Send + Sync + 'static {
     fn neighbors(&self) -> Result<Neighbors, Refusal>;
     /// Counters.
     fn counters(&self) -> Result<Counters, Refusal>;
+    /// Whether the relay is in service.
+    fn announcement(&self) -> Result<Announcement, Refusal>;
+    /// Begins to take it out of service, with that lead if one is given.
+    fn drain(&self, peer: Peer, lead: Option<Duration>) -> Result<Announcement, Refusal>;
+    /// Takes a drain back.
+    fn undrain(&self, peer: Peer) -> Result<Announcement, Refusal>;
+    /// What the mappings in use hash to.
+    fn digest(&self) -> Result<Digests, Refusal>;
     /// Events from now on.
     fn events(&self) -> Events;
 }

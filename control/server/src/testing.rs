@@ -1,15 +1,17 @@
 //! A relay without ports: its mappings and its store are the real ones, its tables only count.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Health, History, Lookup, Neighbor,
-    Neighbors, Path as Way, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Route,
-    Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
+    API, Announcement, Candidate, Check, Code, Committed, Counters, Destination, Diff, DigestPart, Digests,
+    Drain, Entry, Health, HealthTest, History, Lookup, Neighbor, Neighbors, Path as Way, Pending, Pools,
+    Port, PortSummary, Ports, Refusal, Reloaded, Revision, Route, Routes, Sender, Status, Versions, Worker,
+    WorkerSummary, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
@@ -24,6 +26,8 @@ pub struct FakeRelay {
     pub published: Arc<AtomicU64>,
     /// Whether tables cannot hold what comes.
     pub refuses: Arc<AtomicBool>,
+    /// The lead of a drain, if there is one.
+    drained: Mutex<Option<u64>>,
 }
 
 impl FakeRelay {
@@ -46,7 +50,7 @@ impl FakeRelay {
         let (published, refuses) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let tables = Counting { published: Arc::clone(&published), refuses: Arc::clone(&refuses) };
         mappings.start(Box::new(tables));
-        Arc::new(Self { mappings, published, refuses })
+        Arc::new(Self { mappings, published, refuses, drained: Mutex::default() })
     }
 
     /// Serves it at `socket`.
@@ -158,6 +162,7 @@ impl Relay for FakeRelay {
             staged,
             ports,
             workers: vec![WorkerSummary { cpu: 1, load: 0.25 }],
+            service: None,
         })
     }
 
@@ -293,6 +298,74 @@ impl Relay for FakeRelay {
             serde_json::json!({"received": 100, "dropped": {"ttl_exceeded": 4}, "workers": [{"sent": 90}]});
         serde_json::from_value(counters)
             .map_err(|error| Refusal::new(Code::Internal, error.to_string(), "report it"))
+    }
+
+    fn announcement(&self) -> Result<Announcement, Refusal> {
+        let drain = self.drained.lock().unwrap_or_else(PoisonError::into_inner).map(|lead| Drain {
+            phase: "done".into(),
+            seconds: 14,
+            lead_seconds: lead,
+            quiet_seconds: 3,
+        });
+        let test = HealthTest {
+            name: "link".into(),
+            subject: "v6".into(),
+            state: "failing".into(),
+            since: "2026-11-28T22:36:12Z".into(),
+            why: "no link: cable, transceiver or peer".into(),
+            scope: "everything".into(),
+        };
+        let sender = Sender {
+            port: "v4".into(),
+            router: "02:00:00:00:00:02".into(),
+            source: "203.0.113.50".into(),
+            samples: 17,
+        };
+        Ok(Announcement {
+            standing: if drain.is_some() { "draining" } else { "withdrawn" }.into(),
+            destinations: vec![Destination {
+                prefix: "192.0.2.0/24".into(),
+                metric: None,
+                why: "link, v6: no link".into(),
+            }],
+            tests: vec![test],
+            translated_pps: 1234,
+            senders: if drain.is_some() { vec![sender] } else { Vec::new() },
+            drain,
+        })
+    }
+
+    fn drain(&self, _: Peer, lead: Option<Duration>) -> Result<Announcement, Refusal> {
+        let lead = lead.map_or(10, |lead| lead.as_secs());
+        *self.drained.lock().unwrap_or_else(PoisonError::into_inner) = Some(lead);
+        self.announcement()
+    }
+
+    fn undrain(&self, _: Peer) -> Result<Announcement, Refusal> {
+        *self.drained.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.announcement()
+    }
+
+    fn digest(&self) -> Result<Digests, Refusal> {
+        // A stand-in for the hash: what two relays hold apart has to show in it, nothing more.
+        let mut parts = BTreeMap::<String, Vec<String>>::new();
+        for entry in self.mappings.eams(&ListQuery::default())?.entries {
+            let octets: Vec<&str> = entry.ipv4.split('.').collect();
+            let within = format!("{}.{}.0.0/16", octets[0], octets[1]);
+            parts.entry(within).or_default().push(format!("{}={}", entry.ipv4, entry.ipv6));
+        }
+        let part = |(within, entries): (&String, &Vec<String>)| DigestPart {
+            within: within.clone(),
+            mappings: entries.len() as u64,
+            digest: entries.join(" "),
+        };
+        let parts: Vec<DigestPart> = parts.iter().map(part).collect();
+        Ok(Digests {
+            digest: parts.iter().map(|part| part.digest.as_str()).collect::<Vec<_>>().join(" "),
+            mappings: parts.iter().map(|part| part.mappings).sum(),
+            settings: "5e77".into(),
+            parts,
+        })
     }
 
     fn events(&self) -> Events {

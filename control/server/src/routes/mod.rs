@@ -3,6 +3,7 @@
 //! Route and description are registered in one step, so the OpenAPI document has every path there is.
 #![allow(unused_qualifications, reason = "utoipa's macros write them")]
 
+mod announce;
 mod changes;
 mod events;
 mod mappings;
@@ -174,6 +175,7 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(changes::routes())
         .merge(revisions::routes())
         .merge(network::routes())
+        .merge(announce::routes())
         .merge(events::routes())
         .split_for_parts()
 }
