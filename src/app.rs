@@ -65,7 +65,7 @@ pub(crate) enum AppError {
 }
 
 /// Runs the relay; returns the exit status.
-pub(crate) fn run(path: &Path) -> u8 {
+pub(crate) fn run(path: &Path, standby: bool) -> u8 {
     let complaints = harden::begin();
     let log = match Log::start() {
         Ok(log) => log,
@@ -75,12 +75,12 @@ pub(crate) fn run(path: &Path) -> u8 {
             return FAILED;
         }
     };
-    let status = run_logged(path, &log, &complaints);
+    let status = run_logged(path, standby, &log, &complaints);
     log.finish();
     status
 }
 
-fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
+fn run_logged(path: &Path, standby: bool, log: &Log, complaints: &[String]) -> u8 {
     for complaint in complaints {
         tracing::warn!("{complaint}");
     }
@@ -90,7 +90,7 @@ fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime
         .map_err(|error| AppError::System { what: "event queues", error })
-        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path, log)));
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path, standby, log)));
     match result {
         Ok(status) => status,
         Err(error) => {
@@ -102,18 +102,21 @@ fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
 
 /// Listens to signals before anything else: one that comes while a million mappings are read is answered after the start,
 /// and does not end the process.
-async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
-    let signals = Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
-    let mut config = match Config::load(path) {
-        Ok((config, warnings)) => {
-            log_warnings(&warnings);
-            config
+async fn load_and_relay(path: &Path, standby: bool, log: &Log) -> Result<u8, AppError> {
+    let mut signals =
+        Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
+    let Some(mut config) = load(path, log) else { return Ok(WRONG) };
+    if standby && config::check_machine(&config).is_empty() {
+        tokio::select! {
+            () = preflight::free(&config) => tracing::info!("taking over"),
+            () = signals.stopped() => return Ok(DONE),
         }
-        Err(problems) => {
-            log.line(format!("{problems}\n").into_bytes());
-            return Ok(WRONG);
+        // It may be another by now: what the relay before read last is what counts.
+        match load(path, log) {
+            Some(newest) => config = newest,
+            None => return Ok(WRONG),
         }
-    };
+    }
     let lacking = config::check_machine(&config);
     for problem in &lacking {
         tracing::error!("{problem}");
@@ -132,6 +135,20 @@ async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
     // Ports and twins are closed by now: others may have them.
     drop(claims);
     ended.map(|()| DONE)
+}
+
+/// The configuration; every problem is in the log if it cannot be used.
+fn load(path: &Path, log: &Log) -> Option<Config> {
+    match Config::load(path) {
+        Ok((config, warnings)) => {
+            log_warnings(&warnings);
+            Some(config)
+        }
+        Err(problems) => {
+            log.line(format!("{problems}\n").into_bytes());
+            None
+        }
+    }
 }
 
 /// Start, run, stop: each list from top to bottom.

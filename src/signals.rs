@@ -34,6 +34,14 @@ impl Signals {
         })
     }
 
+    /// Waits until the end is asked for: before there is a relay to pass anything on to.
+    pub(crate) async fn stopped(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
     /// Passes on what each signal asks for, until there is nobody to ask any more. A stop may wait for as long as `drain`.
     pub(crate) async fn forward(mut self, relay: ControlHandle, drain: Duration) {
         loop {

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pktgen_tests::lab::{
-    Cmd, Daemon, Lab, LabError, Need, Output, SERVICE, Shape, TestResult, borderctl, relay_binary, skip_unless,
-    wait_until,
+    Cmd, Daemon, Lab, LabError, Need, Output, SERVICE, Shape, TestResult, borderctl, relay_binary,
+    skip_unless, wait_until,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -126,7 +126,8 @@ impl Announcing {
     /// Pings for about so many seconds, from another thread; what ping says at the end.
     fn steady(&self, seconds: u32) -> thread::JoinHandle<Result<Output, LabError>> {
         let count = seconds * 50;
-        let ping = self.lab.client.cmd("ping").args(&format!("-n -i0.02 -W1 -c{count} {SERVICE}")).timeout(120);
+        let ping =
+            self.lab.client.cmd("ping").args(&format!("-n -i0.02 -W1 -c{count} {SERVICE}")).timeout(120);
         thread::spawn(move || ping.run())
     }
 }

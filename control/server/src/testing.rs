@@ -8,16 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use control_api::{
-    API, Announcement, Candidate, Check, Code, Committed, Counters, Destination, Diff, DigestPart, Digests,
-    Drain, Entry, Health, HealthTest, History, Lookup, Neighbor, Neighbors, Path as Way, Pending, Pools,
-    Port, PortSummary, Ports, Refusal, Reloaded, Revision, Route, Routes, Sender, Status, Versions, Worker,
-    WorkerSummary, Workers, path,
+    API, Announcement, Code, Counters, Destination, DigestPart, Digests, Drain, Health, HealthTest, Neighbor,
+    Neighbors, Path as Way, Port, PortSummary, Ports, Refusal, Reloaded, Route, Routes, Sender, Status,
+    Versions, Worker, WorkerSummary, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::mappings::{Change, Edit, Mappings, Next, Reach, Rules, Tables};
-use crate::{Entries, Events, Intent, Limits, ListQuery, ListenError, Listener, Peer, Relay, Server};
+use crate::mappings::{Change, Mappings, Next, Reach, Rules, Tables};
+use crate::{Limits, ListQuery, ListenError, Listener, Peer, Relay, Server};
 
 /// A relay to talk to.
 pub struct FakeRelay {
@@ -137,6 +136,10 @@ impl Rules for FakeRules {
 }
 
 impl Relay for FakeRelay {
+    fn mappings(&self) -> &Mappings {
+        &self.mappings
+    }
+
     fn versions(&self) -> Versions {
         Versions {
             program: "borderline".into(),
@@ -164,70 +167,6 @@ impl Relay for FakeRelay {
             workers: vec![WorkerSummary { cpu: 1, load: 0.25 }],
             service: None,
         })
-    }
-
-    fn revision(&self) -> u64 {
-        self.mappings.revision()
-    }
-
-    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
-        self.mappings.eams(query)
-    }
-
-    fn eam(&self, prefix: IpNet) -> Result<Entry, Refusal> {
-        self.mappings.eam(prefix)
-    }
-
-    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
-        self.mappings.lookup(address)
-    }
-
-    fn pools(&self) -> Result<Pools, Refusal> {
-        self.mappings.pools()
-    }
-
-    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        self.mappings.change(intent, edits, replace)
-    }
-
-    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        self.mappings.stage(intent, &edits, replace)
-    }
-
-    fn candidate(&self) -> Result<Candidate, Refusal> {
-        self.mappings.candidate()
-    }
-
-    fn discard(&self) -> Result<Candidate, Refusal> {
-        Ok(self.mappings.discard())
-    }
-
-    fn commit(&self, intent: &Intent) -> Result<Committed, Refusal> {
-        self.mappings.commit(intent)
-    }
-
-    fn pending(&self) -> Result<Option<Pending>, Refusal> {
-        Ok(self.mappings.pending())
-    }
-
-    fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
-        self.mappings.confirm(intent)
-    }
-
-    fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal> {
-        self.mappings.rollback(intent, to)
-    }
-
-    fn check(&self) -> Result<Check, Refusal> {
-        self.mappings.check()
-    }
-
-    fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal> {
-        self.mappings.diff(from, to)
-    }
-
-    fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal> {
-        self.mappings.history(before, limit)
     }
 
     fn reload(&self, _: Peer) -> Result<Reloaded, Refusal> {
@@ -366,10 +305,6 @@ impl Relay for FakeRelay {
             settings: "5e77".into(),
             parts,
         })
-    }
-
-    fn events(&self) -> Events {
-        self.mappings.events()
     }
 }
 

@@ -4,4 +4,6 @@
 mod documents;
 mod import;
 mod lab;
+mod service;
+mod terminal;
 mod verbs;
