@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use control::actor::{Actor, ActorParts, ControlHandle, log_warnings};
 use control::config::{self, Config, Problems};
+use control::health::Pulse;
 use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError, UpLink};
 use control::observe::Observatory;
 use control::plan::PlanError;
@@ -16,6 +18,8 @@ use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{MacAddress, PortId};
 use dataplane::table::snapshot::Snapshot;
+
+use sd_notify::NotifyState;
 
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use tokio::task::{LocalSet, spawn_local};
@@ -28,6 +32,7 @@ use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::preflight;
 use crate::report;
 use crate::signals::Signals;
+use crate::watchdog;
 use crate::workers::{self, Workers};
 
 /// Bytes of each exception ring.
@@ -61,7 +66,7 @@ pub(crate) enum AppError {
 }
 
 /// Runs the relay; returns the exit status.
-pub(crate) fn run(path: &Path) -> u8 {
+pub(crate) fn run(path: &Path, standby: bool) -> u8 {
     let complaints = harden::begin();
     let log = match Log::start() {
         Ok(log) => log,
@@ -71,12 +76,12 @@ pub(crate) fn run(path: &Path) -> u8 {
             return FAILED;
         }
     };
-    let status = run_logged(path, &log, &complaints);
+    let status = run_logged(path, standby, &log, &complaints);
     log.finish();
     status
 }
 
-fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
+fn run_logged(path: &Path, standby: bool, log: &Log, complaints: &[String]) -> u8 {
     for complaint in complaints {
         tracing::warn!("{complaint}");
     }
@@ -86,7 +91,7 @@ fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime
         .map_err(|error| AppError::System { what: "event queues", error })
-        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path, log)));
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path, standby, log)));
     match result {
         Ok(status) => status,
         Err(error) => {
@@ -98,18 +103,21 @@ fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
 
 /// Listens to signals before anything else: one that comes while a million mappings are read is answered after the start,
 /// and does not end the process.
-async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
-    let signals = Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
-    let mut config = match Config::load(path) {
-        Ok((config, warnings)) => {
-            log_warnings(&warnings);
-            config
+async fn load_and_relay(path: &Path, standby: bool, log: &Log) -> Result<u8, AppError> {
+    let mut signals =
+        Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
+    let Some(mut config) = load(path, log) else { return Ok(WRONG) };
+    if standby && config::check_machine(&config).is_empty() {
+        tokio::select! {
+            () = preflight::free(&config) => tracing::info!("taking over"),
+            () = signals.stopped() => return Ok(DONE),
         }
-        Err(problems) => {
-            log.line(format!("{problems}\n").into_bytes());
-            return Ok(WRONG);
+        // It may be another by now: what the relay before read last is what counts.
+        match load(path, log) {
+            Some(newest) => config = newest,
+            None => return Ok(WRONG),
         }
-    };
+    }
     let lacking = config::check_machine(&config);
     for problem in &lacking {
         tracing::error!("{problem}");
@@ -128,6 +136,20 @@ async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
     // Ports and twins are closed by now: others may have them.
     drop(claims);
     ended.map(|()| DONE)
+}
+
+/// The configuration; every problem is in the log if it cannot be used.
+fn load(path: &Path, log: &Log) -> Option<Config> {
+    match Config::load(path) {
+        Ok((config, warnings)) => {
+            log_warnings(&warnings);
+            Some(config)
+        }
+        Err(problems) => {
+            log.line(format!("{problems}\n").into_bytes());
+            None
+        }
+    }
 }
 
 /// Start, run, stop: each list from top to bottom.
@@ -161,7 +183,8 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let print = Box::new(move |counters: &_| {
         printing.line(format!("counters {}\n", report::json(counters, printing.lost())).into_bytes());
     });
-    let parts = ActorParts { machine, publisher, kernel, twins, running, print };
+    let pulse = Arc::<Pulse>::default();
+    let parts = ActorParts { machine, publisher, kernel, twins, running, print, pulse: Arc::clone(&pulse) };
     let (actor, handle) = start(parts)?;
     let lost = {
         let log = log.clone();
@@ -172,7 +195,11 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
             .map_err(|error| AppError::System { what: "threads", error })?;
     let names = config.ports.iter().map(|port| port.name.clone()).collect();
     let server = socket.map(|socket| socket.serve(handle.clone(), observatory, names, lost)).transpose()?;
-    let listening = spawn_local(signals.forward(handle));
+    watchdog::start(pulse, config.announce.is_some())
+        .map_err(|error| AppError::System { what: "threads", error })?;
+    watchdog::tell(&[NotifyState::Ready]);
+    let longest = config.announce.as_ref().map_or(0, |announce| announce.stop);
+    let listening = spawn_local(signals.forward(handle, Duration::from_secs(longest.into())));
     let (machine, ended) = actor.run().await;
     drop(server);
     drop(observing);

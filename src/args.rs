@@ -39,6 +39,10 @@ enum Command {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Wait until no other relay has the ports, then take over: start everything else at once, and again at once when
+        /// that relay ends or dies
+        #[arg(long)]
+        standby: bool,
     },
     /// Check a configuration: every problem with its line and remedy
     ///
@@ -154,7 +158,7 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::from(FAILED);
     }
     let code = match Args::parse().command {
-        Command::Run { config } => app::run(&config),
+        Command::Run { config, standby } => app::run(&config, standby),
         Command::Check { config, machine } => check::run(&config, machine),
         Command::Translate(args) => translate::run(&args),
         Command::Import(args) => import::run(&args),

@@ -15,6 +15,7 @@ mod received;
 mod report;
 mod signals;
 mod translate;
+mod watchdog;
 mod workers;
 
 fn main() -> std::process::ExitCode {

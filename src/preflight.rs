@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use control::config::{Config, Device};
 use control::kernel::{InterfaceFactsReader, PREFIX, Twin, unfollowed_rules};
@@ -13,6 +14,10 @@ use dataplane::dpdk::{self, interface_of};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use tokio::io::unix::AsyncFd;
+
+use crate::watchdog;
 
 /// Descriptors of a relay without ports: the log, event queues, netlink, DPDK.
 const DESCRIPTORS: u64 = 48;
@@ -25,6 +30,8 @@ const OUR_PROGRAM: &str = "xsk_def_prog";
 /// What libxdp puts in front of programs that share an interface.
 const DISPATCHER: &str = "xdp_dispatcher";
 
+/// How often a claim is tried whose owner cannot be held on to.
+const POLL: Duration = Duration::from_millis(20);
 /// The interface of announced routes has a twin's name.
 const UP: &str = "up";
 
@@ -56,6 +63,64 @@ pub(crate) fn claim(config: &Config) -> Result<Claims, Vec<String>> {
         }
     }
     if complaints.is_empty() { Ok(Claims { _sockets: sockets }) } else { Err(complaints) }
+}
+
+/// Waits until nobody has any of what a configuration names. The kernel says so: it closes a claim with its process, however
+/// that ends.
+pub(crate) async fn free(config: &Config) {
+    while let Some((kind, name)) = names(config).into_iter().find(|(kind, name)| is_taken(kind, name)) {
+        let owner = owner(kind, &name);
+        tracing::info!(kind, name, process = owner, "standing by: another relay has it");
+        let status = owner.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        let status = format!("standing by for another relay{status}");
+        watchdog::tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        match hold_on(kind, &name) {
+            // Readable: the other end is gone.
+            Ok(claim) => drop(claim.readable().await),
+            // Its queue is full of those who asked who it is: asked again and again then.
+            Err(_) => {
+                while is_taken(kind, &name) {
+                    tokio::time::sleep(POLL).await;
+                }
+            }
+        }
+    }
+}
+
+/// Everything a configuration names, by kind.
+fn names(config: &Config) -> Vec<(&'static str, String)> {
+    let mut names = Vec::new();
+    for port in &config.ports {
+        names.push(("twin", port.name.clone()));
+        if let Device::Pci(_) = port.device {
+            names.push(("card", port.device.name().to_owned()));
+        }
+        if let Some((interface, _)) = interface_of(port.device.argument()) {
+            names.push(("interface", interface.to_owned()));
+        }
+    }
+    names.extend(config.announce.as_ref().map(|_| ("twin", UP.to_owned())));
+    names
+}
+
+/// A claim is one bound socket: the name is free if we could bind it.
+fn is_taken(kind: &str, name: &str) -> bool {
+    matches!(bind(kind, name), Err(Errno::ADDRINUSE))
+}
+
+/// A connection that ends with the owner of a claim.
+fn hold_on(kind: &str, name: &str) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let socket = socket()?;
+    net::connect(&socket, &address(kind, name)?)?;
+    wait_for(socket)
+}
+
+#[allow(
+    deprecated,
+    reason = "its replacement is unsafe, which this crate forbids; what it asks for holds: an OwnedFd, never replaced"
+)]
+fn wait_for(socket: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(socket, tokio::io::Interest::READABLE)
 }
 
 /// Whatever else a start would find wrong with this machine.
@@ -204,6 +269,38 @@ fn twin_support() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn config(name: &str) -> Config {
+        let text = format!(
+            "[dpdk]\nworkers = [0]\n[[port]]\nname = \"{name}\"\ndevice = \"net_null0\"\n\
+             [translation]\nprefixes = [\"2001:db8:46::/96\"]\n"
+        );
+        Config::parse(std::path::Path::new("relay.toml"), &text).expect("a good file").0
+    }
+
+    #[test]
+    fn whoever_stands_by_goes_on_when_the_owner_of_the_last_claim_is_gone() {
+        let config = config(&format!("s{}", std::process::id() % 1_000_000));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let within =
+            |time| runtime.block_on(async { tokio::time::timeout(time, free(&config)).await.is_ok() });
+        assert!(within(Duration::from_secs(20)), "nobody has it");
+        let claimed = claim_name("twin", &config.ports[0].name).unwrap();
+        assert!(!within(Duration::from_millis(300)), "somebody has it");
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(claimed);
+        });
+        assert!(within(Duration::from_secs(20)), "and is gone");
+        ends.join().unwrap();
+        // Those who asked before have filled the queue.
+        let claimed = claim_name("twin", &config.ports[0].name).unwrap();
+        let asked: Vec<_> = (0..5).map(|_| owner("twin", &config.ports[0].name)).collect();
+        assert_eq!(asked[0], Some(std::process::id()));
+        assert!(!within(Duration::from_millis(300)));
+        drop(claimed);
+        assert!(within(Duration::from_secs(20)));
+    }
 
     #[test]
     fn what_is_claimed_is_refused_to_others_with_the_owner_and_free_afterwards() {

@@ -4,9 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use control::actor::{ControlHandle, Gone};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::FAILED;
+use crate::watchdog;
 
 /// Longer than any orderly end takes.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -32,12 +34,20 @@ impl Signals {
         })
     }
 
-    /// Passes on what each signal asks for, until there is nobody to ask any more.
-    pub(crate) async fn forward(mut self, relay: ControlHandle) {
+    /// Waits until the end is asked for: before there is a relay to pass anything on to.
+    pub(crate) async fn stopped(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Passes on what each signal asks for, until there is nobody to ask any more. A stop may wait for as long as `drain`.
+    pub(crate) async fn forward(mut self, relay: ControlHandle, drain: Duration) {
         loop {
             let passed_on = tokio::select! {
-                _ = self.terminate.recv() => self.stop(&relay).await,
-                _ = self.interrupt.recv() => self.stop(&relay).await,
+                _ = self.terminate.recv() => self.stop(&relay, drain).await,
+                _ = self.interrupt.recv() => self.stop(&relay, drain).await,
                 _ = self.hangup.recv() => relay.request_reload().await,
                 _ = self.user.recv() => relay.request_counters().await,
             };
@@ -47,19 +57,25 @@ impl Signals {
         }
     }
 
-    async fn stop(&mut self, relay: &ControlHandle) -> Result<(), Gone> {
+    async fn stop(&mut self, relay: &ControlHandle, drain: Duration) -> Result<(), Gone> {
         if !std::mem::replace(&mut self.is_ending, true) {
-            limit_the_end();
+            let longest = END_LIMIT + drain;
+            watchdog::tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds(longest))]);
+            limit_the_end(longest);
         }
         relay.request_stop().await
     }
 }
 
+fn microseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}
+
 /// Whatever hangs, a worker or a driver: the process ends.
-fn limit_the_end() {
-    let watching = thread::Builder::new().name("end".to_owned()).spawn(|| {
-        thread::sleep(END_LIMIT);
-        tracing::error!("still not stopped after {} s: ending as a crash would", END_LIMIT.as_secs());
+fn limit_the_end(longest: Duration) {
+    let watching = thread::Builder::new().name("end".to_owned()).spawn(move || {
+        thread::sleep(longest);
+        tracing::error!("still not stopped after {} s: ending as a crash would", longest.as_secs());
         // Longer than the log needs for a line, if it can be written at all.
         thread::sleep(Duration::from_millis(200));
         std::process::exit(i32::from(FAILED));

@@ -53,7 +53,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::exception::{InjectSender, PuntReceiver, Punted, ZeroChecksum};
+use dataplane::exception::{InjectSender, ProbeEnd, PuntReceiver, Punted, ZeroChecksum};
 use dataplane::table::publish::SnapshotView;
 use dataplane::table::routing::{MacAddress, PortId, Update};
 use dataplane::verdict::{DropReason, PuntReason};
@@ -77,7 +77,9 @@ pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::rules::unfollowed_rules;
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};
-pub use self::up::{Announced, NAME as UP_LINK, PROTOCOL as ANNOUNCED_PROTOCOL, UpLink};
+pub use self::up::{
+    Announced, NAME as UP_LINK, PROTOCOL as ANNOUNCED_PROTOCOL, UpLink, switch as switch_up_link,
+};
 
 use self::carrier::Carriers;
 use self::complaints::{Complaints, Topic, about_master};
@@ -109,6 +111,8 @@ pub struct Rings {
 pub struct Kernel {
     twins: Vec<Arc<Twin>>,
     up: Option<UpLink>,
+    probed: RefCell<Vec<(u16, ProbeEnd, Vec<u8>)>>,
+    samples: RefCell<Vec<(PortId, Vec<u8>)>>,
     bell: Bell,
     punts: RefCell<Drain>,
     exchange: RefCell<Exchange>,
@@ -136,6 +140,8 @@ impl Kernel {
         Ok(Self {
             twins,
             up: None,
+            probed: RefCell::default(),
+            samples: RefCell::default(),
             bell: rings.bell,
             punts: RefCell::new(Drain::new(rings.punts)),
             exchange: RefCell::new(exchange),
@@ -170,6 +176,29 @@ impl Kernel {
             others => format!("{first}; and {others} more"),
         });
         self.complaints.borrow_mut().set(Topic::Announcement, text);
+    }
+
+    /// Has a packet of the relay's own take the way of a received one on a worker; whether it could be handed over.
+    #[must_use]
+    pub fn probe(&self, worker: usize, number: u16, packet: &[u8]) -> bool {
+        self.with(|exchange| exchange.probe(worker, number, packet))
+    }
+
+    /// What became of probes since the last call.
+    #[must_use]
+    pub fn take_probed(&self) -> Vec<(u16, ProbeEnd, Vec<u8>)> {
+        self.probed.take()
+    }
+
+    /// Asks every worker for the first frame of each of its next bursts.
+    pub fn ask_for_samples(&self, bursts: u16) {
+        self.with(|exchange| exchange.ask_for_samples(bursts));
+    }
+
+    /// The samples since the last call.
+    #[must_use]
+    pub fn take_samples(&self) -> Vec<(PortId, Vec<u8>)> {
+        self.samples.take()
     }
 
     /// Runs until `shutdown` is ready. `on_update` is called on this task: with the kernel's state as soon as it is
@@ -291,6 +320,10 @@ impl Kernel {
             }
             Punted::Frame { port, reason, bytes } => self.to_twin(port, reason, bytes),
             Punted::Translated { reason, packet } => self.to_the_box(reason, packet),
+            Punted::Probed { number, end, packet } => {
+                self.probed.borrow_mut().push((number, end, packet.to_vec()));
+            }
+            Punted::Sample { port, bytes } => self.samples.borrow_mut().push((port, bytes.to_vec())),
             Punted::ZeroChecksum(event) => self.report(event, now),
         }
     }

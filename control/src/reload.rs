@@ -89,6 +89,8 @@ pub struct Prepared {
     pub eams: usize,
     /// What leads to the relay.
     pub destinations: BTreeSet<IpNet>,
+    /// See [`Running::settings_hash`].
+    pub settings: String,
     /// What works and is probably not meant.
     pub warnings: Warnings,
     /// How long it took.
@@ -148,6 +150,13 @@ impl Running {
     #[must_use]
     pub fn destinations(&self) -> BTreeSet<IpNet> {
         announce::destinations(&self.settings)
+    }
+
+    /// What the keys of `[translation]` hash to, in hexadecimal: relays of one version with the same hash and the same mappings
+    /// do the same.
+    #[must_use]
+    pub fn settings_hash(&self) -> String {
+        blake3::hash(format!("{:?}", self.settings).as_bytes()).to_hex()[..16].to_owned()
     }
 
     /// How it is announced, if it is.
@@ -215,8 +224,8 @@ impl Running {
         }
         let translation = self.replace(translation);
         let eams = translation.eams.len();
-        let (changes, destinations) = (changes.counts(), self.destinations());
-        Ok((Prepared { translation, way, changes, eams, destinations, warnings, times }, replaced))
+        let (changes, destinations, settings) = (changes.counts(), self.destinations(), self.settings_hash());
+        Ok((Prepared { translation, way, changes, eams, destinations, settings, warnings, times }, replaced))
     }
 }
 

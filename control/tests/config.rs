@@ -455,10 +455,13 @@ fn documented_defaults_are_the_defaults() {
         .replace("[dpdk]\n", &format!("{}[dpdk]\n{}", tables[""], tables["dpdk"]))
         .replace("[[port]]\n", &format!("[[port]]\n{}", tables["port"]))
         .replace("[translation]\n", &format!("[translation]\n{}", tables["translation"]));
-    let (given, _) = parse(&format!("{text}[control]\n{}", tables["control"]));
-    let (left_out, _) = parse(&format!("{MINIMAL}[control]\n"));
+    let (given, _) =
+        parse(&format!("{text}[control]\n{}[announce]\n{}", tables["control"], tables["announce"]));
+    let (left_out, _) = parse(&format!("{MINIMAL}[control]\n[announce]\n"));
     assert!(given.control.is_some() && given.control == left_out.control);
     assert_eq!(parse(MINIMAL).0.control, None, "without the table there is no socket");
+    assert!(given.announce.is_some() && given.announce == left_out.announce);
+    assert_eq!(parse(MINIMAL).0.announce, None, "without the table nothing is announced");
     assert_eq!(given.translation, left_out.translation);
     assert_eq!(given.ports, left_out.ports);
     assert_eq!((given.dpdk.memory, given.dpdk.memory_mb), (left_out.dpdk.memory, left_out.dpdk.memory_mb));

@@ -25,7 +25,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 pub use crate::ring::RingFull;
 use crate::ring::{read_record, write_record};
 use crate::table::routing::{InterfaceId, PortId};
-use crate::verdict::PuntReason;
+use crate::verdict::{DropReason, PuntReason};
 
 /// Called by a worker, at most once per burst, after it punted something: wakes the control thread.
 pub type Doorbell = Arc<dyn Fn() + Send + Sync>;
@@ -36,6 +36,12 @@ const KIND_UNRESOLVED: u16 = 1;
 const KIND_ZERO_CHECKSUM: u16 = 2;
 /// An IP packet without a link-layer header: translated for the box itself, or from the box to be translated.
 const KIND_PACKET: u16 = 3;
+/// A packet of the relay's own that tests a worker, or what became of it.
+const KIND_PROBE: u16 = 4;
+/// To worker: show what you receive. From it: the beginning of a frame.
+const KIND_SAMPLE: u16 = 5;
+/// Bytes of a sampled frame.
+const SAMPLE: usize = 128;
 
 /// What arrives at the control thread.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,8 +71,59 @@ pub enum Punted<'a> {
         /// The packet.
         packet: &'a [u8],
     },
+    /// What became of a probe.
+    Probed {
+        /// Its number.
+        number: u16,
+        /// How it ended.
+        end: ProbeEnd,
+        /// What would have left the box, if anything would, from its IP header on.
+        packet: &'a [u8],
+    },
+    /// A frame that was received, as far as [`InjectSender::ask_for_samples`] shows it.
+    Sample {
+        /// Where it was received.
+        port: PortId,
+        /// Its first bytes.
+        bytes: &'a [u8],
+    },
     /// The management event RFC 7915 4.5 asks for when a UDP datagram without checksum is dropped.
     ZeroChecksum(ZeroChecksum),
+}
+
+/// How a probe ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeEnd {
+    /// It was translated.
+    Translated,
+    /// The express lane and the walk made different packets of it.
+    Ambiguous,
+    /// It was taken for the kernel's.
+    Punted(PuntReason),
+    /// It was dropped.
+    Dropped(DropReason),
+}
+
+impl ProbeEnd {
+    fn to_number(self) -> u16 {
+        let [kind, reason] = match self {
+            Self::Translated => [0, 0],
+            Self::Ambiguous => [1, 0],
+            Self::Punted(reason) => [2, reason as u8],
+            Self::Dropped(reason) => [3, reason as u8],
+        };
+        u16::from_be_bytes([kind, reason])
+    }
+
+    fn from_number(number: u16) -> Self {
+        let [kind, reason] = number.to_be_bytes();
+        match kind {
+            0 => Self::Translated,
+            1 => Self::Ambiguous,
+            2 => Self::Punted(PuntReason::ALL[usize::from(reason)]),
+            _ => Self::Dropped(DropReason::ALL[usize::from(reason)]),
+        }
+    }
 }
 
 /// What arrives at a worker.
@@ -81,6 +138,15 @@ pub enum Injected<'a> {
     },
     /// An IP packet of the box itself, from its IP header on, that takes the way of a received one.
     Packet(&'a [u8]),
+    /// An IP packet of the relay's own: what would become of it is told, and nothing of it leaves or is counted.
+    Probe {
+        /// Its number.
+        number: u16,
+        /// The packet.
+        packet: &'a [u8],
+    },
+    /// So many of the next bursts are to be shown by their first frame.
+    Samples(u16),
 }
 
 /// A dropped IPv4 UDP datagram without checksum, and how many more were dropped since the last event.
@@ -211,6 +277,23 @@ impl PuntSender {
         self.send(Way::of(reason), KIND_PACKET, 0, number, Ipv6Addr::UNSPECIFIED, packet)
     }
 
+    /// Tells what became of a probe.
+    ///
+    /// # Errors
+    /// [`RingFull`] when the control thread does not keep up.
+    pub fn send_probed(&mut self, number: u16, end: ProbeEnd, packet: &[u8]) -> Result<(), RingFull> {
+        self.send(Way::Urgent, KIND_PROBE, number, end.to_number(), Ipv6Addr::UNSPECIFIED, packet)
+    }
+
+    /// Shows the beginning of a frame that was received.
+    ///
+    /// # Errors
+    /// [`RingFull`] when the control thread does not keep up.
+    pub fn send_sample(&mut self, port: PortId, frame: &[u8]) -> Result<(), RingFull> {
+        let start = &frame[..frame.len().min(SAMPLE)];
+        self.send(Way::Other, KIND_SAMPLE, port.0, 0, Ipv6Addr::UNSPECIFIED, start)
+    }
+
     /// Reports a dropped datagram without checksum.
     ///
     /// # Errors
@@ -278,12 +361,18 @@ impl PuntReceiver {
 
     fn hand_out<R>(&self, header: [u8; HEADER], handle: impl FnOnce(Punted<'_>) -> R) -> R {
         let place = u16::from_ne_bytes([header[4], header[5]]);
-        let reason = usize::from(u16::from_ne_bytes([header[6], header[7]]));
+        let number = u16::from_ne_bytes([header[6], header[7]]);
+        let reason = usize::from(number);
         let punted = match u16::from_ne_bytes([header[2], header[3]]) {
             KIND_FRAME => {
                 Punted::Frame { port: PortId(place), reason: PuntReason::ALL[reason], bytes: &self.scratch }
             }
             KIND_PACKET => Punted::Translated { reason: PuntReason::ALL[reason], packet: &self.scratch },
+            KIND_PROBE => {
+                let end = ProbeEnd::from_number(number);
+                Punted::Probed { number: place, end, packet: &self.scratch }
+            }
+            KIND_SAMPLE => Punted::Sample { port: PortId(place), bytes: &self.scratch },
             KIND_ZERO_CHECKSUM => {
                 let bytes = self.scratch.first_chunk().expect("written with that many bytes");
                 Punted::ZeroChecksum(ZeroChecksum::from_bytes(bytes))
@@ -334,6 +423,22 @@ impl InjectSender {
         self.write(KIND_PACKET, 0, packet)
     }
 
+    /// Has a packet of the relay's own take the way of a received one, but for its end: [`Punted::Probed`] tells that.
+    ///
+    /// # Errors
+    /// [`RingFull`] when the worker does not keep up.
+    pub fn send_probe(&mut self, number: u16, packet: &[u8]) -> Result<(), RingFull> {
+        self.write(KIND_PROBE, number, packet)
+    }
+
+    /// Asks for the first frame of each of the next `bursts` bursts: [`Punted::Sample`].
+    ///
+    /// # Errors
+    /// [`RingFull`] when the worker does not keep up.
+    pub fn ask_for_samples(&mut self, bursts: u16) -> Result<(), RingFull> {
+        self.write(KIND_SAMPLE, bursts, &[])
+    }
+
     fn write(&mut self, kind: u16, place: u16, bytes: &[u8]) -> Result<(), RingFull> {
         let length = u16::try_from(bytes.len()).map_err(|_| RingFull)?;
         let mut header = [0; HEADER];
@@ -351,6 +456,8 @@ impl InjectReceiver {
         let place = u16::from_ne_bytes([header[4], header[5]]);
         Some(match u16::from_ne_bytes([header[2], header[3]]) {
             KIND_PACKET => Injected::Packet(&self.scratch),
+            KIND_PROBE => Injected::Probe { number: place, packet: &self.scratch },
+            KIND_SAMPLE => Injected::Samples(place),
             _ => Injected::Frame { port: PortId(place), bytes: &self.scratch },
         })
     }

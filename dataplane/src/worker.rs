@@ -28,11 +28,13 @@ use crate::walk::LcoreState;
 mod burst;
 mod idle;
 mod injected;
+mod probe;
 
 use burst::Burst;
 use idle::Idle;
 pub use idle::{Poll, SleepLimit, longest_sleep};
 use injected::Own;
+use probe::Prober;
 
 /// A cycle counter: how to read it, and how many cycles are one second.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +98,9 @@ pub struct Worker<R: ReceiveQueue, T: TransmitQueue, P> {
     idle: Idle,
     /// Whether plain packets take the express lane.
     express: bool,
+    prober: Prober,
+    /// Bursts whose first frame is still to be shown to the control thread.
+    samples: u16,
 }
 
 impl<R, T, P, B> Worker<R, T, P>
@@ -126,6 +131,8 @@ where
             clock: parts.clock,
             idle: Idle::new(parts.poll, parts.longest_sleep, parts.alarm),
             express: true,
+            prober: Prober::new(),
+            samples: 0,
         }
     }
 
@@ -209,6 +216,8 @@ where
             sink: &mut self.sink,
             pool: &mut self.pool,
             transmit: &mut self.transmit,
+            prober: &self.prober,
+            samples: &mut self.samples,
         }
         .take(&mut self.inject);
         for (number, queue) in (0..).zip(&mut self.receive) {
@@ -217,6 +226,9 @@ where
                 continue;
             }
             worked = true;
+            if self.samples > 0 {
+                sample(&mut self.samples, PortId(number), &self.frames, &mut self.transmit);
+            }
             let mut burst = Burst {
                 port: PortId(number),
                 snapshot,
@@ -252,6 +264,21 @@ fn limit(setting: IcmpErrors, hertz: u64) -> Option<ErrorLimits> {
     match setting {
         IcmpErrors::Limit(rate) => Some(ErrorLimits::new(rate, hertz)),
         IcmpErrors::Send | IcmpErrors::Off => None,
+    }
+}
+
+/// Shows the control thread the first frame of a burst.
+#[cold]
+fn sample<T: TransmitQueue>(
+    left: &mut u16,
+    port: PortId,
+    frames: &Frames<T::Buffer>,
+    transmit: &mut Transmit<T>,
+) {
+    *left -= 1;
+    if let Some(frame) = frames.first() {
+        // Only a look: nothing is lost when there is no room.
+        transmit.punts.ring().send_sample(port, frame.data()).ok();
     }
 }
 

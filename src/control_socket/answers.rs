@@ -1,11 +1,13 @@
 //! Everything the socket is asked: mappings by the store, the rest by the control actor.
 
+use std::time::Duration;
+
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
-    API, CaptureLine, Code, Committed, Counters, DropSample, DropSamples, Drops, Finding, Health, Neighbors,
-    Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Worker, WorkerSummary,
-    Workers, path,
+    API, Announcement, CaptureLine, Code, Committed, Counters, Digests, DropSample, DropSamples, Drops,
+    Finding, Health, Neighbors, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status,
+    Versions, Worker, WorkerSummary, Workers, path,
 };
 use control_server::mappings::Mappings;
 use control_server::{CaptureQuery, Intent, Peer, Relay};
@@ -17,6 +19,7 @@ use super::captures;
 use super::notices::Notices;
 use super::observed::Observed;
 use super::routing::View;
+use super::service;
 use super::tables::stopping;
 use crate::report;
 
@@ -87,6 +90,7 @@ impl Relay for RunningRelay {
         if !status.translating {
             reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
         }
+        reasons.extend(service::failing(&status.service).map(|test| service::sentence(test)));
         let health = match (status.translating, reasons.is_empty()) {
             (true, true) => Health::Ok,
             (true, false) => Health::Degraded,
@@ -112,6 +116,7 @@ impl Relay for RunningRelay {
             ports: ports.collect(),
             workers: workers.collect(),
             persistent_drops: self.observed.persistent(),
+            service: Some(service::short(&status.service)),
         })
     }
 
@@ -184,6 +189,26 @@ impl Relay for RunningRelay {
 
     fn capture(&self, query: &CaptureQuery) -> Result<Receiver<CaptureLine>, Refusal> {
         captures::start(&self.observed, &self.handle, query)
+    }
+
+    fn announcement(&self) -> Result<Announcement, Refusal> {
+        Ok(service::announcement(&self.actor()?.service))
+    }
+
+    fn drain(&self, peer: Peer, lead: Option<Duration>) -> Result<Announcement, Refusal> {
+        tracing::info!(uid = peer.uid, pid = peer.pid, "drain");
+        self.handle.drain(lead).map_err(|_| stopping())?;
+        self.announcement()
+    }
+
+    fn undrain(&self, peer: Peer) -> Result<Announcement, Refusal> {
+        tracing::info!(uid = peer.uid, pid = peer.pid, "undrain");
+        self.handle.undrain().map_err(|_| stopping())?;
+        self.announcement()
+    }
+
+    fn digest(&self) -> Result<Digests, Refusal> {
+        service::digests(&self.actor()?.service)
     }
 }
 

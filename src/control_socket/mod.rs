@@ -9,6 +9,7 @@ mod notices;
 mod observed;
 mod routing;
 mod rules;
+mod service;
 mod source;
 mod tables;
 

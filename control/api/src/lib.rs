@@ -6,6 +6,7 @@
 //! ignores what he does not know.
 #![forbid(unsafe_code)]
 
+mod announce;
 mod capture;
 mod drops;
 mod eam;
@@ -15,6 +16,7 @@ mod revision;
 mod status;
 mod time;
 
+pub use announce::{Announcement, Destination, DigestPart, Digests, Drain, HealthTest, Sender, Service};
 pub use capture::{CaptureLine, CaptureTotals, CapturedFrame, CapturedPacket, CapturedPort};
 pub use drops::{DropCount, DropSample, DropSamples, Drops, PersistentDrop, hex, unhex};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
@@ -87,6 +89,14 @@ pub mod path {
     pub const DROP_SAMPLE: &str = "/v1/drops/samples/{id}";
     /// Packets before and after, one object a line, as they pass.
     pub const CAPTURE: &str = "/v1/capture";
+    /// Whether the relay is in service.
+    pub const ANNOUNCEMENT: &str = "/v1/announcement";
+    /// Takes the relay out of service.
+    pub const DRAIN: &str = "/v1/drain";
+    /// Takes it back.
+    pub const UNDRAIN: &str = "/v1/undrain";
+    /// What the mappings in use hash to.
+    pub const DIGEST: &str = "/v1/digest";
     /// What happens, one object a line, until the client goes.
     pub const EVENTS: &str = "/v1/events";
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::PersistentDrop;
+use crate::{PersistentDrop, Service};
 
 /// Versions of the API, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,4 +115,7 @@ pub struct Status {
     /// Drop reasons that have grown for a minute and more.
     #[serde(default)]
     pub persistent_drops: Vec<PersistentDrop>,
+    /// Whether it is in service; relays before this did not say.
+    #[serde(default)]
+    pub service: Option<Service>,
 }

@@ -141,6 +141,34 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  borderctl trace --filter 'host 192.0.2.1' --count 10\n  borderctl trace --paths --seconds 10"
     )]
     Trace(Trace),
+    /// Whether the relay is in service: tests, announced routes, a drain
+    #[command(after_help = "Example:\n  borderctl health")]
+    Health(Watch),
+    /// Take the relay out of service
+    ///
+    /// First its routes get worse, so that whoever knows another way takes it; then they go. The relay translates what still
+    /// comes. The command ends when it has been quiet for as long as the configuration asks for, and shows meanwhile who still
+    /// sends. Interrupted, it leaves the relay as it is: `borderctl undrain` takes it back.
+    #[command(
+        after_help = "Examples:\n  borderctl drain\n  borderctl drain --lead 30s\n  borderctl drain --no-wait"
+    )]
+    Drain(Drain),
+    /// Take the relay back into service
+    #[command(after_help = "Example:\n  borderctl undrain")]
+    Undrain,
+    /// What the mappings in use hash to, or how they differ from those of another relay
+    ///
+    /// Relays with equal digests translate the same addresses to the same ones. With --compare, exit status 1 means that
+    /// something is different, which is printed.
+    #[command(
+        after_help = "Examples:\n  borderctl digest\n  borderctl digest --compare /run/other/control.sock\n  \
+        borderctl digest --compare http://127.0.0.1:8080"
+    )]
+    Digest {
+        /// The control socket of the other relay, or http://HOST:PORT where that is forwarded to
+        #[arg(long, value_name = "SOCKET|URL")]
+        compare: Option<String>,
+    },
     /// What happens, as it happens: revisions, reloads
     #[command(after_help = "Example:\n  borderctl events --count 1")]
     Events {
@@ -215,6 +243,19 @@ pub(crate) enum PoolVerb {
     /// How full the service pools are
     #[command(after_help = "Example:\n  borderctl pool show")]
     Show(Watch),
+}
+
+#[derive(Args)]
+pub(crate) struct Drain {
+    /// How long the routes stay, worse than usual (10s, 1m); as configured when left out
+    #[arg(long, value_name = "TIME", value_parser = lead)]
+    pub(crate) lead: Option<Duration>,
+    /// Do not wait until it is quiet
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Give up waiting after that time; the drain goes on
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "no_wait")]
+    pub(crate) timeout: Option<Duration>,
 }
 
 #[derive(Args, Default)]
@@ -372,6 +413,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some(_) => Err("give one second to one day".to_owned()),
         None => Err("write it as 60s, 5m or 2h".to_owned()),
     }
+}
+
+/// As [`duration`], or none at all.
+fn lead(text: &str) -> Result<Duration, String> {
+    if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { duration(text) }
 }
 
 fn range(text: &str) -> Result<(u64, Option<u64>), String> {

@@ -1,6 +1,7 @@
 //! HTTP/1.1 over a Unix stream socket, blocking: one request a connection. No runtime, so that a verb takes milliseconds.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,8 +20,18 @@ const LINE: u64 = 64 * 1024;
 
 /// Where the relay is.
 pub(crate) struct Client {
-    socket: PathBuf,
+    place: Place,
 }
+
+/// A socket of this machine, or one that is forwarded to.
+enum Place {
+    Unix(PathBuf),
+    Tcp(String),
+}
+
+/// Both directions of a connection.
+trait Stream: Read + Write + Send {}
+impl<S: Read + Write + Send> Stream for S {}
 
 /// A request.
 pub(crate) struct Request<'r> {
@@ -38,9 +49,9 @@ pub(crate) struct Response {
 
 enum Body {
     /// So many bytes are left.
-    Length(io::Take<BufReader<UnixStream>>),
+    Length(io::Take<BufReader<Box<dyn Stream>>>),
     /// Chunks; so many bytes are left of this one.
-    Chunked { stream: BufReader<UnixStream>, left: u64, ended: bool },
+    Chunked { stream: BufReader<Box<dyn Stream>>, left: u64, ended: bool },
 }
 
 impl<'r> Request<'r> {
@@ -95,7 +106,45 @@ fn escape(text: &str, target: &mut String) {
 
 impl Client {
     pub(crate) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { place: Place::Unix(socket.to_owned()) }
+    }
+
+    /// At a path, or at `http://HOST:PORT`.
+    pub(crate) fn at(place: &str) -> Result<Self> {
+        let Some(rest) = place.strip_prefix("http://") else {
+            return if place.contains("://") {
+                Err(Error::Usage(format!("{place:?} is neither a path nor http://HOST:PORT")))
+            } else {
+                Ok(Self::new(Path::new(place)))
+            };
+        };
+        let host = rest.trim_end_matches('/');
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        Ok(Self { place: Place::Tcp(if has_port { host.to_owned() } else { format!("{host}:80") }) })
+    }
+
+    fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        match &self.place {
+            Place::Unix(socket) => {
+                let stream = UnixStream::connect(socket)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                Ok(Box::new(stream))
+            }
+            Place::Tcp(host) => {
+                let stream = TcpStream::connect(host)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                Ok(Box::new(stream))
+            }
+        }
+    }
+
+    fn name(&self) -> PathBuf {
+        match &self.place {
+            Place::Unix(socket) => socket.clone(),
+            Place::Tcp(host) => PathBuf::from(host),
+        }
     }
 
     /// The typed answer to a request.
@@ -105,12 +154,9 @@ impl Client {
 
     /// Sends a request; tells `progress` how many bytes of the body have gone.
     pub(crate) fn send(&self, request: &Request<'_>, progress: &mut dyn FnMut(usize)) -> Result<Response> {
-        let failed = |error| Error::Connect { socket: self.socket.clone(), error };
-        let mut stream = UnixStream::connect(&self.socket).map_err(failed)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+        let mut stream = self.connect().map_err(|error| Error::Connect { socket: self.name(), error })?;
         // The relay may answer before it has read everything, and hang up: its answer counts, not our failure to go on.
-        let written = write(&mut stream, request, progress);
+        let written = write(&mut *stream, request, progress);
         let response = Response::read(BufReader::new(stream)).map_err(|error| match &written {
             Err(written) => Error::Broken { what: written.to_string() },
             Ok(()) => Error::Broken { what: error.to_string() },
@@ -119,7 +165,7 @@ impl Client {
     }
 }
 
-fn write(stream: &mut UnixStream, request: &Request<'_>, progress: &mut dyn FnMut(usize)) -> io::Result<()> {
+fn write(stream: &mut dyn Stream, request: &Request<'_>, progress: &mut dyn FnMut(usize)) -> io::Result<()> {
     let Request { method, target, headers, body } = request;
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n");
     for (name, value) in headers {
@@ -139,7 +185,7 @@ fn write(stream: &mut UnixStream, request: &Request<'_>, progress: &mut dyn FnMu
 }
 
 impl Response {
-    fn read(mut stream: BufReader<UnixStream>) -> io::Result<Self> {
+    fn read(mut stream: BufReader<Box<dyn Stream>>) -> io::Result<Self> {
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let first = line(&mut stream)?;
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -250,7 +296,7 @@ mod tests {
     fn answer(bytes: &'static [u8]) -> io::Result<(u16, io::Result<String>)> {
         let (ours, mut theirs) = UnixStream::pair()?;
         std::thread::spawn(move || theirs.write_all(bytes));
-        let mut response = Response::read(BufReader::new(ours))?;
+        let mut response = Response::read(BufReader::new(Box::new(ours) as Box<dyn Stream>))?;
         let mut text = String::new();
         let read = response.body.read_to_string(&mut text);
         Ok((response.status, read.map(|_| text)))

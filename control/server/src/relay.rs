@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use control_api::{
-    Candidate, CaptureLine, Check, Committed, Counters, Diff, DropSample, DropSamples, Drops, Entry, Event,
-    History, Lookup, Neighbors, Pending, Pools, Ports, Refusal, Reloaded, Revision, Routes, Status, Versions,
-    Workers,
+    Announcement, Candidate, CaptureLine, Check, Committed, Counters, Diff, Digests, DropSample, DropSamples,
+    Drops, Entry, Event, History, Lookup, Neighbors, Pending, Pools, Ports, Refusal, Reloaded, Revision,
+    Routes, Status, Versions, Workers,
 };
 use ipnet::IpNet;
 use tokio::sync::{broadcast, mpsc};
@@ -114,6 +114,14 @@ pub trait Relay: Send + Sync + 'static {
     fn drop_sample(&self, id: u64) -> Result<Option<DropSample>, Refusal>;
     /// Captures packets. A bounded queue: who does not keep up loses some, and is told how many.
     fn capture(&self, query: &CaptureQuery) -> Result<mpsc::Receiver<CaptureLine>, Refusal>;
+    /// Whether the relay is in service.
+    fn announcement(&self) -> Result<Announcement, Refusal>;
+    /// Begins to take it out of service, with that lead if one is given.
+    fn drain(&self, peer: Peer, lead: Option<Duration>) -> Result<Announcement, Refusal>;
+    /// Takes a drain back.
+    fn undrain(&self, peer: Peer) -> Result<Announcement, Refusal>;
+    /// What the mappings in use hash to.
+    fn digest(&self) -> Result<Digests, Refusal>;
 
     /// The mappings.
     fn mappings(&self) -> &Mappings;

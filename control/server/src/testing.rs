@@ -2,16 +2,17 @@
 
 mod observed;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use control_api::{
-    API, CaptureLine, Code, Counters, DropSample, DropSamples, Drops, Health, Neighbor, Neighbors,
-    Path as Way, Port, PortSummary, Ports, Refusal, Reloaded, Route, Routes, Status, Versions, Worker,
-    WorkerSummary, Workers, path,
+    API, Announcement, CaptureLine, Code, Counters, Destination, DigestPart, Digests, Drain, DropSample,
+    DropSamples, Drops, Health, HealthTest, Neighbor, Neighbors, Path as Way, Port, PortSummary, Ports,
+    Refusal, Reloaded, Route, Routes, Sender, Status, Versions, Worker, WorkerSummary, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
@@ -27,6 +28,8 @@ pub struct FakeRelay {
     pub published: Arc<AtomicU64>,
     /// Whether tables cannot hold what comes.
     pub refuses: Arc<AtomicBool>,
+    /// The lead of a drain, if there is one.
+    drained: Mutex<Option<u64>>,
 }
 
 impl FakeRelay {
@@ -49,7 +52,7 @@ impl FakeRelay {
         let (published, refuses) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let tables = Counting { published: Arc::clone(&published), refuses: Arc::clone(&refuses) };
         mappings.start(Box::new(tables));
-        Arc::new(Self { mappings, published, refuses })
+        Arc::new(Self { mappings, published, refuses, drained: Mutex::default() })
     }
 
     /// Serves it at `socket`.
@@ -166,6 +169,7 @@ impl Relay for FakeRelay {
             ports,
             workers: vec![WorkerSummary { cpu: 1, load: 0.25 }],
             persistent_drops: observed::persistent(),
+            service: None,
         })
     }
 
@@ -253,6 +257,74 @@ impl Relay for FakeRelay {
 
     fn capture(&self, query: &CaptureQuery) -> Result<Receiver<CaptureLine>, Refusal> {
         observed::capture(query)
+    }
+
+    fn announcement(&self) -> Result<Announcement, Refusal> {
+        let drain = self.drained.lock().unwrap_or_else(PoisonError::into_inner).map(|lead| Drain {
+            phase: "done".into(),
+            seconds: 14,
+            lead_seconds: lead,
+            quiet_seconds: 3,
+        });
+        let test = HealthTest {
+            name: "link".into(),
+            subject: "v6".into(),
+            state: "failing".into(),
+            since: "2026-11-28T22:36:12Z".into(),
+            why: "no link: cable, transceiver or peer".into(),
+            scope: "everything".into(),
+        };
+        let sender = Sender {
+            port: "v4".into(),
+            router: "02:00:00:00:00:02".into(),
+            source: "203.0.113.50".into(),
+            samples: 17,
+        };
+        Ok(Announcement {
+            standing: if drain.is_some() { "draining" } else { "withdrawn" }.into(),
+            destinations: vec![Destination {
+                prefix: "192.0.2.0/24".into(),
+                metric: None,
+                why: "link, v6: no link".into(),
+            }],
+            tests: vec![test],
+            translated_pps: 1234,
+            senders: if drain.is_some() { vec![sender] } else { Vec::new() },
+            drain,
+        })
+    }
+
+    fn drain(&self, _: Peer, lead: Option<Duration>) -> Result<Announcement, Refusal> {
+        let lead = lead.map_or(10, |lead| lead.as_secs());
+        *self.drained.lock().unwrap_or_else(PoisonError::into_inner) = Some(lead);
+        self.announcement()
+    }
+
+    fn undrain(&self, _: Peer) -> Result<Announcement, Refusal> {
+        *self.drained.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.announcement()
+    }
+
+    fn digest(&self) -> Result<Digests, Refusal> {
+        // A stand-in for the hash: what two relays hold apart has to show in it, nothing more.
+        let mut parts = BTreeMap::<String, Vec<String>>::new();
+        for entry in self.mappings.eams(&ListQuery::default())?.entries {
+            let octets: Vec<&str> = entry.ipv4.split('.').collect();
+            let within = format!("{}.{}.0.0/16", octets[0], octets[1]);
+            parts.entry(within).or_default().push(format!("{}={}", entry.ipv4, entry.ipv6));
+        }
+        let part = |(within, entries): (&String, &Vec<String>)| DigestPart {
+            within: within.clone(),
+            mappings: entries.len() as u64,
+            digest: entries.join(" "),
+        };
+        let parts: Vec<DigestPart> = parts.iter().map(part).collect();
+        Ok(Digests {
+            digest: parts.iter().map(|part| part.digest.as_str()).collect::<Vec<_>>().join(" "),
+            mappings: parts.iter().map(|part| part.mappings).sum(),
+            settings: "5e77".into(),
+            parts,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::handle::Updated;
 use super::reader::Askers;
 use crate::config::{self, Eams, Problems};
+use crate::health::Audit;
 use crate::reload::{Loaded, Prepared, ReloadError, Running};
 
 /// Keeps mappings beside those of the files. Asked on the builder's thread only, so never while an update runs.
@@ -50,6 +51,8 @@ pub(super) enum Done {
     Prepared { result: Result<Box<Prepared>, ReloadError>, askers: Askers },
     /// An update is ready to be published.
     Updated { translation: Arc<Translation>, answer: Answer },
+    /// The tables were gone through.
+    Audited(Audit),
 }
 
 /// Whom to tell when an update is in force.

@@ -8,7 +8,7 @@ use dataplane::table::translation::Translation;
 use tokio::sync::{mpsc, oneshot};
 
 use super::builder::{Update, UpdateError};
-use super::message::{Counters, ReloadOutcome, Request, Status};
+use super::message::{Counters, Drained, ReloadOutcome, Request, Status};
 
 /// Requests that wait at most. More than that many senders at once wait for a place, not the actor.
 const QUEUE: usize = 64;
@@ -61,6 +61,22 @@ impl ControlHandle {
     /// [`Gone`].
     pub fn snapshot(&self) -> Result<Arc<Snapshot>, Gone> {
         self.ask(Request::Snapshot)
+    }
+
+    /// Begins to take the relay out of service: worse routes for as long as `lead` (none: as configured), then none.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub fn drain(&self, lead: Option<Duration>) -> Result<Drained, Gone> {
+        self.ask(|answer| Request::Drain(lead, answer))
+    }
+
+    /// Takes a drain back.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub fn undrain(&self) -> Result<Drained, Gone> {
+        self.ask(Request::Undrain)
     }
 
     /// Reads the configuration again, and says what came of it.

@@ -9,8 +9,10 @@ use tokio::sync::oneshot;
 
 use super::builder::Update;
 use super::machine::{Link, PortCounts, PortFacts};
+use crate::announce::{Announcement, Sender};
 use crate::config::Problems;
 use crate::eam_set::ChangeCounts;
+use crate::health::{Audit, HealthTest};
 use crate::kernel::KernelCounters;
 
 /// A wish of a sender. Those with a place for the answer are answered in any case, unless the relay ends first.
@@ -25,6 +27,10 @@ pub(super) enum Request {
     Counters(oneshot::Sender<Counters>),
     /// What the workers see now.
     Snapshot(oneshot::Sender<Arc<Snapshot>>),
+    /// Take the relay out of service, with that lead if one is given.
+    Drain(Option<Duration>, oneshot::Sender<Drained>),
+    /// Take it back.
+    Undrain(oneshot::Sender<Drained>),
     /// Print the counters.
     PrintCounters,
     /// End; a second time: at once.
@@ -52,6 +58,30 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// What is wrong at the moment, one sentence each: cause, then remedy.
     pub complaints: Vec<String>,
+    /// Health, announcement and drain.
+    pub service: InService,
+}
+
+/// Whether the relay is in service.
+#[derive(Debug, Clone)]
+pub struct InService {
+    /// Every test.
+    pub health: Vec<HealthTest>,
+    /// What is announced, and why the rest is not.
+    pub announcement: Announcement,
+    /// Who still sends to a relay that is being drained, with the name of the port, the greatest first.
+    pub senders: Vec<(String, Sender)>,
+    /// What the mappings in use hash to, whole and in parts; none until they were gone through.
+    pub audit: Option<Audit>,
+    /// What the other keys of `[translation]` hash to, in hexadecimal.
+    pub settings: String,
+}
+
+/// What came of the order to drain, or to take it back.
+#[derive(Debug, Clone)]
+pub struct Drained {
+    /// The announcement from now on.
+    pub announcement: Announcement,
 }
 
 /// One port.

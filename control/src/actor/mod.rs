@@ -10,7 +10,7 @@
 //! the counters.
 //!
 //! Modules: `handle` and `message`, what others see; `machine`, what the actor needs of ports and workers; `relay`, the
-//! actor; `links`, `watch` and `reloads`, parts of it; `builder` and `reader`, its threads; `stall`.
+//! actor; `links`, `watch`, `service` and `reloads`, parts of it; `builder` and `reader`, its threads; `stall`.
 
 mod builder;
 mod handle;
@@ -21,6 +21,7 @@ mod message;
 mod reader;
 mod relay;
 mod reloads;
+mod service;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ pub use self::builder::{MappingSource, UpdateError};
 pub use self::handle::{ControlHandle, Gone, Updated};
 pub use self::machine::{Link, Machine, PortCounts, PortFacts};
 pub use self::message::{
-    Counters, PortStatus, ReloadOutcome, Reloaded, Reloads, Stalls, Status, WorkerStatus,
+    Counters, Drained, InService, PortStatus, ReloadOutcome, Reloaded, Reloads, Stalls, Status, WorkerStatus,
 };
 pub use self::relay::{Actor, ActorParts, LINGER};
 pub use self::reloads::log_warnings;

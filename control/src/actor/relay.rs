@@ -20,9 +20,10 @@ use super::machine::{Link, Machine, PortFacts};
 use super::macs::ExtraMacs;
 use super::message::{Counters, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
 use super::reader::{Askers, Patience, Read, Reader};
+use super::service::{Seen, Service};
 use super::stall::Stall;
 use super::watch::Watch;
-use crate::announce::Announcer;
+use crate::health::Pulse;
 use crate::kernel::{Kernel, KernelCounters, KernelError, Twin};
 use crate::reload::Running;
 
@@ -38,7 +39,7 @@ const IN_FORCE_TICK: Duration = Duration::from_millis(1);
 /// A worker that has not looked at new tables for so long is not waited for.
 const IN_FORCE_PATIENCE: Duration = Duration::from_secs(5);
 /// Ticks of a second.
-const SECOND: u32 = 20;
+pub(super) const SECOND: u32 = 20;
 
 /// What an actor is made of.
 pub struct ActorParts<M> {
@@ -54,6 +55,8 @@ pub struct ActorParts<M> {
     pub running: Running,
     /// Prints the counters.
     pub print: Box<dyn Fn(&Counters)>,
+    /// Where it shows that it is alive.
+    pub pulse: Arc<Pulse>,
 }
 
 /// The owner of a running relay.
@@ -83,7 +86,9 @@ pub struct Actor<M> {
     is_translating: bool,
     /// Updates that some worker may not use yet, oldest first, with their generation.
     unconfirmed: Vec<(u64, Answer)>,
-    announcer: Announcer,
+    service: Service,
+    /// It is to stop, and waits no longer than that for traffic to go elsewhere.
+    stopping: Option<Instant>,
 }
 
 impl<M: Machine> Actor<M> {
@@ -102,11 +107,13 @@ impl<M: Machine> Actor<M> {
         read: Read,
         patience: Patience,
     ) -> std::io::Result<(Self, ControlHandle)> {
-        let ActorParts { machine, publisher, kernel, twins, running, print } = parts;
+        let ActorParts { machine, publisher, kernel, twins, running, print, pulse } = parts;
         let (handle, requests) = ControlHandle::new();
         let (routings, results) = mpsc::unbounded_channel();
         let eams = running.translation().eams.len();
-        let announcer = Announcer::new(running.announce(), running.destinations());
+        let workers = machine.worker_cpus().len();
+        let service = Service::start(&running, workers, pulse, routings.clone())?;
+        service.published(&publisher.current());
         let actor = Self {
             builder: Builder::start(running, &routings)?,
             reader: Reader::new(read, routings.clone(), patience),
@@ -130,7 +137,8 @@ impl<M: Machine> Actor<M> {
             compiler: Compiler::default(),
             is_translating: false,
             unconfirmed: Vec::new(),
-            announcer,
+            service,
+            stopping: None,
         };
         Ok((actor, handle))
     }
@@ -150,11 +158,13 @@ impl<M: Machine> Actor<M> {
             tokio::select! {
                 request = self.requests.recv() => match request {
                     // Without a sender nobody can ask any more: stop as well.
-                    Some(Request::Stop) | None => break None,
+                    None => break None,
+                    Some(Request::Stop) if self.stop_now() => break None,
+                    Some(Request::Stop) => {}
                     Some(request) => self.request(request),
                 },
                 Some(done) = self.results.recv() => self.done(done),
-                _ = ticks.tick() => self.tick(),
+                _ = ticks.tick() => if self.tick() { break None },
                 () = sleep(IN_FORCE_TICK), if !self.unconfirmed.is_empty() => self.confirm(),
                 () = yield_now(), if self.compiler.is_unsettled() => self.settle(),
                 ended = &mut kernel => break Some(ended.expect("following the kernel does not panic")),
@@ -200,6 +210,8 @@ impl<M: Machine> Actor<M> {
                 // A copy of the pointers: the snapshot itself is counted to learn which worker still uses it.
                 drop(asker.send(Arc::new(Snapshot::clone(&self.publisher.current()))));
             }
+            Request::Drain(lead, asker) => drop(asker.send(self.service.drain(lead, Instant::now()))),
+            Request::Undrain(asker) => drop(asker.send(self.service.undrain(Instant::now()))),
             Request::PrintCounters => (self.print)(&self.counters()),
             Request::Stop => unreachable!("handled by the loop"),
         }
@@ -222,13 +234,16 @@ impl<M: Machine> Actor<M> {
                 let translation = Arc::clone(&prepared.translation);
                 let generation = self.publish(|snapshot| snapshot.translation = translation);
                 self.eams = prepared.eams;
-                self.announcer.lead_here(prepared.destinations.clone());
+                self.service.reloaded(prepared.destinations.clone(), prepared.settings.clone());
+                self.service.published(&self.publisher.current());
                 self.reloads.applied(&prepared, generation, started.elapsed(), askers);
             }
+            Done::Audited(audit) => self.service.audited(audit),
             Done::Prepared { result: Err(error), askers } => self.reloads.refused(error, askers),
             Done::Updated { translation, answer } => {
                 self.eams = translation.eams.len();
                 let generation = self.publish(|snapshot| snapshot.translation = translation);
+                self.service.published(&self.publisher.current());
                 self.unconfirmed.push((generation, answer));
                 self.confirm();
             }
@@ -260,7 +275,6 @@ impl<M: Machine> Actor<M> {
         self.publish(|snapshot| snapshot.fib = fib);
         if !std::mem::replace(&mut self.is_translating, true) {
             tracing::info!("translating");
-            self.announce();
         }
     }
 
@@ -292,7 +306,17 @@ impl<M: Machine> Actor<M> {
         }
     }
 
-    fn tick(&mut self) {
+    /// Whether the time to wait for traffic to go elsewhere is over; otherwise it begins.
+    fn stop_now(&mut self) -> bool {
+        if self.stopping.is_none() && self.is_translating {
+            self.stopping = self.service.stopping(Instant::now());
+            return self.stopping.is_none();
+        }
+        true
+    }
+
+    /// Whether the relay stops now.
+    fn tick(&mut self) -> bool {
         if let Some(kernel) = &self.kernel {
             self.links.follow(&self.machine, kernel);
         }
@@ -301,20 +325,29 @@ impl<M: Machine> Actor<M> {
         if self.ticks.is_multiple_of(SECOND) {
             self.loads.tick(&self.machine);
             self.watch.tick(&self.machine, Instant::now());
-            self.announce();
         }
         if let Some(given_up) = self.reader.tick() {
             self.unread(Err(given_up));
             let next = self.reader.next();
             self.unread(next);
         }
+        self.serve(Instant::now())
     }
 
-    /// Has the kernel's routes to the relay be what they are to be.
-    fn announce(&self) {
-        if let Some(kernel) = self.kernel.as_ref().filter(|_| self.is_translating) {
-            kernel.announce(&self.announcer.wanted());
+    fn serve(&mut self, now: Instant) -> bool {
+        let links = (0..self.machine.ports().len()).map(|port| self.link(port).map(|link| link.up)).collect();
+        if let Some(kernel) = &self.kernel {
+            let snapshot = self.publisher.current();
+            let seen = Seen {
+                machine: &self.machine,
+                kernel,
+                snapshot: &snapshot,
+                links,
+                translating: self.is_translating,
+            };
+            self.service.tick(&seen, now);
         }
+        self.stopping.is_some_and(|until| now >= until || self.service.is_drained(now))
     }
 
     fn unread(&mut self, result: Result<(), (String, Askers)>) {
@@ -346,6 +379,7 @@ impl<M: Machine> Actor<M> {
             ports: self.machine.ports().iter().enumerate().map(port).collect(),
             workers: workers.enumerate().map(worker).collect(),
             complaints: self.complaints(),
+            service: self.service.status(&self.machine, Instant::now()),
         }
     }
 
@@ -391,6 +425,14 @@ impl<M: Machine> Actor<M> {
         let last = self.kernel_counters();
         // Taking things apart takes as long as it takes: nobody waits any more.
         let stalls = self.stalls();
+        if self.stopping.is_some() {
+            // Traffic has gone elsewhere, or had its time: nothing is forwarded any more, then routing daemons lose the twins.
+            self.machine.stop_workers();
+            self.twins.clear();
+            self.kernel = None;
+            (self.print)(&Counters { stalls, ..self.counters_with(last) });
+            return self.machine;
+        }
         let linger = !self.twins.is_empty() && self.is_translating;
         // These are the last owners of the twins.
         self.twins.clear();

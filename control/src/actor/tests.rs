@@ -172,6 +172,7 @@ fn run(
             print: Box::new(move |_| {
                 printed.fetch_add(1, Ordering::Relaxed);
             }),
+            pulse: Arc::default(),
         };
         let (actor, handle) = Actor::with_reader(parts, read, patience).unwrap();
         given.send((handle, snapshots)).unwrap();

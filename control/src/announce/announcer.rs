@@ -1,35 +1,284 @@
-//! Which routes are there now.
+//! Which routes are there now, and why others are not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use super::damping::Damping;
+use super::drain::{Drain, DrainPhase, DrainStatus};
 use crate::config;
+use crate::health::Board;
 use crate::kernel::Announced;
+
+/// What the relay does about its announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: the configuration says nothing of it.
+    Off,
+    /// It announces what is well.
+    Announcing,
+    /// A test of the relay itself keeps everything away.
+    Withdrawn,
+    /// It is being taken out of service, or is out of it.
+    Draining,
+}
+
+impl Standing {
+    /// Its stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Announcing => "announcing",
+            Self::Withdrawn => "withdrawn",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// One destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// What leads here.
+    pub prefix: IpNet,
+    /// Metric of its route; none while there is none.
+    pub metric: Option<u32>,
+    /// Why there is none, in one sentence.
+    pub why: String,
+}
+
+/// The announcement of now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// In one word.
+    pub standing: Standing,
+    /// The destinations.
+    pub destinations: Vec<Destination>,
+    /// The drain, if there is one.
+    pub drain: Option<DrainStatus>,
+    /// Packets translated in the last second.
+    pub translated_pps: u64,
+}
 
 /// Decides what is announced, and with which metric.
 pub struct Announcer {
     /// None where nothing is to be announced.
     config: Option<config::Announce>,
     destinations: BTreeSet<IpNet>,
+    whole: Damping,
+    each: BTreeMap<IpNet, Damping>,
+    drain: Option<Drain>,
+    /// What is announced, or why not.
+    now: BTreeMap<IpNet, Result<u32, String>>,
+    is_well: bool,
+    translated_pps: u64,
 }
 
 impl Announcer {
     /// Nothing is announced yet.
     #[must_use]
     pub fn new(config: Option<&config::Announce>, destinations: BTreeSet<IpNet>) -> Self {
-        Self { config: config.cloned(), destinations }
+        Self {
+            config: config.cloned(),
+            destinations,
+            whole: Damping::default(),
+            each: BTreeMap::new(),
+            drain: None,
+            now: BTreeMap::new(),
+            is_well: false,
+            translated_pps: 0,
+        }
     }
 
     /// Other destinations lead here.
     pub fn lead_here(&mut self, destinations: BTreeSet<IpNet>) {
+        self.each.retain(|to, _| destinations.contains(to));
         self.destinations = destinations;
     }
 
-    /// The routes that are to be there now.
+    /// What leads here, announced or not.
     #[must_use]
-    pub fn wanted(&self) -> Announced {
+    pub fn destinations(&self) -> &BTreeSet<IpNet> {
+        &self.destinations
+    }
+
+    /// Whether anything is ever announced.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// Begins to take the relay out of service; `lead` instead of the configured time. One that is under way goes on, no slower.
+    /// Without an announcement there is only the wait for quiet.
+    pub fn drain(&mut self, lead: Option<Duration>, now: Instant) {
+        let configured = self.config.as_ref().map_or(0, |config| config.drain_lead);
+        let lead = lead.unwrap_or(Duration::from_secs(configured.into()));
+        let lead = if self.is_on() { lead } else { Duration::ZERO };
+        match &mut self.drain {
+            Some(drain) => drain.hurry(lead, now),
+            None => self.drain = Some(Drain::start(lead, now)),
+        }
+    }
+
+    /// Takes a drain back. What is well is announced again at once.
+    pub fn undrain(&mut self) {
+        self.drain = None;
+    }
+
+    /// Where the drain stands, if there is one.
+    #[must_use]
+    pub fn draining(&self, now: Instant) -> Option<DrainPhase> {
+        self.drain.as_ref().map(|drain| drain.phase(now))
+    }
+
+    /// So many packets were translated in the last second.
+    pub fn traffic(&mut self, translated_pps: u64, now: Instant) {
+        self.translated_pps = translated_pps;
+        let (bound, quiet) = self.config.as_ref().map_or((10, 3), |c| (c.drain_quiet_pps, c.drain_quiet));
+        if let Some(drain) = &mut self.drain {
+            let is_quiet = translated_pps < u64::from(bound);
+            drain.look(is_quiet, Duration::from_secs(quiet.into()), now);
+        }
+    }
+
+    /// The routes that are to be there now.
+    pub fn decide(&mut self, board: &Board, now: Instant) -> Announced {
+        self.is_well = board.against_everything().next().is_none();
+        let whole = self.whole.look(self.is_well, now);
         let Some(config) = &self.config else { return Announced::new() };
-        self.destinations.iter().map(|to| (*to, config.metric)).collect()
+        let why_not = match board.against_everything().next() {
+            Some(test) if test.subject.is_empty() => Some(format!("{}: {}", test.name.name(), test.why)),
+            Some(test) => Some(format!("{}, {}: {}", test.name.name(), test.subject, test.why)),
+            None if !whole => Some(held(&self.whole, now)),
+            None => None,
+        };
+        let phase = self.drain.as_ref().map(|drain| drain.phase(now));
+        let metric = if phase.is_some() { config.drain_metric } else { config.metric };
+        self.now.clear();
+        for to in &self.destinations {
+            let against = board.against(*to);
+            let damping = self.each.entry(*to).or_default();
+            let is_well = damping.look(against.is_none(), now);
+            let result = match (phase, &why_not, against) {
+                (Some(DrainPhase::Withdrawn | DrainPhase::Done), ..) => {
+                    Err("the relay is drained".to_owned())
+                }
+                (_, Some(why), _) => Err(why.clone()),
+                (_, None, Some(test)) => Err(test.why.clone()),
+                (_, None, None) if !is_well => Err(held(damping, now)),
+                (_, None, None) => Ok(metric),
+            };
+            self.now.insert(*to, result);
+        }
+        self.now.iter().filter_map(|(to, result)| Some((*to, *result.as_ref().ok()?))).collect()
+    }
+
+    /// What was decided last.
+    #[must_use]
+    pub fn announcement(&self, now: Instant) -> Announcement {
+        let standing = match (&self.config, &self.drain) {
+            (_, Some(_)) => Standing::Draining,
+            (None, None) => Standing::Off,
+            (Some(_), None) if self.now.values().any(Result::is_ok) => Standing::Announcing,
+            (Some(_), None) => Standing::Withdrawn,
+        };
+        let destination = |(prefix, result): (&IpNet, &Result<u32, String>)| Destination {
+            prefix: *prefix,
+            metric: result.as_ref().ok().copied(),
+            why: result.as_ref().err().cloned().unwrap_or_default(),
+        };
+        Announcement {
+            standing,
+            destinations: self.now.iter().map(destination).collect(),
+            drain: self.drain.as_ref().map(|drain| drain.status(now)),
+            translated_pps: self.translated_pps,
+        }
+    }
+}
+
+fn held(damping: &Damping, now: Instant) -> String {
+    format!("well again; announced if that lasts {:.0} s more", damping.left(now).as_secs_f32().ceil())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DefaultRoute;
+    use crate::health::{Scope, TestName, Unfit};
+
+    const POOL: &str = "192.0.2.0/24";
+    const PREFIX: &str = "2001:db8:46::/96";
+
+    fn announcer() -> Announcer {
+        let config = config::Announce {
+            metric: 4242,
+            drain_metric: 14242,
+            default_route: DefaultRoute::Seen,
+            drain_lead: 10,
+            drain_quiet_pps: 10,
+            drain_quiet: 3,
+            stop: 5,
+        };
+        Announcer::new(Some(&config), [POOL, PREFIX].iter().map(|to| to.parse().unwrap()).collect())
+    }
+
+    fn metrics(announced: &Announced) -> Vec<(String, u32)> {
+        announced.iter().map(|(to, metric)| (to.to_string(), *metric)).collect()
+    }
+
+    fn failing(board: &mut Board, name: TestName, scope: Scope) {
+        board.set(name, "", scope, Err(Unfit::Failing("why".to_owned())));
+    }
+
+    fn both(metric: u32) -> Vec<(String, u32)> {
+        vec![(POOL.to_owned(), metric), (PREFIX.to_owned(), metric)]
+    }
+
+    #[test]
+    fn what_is_well_is_announced_and_a_pool_falls_alone() {
+        let (mut announcer, mut board, start) = (announcer(), Board::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        failing(&mut board, TestName::Routing, Scope::Everything);
+        assert_eq!(announcer.decide(&board, start), Announced::new());
+        assert_eq!(announcer.announcement(start).standing, Standing::Withdrawn);
+        assert_eq!(announcer.announcement(start).destinations[0].why, "routing: why");
+        board.set(TestName::Routing, "", Scope::Everything, Ok(()));
+        assert_eq!(metrics(&announcer.decide(&board, start)), both(4242));
+        failing(&mut board, TestName::Mappings, Scope::Destination(POOL.parse().unwrap()));
+        assert_eq!(metrics(&announcer.decide(&board, at(1))), [(PREFIX.to_owned(), 4242)]);
+        assert_eq!(announcer.announcement(at(1)).standing, Standing::Announcing);
+        board.set(TestName::Mappings, "", Scope::Destination(POOL.parse().unwrap()), Ok(()));
+        assert_eq!(announcer.decide(&board, at(2)).len(), 1, "not believed at once");
+        assert!(announcer.announcement(at(2)).destinations[0].why.contains("3 s more"));
+        assert_eq!(announcer.decide(&board, at(5)).len(), 2);
+    }
+
+    #[test]
+    fn a_drain_makes_routes_worse_first_and_is_taken_back_at_once() {
+        let (mut announcer, board, start) = (announcer(), Board::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(metrics(&announcer.decide(&board, start)), both(4242));
+        announcer.drain(None, start);
+        assert_eq!(metrics(&announcer.decide(&board, at(1))), both(14242));
+        assert!(announcer.decide(&board, at(10)).is_empty());
+        announcer.traffic(10, at(11));
+        for second in 12..=15 {
+            assert_eq!(announcer.draining(at(second)), Some(DrainPhase::Withdrawn));
+            announcer.traffic(9, at(second));
+        }
+        assert_eq!(announcer.draining(at(15)), Some(DrainPhase::Done));
+        assert_eq!(announcer.announcement(at(15)).standing, Standing::Draining);
+        announcer.undrain();
+        assert_eq!(metrics(&announcer.decide(&board, at(16))), both(4242));
+    }
+
+    #[test]
+    fn without_a_configuration_nothing_is_announced_and_a_drain_only_waits() {
+        let (mut announcer, start) = (Announcer::new(None, announcer().destinations), Instant::now());
+        assert!(announcer.decide(&Board::default(), start).is_empty());
+        assert_eq!(announcer.announcement(start).standing, Standing::Off);
+        announcer.drain(Some(Duration::from_secs(60)), start);
+        assert_eq!(announcer.draining(start), Some(DrainPhase::Withdrawn));
     }
 }

@@ -68,6 +68,18 @@ impl Exchange {
         }
     }
 
+    /// A packet of the relay's own for a worker; whether it could be handed over.
+    pub(super) fn probe(&mut self, worker: usize, number: u16, packet: &[u8]) -> bool {
+        self.injects.get_mut(worker).is_some_and(|inject| inject.send_probe(number, packet).is_ok())
+    }
+
+    pub(super) fn ask_for_samples(&mut self, bursts: u16) {
+        for inject in &mut self.injects {
+            // Only a look: a worker whose ring is full has other troubles.
+            inject.ask_for_samples(bursts).ok();
+        }
+    }
+
     /// A packet for a next hop whose link-layer address the worker does not know.
     pub(super) fn unresolved(&mut self, interface: InterfaceId, hop: IpAddr, packet: &[u8], now: Instant) {
         let (Some(index), true) = (self.state.index(interface), ether_type(packet).is_some()) else {

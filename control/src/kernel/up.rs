@@ -207,6 +207,15 @@ fn refusal(to: IpNet, metric: u32, error: &io::Error) -> String {
     format!("{to} is not announced: the kernel takes no route by bl-up ({error}); {remedy}")
 }
 
+/// Brings the interface up, or takes it down and the routes with it: for whoever watches over a control thread that hangs.
+///
+/// # Errors
+/// What the kernel said.
+pub fn switch(up: bool) -> io::Result<()> {
+    let index = interface_index(NAME).ok_or(Errno::NODEV)?;
+    socket::call(Request::admin(index, up))
+}
+
 /// Whether a packet of the kernel is one to translate: what it says to all neighbours is not.
 pub(super) fn is_for_the_relay(packet: &[u8]) -> bool {
     match packet.first().map(|byte| byte >> 4) {

@@ -1,6 +1,7 @@
 //! What the control thread hands to a worker: frames of the kernel, which leave as they are, and packets of the box itself,
 //! which take the way of received ones.
 
+use super::probe::Prober;
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::exception::{InjectReceiver, Injected};
@@ -23,6 +24,8 @@ pub(super) struct Own<'a, T: TransmitQueue, P> {
     pub(super) sink: &'a mut Sink<T::Buffer>,
     pub(super) pool: &'a mut P,
     pub(super) transmit: &'a mut Transmit<T>,
+    pub(super) prober: &'a Prober,
+    pub(super) samples: &'a mut u16,
 }
 
 impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Own<'_, T, P> {
@@ -40,6 +43,13 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Own<'_,
                         self.transmit.enqueue(port, frame, self.sink);
                     }
                 }
+                Injected::Probe { number, packet } => {
+                    let (end, result) = self.prober.probe(packet, self.snapshot, self.lcore, self.pool);
+                    let result = result.as_ref().map_or(&[][..], Buffer::data);
+                    // A probe that is not answered has failed: nothing is lost.
+                    self.transmit.punts.ring().send_probed(number, end, result).ok();
+                }
+                Injected::Samples(bursts) => *self.samples = bursts,
                 Injected::Packet(bytes) => {
                     if let Some(packet) = self.originate(bytes) {
                         self.walk(packet);
@@ -83,7 +93,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Own<'_,
 }
 
 /// A buffer with these bytes, if there is one.
-fn copy<P: BufferPool>(pool: &mut P, bytes: &[u8]) -> Option<P::Buffer> {
+pub(super) fn copy<P: BufferPool>(pool: &mut P, bytes: &[u8]) -> Option<P::Buffer> {
     let mut buffer = pool.allocate()?;
     buffer.push_back(bytes.len()).ok()?;
     buffer.data_mut().copy_from_slice(bytes);

@@ -1,7 +1,7 @@
 //! Whole turns of a worker over queues in memory.
 
 use super::*;
-use crate::exception::{InjectSender, PuntReceiver, Punted, inject_ring, punt_ring};
+use crate::exception::{InjectSender, ProbeEnd, PuntReceiver, Punted, inject_ring, punt_ring};
 use crate::io::BURST;
 use crate::memory::{MemoryBuffer, MemoryPool};
 use crate::table::publish::Publisher;
@@ -56,6 +56,8 @@ struct Bench {
     tx: [Wire; 2],
     punted: PuntReceiver,
     events: Vec<ZeroChecksum>,
+    probed: Vec<(u16, ProbeEnd, Vec<u8>)>,
+    samples: Vec<(PortId, Vec<u8>)>,
     inject: InjectSender,
 }
 
@@ -81,7 +83,8 @@ impl Bench {
             alarm: None,
             workers: 1,
         });
-        Self { publisher, worker, rx, tx, punted, events: Vec::new(), inject }
+        let (events, probed, samples) = Default::default();
+        Self { publisher, worker, rx, tx, punted, events, probed, samples, inject }
     }
 
     fn turn(&mut self) -> Counts {
@@ -100,6 +103,8 @@ impl Bench {
             Punted::Unresolved { packet, .. } => all.push((PuntReason::UnresolvedNextHop, packet.to_vec())),
             Punted::Translated { reason, packet } => all.push((reason, packet.to_vec())),
             Punted::ZeroChecksum(event) => self.events.push(event),
+            Punted::Probed { number, end, packet } => self.probed.push((number, end, packet.to_vec())),
+            Punted::Sample { port, bytes } => self.samples.push((port, bytes.to_vec())),
         }) {}
         all
     }
@@ -190,6 +195,83 @@ fn the_kernel_gets_its_frames_untouched_and_its_own_are_sent_first() {
     assert_eq!(bench.punts(), [(PuntReason::LocalAddress, padded), (PuntReason::RoutingProtocol, hello)]);
     assert_eq!(bench.tx[1].take(), [b"a frame of the kernel".to_vec()]);
     assert_eq!(counts.event(Event::OriginatedKernel), 1);
+}
+
+#[test]
+fn packets_of_the_box_are_translated_and_their_answers_delivered() {
+    let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
+    let own = "198.51.100.254";
+    let answer = testing::udp_v6("2001:db8:12:34::1", &format!("2001:db8:46::{own}"), b"answer");
+    bench.rx[1].put(&testing::frame(MAC_V6, &answer));
+    assert_eq!(bench.turn().dropped(DropReason::DestinationIsLocal), 1, "as long as nobody takes it");
+
+    bench.worker.transmit.local_mtu = Some(1400);
+    bench.inject.send_packet(&testing::udp_v4(own, "192.0.2.1", b"question")).unwrap();
+    bench.rx[1].put(&testing::frame(MAC_V6, &answer));
+    let long = testing::udp_v6("2001:db8:12:34::1", &format!("2001:db8:46::{own}"), &[7; 1420]);
+    bench.rx[1].put(&testing::frame(MAC_V6, &long));
+    let counts = bench.turn();
+    let [question, too_big] = bench.tx[1].take().try_into().unwrap();
+    assert!(question.ends_with(b"question") && question[14] >> 4 == 6);
+    assert_eq!((too_big[14] >> 4, too_big[54]), (6, 2), "an ICMPv6 packet too big");
+    let [(reason, packet)] = bench.punts().try_into().unwrap();
+    assert_eq!(reason, PuntReason::LocalAddress);
+    assert!(packet[0] == 0x45 && packet.ends_with(b"answer") && packet[16..20] == [198, 51, 100, 254]);
+    assert_eq!(counts.event(Event::OriginatedKernel), 1);
+
+    // What the kernel would only get back ends here.
+    bench.inject.send_packet(&testing::udp_v4(own, own, b"to itself")).unwrap();
+    assert_eq!(bench.turn().dropped(DropReason::NoRoute), 1);
+    assert!(bench.punts().is_empty());
+}
+
+#[test]
+fn a_probe_crosses_the_stages_and_leaves_no_trace() {
+    let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
+    let there = testing::udp_v4("203.0.113.50", "192.0.2.1", b"there");
+    let back = testing::udp_v6("2001:db8:12:34::1", "2001:db8:46::203.0.113.50", b"back");
+    let nowhere = testing::udp_v4("203.0.113.50", "192.0.2.99", b"nowhere");
+    for (number, packet) in (7..).zip([&there, &back, &nowhere]) {
+        bench.inject.send_probe(number, packet).unwrap();
+    }
+    let before = bench.worker.counts().clone();
+    bench.turn();
+    bench.punts();
+    assert_eq!(*bench.worker.counts(), before, "probes are not traffic");
+    assert!(bench.tx.iter().all(|wire| wire.take().is_empty()), "and leave by no port");
+    let [there, back, nowhere] = std::mem::take(&mut bench.probed).try_into().unwrap();
+    assert_eq!((there.0, there.1, there.2[0] >> 4), (7, ProbeEnd::Translated, 6));
+    assert_eq!(there.2[24..40], "2001:db8:12:34::1".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    assert_eq!(
+        (back.0, back.1, &back.2[12..20]),
+        (8, ProbeEnd::Translated, &[192, 0, 2, 1, 203, 0, 113, 50][..])
+    );
+    let unassigned = ProbeEnd::Dropped(DropReason::UnassignedServiceAddress);
+    assert_eq!(nowhere, (9, unassigned, Vec::new()));
+
+    bench.publisher.publish(|snapshot| snapshot.translation = Arc::new(testing::translation(&[])));
+    let there = testing::udp_v4("203.0.113.50", "192.0.2.1", b"there");
+    bench.inject.send_probe(10, &there).unwrap();
+    bench.turn();
+    bench.punts();
+    assert_eq!(bench.probed, [(10, unassigned, Vec::new())], "it meets the tables of traffic");
+}
+
+#[test]
+fn samples_show_the_first_frame_of_as_many_bursts_as_were_asked_for() {
+    let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
+    bench.inject.ask_for_samples(2).unwrap();
+    bench.turn();
+    for number in 0..3_u8 {
+        let frame = testing::frame(MAC_V4, &testing::udp_v4("203.0.113.50", "192.0.2.1", &[number; 300]));
+        bench.rx[0].put(&frame);
+        bench.rx[0].put(&testing::frame(MAC_V4, &testing::udp_v4("203.0.113.51", "192.0.2.1", b"x")));
+        bench.turn();
+    }
+    bench.punts();
+    assert_eq!(bench.samples.len(), 2);
+    assert!(bench.samples.iter().all(|(port, bytes)| *port == PortId(0) && bytes.len() == 128));
+    assert!(bench.samples.iter().all(|(_, bytes)| bytes[26..30] == [203, 0, 113, 50]));
 }
 
 #[test]

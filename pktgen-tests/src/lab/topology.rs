@@ -9,6 +9,7 @@
 //! ```
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -95,6 +96,8 @@ pub struct Lab {
     pub config: Config,
     /// What `ip` is told once the twins are there: addresses and routes. To be changed before the relay is started.
     pub twins: Vec<String>,
+    /// What is started instead of the relay's own binary, with the same arguments.
+    pub program: Option<PathBuf>,
     evidence: Evidence,
     /// The last check has been passed, or the test has ended the relay itself.
     ended_well: bool,
@@ -119,6 +122,7 @@ impl Lab {
             routers: Vec::new(),
             config: config(shape),
             twins: Vec::new(),
+            program: None,
             evidence: Evidence::default(),
             ended_well: false,
             _alone: alone,
@@ -149,7 +153,13 @@ impl Lab {
     /// # Errors
     /// When the relay does not come up.
     pub fn start_relay(&mut self) -> TestResult {
-        self.relay = Some(Relay::start(&self.relay_ns, &self.config)?);
+        self.relay = Some(match &self.program {
+            None => Relay::start(&self.relay_ns, &self.config)?,
+            Some(program) => {
+                let ports: Vec<&str> = self.config.ports.iter().map(|port| port.name.as_str()).collect();
+                Relay::run(program, &self.relay_ns, &self.config.to_toml(), &ports)?
+            }
+        });
         self.configure_twins()?;
         // Until the relay has heard of the last address.
         std::thread::sleep(Duration::from_millis(300));

@@ -1,10 +1,12 @@
 //! What each word does.
 
 mod capture;
+mod digest;
 mod drops;
 mod eam;
 mod network;
 mod revision;
+mod service;
 mod status;
 
 use std::thread;
@@ -48,6 +50,10 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Discard => revision::discard(&context),
         Verb::Rollback { revision, commit } => revision::rollback(&context, revision, &commit),
         Verb::History { limit, before } => revision::history(&context, limit, before),
+        Verb::Health(watch) => service::health(&context, &watch),
+        Verb::Drain(drain) => service::drain(&context, &drain),
+        Verb::Undrain => service::undrain(&context),
+        Verb::Digest { compare } => digest::digest(&context, compare.as_deref()),
         Verb::Events { count } => revision::events(&context, count),
         Verb::Reload => revision::reload(&context),
         Verb::Ports(watch) => network::ports(&context, &watch),

@@ -37,6 +37,14 @@ fn human(status: &Status, paper: &mut Paper) -> Result<()> {
         paper.line(&format!("           undone at {until} unless confirmed: borderctl confirm"))?;
     }
     paper.line(&format!("mappings   {}", status.eams))?;
+    if let Some(service) = &status.service {
+        let routes = count(service.routes, "route");
+        paper.line(&format!("service    {}, {routes}", service.standing))?;
+        paper.line(&format!("           {} packets/s translated", service.translated_pps))?;
+        if !service.digest.is_empty() {
+            paper.line(&format!("tables     digest {}", service.digest))?;
+        }
+    }
     if status.staged > 0 {
         let staged = count(status.staged, "change");
         paper.line(&format!("           {staged} staged: borderctl diff, commit or discard"))?;

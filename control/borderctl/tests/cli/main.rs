@@ -6,5 +6,6 @@ mod exchanges;
 mod import;
 mod lab;
 mod observed;
+mod service;
 mod terminal;
 mod verbs;

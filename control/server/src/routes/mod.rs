@@ -3,6 +3,7 @@
 //! Route and description are registered in one step, so the OpenAPI document has every path there is.
 #![allow(unused_qualifications, reason = "utoipa's macros write them")]
 
+mod announce;
 mod captures;
 mod changes;
 mod drops;
@@ -176,6 +177,7 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(changes::routes())
         .merge(revisions::routes())
         .merge(network::routes())
+        .merge(announce::routes())
         .merge(events::routes())
         .merge(drops::routes())
         .merge(captures::routes())

@@ -130,6 +130,13 @@ impl Request {
         request
     }
 
+    /// Brings an interface up, or takes it down.
+    pub(in crate::kernel) fn admin(index: u32, up: bool) -> Self {
+        let mut request = Self::new(RTM_SETLINK, NLM_F_ACK, 1);
+        request.interface(index, if up { IFF_UP } else { 0 }, IFF_UP);
+        request
+    }
+
     /// `ip route add DESTINATION dev INDEX proto PROTOCOL metric METRIC` in the table main; refused if there is one.
     pub(in crate::kernel) fn add_route(to: IpNet, index: u32, protocol: u8, metric: u32) -> Self {
         let mut request = Self::new(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, 1);

@@ -1,0 +1,117 @@
+//! Watches over the control thread and the workers, from a thread of its own, and tells systemd.
+//!
+//! A control thread that hangs cannot take its routes back: this one takes the interface down that they lead to, and up again
+//! when it goes on. And as long as it and every worker go on, systemd hears of it (`WatchdogSec=`); otherwise it ends the
+//! process, and everything that was announced goes with it. A process that was stopped (SIGSTOP) is ended the same way.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use control::health::Pulse;
+use control::kernel::switch_up_link;
+use sd_notify::NotifyState;
+
+/// How often it looks, and tells.
+const LOOK: Duration = Duration::from_millis(250);
+/// A control thread that was silent for so long does not go on.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// Tells systemd, if that has started the process. It is not waited for, and nothing depends on it.
+pub(crate) fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// Starts the thread. It ends with the process.
+pub(crate) fn start(pulse: Arc<Pulse>, announces: bool) -> std::io::Result<()> {
+    let watch = move || {
+        let mut watch = Watch::default();
+        loop {
+            thread::sleep(LOOK);
+            watch.look(&pulse, |up| !announces || switched(up), tell);
+        }
+    };
+    thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map(drop)
+}
+
+fn switched(up: bool) -> bool {
+    let result = switch_up_link(up);
+    if let Err(error) = &result {
+        tracing::error!(%error, up, "bl-up cannot be switched");
+    }
+    result.is_ok()
+}
+
+/// What was done about it so far.
+#[derive(Default)]
+struct Watch {
+    is_down: bool,
+    status: String,
+}
+
+impl Watch {
+    fn look(&mut self, pulse: &Pulse, switch: impl Fn(bool) -> bool, tell: impl Fn(&[NotifyState<'_>])) {
+        let hangs = pulse.silence() >= SILENCE;
+        if hangs != self.is_down {
+            if hangs {
+                tracing::error!(
+                    seconds = SILENCE.as_secs(),
+                    "the control thread hangs: nothing is announced"
+                );
+            }
+            if switch(!hangs) {
+                self.is_down = hangs;
+            }
+        }
+        if !hangs && pulse.workers() {
+            tell(&[NotifyState::Watchdog]);
+        }
+        let status = pulse.status();
+        if status != self.status {
+            tell(&[NotifyState::Status(&status)]);
+            self.status = status;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn look(watch: &mut Watch, pulse: &Pulse) -> (Vec<bool>, Vec<String>) {
+        let (switched, told) = (RefCell::default(), RefCell::default());
+        watch.look(
+            pulse,
+            |up| {
+                RefCell::<Vec<bool>>::borrow_mut(&switched).push(up);
+                true
+            },
+            |states| {
+                RefCell::<Vec<String>>::borrow_mut(&told)
+                    .extend(states.iter().map(|state| format!("{state:?}")))
+            },
+        );
+        (switched.into_inner(), told.into_inner())
+    }
+
+    #[test]
+    fn systemd_hears_of_a_relay_that_goes_on_and_of_no_other() {
+        let (mut watch, pulse) = (Watch::default(), Pulse::default());
+        pulse.beat(true);
+        pulse.say("well".to_owned());
+        let (switched, told) = look(&mut watch, &pulse);
+        assert!(switched.is_empty() && told[0].contains("Watchdog") && told[1].contains("well"), "{told:?}");
+        assert_eq!(look(&mut watch, &pulse).1.len(), 1, "the same words are said once");
+        pulse.beat(false);
+        assert!(look(&mut watch, &pulse).1.is_empty(), "a worker hangs");
+        thread::sleep(SILENCE);
+        assert_eq!(look(&mut watch, &pulse), (vec![false], Vec::new()), "and the control thread");
+        assert!(look(&mut watch, &pulse).0.is_empty(), "it is down already");
+        pulse.beat(true);
+        assert_eq!(look(&mut watch, &pulse).0, [true]);
+    }
+}
