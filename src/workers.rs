@@ -10,6 +10,7 @@ use dataplane::dpdk::{self, Eal, Mempool, QueuePair, RxAlarm};
 use dataplane::exception::{InjectReceiver, PuntSender};
 use dataplane::io::Alarm;
 use dataplane::table::publish::Publisher;
+use dataplane::timing::Timings;
 use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts};
 
 use crate::app::AppError;
@@ -81,6 +82,10 @@ impl Workers {
 
     pub(crate) fn counts(&self) -> Vec<Counts> {
         self.cells.iter().map(|cells| cells.load()).collect()
+    }
+
+    pub(crate) fn timings(&self) -> Vec<Timings> {
+        self.cells.iter().map(|cells| cells.timing.load()).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use dataplane::table::translation::Translation;
 
 use crate::actor::MappingSource;
-use crate::config::{self, Config, Control, Dpdk, Eams, LoadTimes, Port, Problems, Warnings};
+use crate::config::{self, Config, Control, Dpdk, Eams, LoadTimes, Metrics, Port, Problems, Warnings};
 use crate::eam_set::{ChangeCounts, EamSet};
 use crate::plan::{self, PlanError};
 
@@ -57,6 +57,7 @@ pub struct Running {
     dpdk: Dpdk,
     ports: Vec<Port>,
     control: Option<Control>,
+    metrics: Metrics,
     settings: config::Translation,
     eams: EamSet,
     translation: Arc<Translation>,
@@ -124,6 +125,7 @@ impl Running {
             dpdk: config.dpdk.clone(),
             ports: config.ports.clone(),
             control: config.control.clone(),
+            metrics: config.metrics,
             settings: config.translation.clone(),
             eams,
             translation,
@@ -163,8 +165,8 @@ impl Running {
     pub fn prepare(&mut self, loaded: Loaded) -> Result<(Prepared, Replaced), ReloadError> {
         let (mut config, warnings) = loaded.result.map_err(ReloadError::Problems)?;
         let fixed = fixed::differences(
-            (&self.dpdk, &self.ports, self.control.as_ref()),
-            (&config.dpdk, &config.ports, config.control.as_ref()),
+            (&self.dpdk, &self.ports, self.control.as_ref(), self.metrics),
+            (&config.dpdk, &config.ports, config.control.as_ref(), config.metrics),
         );
         if !fixed.is_empty() {
             return Err(ReloadError::NeedsRestart(fixed));

@@ -33,6 +33,7 @@ pub mod stage;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod timing;
 mod transmit;
 pub mod verdict;
 pub mod walk;

@@ -20,6 +20,7 @@ use crate::stage::error_limit::ErrorLimits;
 use crate::table::publish::SnapshotReader;
 use crate::table::routing::PortId;
 use crate::table::translation::IcmpErrors;
+use crate::timing::Sampling;
 use crate::transmit::Transmit;
 use crate::walk::LcoreState;
 
@@ -90,6 +91,7 @@ pub struct Worker<R: ReceiveQueue, T: TransmitQueue, P> {
     stop: Arc<StopFlag>,
     clock: Clock,
     idle: Idle,
+    sampling: Sampling,
     /// Whether plain packets take the express lane.
     express: bool,
 }
@@ -121,6 +123,7 @@ where
             stop: parts.stop,
             clock: parts.clock,
             idle: Idle::new(parts.poll, parts.longest_sleep, parts.alarm),
+            sampling: Sampling::new(hertz),
             express: true,
         }
     }
@@ -159,6 +162,9 @@ where
             let after = (self.clock.now)();
             let spent = if worked { Event::BusyCycles } else { Event::IdleCycles };
             self.sink.counts.add(spent, after.wrapping_sub(before));
+            if worked {
+                self.sampling.turn(&self.cells.timing, after.wrapping_sub(before));
+            }
             if slept {
                 self.sink.counts.add(Event::SleepCycles, after.wrapping_sub(before));
             }
@@ -186,6 +192,7 @@ where
             limit.refill(now);
         }
         self.transmit.punts.begin_turn(now);
+        let mut sample = self.sampling.begin(now, &self.sink.counts);
         let mut worked = inject(&mut self.inject, &mut self.pool, &mut self.transmit, &mut self.sink);
         for (number, queue) in (0..).zip(&mut self.receive) {
             if queue.receive(&mut self.frames, &mut self.sink) == 0 {
@@ -201,9 +208,13 @@ where
                 transmit: &mut self.transmit,
             };
             burst.walk(&mut self.frames, self.express);
+            if let Some(sample) = &mut sample {
+                sample.burst((self.clock.now)(), &self.sink.counts);
+            }
         }
         self.transmit.flush(&mut self.sink);
         self.sink.release();
+        self.sampling.end(sample, worked, self.clock.now, &self.cells.timing);
         debug_assert_eq!(self.sink.counts.unsettled(), 0, "packets ended without a verdict, or with two");
         let ring = self.transmit.punts.ring();
         report(&mut self.lcore.zero_checksum, &mut self.events, ring, now);

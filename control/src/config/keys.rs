@@ -7,7 +7,7 @@ use super::theirs;
 /// A key of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// The table it belongs to: `dpdk`, `port`, `translation`, `eam`, `control`, or empty for the top of the file.
+    /// The table it belongs to: `dpdk`, `port`, `translation`, `eam`, `control`, `metrics`, `log`, or empty for the top of the file.
     pub table: &'static str,
     /// Its name in that table.
     pub name: &'static str,
@@ -181,6 +181,16 @@ pub const KEYS: &[Key] = &[
         "\"/var/lib/borderline/mappings.db\"",
         "store = \"/var/lib/borderline/mappings.db\"",
     ),
+    Key {
+        table: "metrics",
+        name: "listen",
+        path: "metrics.listen",
+        default: None,
+        example: "listen = \"127.0.0.1:9466\"",
+    },
+    optional("metrics", "remote", "metrics.remote", "false", "remote = true"),
+    optional("metrics", "mappings", "metrics.mappings", "\"off\"", "mappings = \"exact\""),
+    optional("log", "format", "log.format", "\"auto\"", "format = \"json\""),
 ];
 
 /// The tables, as an operator writes their headers.
@@ -190,10 +200,9 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("translation", "[translation]"),
     ("eam", "[[eam]]"),
     ("control", "[control]"),
+    ("metrics", "[metrics]"),
+    ("log", "[log]"),
 ];
-
-/// Tables of a later version.
-pub(super) const LATER: &[&str] = &["metrics"];
 
 const fn required(table: &'static str, name: &'static str, path: &'static str, example: &'static str) -> Key {
     Key { table, name, path, default: None, example }
