@@ -20,10 +20,12 @@ use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::args::{DONE, FAILED, WRONG};
-use crate::control_socket::{ControlError, ControlSocket};
+use crate::control_socket::{ControlError, ControlSocket, LogLost};
 use crate::harden;
 use crate::log::Log;
 use crate::machine::{DpdkMachine, Opened, interface_behind};
+use crate::meters::Meters;
+use crate::metrics::{self, Pages};
 use crate::preflight;
 use crate::report;
 use crate::signals::Signals;
@@ -53,6 +55,8 @@ pub(crate) enum AppError {
     Control(#[from] ControlError),
     #[error("{0}\nthe mappings of the files and those of the store do not go together")]
     Conflicts(Problems),
+    #[error("metrics.listen: cannot listen at {address}: {error}; choose another address or port")]
+    Metrics { address: std::net::SocketAddr, error: std::io::Error },
     #[error("the system gives no more {what}: {error}")]
     System { what: &'static str, error: std::io::Error },
 }
@@ -138,6 +142,7 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     if let Some(source) = &source {
         source.check(&config.eams).map_err(AppError::Conflicts)?;
     }
+    let metrics_socket = metrics::open(config.metrics.listen)?;
     let running = Running::start(path, config, source)?;
     let (eams, translation) = (running.translation().eams.len(), Arc::clone(running.translation()));
     let config = &*config;
@@ -148,7 +153,9 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
     let kernel = Kernel::new(twins.clone(), rings, publisher.view())?;
-    let workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
+    let meters = Meters::start(config.metrics.mappings, config.dpdk.workers.len(), eams)
+        .map_err(|error| AppError::System { what: "threads", error })?;
+    let workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher, &meters)?;
     tracing::info!(ports = ports.len(), workers = config.dpdk.workers.len(), eams, "started");
 
     let machine = DpdkMachine::new(config, ports, mempool, workers);
@@ -158,14 +165,17 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     });
     let parts = ActorParts { machine, publisher, kernel, twins, running, print };
     let (actor, handle) = start(parts)?;
-    let lost = {
+    let lost: Arc<LogLost> = {
         let log = log.clone();
-        Box::new(move || log.lost())
+        Arc::new(Box::new(move || log.lost()))
     };
-    let server = socket.map(|socket| socket.serve(handle.clone(), lost)).transpose()?;
+    let summary = socket.as_ref().map(ControlSocket::summary);
+    let pages = Arc::new(Pages::new(handle.clone(), Arc::clone(&lost), Arc::clone(&meters), summary));
+    let scraped = metrics_socket.map(|socket| metrics::serve(socket, Arc::clone(&pages))).transpose()?;
+    let server = socket.map(|socket| socket.serve(handle.clone(), lost, pages, meters)).transpose()?;
     let listening = spawn_local(signals.forward(handle));
     let (machine, ended) = actor.run().await;
-    drop(server);
+    drop((server, scraped));
     listening.abort();
     machine.close();
     Ok(ended?)

@@ -9,11 +9,13 @@ use dataplane::counters::{CounterCells, Counts};
 use dataplane::dpdk::{self, Eal, Mempool, QueuePair, RxAlarm};
 use dataplane::exception::{InjectReceiver, PuntSender};
 use dataplane::io::Alarm;
+use dataplane::meter::Meter;
 use dataplane::table::publish::Publisher;
 use dataplane::timing::Timings;
 use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts};
 
 use crate::app::AppError;
+use crate::meters::Meters;
 
 /// The worker threads.
 pub(crate) struct Workers {
@@ -32,11 +34,12 @@ impl Workers {
         queues: Vec<Vec<QueuePair>>,
         rings: Vec<(PuntSender, InjectReceiver)>,
         publisher: &Publisher,
+        meters: &Meters,
     ) -> Result<Self, AppError> {
         let (stop, longest_sleep) = Default::default();
         let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop, longest_sleep };
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
-        for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
+        for (number, (cpu, (punt, inject))) in config.dpdk.workers.iter().zip(rings).enumerate() {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
             let (receive, transmit): (Vec<_>, _) = pairs.into_iter().map(|pair| (pair.rx, pair.tx)).unzip();
             let alarm = RxAlarm::new(&receive).map(|alarm| Box::new(alarm) as Box<dyn Alarm>);
@@ -60,7 +63,7 @@ impl Workers {
                 workers: u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX),
             };
             workers.cells.push(cells);
-            workers.threads.push(spawn(*cpu, eal.clone(), parts)?);
+            workers.threads.push(spawn(*cpu, eal.clone(), parts, meters.meter(number))?);
         }
         Ok(workers)
     }
@@ -99,7 +102,7 @@ type DpdkParts = WorkerParts<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
 
 /// Starts a worker. It is put together by its own thread, so that what it writes comes from memory of that thread: of its
 /// own part of the heap, and of its NUMA node.
-fn spawn(cpu: u16, eal: Eal, parts: DpdkParts) -> Result<JoinHandle<()>, AppError> {
+fn spawn(cpu: u16, eal: Eal, parts: DpdkParts, meter: Option<Meter>) -> Result<JoinHandle<()>, AppError> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{cpu}"))
@@ -108,7 +111,8 @@ fn spawn(cpu: u16, eal: Eal, parts: DpdkParts) -> Result<JoinHandle<()>, AppErro
                 dpdk::pin_current_thread(usize::from(cpu)).and_then(|()| eal.register_current_thread());
             match registered {
                 Ok(_lcore) => {
-                    let worker = Worker::new(parts);
+                    let mut worker = Worker::new(parts);
+                    worker.count_mappings(meter);
                     let _ = ready.send(Ok(()));
                     worker.run();
                 }

@@ -25,6 +25,7 @@ mod hash;
 pub mod io;
 mod limit;
 pub mod memory;
+pub mod meter;
 pub mod offline;
 mod prefetch;
 mod punt;

@@ -14,6 +14,7 @@ use crate::counters::{CounterCells, Counts, Event};
 use crate::exception::{InjectReceiver, PuntSender, ZeroChecksum};
 use crate::io::{Alarm, BURST, Frames, ReceiveQueue, TransmitQueue};
 use crate::limit::TokenBucket;
+use crate::meter::Meter;
 use crate::punt::Punts;
 use crate::sink::{Observer, Sink};
 use crate::stage::error_limit::ErrorLimits;
@@ -131,6 +132,11 @@ where
     /// Shows what comes and ends to `observer` from now on.
     pub fn observe(&mut self, observer: Option<Box<dyn Observer<B>>>) {
         self.sink.observe(observer);
+    }
+
+    /// Counts the traffic of each mapping from now on.
+    pub fn count_mappings(&mut self, meter: Option<Meter>) {
+        self.lcore.meter = meter;
     }
 
     /// Has every packet take the walk, plain ones too, with the random keys of `other`. For tests that compare the two

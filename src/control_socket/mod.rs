@@ -4,6 +4,7 @@
 //! configuration, `answers.rs` is everything the socket is asked.
 
 mod answers;
+mod load;
 mod routing;
 mod rules;
 mod source;
@@ -17,10 +18,15 @@ use control_server::mappings::Mappings;
 use control_server::{Limits, ListenError, Listener, Server};
 use eam_store::{Notice, Options, Store, StoreError};
 
-use self::answers::{LogLost, RunningRelay};
+use self::answers::RunningRelay;
+pub(crate) use self::answers::{LogLost, build};
+pub(crate) use self::load::BUSIEST;
 use self::rules::ConfiguredRules;
 use self::source::StoredMappings;
 use self::tables::Published;
+pub(crate) use self::tables::stopping;
+use crate::meters::Meters;
+use crate::metrics::{Pages, StoreSummary};
 
 /// Why there is no control socket; the relay does not start then.
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +79,32 @@ impl ControlSocket {
         Box::new(StoredMappings::new(self.mappings.source()))
     }
 
+    /// What there is to say about the store, for metrics.
+    pub(crate) fn summary(&self) -> StoreSummary {
+        let (mappings, notices) = (self.mappings.clone(), self.notices.len() as u64);
+        Box::new(move || {
+            let (revision, staged) = mappings.summary();
+            (revision, staged, notices)
+        })
+    }
+
     /// Answers from now on. `log_lost` says how many lines of the log were lost.
-    pub(crate) fn serve(self, handle: ControlHandle, log_lost: LogLost) -> Result<Server, ControlError> {
+    pub(crate) fn serve(
+        self,
+        handle: ControlHandle,
+        log_lost: Arc<LogLost>,
+        pages: Arc<Pages>,
+        meters: Arc<Meters>,
+    ) -> Result<Server, ControlError> {
         self.mappings.start(Box::new(Published::new(handle.clone())));
-        let relay =
-            Arc::new(RunningRelay { mappings: self.mappings, handle, notices: self.notices, log_lost });
+        let relay = Arc::new(RunningRelay {
+            mappings: self.mappings,
+            handle,
+            notices: self.notices,
+            log_lost,
+            pages,
+            meters,
+        });
         Ok(Server::start(self.listener, relay, Limits::default())?)
     }
 }

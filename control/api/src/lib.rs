@@ -8,6 +8,7 @@
 
 mod eam;
 mod error;
+mod load;
 mod network;
 mod revision;
 mod status;
@@ -15,6 +16,7 @@ mod time;
 
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};
+pub use load::{CostLoad, Load, MappingCounters, MappingLoad, PortLoad, ReasonLoad, Traffic, WorkerLoad};
 pub use network::{Counters, Neighbor, Neighbors, Path, Port, Ports, Route, Routes, Worker, Workers};
 pub use revision::{
     Candidate, Changed, Check, Committed, Diff, Event, History, Pending, Reloaded, Revision, State,
@@ -75,6 +77,12 @@ pub mod path {
     pub const WORKERS: &str = "/v1/workers";
     /// Every counter.
     pub const COUNTERS: &str = "/v1/counters";
+    /// What moves: what rates are made of.
+    pub const LOAD: &str = "/v1/load";
+    /// Traffic of mappings, one object a line.
+    pub const EAM_COUNTERS: &str = "/v1/eam-counters";
+    /// Every counter, for Prometheus.
+    pub const METRICS: &str = "/v1/metrics";
     /// What happens, one object a line, until the client goes.
     pub const EVENTS: &str = "/v1/events";
 }

@@ -9,6 +9,7 @@
 //! there is something to count.
 #![forbid(unsafe_code)]
 
+mod mappings;
 mod page;
 mod ports;
 mod relay;
@@ -16,6 +17,8 @@ mod workers;
 
 use control::actor::{Counters, Status};
 
+use dataplane::meter::Traffic;
+use ipnet::Ipv4Net;
 pub use page::Format;
 use page::Page;
 
@@ -36,6 +39,8 @@ pub struct Readings<'r> {
     pub log_lines_lost: u64,
     /// The store; none without `[control]`.
     pub revision: Option<Revision>,
+    /// Traffic of mappings; none while it is not counted.
+    pub mappings: Option<Mappings<'r>>,
 }
 
 /// The store's revision in force.
@@ -49,6 +54,17 @@ pub struct Revision {
     pub staged: u64,
 }
 
+/// Traffic of mappings.
+#[derive(Debug, Clone, Copy)]
+pub struct Mappings<'r> {
+    /// The busiest ones, a hundred at most.
+    pub busiest: &'r [(Ipv4Net, Traffic)],
+    /// Packets for which there was no room.
+    pub uncounted: u64,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
 /// Writes a page.
 #[must_use]
 pub fn render(readings: &Readings<'_>, format: Format) -> String {
@@ -57,6 +73,9 @@ pub fn render(readings: &Readings<'_>, format: Format) -> String {
     ports::families(&mut page, readings.status);
     workers::families(&mut page, readings.counters, readings.status);
     relay::exception_path(&mut page, &readings.counters.kernel);
+    if let Some(mappings) = &readings.mappings {
+        mappings::families(&mut page, mappings);
+    }
     page.finish()
 }
 

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use control_api::{
-    Candidate, Check, Committed, Counters, Diff, Entry, Event, History, Lookup, Neighbors, Pending, Pools,
-    Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Workers,
+    Candidate, Check, Committed, Counters, Diff, Entry, Event, History, Load, Lookup, MappingLoad, Neighbors,
+    Pending, Pools, Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Workers,
 };
 use ipnet::IpNet;
 use tokio::sync::broadcast;
 
 use crate::mappings::Edit;
+use crate::metrics::Page;
 
 /// The process at the other end of a connection, as the kernel knows it (`SO_PEERCRED`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,15 @@ pub struct ListQuery {
     pub owner: Option<String>,
     /// So many at most.
     pub limit: Option<u64>,
+}
+
+/// Whose traffic to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrafficQuery {
+    /// Only mappings with a prefix inside this one, or around it.
+    pub within: Option<IpNet>,
+    /// So many of the busiest, by bytes; without it all, ordered by IPv4 prefix.
+    pub top: Option<u32>,
 }
 
 /// The mappings of one moment.
@@ -120,6 +130,12 @@ pub trait Relay: Send + Sync + 'static {
     fn neighbors(&self) -> Result<Neighbors, Refusal>;
     /// Counters.
     fn counters(&self) -> Result<Counters, Refusal>;
+    /// What moves.
+    fn load(&self) -> Result<Load, Refusal>;
+    /// Traffic of mappings, of a removed one as well.
+    fn traffic(&self, query: &TrafficQuery) -> Result<Box<dyn Iterator<Item = MappingLoad> + Send>, Refusal>;
+    /// A page of metrics for a client that accepts that.
+    fn metrics(&self, accept: &str) -> Result<Page, Refusal>;
     /// Events from now on.
     fn events(&self) -> Events;
 }

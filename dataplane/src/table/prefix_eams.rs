@@ -58,6 +58,11 @@ impl PrefixEams {
         Some((Ipv4Addr::from_bits(eam.ipv4.addr().to_bits() | suffix), eam.ipv4.prefix_len() == 0))
     }
 
+    /// The IPv4 prefix of the mapping around `address`.
+    pub(super) fn around_ipv4(&self, address: Ipv4Addr) -> Option<Ipv4Net> {
+        self.find_ipv4(address.to_bits()).map(|eam| eam.ipv4)
+    }
+
     /// Whether a mapping other than the one of 0.0.0.0/0 covers `address`.
     #[inline]
     pub(super) fn covers_service(&self, address: Ipv4Addr) -> bool {

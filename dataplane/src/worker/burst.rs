@@ -73,6 +73,9 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
         for lane in &mut lanes {
             lane.resolve(snapshot);
         }
+        if let Some(meter) = &mut self.lcore.meter {
+            lanes.iter().for_each(|lane| lane.fetch_meter(meter));
+        }
         for (lane, frame) in lanes.iter().zip(frames.drain(..)) {
             if lane.is_left() {
                 self.frame(frame);

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -9,17 +10,20 @@ use control::actor::{
     Counters, Link, PortCounts, PortFacts, PortStatus, Reloads, Stalls, Status, WorkerStatus,
 };
 use control::kernel::KernelCounters;
-use control_metrics::{Format, Readings, Revision, render};
+use control_metrics::{Format, Mappings, Readings, Revision, render};
 use dataplane::counters::{Counts, Event};
 use dataplane::memory::MemoryBuffer;
+use dataplane::meter::Traffic;
 use dataplane::sink::Sink;
 use dataplane::timing::{Cost, Histogram, Timings};
 use dataplane::verdict::{DropReason, PuntReason, Verdict};
+use ipnet::Ipv4Net;
 
 /// What the actor would hand out.
 pub(crate) struct Relay {
     pub(crate) counters: Counters,
     pub(crate) status: Status,
+    pub(crate) busiest: Vec<(Ipv4Net, Traffic)>,
 }
 
 /// The counts of a worker; `factor` tells workers apart, `doublings` makes them large.
@@ -84,7 +88,13 @@ impl Relay {
         kernel.to_twin.fill(7);
         kernel.lost.count(PuntReason::UnresolvedNextHop, DropReason::NeighborWaitExpired, 1);
         let ports: Vec<PortStatus> = (0..ports).map(port).collect();
+        let mapping = |number: u32| {
+            let count = |factor: u64| (factor + u64::from(number)) << doublings;
+            let traffic = Traffic { packets: [count(1), count(2)], bytes: [count(3), count(4)] };
+            (Ipv4Net::from(Ipv4Addr::from_bits(0xc633_6400 + number)), traffic)
+        };
         Self {
+            busiest: (0..150).map(mapping).collect(),
             status: Status {
                 uptime: Duration::from_millis(4321),
                 generation: 7,
@@ -117,6 +127,7 @@ impl Relay {
             build: "abcdef0",
             complaints: 1,
             log_lines_lost: 3,
+            mappings: Some(Mappings { busiest: &self.busiest, uncounted: 5, memory: 64 << 20 }),
             revision: Some(Revision { id: 12, is_pending: true, staged: 4 }),
         }
     }

@@ -5,6 +5,7 @@
 
 mod changes;
 mod events;
+mod load;
 mod mappings;
 mod network;
 mod revisions;
@@ -175,6 +176,7 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(revisions::routes())
         .merge(network::routes())
         .merge(events::routes())
+        .merge(load::routes())
         .split_for_parts()
 }
 
