@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use control::actor::{Actor, ActorParts, ControlHandle, log_warnings};
 use control::config::{self, Config, Problems};
-use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError};
+use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError, UpLink};
 use control::plan::PlanError;
 use control::reload::Running;
 use dataplane::dpdk::{self, EalError, LcoreError, MempoolError, Port, PortError};
@@ -22,7 +22,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::args::{DONE, FAILED, WRONG};
 use crate::control_socket::{ControlError, ControlSocket, LogLost};
 use crate::harden;
-use crate::log::Log;
+use crate::log::{Log, LogFormat};
 use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::meters::Meters;
 use crate::metrics::{self, Pages};
@@ -47,6 +47,8 @@ pub(crate) enum AppError {
     Port { port: String, error: PortError },
     #[error("port {port}: {error}")]
     Twin { port: String, error: TwinError },
+    #[error("announcing: {0}")]
+    Announce(TwinError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error("worker on CPU {cpu}: {error}")]
@@ -62,9 +64,9 @@ pub(crate) enum AppError {
 }
 
 /// Runs the relay; returns the exit status.
-pub(crate) fn run(path: &Path) -> u8 {
+pub(crate) fn run(path: &Path, format: Option<LogFormat>) -> u8 {
     let complaints = harden::begin();
-    let log = match Log::start() {
+    let log = match Log::start(format.unwrap_or(LogFormat::Auto)) {
         Ok(log) => log,
         Err(error) => {
             // Nothing runs yet: whoever started it waits for an answer.
@@ -72,12 +74,12 @@ pub(crate) fn run(path: &Path) -> u8 {
             return FAILED;
         }
     };
-    let status = run_logged(path, &log, &complaints);
+    let status = run_logged(path, &log, format, &complaints);
     log.finish();
     status
 }
 
-fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
+fn run_logged(path: &Path, log: &Log, format: Option<LogFormat>, complaints: &[String]) -> u8 {
     for complaint in complaints {
         tracing::warn!("{complaint}");
     }
@@ -87,7 +89,7 @@ fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime
         .map_err(|error| AppError::System { what: "event queues", error })
-        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path, log)));
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path, log, format)));
     match result {
         Ok(status) => status,
         Err(error) => {
@@ -99,15 +101,20 @@ fn run_logged(path: &Path, log: &Log, complaints: &[String]) -> u8 {
 
 /// Listens to signals before anything else: one that comes while a million mappings are read is answered after the start,
 /// and does not end the process.
-async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
+async fn load_and_relay(path: &Path, log: &Log, format: Option<LogFormat>) -> Result<u8, AppError> {
     let signals = Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
     let mut config = match Config::load(path) {
         Ok((config, warnings)) => {
+            log.look(format.unwrap_or(match config.log_format {
+                config::LogFormat::Auto => LogFormat::Auto,
+                config::LogFormat::Text => LogFormat::Text,
+                config::LogFormat::Json => LogFormat::Json,
+            }));
             log_warnings(&warnings);
             config
         }
         Err(problems) => {
-            log.line(format!("{problems}\n").into_bytes());
+            log.plain("the configuration is wrong", "problems", &problems.to_string());
             return Ok(WRONG);
         }
     };
@@ -150,9 +157,10 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let Opened { eal, mempool, ports, queues } = Opened::open(config)?;
     harden::run();
     let twins = create_twins(config, &ports).await?;
+    let up = create_up_link(config).await?;
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
-    let kernel = Kernel::new(twins.clone(), rings, publisher.view())?;
+    let kernel = Kernel::new(twins.clone(), rings, publisher.view())?.with_up_link(up);
     let meters = Meters::start(config.metrics.mappings, config.dpdk.workers.len(), eams)
         .map_err(|error| AppError::System { what: "threads", error })?;
     let workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher, &meters)?;
@@ -161,7 +169,7 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let machine = DpdkMachine::new(config, ports, mempool, workers);
     let printing = log.clone();
     let print = Box::new(move |counters: &_| {
-        printing.line(format!("counters {}\n", report::json(counters, printing.lost())).into_bytes());
+        printing.counters(report::json(counters, printing.lost()));
     });
     let parts = ActorParts { machine, publisher, kernel, twins, running, print };
     let (actor, handle) = start(parts)?;
@@ -219,6 +227,19 @@ async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>,
         twins.push(Arc::new(twin));
     }
     Ok(twins)
+}
+
+/// The interface that announced routes lead to, if there are to be any.
+async fn create_up_link(config: &Config) -> Result<Option<UpLink>, AppError> {
+    match &config.announce {
+        Some(_) => Ok(Some(UpLink::create(least_mtu(config)).await.map_err(AppError::Announce)?)),
+        None => Ok(None),
+    }
+}
+
+/// The least MTU of the ports.
+pub(crate) fn least_mtu(config: &Config) -> u16 {
+    config.ports.iter().map(|port| port.mtu).min().unwrap_or(1500)
 }
 
 /// Both ends of each worker's rings.

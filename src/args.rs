@@ -10,6 +10,7 @@ use dataplane::offline::Shape;
 
 use crate::compare::CompareArgs;
 use crate::import::ImportArgs;
+use crate::log::LogFormat;
 use crate::{app, check, compare, import, translate};
 
 /// The relay was stopped as asked, or the configuration is good.
@@ -39,6 +40,9 @@ enum Command {
         /// The configuration file
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// What the log looks like; otherwise as `[log]` of the configuration says
+        #[arg(long, value_enum, value_name = "FORMAT", env = "BORDERLINE_LOG_FORMAT")]
+        log_format: Option<LogFormat>,
     },
     /// Check a configuration: every problem with its line and remedy
     ///
@@ -154,7 +158,7 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::from(FAILED);
     }
     let code = match Args::parse().command {
-        Command::Run { config } => app::run(&config),
+        Command::Run { config, log_format } => app::run(&config, log_format),
         Command::Check { config, machine } => check::run(&config, machine),
         Command::Translate(args) => translate::run(&args),
         Command::Import(args) => import::run(&args),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use control::config::{self, Config};
+use control::kernel::UpLink;
 use dataplane::counters::{CounterCells, Counts};
 use dataplane::dpdk::{self, Eal, Mempool, QueuePair, RxAlarm};
 use dataplane::exception::{InjectReceiver, PuntSender};
@@ -14,7 +15,7 @@ use dataplane::table::publish::Publisher;
 use dataplane::timing::Timings;
 use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts};
 
-use crate::app::AppError;
+use crate::app::{AppError, least_mtu};
 use crate::meters::Meters;
 
 /// The worker threads.
@@ -38,6 +39,7 @@ impl Workers {
     ) -> Result<Self, AppError> {
         let (stop, longest_sleep) = Default::default();
         let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop, longest_sleep };
+        let local_mtu = config.announce.as_ref().map(|_| UpLink::mtu(least_mtu(config)));
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
         for (number, (cpu, (punt, inject))) in config.dpdk.workers.iter().zip(rings).enumerate() {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
@@ -63,7 +65,8 @@ impl Workers {
                 workers: u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX),
             };
             workers.cells.push(cells);
-            workers.threads.push(spawn(*cpu, eal.clone(), parts, meters.meter(number))?);
+            let meter = meters.meter(number);
+            workers.threads.push(spawn(*cpu, eal.clone(), parts, local_mtu, meter)?);
         }
         Ok(workers)
     }
@@ -102,7 +105,13 @@ type DpdkParts = WorkerParts<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
 
 /// Starts a worker. It is put together by its own thread, so that what it writes comes from memory of that thread: of its
 /// own part of the heap, and of its NUMA node.
-fn spawn(cpu: u16, eal: Eal, parts: DpdkParts, meter: Option<Meter>) -> Result<JoinHandle<()>, AppError> {
+fn spawn(
+    cpu: u16,
+    eal: Eal,
+    parts: DpdkParts,
+    local_mtu: Option<u16>,
+    meter: Option<Meter>,
+) -> Result<JoinHandle<()>, AppError> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{cpu}"))
@@ -111,7 +120,7 @@ fn spawn(cpu: u16, eal: Eal, parts: DpdkParts, meter: Option<Meter>) -> Result<J
                 dpdk::pin_current_thread(usize::from(cpu)).and_then(|()| eal.register_current_thread());
             match registered {
                 Ok(_lcore) => {
-                    let mut worker = Worker::new(parts);
+                    let mut worker = Worker::new(parts).delivering(local_mtu);
                     worker.count_mappings(meter);
                     let _ = ready.send(Ok(()));
                     worker.run();

@@ -88,6 +88,14 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// Adds another worker's.
+    pub fn merge(&mut self, other: &Self) {
+        self.cycles += other.cycles;
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+    }
+
     /// How often in all.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -1,22 +1,22 @@
 //! Everything the socket is asked: mappings by the store, the rest by the control actor.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Finding, Health, History, Load, Lookup,
-    MappingCounters, MappingLoad, Neighbors, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded,
-    Revision, Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
+    API, Code, Committed, Counters, Entry, Finding, Health, Load, MappingCounters, MappingLoad, Neighbors,
+    Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Worker, WorkerSummary,
+    Workers, path,
 };
-use control_server::mappings::{Edit, Mappings};
-use control_server::{Entries, Events, Intent, ListQuery, Page, Peer, Relay, TrafficQuery};
+use control_server::mappings::Mappings;
+use control_server::{Intent, ListQuery, Page, Peer, Relay, TrafficQuery};
 use dataplane::counters::Event;
 use dataplane::verdict::{DropReason, PuntReason};
 use ipnet::{IpNet, Ipv4Net};
 
+use super::notices::Notices;
 use super::routing::View;
 use super::tables::stopping;
 use crate::meters::{self, Meters};
@@ -31,7 +31,7 @@ pub(super) struct RunningRelay {
     pub(super) mappings: Mappings,
     pub(super) handle: ControlHandle,
     /// What an operator should know about the start.
-    pub(super) notices: Vec<String>,
+    pub(super) notices: Arc<Notices>,
     pub(super) log_lost: Arc<LogLost>,
     pub(super) pages: Arc<Pages>,
     pub(super) meters: Arc<Meters>,
@@ -55,6 +55,29 @@ impl RunningRelay {
 }
 
 impl Relay for RunningRelay {
+    fn mappings(&self) -> &Mappings {
+        &self.mappings
+    }
+
+    /// Every change is in the log as well: who, what, and which revision it made.
+    fn committed(&self, intent: &Intent, committed: &Committed) {
+        tracing::info!(
+            revision = committed.revision.id,
+            uid = intent.peer.uid,
+            pid = intent.peer.pid,
+            added = committed.added,
+            removed = committed.removed,
+            changed = committed.changed,
+            pending_until = committed.pending_until,
+            comment = intent.comment,
+            "mappings committed"
+        );
+    }
+
+    fn confirmed(&self, intent: &Intent, revision: &Revision) {
+        tracing::info!(revision = revision.id, uid = intent.peer.uid, "confirmed");
+    }
+
     fn versions(&self) -> Versions {
         Versions {
             program: env!("CARGO_PKG_NAME").to_owned(),
@@ -69,7 +92,8 @@ impl Relay for RunningRelay {
         let status = self.actor()?;
         let (revision, staged) = self.mappings.summary();
         let mut reasons = status.complaints;
-        reasons.extend(self.notices.iter().cloned());
+        reasons.extend(self.notices.in_force(revision.id));
+        reasons.extend(self.mappings.trouble());
         if !status.translating {
             reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
         }
@@ -98,72 +122,6 @@ impl Relay for RunningRelay {
             ports: ports.collect(),
             workers: workers.collect(),
         })
-    }
-
-    fn revision(&self) -> u64 {
-        self.mappings.revision()
-    }
-
-    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
-        self.mappings.eams(query)
-    }
-
-    fn eam(&self, prefix: IpNet) -> Result<Entry, Refusal> {
-        self.mappings.eam(prefix)
-    }
-
-    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
-        self.mappings.lookup(address)
-    }
-
-    fn pools(&self) -> Result<Pools, Refusal> {
-        self.mappings.pools()
-    }
-
-    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        told(intent, self.mappings.change(intent, edits, replace))
-    }
-
-    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        self.mappings.stage(intent, &edits, replace)
-    }
-
-    fn candidate(&self) -> Result<Candidate, Refusal> {
-        self.mappings.candidate()
-    }
-
-    fn discard(&self) -> Result<Candidate, Refusal> {
-        Ok(self.mappings.discard())
-    }
-
-    fn commit(&self, intent: &Intent) -> Result<Committed, Refusal> {
-        told(intent, self.mappings.commit(intent))
-    }
-
-    fn pending(&self) -> Result<Option<Pending>, Refusal> {
-        Ok(self.mappings.pending())
-    }
-
-    fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
-        let confirmed = self.mappings.confirm(intent)?;
-        tracing::info!(revision = confirmed.id, uid = intent.peer.uid, "confirmed");
-        Ok(confirmed)
-    }
-
-    fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal> {
-        told(intent, self.mappings.rollback(intent, to))
-    }
-
-    fn check(&self) -> Result<Check, Refusal> {
-        self.mappings.check()
-    }
-
-    fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal> {
-        self.mappings.diff(from, to)
-    }
-
-    fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal> {
-        self.mappings.history(before, limit)
     }
 
     fn reload(&self, peer: Peer) -> Result<Reloaded, Refusal> {
@@ -265,10 +223,6 @@ impl Relay for RunningRelay {
     fn metrics(&self, accept: &str) -> Result<Page, Refusal> {
         self.pages.page(accept)
     }
-
-    fn events(&self) -> Events {
-        self.mappings.events()
-    }
 }
 
 /// Whether a mapping has addresses in common with an IPv4 prefix, if there is one.
@@ -277,24 +231,6 @@ fn is_within(within: Option<IpNet>, prefix: &Ipv4Net) -> bool {
         Some(IpNet::V4(net)) => net.contains(prefix) || prefix.contains(&net),
         Some(IpNet::V6(_)) | None => true,
     }
-}
-
-/// Every change is in the log as well: who, what, and which revision it made.
-fn told(intent: &Intent, result: Result<Committed, Refusal>) -> Result<Committed, Refusal> {
-    if let Ok(committed) = &result {
-        tracing::info!(
-            revision = committed.revision.id,
-            uid = intent.peer.uid,
-            pid = intent.peer.pid,
-            added = committed.added,
-            removed = committed.removed,
-            changed = committed.changed,
-            pending_until = committed.pending_until,
-            comment = intent.comment,
-            "mappings committed"
-        );
-    }
-    result
 }
 
 /// The commit this was built from, which stands in brackets behind the version.

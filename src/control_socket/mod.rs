@@ -1,10 +1,11 @@
 //! The control socket of a running relay: what `control-server` serves, put together with the store and the control actor.
 //!
 //! `tables.rs` publishes what changes through the socket, `source.rs` takes part in reloads, `rules.rs` holds mappings against the
-//! configuration, `answers.rs` is everything the socket is asked.
+//! configuration, `notices.rs` keeps what the store said at the start, `answers.rs` is everything the socket is asked.
 
 mod answers;
 mod load;
+mod notices;
 mod routing;
 mod rules;
 mod source;
@@ -21,6 +22,7 @@ use eam_store::{Notice, Options, Store, StoreError};
 use self::answers::RunningRelay;
 pub(crate) use self::answers::{LogLost, build};
 pub(crate) use self::load::BUSIEST;
+use self::notices::Notices;
 use self::rules::ConfiguredRules;
 use self::source::StoredMappings;
 use self::tables::Published;
@@ -41,7 +43,7 @@ pub(crate) enum ControlError {
 pub(crate) struct ControlSocket {
     listener: Listener,
     mappings: Mappings,
-    notices: Vec<String>,
+    notices: Arc<Notices>,
 }
 
 impl ControlSocket {
@@ -52,17 +54,14 @@ impl ControlSocket {
     ) -> Result<Self, ControlError> {
         let listener = Listener::bind(&control.socket, control.group.as_deref())?;
         let opened = Store::open(&control.store, Options::default())?;
-        let mut notices = Vec::new();
         for notice in &opened.notices {
             match notice {
                 Notice::Created => tracing::info!(store = %control.store.display(), "{notice}"),
-                _ => {
-                    tracing::warn!(store = %control.store.display(), "{notice}");
-                    notices.push(notice.to_string());
-                }
+                _ => tracing::warn!(store = %control.store.display(), "{notice}"),
             }
         }
         let head = opened.store.head();
+        let notices = Arc::new(Notices::new(&opened.notices, head.id.0));
         tracing::info!(
             socket = %control.socket.display(),
             store = %control.store.display(),
@@ -81,9 +80,10 @@ impl ControlSocket {
 
     /// What there is to say about the store, for metrics.
     pub(crate) fn summary(&self) -> StoreSummary {
-        let (mappings, notices) = (self.mappings.clone(), self.notices.len() as u64);
+        let (mappings, notices) = (self.mappings.clone(), Arc::clone(&self.notices));
         Box::new(move || {
             let (revision, staged) = mappings.summary();
+            let notices = notices.in_force(revision.id).count() as u64;
             (revision, staged, notices)
         })
     }

@@ -149,7 +149,7 @@ pub(crate) enum EamVerb {
     /// Needs `mappings` in [metrics]. Bytes are those of the IP packets as they came. Mappings that were removed come last, without an
     /// IPv6 prefix.
     #[command(
-        after_help = "Examples:\n  borderctl eam counters --top 20\n  borderctl eam counters --format csv > march.csv"
+        after_help = "Examples:\n  borderctl eam counters --top 20\n  borderctl eam counters --format csv"
     )]
     Counters(Traffic),
     /// One mapping

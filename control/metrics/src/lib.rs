@@ -57,7 +57,7 @@ pub struct Revision {
 /// Traffic of mappings.
 #[derive(Debug, Clone, Copy)]
 pub struct Mappings<'r> {
-    /// The busiest ones, a hundred at most.
+    /// The busiest ones, busiest first.
     pub busiest: &'r [(Ipv4Net, Traffic)],
     /// Packets for which there was no room.
     pub uncounted: u64,

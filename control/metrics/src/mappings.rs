@@ -6,14 +6,14 @@ use crate::Mappings;
 use crate::page::{Kind, Page};
 
 /// Mappings on a page at most, whatever it is given.
-const MOST: usize = 100;
+const MOST: usize = 50;
 
 pub(crate) fn families(page: &mut Page, mappings: &Mappings<'_>) {
     type Which = fn(&Traffic) -> [u64; 2];
     let families: [(&str, &str, Which); 2] = [
         (
             "mapping_packets",
-            "Packets translated for the busiest mappings, a hundred at most. All are in `borderctl eam counters`.",
+            "Packets translated for the busiest mappings, fifty at most. All are in `borderctl eam counters`.",
             |traffic| traffic.packets,
         ),
         ("mapping_bytes", "Bytes of these packets, from the IP header on, as received.", |traffic| {

@@ -155,24 +155,18 @@ fn timings(page: &mut Page, counters: &Counters) {
     let workers: Vec<(String, &Timings)> =
         counters.timings.iter().enumerate().map(|(number, timings)| (number.to_string(), timings)).collect();
     let hertz = counters.hertz;
-    type Which = fn(&Timings) -> &timing::Histogram;
-    let histograms: [(&str, &str, Which); 2] = [
-        ("turn_seconds", "Time of a worker's turns with packets: one burst from each port.", |timings| {
-            &timings.turns
-        }),
-        (
-            "packet_stay_seconds",
-            "Time a packet is in the box, from being fetched to being handed to a port: one packet in 64 turns.",
-            |timings| &timings.stay,
-        ),
-    ];
-    for (name, help, histogram) in histograms {
-        page.histogram(name, help);
-        for (worker, timings) in &workers {
-            let found = histogram(timings);
-            page.buckets(&[("worker", worker)], &timing::BOUNDS, &found.counts, seconds(found.cycles, hertz));
-        }
+    page.histogram("turn_seconds", "Time of a worker's turns with packets: one burst from each port.");
+    for (worker, timings) in &workers {
+        let turns = &timings.turns;
+        page.buckets(&[("worker", worker)], &timing::BOUNDS, &turns.counts, seconds(turns.cycles, hertz));
     }
+    page.histogram(
+        "packet_stay_seconds",
+        "Time a packet is in the box, from being fetched to being handed to a port, of all workers: one in 64 turns.",
+    );
+    let mut stay = timing::Histogram::default();
+    counters.timings.iter().for_each(|timings| stay.merge(&timings.stay));
+    page.buckets(&[], &timing::BOUNDS, &stay.counts, seconds(stay.cycles, hertz));
     let costs: [(&str, &str, fn(timing::Cost) -> u64); 2] = [
         ("sampled_packets", "Packets of the turns whose cycles are counted, one in 64.", |cost| cost.packets),
         (

@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) control: Section<ControlTable>,
     pub(super) metrics: Section<MetricsTable>,
     pub(super) log: Section<LogTable>,
+    pub(super) announce: Section<AnnounceTable>,
     pub(super) eam_files: Field<List<String>>,
     /// The file as a whole.
     pub(super) place: Place,
@@ -107,6 +108,18 @@ pub(super) struct LogTable {
     pub(super) format: Field<String>,
 }
 
+/// `[announce]`.
+pub(super) struct AnnounceTable {
+    pub(super) enabled: Field<bool>,
+    pub(super) metric: Field<i64>,
+    pub(super) drain_metric: Field<i64>,
+    pub(super) default_route: Field<String>,
+    pub(super) drain_lead_seconds: Field<i64>,
+    pub(super) drain_quiet_pps: Field<i64>,
+    pub(super) drain_quiet_seconds: Field<i64>,
+    pub(super) stop_seconds: Field<i64>,
+}
+
 /// Reads the text of a configuration. `None` when it is not TOML, which is the one problem reported then.
 pub(super) fn parse(file: &Arc<Path>, text: &str, problems: &mut Problems) -> Option<File> {
     let lines = Lines::new(file.clone(), text);
@@ -152,6 +165,7 @@ impl<'t, 'i> Root<'t, 'i> {
             control: self.one("control", problems, control),
             metrics: self.one("metrics", problems, metrics),
             log: self.one("log", problems, log),
+            announce: self.one("announce", problems, announce),
             eam_files: self.eam_files(place.clone(), problems),
             place,
         }
@@ -250,6 +264,7 @@ fn wrong_section(name: &'static str, place: Place, value: &DeValue<'_>) -> Probl
         "control" => ("one table [control]", "[control]"),
         "metrics" => ("one table [metrics]", "[metrics]"),
         "log" => ("one table [log]", "[log]"),
+        "announce" => ("one table [announce]", "[announce]"),
         "port" => ("a table [[port]] for each port", "[[port]]"),
         _ => ("a table [[eam]] for each EAM", "[[eam]]"),
     };
@@ -286,6 +301,19 @@ fn metrics(table: Table<'_, '_>, problems: &mut Problems) -> MetricsTable {
 
 fn log(table: Table<'_, '_>, problems: &mut Problems) -> LogTable {
     LogTable { format: table.text("format", problems) }
+}
+
+fn announce(table: Table<'_, '_>, problems: &mut Problems) -> AnnounceTable {
+    AnnounceTable {
+        enabled: table.boolean("enabled", problems),
+        metric: table.number("metric", problems),
+        drain_metric: table.number("drain_metric", problems),
+        default_route: table.text("default_route", problems),
+        drain_lead_seconds: table.number("drain_lead_seconds", problems),
+        drain_quiet_pps: table.number("drain_quiet_pps", problems),
+        drain_quiet_seconds: table.number("drain_quiet_seconds", problems),
+        stop_seconds: table.number("stop_seconds", problems),
+    }
 }
 
 fn port(table: Table<'_, '_>, problems: &mut Problems) -> PortTable {

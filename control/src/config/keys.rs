@@ -7,7 +7,7 @@ use super::theirs;
 /// A key of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// The table it belongs to: `dpdk`, `port`, `translation`, `eam`, `control`, `metrics`, `log`, or empty for the top of the file.
+    /// The table it belongs to, such as `dpdk`, or empty for the top of the file.
     pub table: &'static str,
     /// Its name in that table.
     pub name: &'static str,
@@ -191,6 +191,32 @@ pub const KEYS: &[Key] = &[
     optional("metrics", "remote", "metrics.remote", "false", "remote = true"),
     optional("metrics", "mappings", "metrics.mappings", "\"off\"", "mappings = \"exact\""),
     optional("log", "format", "log.format", "\"auto\"", "format = \"json\""),
+    optional("announce", "enabled", "announce.enabled", "true", "enabled = true"),
+    optional("announce", "metric", "announce.metric", "4242", "metric = 4242"),
+    optional("announce", "drain_metric", "announce.drain_metric", "14242", "drain_metric = 14242"),
+    optional(
+        "announce",
+        "default_route",
+        "announce.default_route",
+        "\"seen\"",
+        "default_route = \"required\"",
+    ),
+    optional(
+        "announce",
+        "drain_lead_seconds",
+        "announce.drain_lead_seconds",
+        "10",
+        "drain_lead_seconds = 10",
+    ),
+    optional("announce", "drain_quiet_pps", "announce.drain_quiet_pps", "10", "drain_quiet_pps = 10"),
+    optional(
+        "announce",
+        "drain_quiet_seconds",
+        "announce.drain_quiet_seconds",
+        "3",
+        "drain_quiet_seconds = 3",
+    ),
+    optional("announce", "stop_seconds", "announce.stop_seconds", "5", "stop_seconds = 5"),
 ];
 
 /// The tables, as an operator writes their headers.
@@ -202,6 +228,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("control", "[control]"),
     ("metrics", "[metrics]"),
     ("log", "[log]"),
+    ("announce", "[announce]"),
 ];
 
 const fn required(table: &'static str, name: &'static str, path: &'static str, example: &'static str) -> Key {

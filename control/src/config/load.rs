@@ -10,7 +10,7 @@ use super::error::{Place, Problem, Problems, Warnings};
 use super::file::{self, File, Section};
 use super::input;
 use super::model::{
-    Config, Control, Dpdk, LogFormat, MayRemove, Metrics, Port, TranslateConfig, Translation,
+    Announce, Config, Control, Dpdk, LogFormat, MayRemove, Metrics, Port, TranslateConfig, Translation,
 };
 use super::tree::At;
 use super::validate::{self, EamSink, Report, TableRules};
@@ -52,10 +52,29 @@ impl Config {
     }
 
     fn from_parts(parts: Option<Parts>) -> Option<Self> {
-        let Parts { dpdk, ports, translation, eams, reload_may_remove, control, metrics, log_format } =
-            parts?;
+        let Parts {
+            dpdk,
+            ports,
+            translation,
+            eams,
+            reload_may_remove,
+            control,
+            metrics,
+            log_format,
+            announce,
+        } = parts?;
         let (dpdk, translation) = (dpdk?, translation?);
-        Some(Self { dpdk, ports, translation, eams, reload_may_remove, control, metrics, log_format })
+        Some(Self {
+            dpdk,
+            ports,
+            translation,
+            eams,
+            reload_may_remove,
+            control,
+            metrics,
+            log_format,
+            announce,
+        })
     }
 
     fn finish((config, report): (Option<Self>, Report)) -> Result<(Self, Warnings), Problems> {
@@ -97,6 +116,7 @@ struct Parts {
     control: Option<Control>,
     metrics: Metrics,
     log_format: LogFormat,
+    announce: Option<Announce>,
     reload_may_remove: MayRemove,
 }
 
@@ -148,6 +168,7 @@ impl<'p> Loader<'p> {
         let control = validate::control(&file.control, self.directory(), report);
         let metrics = validate::metrics(&file.metrics, report);
         let log_format = validate::log_format(&file.log, report);
+        let announce = validate::announce(&file, &ports, report);
         if let (Some(table), Some(translation)) = (&table, &translation) {
             let started = Instant::now();
             let index = validate::table(&eams, &TableRules::new(translation), report);
@@ -157,7 +178,7 @@ impl<'p> Loader<'p> {
         }
         let reload_may_remove =
             table.as_ref().map(|table| validate::reload_may_remove(table, report)).unwrap_or_default();
-        Parts { dpdk, ports, translation, eams, reload_may_remove, control, metrics, log_format }
+        Parts { dpdk, ports, translation, eams, reload_may_remove, control, metrics, log_format, announce }
     }
 
     fn dpdk(&self, file: &mut File, report: &mut Report) -> Option<Dpdk> {

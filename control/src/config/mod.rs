@@ -42,9 +42,10 @@ pub use keys::{KEYS, Key};
 pub use load::LoadTimes;
 pub use machine::check_machine;
 pub use model::{
-    Config, Control, CopyOr, Device, Dpdk, DpdkPlaces, Eam, EamOverlap, FragmentDf, Hairpin, IcmpErrors,
-    IcmpSourceChoice, IcmpSourceDefault, IcmpSourceExtension, LogFormat, MappingCounters, MayRemove, Memory,
-    Metrics, Poll, Port, Role, TranslateConfig, Translation, UdpZeroChecksum,
+    Announce, Config, Control, CopyOr, DefaultRoute, Device, Dpdk, DpdkPlaces, Eam, EamOverlap, FragmentDf,
+    Hairpin, IcmpErrors, IcmpSourceChoice, IcmpSourceDefault, IcmpSourceExtension, LogFormat,
+    MappingCounters, MayRemove, Memory, Metrics, Poll, Port, Role, TranslateConfig, Translation,
+    UdpZeroChecksum,
 };
 pub use report::{CheckReport, Summary, check, table_hash};
 pub use validate::EamRules;

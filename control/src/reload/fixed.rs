@@ -1,9 +1,10 @@
-//! What only a start can change: the workers, their memory, the ports, the control socket, and what is counted.
+//! What only a start can change: the workers, their memory, the ports, the control socket, what is announced how, and what
+//! is counted.
 
-use crate::config::{Control, Dpdk, Metrics, Port};
+use crate::config::{Announce, Control, Dpdk, Metrics, Port};
 
 /// What the machine and the socket are.
-type Fixed<'c> = (&'c Dpdk, &'c [Port], Option<&'c Control>, Metrics);
+type Fixed<'c> = (&'c Dpdk, &'c [Port], Option<&'c Control>, Option<&'c Announce>, Metrics);
 
 /// The keys that differ, as the configuration calls them, with the port they belong to. Where they stand in the file
 /// does not count.
@@ -11,7 +12,8 @@ pub(super) fn differences(old: Fixed<'_>, new: Fixed<'_>) -> Vec<String> {
     let mut keys = dpdk(old.0, new.0);
     keys.extend(ports(old.1, new.1));
     keys.extend(control(old.2, new.2));
-    keys.extend(metrics(old.3, new.3));
+    keys.extend(announce(old.3, new.3));
+    keys.extend(metrics(old.4, new.4));
     keys
 }
 
@@ -44,6 +46,24 @@ fn control(old: Option<&Control>, new: Option<&Control>) -> Vec<String> {
 fn metrics(old: Metrics, new: Metrics) -> Vec<String> {
     let Metrics { listen, mappings } = new;
     let keys = [("metrics.listen", old.listen == listen), ("metrics.mappings", old.mappings == mappings)];
+    keys.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key.to_owned()).collect()
+}
+
+fn announce(old: Option<&Announce>, new: Option<&Announce>) -> Vec<String> {
+    let (Some(old), Some(new)) = (old, new) else {
+        return if old == new { Vec::new() } else { vec!["announce".to_owned()] };
+    };
+    let Announce { metric, drain_metric, default_route, drain_lead, drain_quiet_pps, drain_quiet, stop } =
+        new;
+    let keys = [
+        ("announce.metric", old.metric == *metric),
+        ("announce.drain_metric", old.drain_metric == *drain_metric),
+        ("announce.default_route", old.default_route == *default_route),
+        ("announce.drain_lead_seconds", old.drain_lead == *drain_lead),
+        ("announce.drain_quiet_pps", old.drain_quiet_pps == *drain_quiet_pps),
+        ("announce.drain_quiet_seconds", old.drain_quiet == *drain_quiet),
+        ("announce.stop_seconds", old.stop == *stop),
+    ];
     keys.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key.to_owned()).collect()
 }
 
@@ -84,8 +104,8 @@ mod tests {
         let load = |text| Config::parse(Path::new("relay.toml"), text).expect("a good file").0;
         let (old, new) = (load(BASE), load(text));
         differences(
-            (&old.dpdk, &old.ports, old.control.as_ref(), old.metrics),
-            (&new.dpdk, &new.ports, new.control.as_ref(), new.metrics),
+            (&old.dpdk, &old.ports, old.control.as_ref(), old.announce.as_ref(), old.metrics),
+            (&new.dpdk, &new.ports, new.control.as_ref(), new.announce.as_ref(), new.metrics),
         )
     }
 

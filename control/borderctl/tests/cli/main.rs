@@ -4,4 +4,6 @@
 mod documents;
 mod import;
 mod lab;
+mod terminal;
+mod top;
 mod verbs;

@@ -3,7 +3,7 @@
 mod rates;
 mod screen;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use control_api::{Load, path};
@@ -20,7 +20,8 @@ use crate::view::{Align, Paper, Table, percent};
 
 pub(crate) fn top(context: &Context, top: &Top) -> Result<()> {
     let interval = Duration::from_secs(top.interval);
-    if top.once || context.json {
+    // Whoever is no terminal gets a reading.
+    if top.once || context.json || !io::stdout().is_terminal() {
         return once(context, interval);
     }
     let mut terminal = ratatui::try_init().map_err(Error::Output)?;
