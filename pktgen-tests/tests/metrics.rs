@@ -113,7 +113,45 @@ fn every_number_is_in_both_formats_in_json_and_in_the_sum_of_the_workers() -> Te
         }),
         "{compared:?}"
     );
+    scrape_cost(&mut lab)?;
     lab.lab.assert_healthy()
+}
+
+/// Prints what a scrape costs the relay: time on a processor of all threads but the workers', less what they take anyway.
+fn scrape_cost(lab: &mut Metered) -> TestResult {
+    const SCRAPES: u32 = 30;
+    let pid = lab.lab.relay().pid();
+    let mut shares = Vec::new();
+    for _ in 0..3 {
+        let mut spent = [0.0; 2];
+        for (with, spent) in spent.iter_mut().enumerate() {
+            let before = busy(pid);
+            for _ in 0..SCRAPES {
+                std::thread::sleep(Duration::from_millis(60));
+                if with == 1 {
+                    lab.scrape("application/openmetrics-text")?;
+                }
+            }
+            *spent = busy(pid) - before;
+        }
+        let each = (spent[1] - spent[0]) / f64::from(SCRAPES);
+        shares.push(format!("{:.2} ms", each * 1e3));
+        assert!(each < 0.1, "a scrape takes {each} s of a processor");
+    }
+    println!("a scrape costs the relay {} of a processor", shares.join(", "));
+    Ok(())
+}
+
+/// Seconds on a processor of all threads of a relay but the workers.
+fn busy(pid: u32) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the relay runs");
+    let of_task = |task: fs::DirEntry| {
+        let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let is_worker = read("comm").starts_with("worker-");
+        let spent = read("schedstat").split(' ').next().map_or(0.0, |spent| spent.parse().unwrap_or(0.0));
+        if is_worker { 0.0 } else { spent }
+    };
+    tasks.flatten().map(of_task).sum::<f64>() / 1e9
 }
 
 /// What is different in metrics from what the control socket shows, if anything is.
