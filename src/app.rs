@@ -25,10 +25,12 @@ use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::args::{DONE, FAILED, WRONG};
-use crate::control_socket::{ControlError, ControlSocket};
+use crate::control_socket::{ControlError, ControlSocket, LogLost};
 use crate::harden;
-use crate::log::Log;
+use crate::log::{Log, LogFormat};
 use crate::machine::{DpdkMachine, Opened, interface_behind};
+use crate::meters::Meters;
+use crate::metrics::{self, Pages};
 use crate::preflight;
 use crate::report;
 use crate::signals::Signals;
@@ -61,14 +63,16 @@ pub(crate) enum AppError {
     Control(#[from] ControlError),
     #[error("{0}\nthe mappings of the files and those of the store do not go together")]
     Conflicts(Problems),
+    #[error("metrics.listen: cannot listen at {address}: {error}; choose another address or port")]
+    Metrics { address: std::net::SocketAddr, error: std::io::Error },
     #[error("the system gives no more {what}: {error}")]
     System { what: &'static str, error: std::io::Error },
 }
 
 /// Runs the relay; returns the exit status.
-pub(crate) fn run(path: &Path, standby: bool) -> u8 {
+pub(crate) fn run(path: &Path, standby: bool, format: Option<LogFormat>) -> u8 {
     let complaints = harden::begin();
-    let log = match Log::start() {
+    let log = match Log::start(format.unwrap_or(LogFormat::Auto)) {
         Ok(log) => log,
         Err(error) => {
             // Nothing runs yet: whoever started it waits for an answer.
@@ -76,12 +80,12 @@ pub(crate) fn run(path: &Path, standby: bool) -> u8 {
             return FAILED;
         }
     };
-    let status = run_logged(path, standby, &log, &complaints);
+    let status = run_logged(path, standby, &log, format, &complaints);
     log.finish();
     status
 }
 
-fn run_logged(path: &Path, standby: bool, log: &Log, complaints: &[String]) -> u8 {
+fn run_logged(path: &Path, standby: bool, log: &Log, format: Option<LogFormat>, complaints: &[String]) -> u8 {
     for complaint in complaints {
         tracing::warn!("{complaint}");
     }
@@ -91,7 +95,7 @@ fn run_logged(path: &Path, standby: bool, log: &Log, complaints: &[String]) -> u
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime
         .map_err(|error| AppError::System { what: "event queues", error })
-        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path, standby, log)));
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, load_and_relay(path, standby, log, format)));
     match result {
         Ok(status) => status,
         Err(error) => {
@@ -103,17 +107,22 @@ fn run_logged(path: &Path, standby: bool, log: &Log, complaints: &[String]) -> u
 
 /// Listens to signals before anything else: one that comes while a million mappings are read is answered after the start,
 /// and does not end the process.
-async fn load_and_relay(path: &Path, standby: bool, log: &Log) -> Result<u8, AppError> {
+async fn load_and_relay(
+    path: &Path,
+    standby: bool,
+    log: &Log,
+    format: Option<LogFormat>,
+) -> Result<u8, AppError> {
     let mut signals =
         Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
-    let Some(mut config) = load(path, log) else { return Ok(WRONG) };
+    let Some(mut config) = load(path, log, format) else { return Ok(WRONG) };
     if standby && config::check_machine(&config).is_empty() {
         tokio::select! {
             () = preflight::free(&config) => tracing::info!("taking over"),
             () = signals.stopped() => return Ok(DONE),
         }
         // It may be another by now: what the relay before read last is what counts.
-        match load(path, log) {
+        match load(path, log, format) {
             Some(newest) => config = newest,
             None => return Ok(WRONG),
         }
@@ -139,14 +148,19 @@ async fn load_and_relay(path: &Path, standby: bool, log: &Log) -> Result<u8, App
 }
 
 /// The configuration; every problem is in the log if it cannot be used.
-fn load(path: &Path, log: &Log) -> Option<Config> {
+fn load(path: &Path, log: &Log, format: Option<LogFormat>) -> Option<Config> {
     match Config::load(path) {
         Ok((config, warnings)) => {
+            log.look(format.unwrap_or(match config.log_format {
+                config::LogFormat::Auto => LogFormat::Auto,
+                config::LogFormat::Text => LogFormat::Text,
+                config::LogFormat::Json => LogFormat::Json,
+            }));
             log_warnings(&warnings);
             Some(config)
         }
         Err(problems) => {
-            log.line(format!("{problems}\n").into_bytes());
+            log.plain("the configuration is wrong", "problems", &problems.to_string());
             None
         }
     }
@@ -163,6 +177,7 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     if let Some(source) = &source {
         source.check(&config.eams).map_err(AppError::Conflicts)?;
     }
+    let metrics_socket = metrics::open(config.metrics.listen)?;
     let running = Running::start(path, config, source)?;
     let (eams, translation) = (running.translation().eams.len(), Arc::clone(running.translation()));
     let config = &*config;
@@ -174,34 +189,41 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
     let kernel = Kernel::new(twins.clone(), rings, publisher.view())?.with_up_link(up);
-    let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
+    let meters = Meters::start(config.metrics.mappings, config.dpdk.workers.len(), eams)
+        .map_err(|error| AppError::System { what: "threads", error })?;
+    let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher, &meters)?;
     let ends = workers.take_ends();
     tracing::info!(ports = ports.len(), workers = config.dpdk.workers.len(), eams, "started");
 
     let machine = DpdkMachine::new(config, ports, mempool, workers);
     let printing = log.clone();
     let print = Box::new(move |counters: &_| {
-        printing.line(format!("counters {}\n", report::json(counters, printing.lost())).into_bytes());
+        printing.counters(report::json(counters, printing.lost()));
     });
     let pulse = Arc::<Pulse>::default();
     let parts = ActorParts { machine, publisher, kernel, twins, running, print, pulse: Arc::clone(&pulse) };
     let (actor, handle) = start(parts)?;
-    let lost = {
+    let lost: Arc<LogLost> = {
         let log = log.clone();
-        Box::new(move || log.lost())
+        Arc::new(Box::new(move || log.lost()))
     };
     let (observatory, observing) =
         Observatory::start(handle.clone(), ends, config.ports.len(), workers::clock())
             .map_err(|error| AppError::System { what: "threads", error })?;
     let names = config.ports.iter().map(|port| port.name.clone()).collect();
-    let server = socket.map(|socket| socket.serve(handle.clone(), observatory, names, lost)).transpose()?;
+    let summary = socket.as_ref().map(ControlSocket::summary);
+    let pages = Arc::new(Pages::new(handle.clone(), Arc::clone(&lost), Arc::clone(&meters), summary));
+    let scraped = metrics_socket.map(|socket| metrics::serve(socket, Arc::clone(&pages))).transpose()?;
+    let server = socket
+        .map(|socket| socket.serve(handle.clone(), observatory, names, lost, pages, meters))
+        .transpose()?;
     watchdog::start(pulse, config.announce.is_some())
         .map_err(|error| AppError::System { what: "threads", error })?;
     watchdog::tell(&[NotifyState::Ready]);
     let longest = config.announce.as_ref().map_or(0, |announce| announce.stop);
     let listening = spawn_local(signals.forward(handle, Duration::from_secs(longest.into())));
     let (machine, ended) = actor.run().await;
-    drop(server);
+    drop((server, scraped));
     drop(observing);
     listening.abort();
     machine.close();

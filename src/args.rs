@@ -10,6 +10,7 @@ use dataplane::offline::Shape;
 
 use crate::compare::CompareArgs;
 use crate::import::ImportArgs;
+use crate::log::LogFormat;
 use crate::{app, check, compare, import, translate};
 
 /// The relay was stopped as asked, or the configuration is good.
@@ -43,6 +44,9 @@ enum Command {
         /// that relay ends or dies
         #[arg(long)]
         standby: bool,
+        /// What the log looks like; otherwise as `[log]` of the configuration says
+        #[arg(long, value_enum, value_name = "FORMAT", env = "BORDERLINE_LOG_FORMAT")]
+        log_format: Option<LogFormat>,
     },
     /// Check a configuration: every problem with its line and remedy
     ///
@@ -158,7 +162,7 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::from(FAILED);
     }
     let code = match Args::parse().command {
-        Command::Run { config, standby } => app::run(&config, standby),
+        Command::Run { config, standby, log_format } => app::run(&config, standby, log_format),
         Command::Check { config, machine } => check::run(&config, machine),
         Command::Translate(args) => translate::run(&args),
         Command::Import(args) => import::run(&args),

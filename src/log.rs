@@ -5,6 +5,8 @@
 //! again. What libraries print goes the same way: their standard output and error are a pipe that never blocks, and comes
 //! out here.
 
+mod lines;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
@@ -20,6 +22,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 use tracing_subscriber::fmt::MakeWriter;
 
+use self::lines::{Lines, Style};
 use crate::harden::keep_nothing;
 
 /// Bytes that wait at most: some 30,000 lines, or a few hundred of the longest.
@@ -33,11 +36,24 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct Log(Arc<Inner>);
 
+/// What lines look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere
+    Auto,
+    /// Text
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
 struct Inner {
     queue: Mutex<Queue>,
     changed: Condvar,
     /// The end of the pipe where the libraries' output arrives; none when there is no pipe.
     output: Option<OwnedFd>,
+    style: Style,
+    is_terminal: bool,
 }
 
 #[derive(Default)]
@@ -55,12 +71,13 @@ impl Log {
     ///
     /// # Errors
     /// When the system gives no more descriptors or threads.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start(format: LogFormat) -> io::Result<Self> {
         let is_terminal = io::stderr().is_terminal();
         let stderr = fcntl_dupfd_cloexec(io::stderr(), 3)?;
         let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
         fcntl_setfl(&input, OFlags::NONBLOCK)?;
-        let log = Self::writing_to(stderr, Some(output.try_clone()?))?;
+        let log = Self::writing_to(stderr, Some(output.try_clone()?), is_terminal)?;
+        log.look(format);
         dup2_stdout(&input)?;
         dup2_stderr(&input)?;
         let listener = log.clone();
@@ -73,8 +90,35 @@ impl Log {
         Ok(log)
     }
 
-    fn writing_to(stderr: OwnedFd, output: Option<OwnedFd>) -> io::Result<Self> {
-        let log = Self(Arc::new(Inner { queue: Mutex::default(), changed: Condvar::new(), output }));
+    /// Has lines look like that from now on.
+    pub(crate) fn look(&self, format: LogFormat) {
+        self.0.style.set_json(match format {
+            LogFormat::Auto => !self.0.is_terminal,
+            LogFormat::Text => false,
+            LogFormat::Json => true,
+        });
+    }
+
+    /// Adds text that is no event, whatever it is: `name` of `message` in JSON, or as it is.
+    pub(crate) fn plain(&self, message: &str, name: &str, text: &str) {
+        let is_json = self.0.style.is_json();
+        let line = if is_json { lines::line(message, (name, text.into())) } else { format!("{text}\n") };
+        self.line(line.into_bytes());
+    }
+
+    /// Adds everything that is counted.
+    pub(crate) fn counters(&self, counters: serde_json::Value) {
+        let is_json = self.0.style.is_json();
+        let line = match is_json {
+            true => lines::line("counters", ("counters", counters)),
+            false => format!("counters {counters}\n"),
+        };
+        self.line(line.into_bytes());
+    }
+
+    fn writing_to(stderr: OwnedFd, output: Option<OwnedFd>, is_terminal: bool) -> io::Result<Self> {
+        let (queue, changed, style) = Default::default();
+        let log = Self(Arc::new(Inner { queue, changed, output, style, is_terminal }));
         let writer = log.clone();
         thread::Builder::new().name("log".to_owned()).spawn(move || {
             keep_nothing();
@@ -126,8 +170,8 @@ impl Log {
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
         tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_target(false)
             .with_ansi(is_terminal)
+            .event_format(Lines::new(self.0.style.clone()))
             .with_writer(self.clone())
             .init();
     }
@@ -137,7 +181,7 @@ impl Log {
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
             let backtrace = std::backtrace::Backtrace::capture();
-            log.line(format!("{panic}\n{backtrace}\n").into_bytes());
+            log.plain("panic", "panic", &format!("{panic}\n{backtrace}"));
             log.finish();
         }));
     }
@@ -148,7 +192,9 @@ impl Log {
         let mut line = Vec::new();
         while (&mut lines).take(LINE_BYTES as u64).read_until(b'\n', &mut line).is_ok_and(|length| length > 0)
         {
-            self.line(std::mem::take(&mut line));
+            let text = String::from_utf8_lossy(&line);
+            self.plain("output", "line", text.trim_end_matches('\n'));
+            line.clear();
         }
     }
 
@@ -156,8 +202,8 @@ impl Log {
         let mut is_at_start = true;
         loop {
             let (line, untold) = self.next();
-            let told =
-                untold > 0 && write_all(stderr, lost_notice(untold).as_bytes(), &mut is_at_start).is_ok();
+            let notice = self.lost_notice(untold);
+            let told = untold > 0 && write_all(stderr, notice.as_bytes(), &mut is_at_start).is_ok();
             let written = write_all(stderr, &line, &mut is_at_start);
             let mut queue = self.queue();
             queue.is_writing = false;
@@ -168,6 +214,15 @@ impl Log {
                 queue.lose();
             }
             self.0.changed.notify_all();
+        }
+    }
+
+    fn lost_notice(&self, lines: u64) -> String {
+        let text = "lines of the log were lost here: its reader did not keep up, or it could not be written";
+        if self.0.style.is_json() {
+            lines::line(text, ("lines", lines.into()))
+        } else {
+            format!("{lines} {text}\n")
         }
     }
 
@@ -212,12 +267,6 @@ impl io::Write for LogWriter<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn lost_notice(lines: u64) -> String {
-    format!(
-        "{lines} lines of the log were lost here: its reader did not keep up, or it could not be written\n"
-    )
 }
 
 /// Writes all of it, however long that takes. A line that was begun and not finished is ended first.
@@ -273,7 +322,7 @@ mod tests {
 
     fn piped() -> (Log, File) {
         let (output, input) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        (Log::writing_to(input, None).unwrap(), File::from(output))
+        (Log::writing_to(input, None, false).unwrap(), File::from(output))
     }
 
     #[test]
@@ -314,7 +363,7 @@ mod tests {
         log.line(b"nobody reads this\n".to_vec());
         assert!(wait_until(|| log.lost() == 1));
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let log = Log::writing_to(full.into(), None).unwrap();
+        let log = Log::writing_to(full.into(), None, false).unwrap();
         (0..100).for_each(|_| log.line(b"no room for this\n".to_vec()));
         assert!(wait_until(|| log.lost() == 100));
     }
@@ -323,7 +372,7 @@ mod tests {
     fn a_pipe_that_does_not_block_loses_nothing_as_long_as_it_is_read() {
         let (output, input) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         fcntl_setfl(&input, OFlags::NONBLOCK).unwrap();
-        let log = Log::writing_to(input, None).unwrap();
+        let log = Log::writing_to(input, None, false).unwrap();
         let lines = 2000;
         (0..lines).for_each(|number| log.line(format!("{number:0999}\n").into_bytes()));
         let mut reader = BufReader::new(File::from(output));

@@ -7,6 +7,7 @@ use dataplane::dpdk::{
     self, Eal, EalConfig, LogLevel, MacFilter, Mempool, Port, PortConfig, QueuePair, interface_of,
 };
 use dataplane::table::routing::MacAddress;
+use dataplane::timing::Timings;
 use dataplane::worker::longest_sleep;
 
 use crate::app::AppError;
@@ -131,6 +132,14 @@ impl Machine for DpdkMachine {
 
     fn worker_counts(&self) -> Vec<Counts> {
         self.workers.counts()
+    }
+
+    fn worker_timings(&self) -> Vec<Timings> {
+        self.workers.timings()
+    }
+
+    fn hertz(&self) -> u64 {
+        dpdk::tsc_hz()
     }
 
     fn mbufs_in_use(&self) -> usize {

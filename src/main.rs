@@ -10,6 +10,8 @@ mod harden;
 mod import;
 mod log;
 mod machine;
+mod meters;
+mod metrics;
 mod preflight;
 mod received;
 mod report;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// All workers' counts added up, the exception path's, the mbufs in use, the reloads, lines of the log that were lost,
 /// and how long the control thread was ever busy in one go.
 pub(crate) fn json(counters: &Counters, log_lost: u64) -> Value {
-    let Counters { workers, kernel, ports, mbufs_in_use, reloads, stalls } = counters;
+    let Counters { workers, kernel, ports, mbufs_in_use, reloads, stalls, timings: _, hertz: _ } = counters;
     let mut sum = Counts::default();
     for counts in workers {
         sum.merge(counts);

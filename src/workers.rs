@@ -11,12 +11,15 @@ use dataplane::counters::{CounterCells, Counts};
 use dataplane::dpdk::{self, Eal, Mempool, QueuePair, RxAlarm};
 use dataplane::exception::{InjectReceiver, PuntSender};
 use dataplane::io::Alarm;
+use dataplane::meter::Meter;
 use dataplane::sink::samples::{Sampler, sampler};
 use dataplane::sink::tap::{Tap, tap};
 use dataplane::table::publish::Publisher;
+use dataplane::timing::Timings;
 use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts};
 
 use crate::app::{AppError, least_mtu};
+use crate::meters::Meters;
 
 /// The worker threads.
 pub(crate) struct Workers {
@@ -42,13 +45,14 @@ impl Workers {
         queues: Vec<Vec<QueuePair>>,
         rings: Vec<(PuntSender, InjectReceiver)>,
         publisher: &Publisher,
+        meters: &Meters,
     ) -> Result<Self, AppError> {
         let (stop, longest_sleep) = Default::default();
         let (threads, cells, ends) = Default::default();
         let mut workers = Self { threads, cells, stop, longest_sleep, ends };
         let local_mtu = config.announce.as_ref().map(|_| UpLink::mtu(least_mtu(config)));
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
-        for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
+        for (number, (cpu, (punt, inject))) in config.dpdk.workers.iter().zip(rings).enumerate() {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
             let (receive, transmit): (Vec<_>, _) = pairs.into_iter().map(|pair| (pair.rx, pair.tx)).unzip();
             let alarm = RxAlarm::new(&receive).map(|alarm| Box::new(alarm) as Box<dyn Alarm>);
@@ -75,7 +79,8 @@ impl Workers {
             let (sampler, samples) = sampler(clock().hertz);
             let (shown, tap) = tap(config.ports.len());
             workers.ends.push(WorkerEnds { samples, tap });
-            workers.threads.push(spawn(*cpu, eal.clone(), parts, local_mtu, Shown { sampler, tap: shown })?);
+            let shown = Shown { sampler, tap: shown, meter: meters.meter(number) };
+            workers.threads.push(spawn(*cpu, eal.clone(), parts, local_mtu, shown)?);
         }
         Ok(workers)
     }
@@ -103,6 +108,10 @@ impl Workers {
     pub(crate) fn counts(&self) -> Vec<Counts> {
         self.cells.iter().map(|cells| cells.load()).collect()
     }
+
+    pub(crate) fn timings(&self) -> Vec<Timings> {
+        self.cells.iter().map(|cells| cells.timing.load()).collect()
+    }
 }
 
 impl Drop for Workers {
@@ -117,6 +126,7 @@ type DpdkParts = WorkerParts<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
 struct Shown {
     sampler: Sampler,
     tap: Tap,
+    meter: Option<Meter>,
 }
 
 /// Starts a worker. It is put together by its own thread, so that what it writes comes from memory of that thread: of its
@@ -139,6 +149,7 @@ fn spawn(
                     let mut worker = Worker::new(parts).delivering(local_mtu);
                     worker.sample(shown.sampler);
                     worker.tap(shown.tap);
+                    worker.count_mappings(shown.meter);
                     let _ = ready.send(Ok(()));
                     worker.run();
                 }

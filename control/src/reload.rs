@@ -17,7 +17,9 @@ use ipnet::IpNet;
 
 use crate::actor::MappingSource;
 use crate::announce;
-use crate::config::{self, Announce, Config, Control, Dpdk, Eams, LoadTimes, Port, Problems, Warnings};
+use crate::config::{
+    self, Announce, Config, Control, Dpdk, Eams, LoadTimes, Metrics, Port, Problems, Warnings,
+};
 use crate::eam_set::{ChangeCounts, EamSet};
 use crate::plan::{self, PlanError};
 
@@ -60,6 +62,7 @@ pub struct Running {
     dpdk: Dpdk,
     ports: Vec<Port>,
     control: Option<Control>,
+    metrics: Metrics,
     announce: Option<Announce>,
     settings: config::Translation,
     eams: EamSet,
@@ -132,6 +135,7 @@ impl Running {
             dpdk: config.dpdk.clone(),
             ports: config.ports.clone(),
             control: config.control.clone(),
+            metrics: config.metrics,
             announce: config.announce.clone(),
             settings: config.translation.clone(),
             eams,
@@ -191,8 +195,8 @@ impl Running {
     pub fn prepare(&mut self, loaded: Loaded) -> Result<(Prepared, Replaced), ReloadError> {
         let (mut config, warnings) = loaded.result.map_err(ReloadError::Problems)?;
         let fixed = fixed::differences(
-            (&self.dpdk, &self.ports, self.control.as_ref(), self.announce.as_ref()),
-            (&config.dpdk, &config.ports, config.control.as_ref(), config.announce.as_ref()),
+            (&self.dpdk, &self.ports, self.control.as_ref(), self.announce.as_ref(), self.metrics),
+            (&config.dpdk, &config.ports, config.control.as_ref(), config.announce.as_ref(), config.metrics),
         );
         if !fixed.is_empty() {
             return Err(ReloadError::NeedsRestart(fixed));

@@ -181,14 +181,14 @@ mtu = 1200
 prefixes = [\"2001:db8:46::1/96\"]
 lowest_ipv6_mtu = 1200
 [metrics]
-listen = \"127.0.0.1:9464\"
+listen = \"127.0.0.1\"
 [[eam]]
 ipv4 = \"192.0.2.1/24\"
 ipv6 = \"2001:db8::/96\"
 ";
     let problems = Config::parse(Path::new("relay.toml"), text).expect_err("wrong in many ways");
     let lines: Vec<u32> = problems.iter().map(|problem| problem.place.line).collect();
-    assert_eq!(lines, [3, 4, 5, 7, 8, 9, 11, 12, 13, 16], "{problems}");
+    assert_eq!(lines, [3, 4, 5, 7, 8, 9, 11, 12, 14, 16], "{problems}");
     let mtu = "relay.toml:12:1: translation.lowest_ipv6_mtu = 1200: less than the IPv6 minimum MTU; use 1280 or more \
                (RFC 7915 section 4)\n";
     assert!(problems.to_string().contains(mtu), "{problems}");
@@ -212,9 +212,8 @@ fn translate_needs_no_dpdk_and_no_port() {
     // What is given must still be right.
     let problems = TranslateConfig::parse(Path::new("t.toml"), &format!("[dpdk]\nworkers = []\n{text}"));
     assert_eq!(problems.expect_err("no workers").iter().next().unwrap().key, "dpdk.workers");
-    let problems =
-        TranslateConfig::parse(Path::new("t.toml"), &format!("{text}\n[metrics]")).expect_err("too early");
-    assert!(problems.to_string().contains("not supported yet"), "{problems}");
+    let problems = TranslateConfig::parse(Path::new("t.toml"), &format!("{text}\n[metrics]\nlisten = \"0\""));
+    assert_eq!(problems.expect_err("no address").iter().next().unwrap().key, "metrics.listen");
 }
 
 #[test]
@@ -455,13 +454,16 @@ fn documented_defaults_are_the_defaults() {
         .replace("[dpdk]\n", &format!("{}[dpdk]\n{}", tables[""], tables["dpdk"]))
         .replace("[[port]]\n", &format!("[[port]]\n{}", tables["port"]))
         .replace("[translation]\n", &format!("[translation]\n{}", tables["translation"]));
-    let (given, _) =
-        parse(&format!("{text}[control]\n{}[announce]\n{}", tables["control"], tables["announce"]));
+    let further = ["control", "announce", "metrics", "log"]
+        .map(|table| format!("[{table}]\n{}", tables[table]))
+        .concat();
+    let (given, _) = parse(&format!("{text}{further}"));
     let (left_out, _) = parse(&format!("{MINIMAL}[control]\n[announce]\n"));
     assert!(given.control.is_some() && given.control == left_out.control);
     assert_eq!(parse(MINIMAL).0.control, None, "without the table there is no socket");
     assert!(given.announce.is_some() && given.announce == left_out.announce);
     assert_eq!(parse(MINIMAL).0.announce, None, "without the table nothing is announced");
+    assert_eq!((given.metrics, given.log_format), (left_out.metrics, left_out.log_format));
     assert_eq!(given.translation, left_out.translation);
     assert_eq!(given.ports, left_out.ports);
     assert_eq!((given.dpdk.memory, given.dpdk.memory_mb), (left_out.dpdk.memory, left_out.dpdk.memory_mb));

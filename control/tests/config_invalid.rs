@@ -108,11 +108,19 @@ fn files_tables_and_keys() {
         with_prefix("[control]\nsocket = \"\" # HERE", "control.socket", "empty text", "remove it"),
         with_prefix("[control]\nsockets = \"/x\" # HERE", "control.sockets", "unknown key", "did you mean"),
         with_prefix(
-            "[metrics] # HERE\nlisten = \"127.0.0.1:9464\"",
-            "metrics",
-            "not supported yet",
-            "remove the table",
+            "[metrics]\nlisten = \"0.0.0.0:9466\" # HERE",
+            "metrics.listen",
+            "others than this machine",
+            "add `remote = true`",
         ),
+        with_prefix(
+            "[metrics]\nlisten = \"localhost\" # HERE",
+            "metrics.listen",
+            "no address with a port",
+            "write 127.0.0.1:9466",
+        ),
+        with_prefix("[metrics]\nmappings = \"all\" # HERE", "metrics.mappings", "not one of", "use"),
+        with_prefix("[log]\nformat = \"xml\" # HERE", "log.format", "not one of", "use"),
         with_prefix("role = \"br\"\nrole = \"br\" # HERE", "role", "given twice", "keep one"),
         Case {
             text: format!("{DPDK}{PORT}"),

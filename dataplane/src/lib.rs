@@ -25,6 +25,7 @@ mod hash;
 pub mod io;
 mod limit;
 pub mod memory;
+pub mod meter;
 pub mod offline;
 mod prefetch;
 mod punt;
@@ -34,6 +35,7 @@ pub mod stage;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod timing;
 mod transmit;
 pub mod verdict;
 pub mod walk;

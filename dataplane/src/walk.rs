@@ -12,12 +12,13 @@
 //! ICMP error can always quote the packet as it was received. One file per way: `walk/v4_to_v6.rs`, `walk/v6_to_v4.rs`,
 //! `walk/native.rs`, and `walk/refuse.rs` for what goes none.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::exception::ZeroChecksum;
 use crate::hash::{high32, mix};
+use crate::meter::{self, Meter};
 use crate::sink::Sink;
 use crate::stage::classify::{self, Class};
 use crate::stage::error_limit::ErrorLimits;
@@ -95,6 +96,8 @@ pub struct LcoreState {
     pub icmp_errors: Option<ErrorLimits>,
     /// The first datagram without checksum dropped since the last event, and how many followed it.
     pub zero_checksum: Option<ZeroChecksum>,
+    /// Counts the traffic of mappings, if anybody wants to know.
+    pub meter: Option<Meter>,
     random: u64,
 }
 
@@ -107,6 +110,7 @@ impl LcoreState {
             identifications: Identifications::default(),
             icmp_errors,
             zero_checksum: None,
+            meter: None,
             random: RandomState::new().hash_one(0) | 1,
         }
     }
@@ -195,6 +199,14 @@ pub struct Walk<'a, P: BufferPool, O> {
 }
 
 impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
+    /// Counts a translated packet for the mapping around one of its IPv4 addresses.
+    #[inline]
+    fn meter(&mut self, way: meter::Way, address: Ipv4Addr, bytes: u16) {
+        if let Some(meter) = &mut self.lcore.meter {
+            meter.any(&self.snapshot.translation.eams, address, way, bytes);
+        }
+    }
+
     /// Takes an IPv4 packet to its end; `packet` begins with its header and may be followed by link padding.
     pub fn ipv4(&mut self, packet: P::Buffer, ingress: Ingress) -> End<P::Buffer> {
         let mut lane = Lane::EMPTY;

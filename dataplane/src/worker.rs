@@ -14,6 +14,7 @@ use crate::counters::{CounterCells, Counts, Event};
 use crate::exception::{InjectReceiver, PuntSender, ZeroChecksum};
 use crate::io::{Alarm, Frames, ReceiveQueue, TransmitQueue};
 use crate::limit::TokenBucket;
+use crate::meter::Meter;
 use crate::punt::Punts;
 use crate::sink::Sink;
 use crate::sink::samples::Sampler;
@@ -22,6 +23,7 @@ use crate::stage::error_limit::ErrorLimits;
 use crate::table::publish::SnapshotReader;
 use crate::table::routing::PortId;
 use crate::table::translation::IcmpErrors;
+use crate::timing::Sampling;
 use crate::transmit::Transmit;
 use crate::walk::LcoreState;
 
@@ -96,6 +98,7 @@ pub struct Worker<R: ReceiveQueue, T: TransmitQueue, P> {
     stop: Arc<StopFlag>,
     clock: Clock,
     idle: Idle,
+    sampling: Sampling,
     /// Whether plain packets take the express lane.
     express: bool,
     prober: Prober,
@@ -130,6 +133,7 @@ where
             stop: parts.stop,
             clock: parts.clock,
             idle: Idle::new(parts.poll, parts.longest_sleep, parts.alarm),
+            sampling: Sampling::new(hertz),
             express: true,
             prober: Prober::new(),
             samples: 0,
@@ -151,6 +155,11 @@ where
     pub fn delivering(mut self, mtu: Option<u16>) -> Self {
         self.transmit.local_mtu = mtu;
         self
+    }
+
+    /// Counts the traffic of each mapping from now on.
+    pub fn count_mappings(&mut self, meter: Option<Meter>) {
+        self.lcore.meter = meter;
     }
 
     /// Has every packet take the walk, plain ones too, with the random keys of `other`. For tests that compare the two
@@ -182,6 +191,9 @@ where
             let after = (self.clock.now)();
             let spent = if worked { Event::BusyCycles } else { Event::IdleCycles };
             self.sink.counts.add(spent, after.wrapping_sub(before));
+            if worked {
+                self.sampling.turn(&self.cells.timing, after.wrapping_sub(before));
+            }
             if slept {
                 self.sink.counts.add(Event::SleepCycles, after.wrapping_sub(before));
             }
@@ -210,6 +222,7 @@ where
         }
         self.transmit.punts.begin_turn(now);
         self.sink.begin_turn(now);
+        let mut sample = self.sampling.begin(now, &self.sink.counts);
         let mut worked = Own {
             snapshot,
             lcore: &mut self.lcore,
@@ -238,9 +251,13 @@ where
                 transmit: &mut self.transmit,
             };
             burst.walk(&mut self.frames, self.express);
+            if let Some(sample) = &mut sample {
+                sample.burst((self.clock.now)(), &self.sink.counts);
+            }
         }
         self.transmit.flush(&mut self.sink);
         self.sink.release();
+        self.sampling.end(sample, worked, self.clock.now, &self.cells.timing);
         debug_assert_eq!(self.sink.counts.unsettled(), 0, "packets ended without a verdict, or with two");
         let ring = self.transmit.punts.ring();
         report(&mut self.lcore.zero_checksum, &mut self.events, ring, now);

@@ -1,18 +1,21 @@
 //! Everything the socket is asked: mappings by the store, the rest by the control actor.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
     API, Announcement, CaptureLine, Code, Committed, Counters, Digests, DropSample, DropSamples, Drops,
-    Finding, Health, Neighbors, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status,
-    Versions, Worker, WorkerSummary, Workers, path,
+    Entry, Finding, Health, Load, MappingCounters, MappingLoad, Neighbors, Port, PortSummary, Ports, Refusal,
+    Reloaded, Revision, Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
 };
 use control_server::mappings::Mappings;
-use control_server::{CaptureQuery, Intent, Peer, Relay};
+use control_server::{CaptureQuery, Intent, ListQuery, Page, Peer, Relay, TrafficQuery};
 use dataplane::counters::Event;
 use dataplane::verdict::{DropReason, PuntReason};
+use ipnet::{IpNet, Ipv4Net};
 use tokio::sync::mpsc::Receiver;
 
 use super::captures;
@@ -21,10 +24,12 @@ use super::observed::Observed;
 use super::routing::View;
 use super::service;
 use super::tables::stopping;
+use crate::meters::{self, Meters};
+use crate::metrics::Pages;
 use crate::report;
 
 /// How many lines of the log were lost.
-pub(super) type LogLost = Box<dyn Fn() -> u64 + Send + Sync>;
+pub(crate) type LogLost = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// The relay that runs.
 pub(super) struct RunningRelay {
@@ -32,14 +37,22 @@ pub(super) struct RunningRelay {
     pub(super) handle: ControlHandle,
     pub(super) observed: Observed,
     /// What an operator should know about the start.
-    pub(super) notices: Notices,
-    pub(super) log_lost: LogLost,
+    pub(super) notices: Arc<Notices>,
+    pub(super) log_lost: Arc<LogLost>,
+    pub(super) pages: Arc<Pages>,
+    pub(super) meters: Arc<Meters>,
 }
 
 impl RunningRelay {
     fn view(&self) -> Result<View, Refusal> {
         let twins: Vec<String> = self.actor()?.ports.into_iter().map(|port| port.twin).collect();
         View::now(&twins)
+    }
+
+    /// IPv6 prefix and owner of a mapping that is there.
+    fn mapping(&self, ipv4: &str) -> Option<(String, String)> {
+        let entry = self.mappings.eam(ipv4.parse().ok()?).ok()?;
+        Some((entry.ipv6, entry.owner))
     }
 
     fn actor(&self) -> Result<control::actor::Status, Refusal> {
@@ -210,10 +223,63 @@ impl Relay for RunningRelay {
     fn digest(&self) -> Result<Digests, Refusal> {
         service::digests(&self.actor()?.service)
     }
+
+    fn load(&self) -> Result<Load, Refusal> {
+        let (status, counters) = (self.actor()?, self.handle.counters().map_err(|_| stopping())?);
+        Ok(super::load::load(&status, &counters, &self.meters, |ipv4| self.mapping(ipv4)))
+    }
+
+    fn traffic(&self, query: &TrafficQuery) -> Result<Box<dyn Iterator<Item = MappingLoad> + Send>, Refusal> {
+        if self.meters.kind() == MappingCounters::Off {
+            let remedy = "set mappings = \"exact\" in [metrics] of its configuration and start it again";
+            return Err(Refusal::new(
+                Code::NotFound,
+                "the relay does not count the traffic of mappings",
+                remedy,
+            ));
+        }
+        let list = ListQuery { within: query.within, ..ListQuery::default() };
+        match (query.top, query.within) {
+            (None, Some(IpNet::V6(_))) => {
+                // What was removed had an IPv6 prefix that nobody knows any more.
+                let entries: Vec<Entry> = self.mappings.eams(&list)?.entries.collect();
+                let listed = entries.iter().filter_map(|entry| entry.ipv4.parse().ok());
+                let listed: HashSet<Ipv4Net> = listed.collect();
+                Ok(self.meters.all(Box::new(entries.into_iter()), move |prefix| listed.contains(prefix)))
+            }
+            (None, within) => {
+                let entries = self.mappings.eams(&list)?.entries;
+                Ok(self.meters.all(entries, move |prefix| is_within(within, prefix)))
+            }
+            (Some(most), within) => {
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                let busiest = self.meters.busiest(most, |prefix| is_within(within, prefix));
+                let shown = |(prefix, traffic): (Ipv4Net, _)| {
+                    let ipv4 = prefix.to_string();
+                    let mapping = self.mapping(&ipv4);
+                    meters::load(ipv4, mapping, traffic)
+                };
+                let busiest: Vec<MappingLoad> = busiest.into_iter().map(shown).collect();
+                Ok(Box::new(busiest.into_iter()))
+            }
+        }
+    }
+
+    fn metrics(&self, accept: &str) -> Result<Page, Refusal> {
+        self.pages.page(accept)
+    }
+}
+
+/// Whether a mapping has addresses in common with an IPv4 prefix, if there is one.
+fn is_within(within: Option<IpNet>, prefix: &Ipv4Net) -> bool {
+    match within {
+        Some(IpNet::V4(net)) => net.contains(prefix) || prefix.contains(&net),
+        Some(IpNet::V6(_)) | None => true,
+    }
 }
 
 /// The commit this was built from, which stands in brackets behind the version.
-fn build() -> &'static str {
+pub(crate) fn build() -> &'static str {
     let version = env!("BORDERLINE_VERSION");
     version.split_once('(').map_or("unknown", |(_, build)| build.trim_end_matches(')'))
 }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod captures;
+mod load;
 mod notices;
 mod observed;
 mod routing;
@@ -22,12 +23,17 @@ use control_server::mappings::Mappings;
 use control_server::{Limits, ListenError, Listener, Server};
 use eam_store::{Notice, Options, Store, StoreError};
 
-use self::answers::{LogLost, RunningRelay};
+use self::answers::RunningRelay;
+pub(crate) use self::answers::{LogLost, build};
+pub(crate) use self::load::BUSIEST;
 use self::notices::Notices;
 use self::observed::Observed;
 use self::rules::ConfiguredRules;
 use self::source::StoredMappings;
 use self::tables::Published;
+pub(crate) use self::tables::stopping;
+use crate::meters::Meters;
+use crate::metrics::{Pages, StoreSummary};
 
 /// Why there is no control socket; the relay does not start then.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +48,7 @@ pub(crate) enum ControlError {
 pub(crate) struct ControlSocket {
     listener: Listener,
     mappings: Mappings,
-    notices: Notices,
+    notices: Arc<Notices>,
 }
 
 impl ControlSocket {
@@ -60,7 +66,7 @@ impl ControlSocket {
             }
         }
         let head = opened.store.head();
-        let notices = Notices::new(&opened.notices, head.id.0);
+        let notices = Arc::new(Notices::new(&opened.notices, head.id.0));
         tracing::info!(
             socket = %control.socket.display(),
             store = %control.store.display(),
@@ -77,22 +83,35 @@ impl ControlSocket {
         Box::new(StoredMappings::new(self.mappings.source()))
     }
 
+    /// What there is to say about the store, for metrics.
+    pub(crate) fn summary(&self) -> StoreSummary {
+        let (mappings, notices) = (self.mappings.clone(), Arc::clone(&self.notices));
+        Box::new(move || {
+            let (revision, staged) = mappings.summary();
+            let notices = notices.in_force(revision.id).count() as u64;
+            (revision, staged, notices)
+        })
+    }
+
     /// Answers from now on. `ports` are the names of the ports; `log_lost` says how many lines of the log were lost.
     pub(crate) fn serve(
         self,
         handle: ControlHandle,
         observatory: Observatory,
         ports: Vec<String>,
-        log_lost: LogLost,
+        log_lost: Arc<LogLost>,
+        pages: Arc<Pages>,
+        meters: Arc<Meters>,
     ) -> Result<Server, ControlError> {
         self.mappings.start(Box::new(Published::new(handle.clone())));
-        let observed = Observed { observatory, ports };
         let relay = Arc::new(RunningRelay {
             mappings: self.mappings,
             handle,
-            observed,
+            observed: Observed { observatory, ports },
             notices: self.notices,
             log_lost,
+            pages,
+            meters,
         });
         Ok(Server::start(self.listener, relay, Limits::default())?)
     }

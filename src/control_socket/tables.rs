@@ -46,7 +46,7 @@ impl Tables for Published {
 }
 
 /// The answer of a relay that ends.
-pub(super) fn stopping() -> Refusal {
+pub(crate) fn stopping() -> Refusal {
     Refusal::new(
         Code::Unavailable,
         "the relay is stopping",

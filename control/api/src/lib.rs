@@ -11,6 +11,7 @@ mod capture;
 mod drops;
 mod eam;
 mod error;
+mod load;
 mod network;
 mod revision;
 mod status;
@@ -21,6 +22,7 @@ pub use capture::{CaptureLine, CaptureTotals, CapturedFrame, CapturedPacket, Cap
 pub use drops::{DropCount, DropSample, DropSamples, Drops, PersistentDrop, hex, unhex};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};
+pub use load::{CostLoad, Load, MappingCounters, MappingLoad, PortLoad, ReasonLoad, Traffic, WorkerLoad};
 pub use network::{Counters, Neighbor, Neighbors, Path, Port, Ports, Route, Routes, Worker, Workers};
 pub use revision::{
     Candidate, Changed, Check, Committed, Diff, Event, History, Pending, Reloaded, Revision, State,
@@ -97,6 +99,12 @@ pub mod path {
     pub const UNDRAIN: &str = "/v1/undrain";
     /// What the mappings in use hash to.
     pub const DIGEST: &str = "/v1/digest";
+    /// What moves: what rates are made of.
+    pub const LOAD: &str = "/v1/load";
+    /// Traffic of mappings, one object a line.
+    pub const EAM_COUNTERS: &str = "/v1/eam-counters";
+    /// Every counter, for Prometheus.
+    pub const METRICS: &str = "/v1/metrics";
     /// What happens, one object a line, until the client goes.
     pub const EVENTS: &str = "/v1/events";
 }

@@ -90,6 +90,12 @@ pub(crate) enum Verb {
     /// Make the relay read its configuration and its files again
     #[command(after_help = "Example:\n  borderctl reload")]
     Reload,
+    /// What moves now: ports, workers, cycles per packet, drops, busiest mappings
+    ///
+    /// On a screen of its own: q quits, space pauses, z counts drops from now on. With --once, or --json, one reading. Nothing here
+    /// or anywhere else sets a counter of the relay back.
+    #[command(after_help = "Examples:\n  borderctl top\n  borderctl --json top --once")]
+    Top(Top),
     /// The ports, with the drivers' own counts
     #[command(after_help = "Example:\n  borderctl ports")]
     Ports(Watch),
@@ -196,6 +202,14 @@ pub(crate) enum EamVerb {
         after_help = "Examples:\n  borderctl eam list\n  borderctl eam list --within 192.0.2.0/28\n  borderctl --json eam list --owner store"
     )]
     List(List),
+    /// Packets and bytes of each mapping since the start of the relay, both ways
+    ///
+    /// Needs `mappings` in [metrics]. Bytes are those of the IP packets as they came. Mappings that were removed come last, without an
+    /// IPv6 prefix.
+    #[command(
+        after_help = "Examples:\n  borderctl eam counters --top 20\n  borderctl eam counters --format csv"
+    )]
+    Counters(Traffic),
     /// One mapping
     #[command(after_help = "Example:\n  borderctl eam get 192.0.2.1")]
     Get {
@@ -318,6 +332,36 @@ pub(crate) struct Trace {
     /// How many packets took which way, at the end
     #[arg(long)]
     pub(crate) paths: bool,
+}
+
+pub(crate) struct Top {
+    /// Print one reading and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Seconds between two readings, which rates are averages of
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) interval: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct Traffic {
+    /// Only mappings with a prefix inside this one, or around it
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) within: Option<String>,
+    /// Only so many, the busiest by bytes
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<u32>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = TrafficFormat::Table)]
+    pub(crate) format: TrafficFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrafficFormat {
+    /// Columns for people
+    Table,
+    /// For bills: a head, then a line for each mapping
+    Csv,
 }
 
 #[derive(Args)]

@@ -63,6 +63,11 @@ impl Error {
         }
     }
 
+    /// What is wrong, in one line.
+    pub(crate) fn summary(&self) -> String {
+        self.parts().0
+    }
+
     fn parts(&self) -> (String, String) {
         match self {
             Self::Refused(refusal) => (refusal.message.clone(), self.remedy(refusal)),

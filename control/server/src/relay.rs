@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use control_api::{
     Announcement, Candidate, CaptureLine, Check, Committed, Counters, Diff, Digests, DropSample, DropSamples,
-    Drops, Entry, Event, History, Lookup, Neighbors, Pending, Pools, Ports, Refusal, Reloaded, Revision,
-    Routes, Status, Versions, Workers,
+    Drops, Entry, Event, History, Load, Lookup, MappingLoad, Neighbors, Pending, Pools, Ports, Refusal,
+    Reloaded, Revision, Routes, Status, Versions, Workers,
 };
 use ipnet::IpNet;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::mappings::{Edit, Mappings};
+use crate::metrics::Page;
 
 /// The process at the other end of a connection, as the kernel knows it (`SO_PEERCRED`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,15 @@ pub struct CaptureQuery {
     pub rate: u32,
     /// Bytes of each frame at most.
     pub snap: u32,
+}
+
+/// Whose traffic to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrafficQuery {
+    /// Only mappings with a prefix inside this one, or around it.
+    pub within: Option<IpNet>,
+    /// So many of the busiest, by bytes; without it all, ordered by IPv4 prefix.
+    pub top: Option<u32>,
 }
 
 /// The mappings of one moment.
@@ -122,6 +132,12 @@ pub trait Relay: Send + Sync + 'static {
     fn undrain(&self, peer: Peer) -> Result<Announcement, Refusal>;
     /// What the mappings in use hash to.
     fn digest(&self) -> Result<Digests, Refusal>;
+    /// What moves.
+    fn load(&self) -> Result<Load, Refusal>;
+    /// Traffic of mappings, of a removed one as well.
+    fn traffic(&self, query: &TrafficQuery) -> Result<Box<dyn Iterator<Item = MappingLoad> + Send>, Refusal>;
+    /// A page of metrics for a client that accepts that.
+    fn metrics(&self, accept: &str) -> Result<Page, Refusal>;
 
     /// The mappings.
     fn mappings(&self) -> &Mappings;

@@ -14,12 +14,13 @@ use control_api::{Code, Refusal};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use crate::connections::{Connection, Connections};
+use crate::door::{Door, Guest, UnixDoor};
 use crate::listen::{ListenError, Listener};
-use crate::relay::{Peer, Relay};
+use crate::relay::Relay;
 use crate::stall::Stall;
 use crate::{reply, routes};
 
@@ -65,9 +66,15 @@ impl Default for Limits {
 /// A server that runs. Dropping it stops it and removes the socket.
 #[derive(Debug)]
 pub struct Server {
+    _serving: Serving,
+    _listener: Listener,
+}
+
+/// The thread that serves. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Serving {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    _listener: Listener,
 }
 
 impl Server {
@@ -78,31 +85,47 @@ impl Server {
     pub fn start(listener: Listener, relay: Arc<dyn Relay>, limits: Limits) -> Result<Self, ListenError> {
         let failed = |what| move |error| ListenError::System { path: "[control]".into(), what, error };
         let socket = listener.accept_on().map_err(failed("listen on it"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(BLOCKING_THREADS)
-            .thread_name("api-call")
-            .build()
-            .map_err(failed("make its event queue"))?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("api".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = accept(socket, relay, limits) => {}
-                        _ = stopped => {}
-                    }
-                });
-                // A change that is being made goes on to its end; nobody waits for it here.
-                runtime.shutdown_background();
-            })
+        let limits = Arc::new(limits);
+        let router = routes::router(relay, Arc::clone(&limits));
+        let serving = Serving::start("api", move || UnixDoor::new(socket), router, limits)
             .map_err(failed("start its thread"))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), _listener: listener })
+        Ok(Self { _serving: serving, _listener: listener })
     }
 }
 
-impl Drop for Server {
+impl Serving {
+    /// Serves on a thread called `name` whoever comes through the door, which is made on that thread.
+    pub(crate) fn start<D: Door>(
+        name: &'static str,
+        door: impl FnOnce() -> io::Result<D> + Send + 'static,
+        router: Router,
+        limits: Arc<Limits>,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .thread_name(format!("{name}-call"))
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            runtime.block_on(async {
+                let door = match door() {
+                    Ok(door) => door,
+                    Err(error) => return tracing::error!("{name}: nobody can connect: {error}"),
+                };
+                tokio::select! {
+                    () = accept(door, router, limits) => {}
+                    _ = stopped => {}
+                }
+            });
+            // A change that is being made goes on to its end; nobody waits for it here.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Serving {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -111,38 +134,30 @@ impl Drop for Server {
     }
 }
 
-async fn accept(socket: std::os::unix::net::UnixListener, relay: Arc<dyn Relay>, limits: Limits) {
-    let socket = match UnixListener::from_std(socket) {
-        Ok(socket) => socket,
-        Err(error) => return tracing::error!("the control socket does not listen: {error}"),
-    };
+async fn accept<D: Door>(door: D, router: Router, limits: Arc<Limits>) {
     let connections = Connections::new(limits.connections);
-    let limits = Arc::new(limits);
-    let router = routes::router(relay, Arc::clone(&limits));
     loop {
-        match socket.accept().await {
-            Ok((stream, _)) => admit(stream, &router, &connections, &limits),
+        match door.accept().await {
+            Ok(stream) => admit::<D>(stream, &router, &connections, &limits),
             Err(error) => {
                 // Out of descriptors, most likely: others will be given back.
-                tracing::warn!("the control socket accepts no connection: {error}");
+                tracing::warn!("{} accepts no connection: {error}", D::NAME);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-fn admit(stream: UnixStream, router: &Router, connections: &Arc<Connections>, limits: &Arc<Limits>) {
-    let Ok(credentials) = stream.peer_cred() else { return };
-    let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
-    let peer = Peer { uid: credentials.uid(), pid };
-    let Some(seat) = connections.enter(peer.uid) else {
-        return refuse(&stream, peer.uid);
+fn admit<D: Door>(stream: D::Stream, router: &Router, connections: &Arc<Connections>, limits: &Arc<Limits>) {
+    let Some(guest) = D::guest(&stream) else { return };
+    let Some(seat) = connections.enter(guest.key) else {
+        return refuse::<D>(&stream, guest);
     };
     let (router, limits) = (router.clone(), Arc::clone(limits));
     tokio::spawn(async move {
         let connection = Arc::clone(&seat.connection);
         tokio::select! {
-            () = converse(stream, router, peer, &connection, &limits) => {}
+            () = converse(stream, router, guest, &connection, &limits) => {}
             () = connection.asked_to_leave() => {}
         }
         drop(seat);
@@ -150,28 +165,31 @@ fn admit(stream: UnixStream, router: &Router, connections: &Arc<Connections>, li
 }
 
 /// Says why and hangs up. What does not fit into the socket's buffer is not worth waiting for.
-fn refuse(stream: &UnixStream, uid: u32) {
+fn refuse<D: Door>(stream: &D::Stream, guest: Guest) {
+    let who = guest.peer.map_or_else(|| "this machine".to_owned(), |peer| format!("uid {}", peer.uid));
     let refusal = Refusal::new(
         Code::Unavailable,
-        format!("uid {uid} has too many requests under way"),
+        format!("{who} has too many requests under way"),
         "wait until some are answered",
     );
     let body = serde_json::to_string(&refusal).unwrap_or_default();
     let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n";
-    let _ = stream.try_write(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    D::write_some(stream, format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes());
 }
 
 /// Answers one client until either side has enough.
 async fn converse(
-    stream: UnixStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
-    peer: Peer,
+    guest: Guest,
     connection: &Arc<Connection>,
     limits: &Arc<Limits>,
 ) {
     let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
         let busy = connection.busy();
-        request.extensions_mut().insert(peer);
+        if let Some(peer) = guest.peer {
+            request.extensions_mut().insert(peer);
+        }
         request.extensions_mut().insert(Arc::clone(connection));
         let router = router.clone();
         let size =
@@ -200,7 +218,7 @@ async fn converse(
         .serve_connection(TokioIo::new(Stall::new(stream, limits.read_time)), answer)
         .await;
     if let Err(error) = served {
-        tracing::debug!(uid = peer.uid, pid = peer.pid, "control connection: {error}");
+        tracing::debug!(peer = ?guest.peer, "connection: {error}");
     }
 }
 

@@ -6,19 +6,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A stream whose writes fail once nothing could be written for a while. Reading has its limits elsewhere: hyper's for
 /// heads, `body.rs` for bodies.
-pub(crate) struct Stall {
-    stream: UnixStream,
+pub(crate) struct Stall<S> {
+    stream: S,
     patience: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Stall {
-    pub(crate) fn new(stream: UnixStream, patience: Duration) -> Self {
+impl<S> Stall<S> {
+    pub(crate) fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, deadline: None }
     }
 
@@ -37,7 +36,7 @@ impl Stall {
     }
 }
 
-impl AsyncRead for Stall {
+impl<S: AsyncRead + Unpin> AsyncRead for Stall<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -47,7 +46,7 @@ impl AsyncRead for Stall {
     }
 }
 
-impl AsyncWrite for Stall {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

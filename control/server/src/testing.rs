@@ -10,16 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use control_api::{
-    API, Announcement, CaptureLine, Code, Counters, Destination, DigestPart, Digests, Drain, DropSample,
-    DropSamples, Drops, Health, HealthTest, Neighbor, Neighbors, Path as Way, Port, PortSummary, Ports,
-    Refusal, Reloaded, Route, Routes, Sender, Status, Versions, Worker, WorkerSummary, Workers, path,
+    API, Announcement, CaptureLine, Code, CostLoad, Counters, Destination, DigestPart, Digests, Drain,
+    DropSample, DropSamples, Drops, Health, HealthTest, Load, MappingCounters, MappingLoad, Neighbor,
+    Neighbors, Path as Way, Port, PortLoad, PortSummary, Ports, ReasonLoad, Refusal, Reloaded, Route, Routes,
+    Sender, Status, Traffic, Versions, Worker, WorkerLoad, WorkerSummary, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
 use tokio::sync::mpsc::Receiver;
 
 use crate::mappings::{Change, Mappings, Next, Reach, Rules, Tables};
-use crate::{CaptureQuery, Limits, ListQuery, ListenError, Listener, Peer, Relay, Server};
+use crate::{
+    CaptureQuery, Limits, ListQuery, ListenError, Listener, Page, Peer, Relay, Server, TrafficQuery,
+};
 
 /// A relay to talk to.
 pub struct FakeRelay {
@@ -30,6 +33,8 @@ pub struct FakeRelay {
     pub refuses: Arc<AtomicBool>,
     /// The lead of a drain, if there is one.
     drained: Mutex<Option<u64>>,
+    /// How often the load was asked for.
+    reads: AtomicU64,
 }
 
 impl FakeRelay {
@@ -52,7 +57,8 @@ impl FakeRelay {
         let (published, refuses) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let tables = Counting { published: Arc::clone(&published), refuses: Arc::clone(&refuses) };
         mappings.start(Box::new(tables));
-        Arc::new(Self { mappings, published, refuses, drained: Mutex::default() })
+        let (drained, reads) = (Mutex::default(), AtomicU64::new(1));
+        Arc::new(Self { mappings, published, refuses, drained, reads })
     }
 
     /// Serves it at `socket`.
@@ -325,6 +331,70 @@ impl Relay for FakeRelay {
             settings: "5e77".into(),
             parts,
         })
+    }
+
+    fn load(&self) -> Result<Load, Refusal> {
+        Ok(fake_load(self.reads.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn traffic(&self, query: &TrafficQuery) -> Result<Box<dyn Iterator<Item = MappingLoad> + Send>, Refusal> {
+        let mappings = fake_load(3).mappings;
+        let most = query.top.and_then(|top| usize::try_from(top).ok()).unwrap_or(usize::MAX);
+        Ok(Box::new(mappings.into_iter().take(most)))
+    }
+
+    fn metrics(&self, accept: &str) -> Result<Page, Refusal> {
+        let text = format!(
+            "# HELP borderline_fake A fake.\n# TYPE borderline_fake gauge\nborderline_fake {}\n",
+            accept.len()
+        );
+        Ok(Page { content_type: "text/plain; version=0.0.4; charset=utf-8", text: text.into() })
+    }
+}
+
+/// What moved by the read of that number: a second later each time.
+fn fake_load(reads: u64) -> Load {
+    let traffic = |factor: u64| Traffic { packets: 1000 * factor * reads, bytes: 100_000 * factor * reads };
+    let port = PortLoad {
+        name: "v4".into(),
+        up: true,
+        speed_mbps: Some(10_000),
+        receive: traffic(2),
+        transmit: traffic(1),
+        missed: 0,
+        errors: 0,
+        no_mbuf: 0,
+    };
+    let mapping = |ipv4: &str, ipv6: Option<&str>, factor| MappingLoad {
+        ipv4: ipv4.into(),
+        ipv6: ipv6.map(Into::into),
+        owner: ipv6.map(|_| "store".into()),
+        v4_to_v6: traffic(factor),
+        v6_to_v4: traffic(2 * factor),
+    };
+    Load {
+        at_ns: 1_000_000_000 * reads,
+        hertz: 2_000_000_000,
+        ports: vec![port],
+        workers: vec![WorkerLoad {
+            cpu: 1,
+            received: 2000 * reads,
+            sent: 1000 * reads,
+            busy_cycles: 500 * reads,
+            idle_cycles: 1500 * reads,
+        }],
+        costs: vec![CostLoad {
+            direction: "v4_to_v6".into(),
+            verdict: "translated".into(),
+            packets: 10 * reads,
+            cycles: 1500 * reads,
+        }],
+        drops: vec![ReasonLoad { reason: "ttl_exceeded".into(), count: 4 * reads }],
+        mapping_counters: MappingCounters::Exact,
+        mappings: vec![
+            mapping("192.0.2.10/32", Some("2001:db8:f::10/128"), 3),
+            mapping("192.0.2.99/32", None, 1),
+        ],
     }
 }
 

@@ -2,6 +2,7 @@
 
 use dataplane::counters::Counts;
 use dataplane::table::routing::MacAddress;
+use dataplane::timing::Timings;
 
 /// The ports, the workers and the packet memory of a running relay. Every method but [`stop_workers`](Self::stop_workers)
 /// is called on the control thread while it runs, and returns at once.
@@ -20,6 +21,10 @@ pub trait Machine {
     fn worker_cpus(&self) -> &[u16];
     /// The counts of each worker, in the same order.
     fn worker_counts(&self) -> Vec<Counts>;
+    /// Where the time of each worker goes, in the order of their CPUs.
+    fn worker_timings(&self) -> Vec<Timings>;
+    /// Cycles of the workers' clock in a second.
+    fn hertz(&self) -> u64;
     /// Packet buffers that are not in the pool: held by drivers and workers.
     fn mbufs_in_use(&self) -> usize;
     /// Ends the workers and waits for them. Called once, when everything else is over.

@@ -81,6 +81,14 @@ mod tests {
             Vec::new()
         }
 
+        fn worker_timings(&self) -> Vec<dataplane::timing::Timings> {
+            Vec::new()
+        }
+
+        fn hertz(&self) -> u64 {
+            1_000_000_000
+        }
+
         fn mbufs_in_use(&self) -> usize {
             0
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dataplane::counters::Counts;
 use dataplane::table::snapshot::Snapshot;
+use dataplane::timing::Timings;
 use tokio::sync::oneshot;
 
 use super::builder::Update;
@@ -123,6 +124,10 @@ pub struct Counters {
     pub reloads: Reloads,
     /// The longest time the control thread was busy in one go.
     pub stalls: Stalls,
+    /// Where the workers' time goes, in their order.
+    pub timings: Vec<Timings>,
+    /// Cycles of the workers' clock in a second.
+    pub hertz: u64,
 }
 
 /// Reloads since the start.

@@ -417,6 +417,8 @@ impl<M: Machine> Actor<M> {
             mbufs_in_use: self.machine.mbufs_in_use(),
             reloads: self.reloads,
             stalls: self.stalls(),
+            timings: self.machine.worker_timings(),
+            hertz: self.machine.hertz(),
         }
     }
 

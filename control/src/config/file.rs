@@ -17,6 +17,8 @@ pub(super) struct File {
     pub(super) translation: Section<TranslationTable>,
     pub(super) eams: Vec<EamTable>,
     pub(super) control: Section<ControlTable>,
+    pub(super) metrics: Section<MetricsTable>,
+    pub(super) log: Section<LogTable>,
     pub(super) announce: Section<AnnounceTable>,
     pub(super) eam_files: Field<List<String>>,
     /// The file as a whole.
@@ -95,6 +97,18 @@ pub(super) struct ControlTable {
     pub(super) store: Field<String>,
 }
 
+/// `[metrics]`.
+pub(super) struct MetricsTable {
+    pub(super) listen: Field<String>,
+    pub(super) remote: Field<bool>,
+    pub(super) mappings: Field<String>,
+}
+
+/// `[log]`.
+pub(super) struct LogTable {
+    pub(super) format: Field<String>,
+}
+
 /// `[announce]`.
 pub(super) struct AnnounceTable {
     pub(super) enabled: Field<bool>,
@@ -150,6 +164,8 @@ impl<'t, 'i> Root<'t, 'i> {
                 Section::Absent | Section::Wrong => Vec::new(),
             },
             control: self.one("control", problems, control),
+            metrics: self.one("metrics", problems, metrics),
+            log: self.one("log", problems, log),
             announce: self.one("announce", problems, announce),
             eam_files: self.eam_files(place.clone(), problems),
             place,
@@ -172,7 +188,7 @@ impl<'t, 'i> Root<'t, 'i> {
         }
     }
 
-    /// Tables and keys nobody knows, and tables of a later version.
+    /// Tables and keys nobody knows.
     fn report_strangers(&self, problems: &mut Problems) {
         for (key, value) in self.entries {
             let name = key.get_ref().as_ref();
@@ -181,15 +197,14 @@ impl<'t, 'i> Root<'t, 'i> {
                     .get_ref()
                     .as_array()
                     .is_some_and(|array| array.iter().any(|item| item.get_ref().is_table()));
-            let kind = if keys::LATER.contains(&name) {
-                ProblemKind::NotSupportedYet
-            } else if keys::TABLES.iter().any(|(table, _)| *table == name) || keys::find("", name).is_some() {
-                continue;
-            } else if is_table {
-                ProblemKind::UnknownTable { hint: keys::table_hint(name) }
-            } else {
-                ProblemKind::UnknownKey { hint: keys::table_hint(name) }
-            };
+            let kind =
+                if keys::TABLES.iter().any(|(table, _)| *table == name) || keys::find("", name).is_some() {
+                    continue;
+                } else if is_table {
+                    ProblemKind::UnknownTable { hint: keys::table_hint(name) }
+                } else {
+                    ProblemKind::UnknownKey { hint: keys::table_hint(name) }
+                };
             let place = self.lines.place(key.span().start);
             problems.push(Problem { place, key: name.to_owned(), value: None, kind });
         }
@@ -248,6 +263,8 @@ fn wrong_section(name: &'static str, place: Place, value: &DeValue<'_>) -> Probl
         "dpdk" => ("one table [dpdk]", "[dpdk]"),
         "translation" => ("one table [translation]", "[translation]"),
         "control" => ("one table [control]", "[control]"),
+        "metrics" => ("one table [metrics]", "[metrics]"),
+        "log" => ("one table [log]", "[log]"),
         "announce" => ("one table [announce]", "[announce]"),
         "port" => ("a table [[port]] for each port", "[[port]]"),
         _ => ("a table [[eam]] for each EAM", "[[eam]]"),
@@ -273,6 +290,18 @@ fn control(table: Table<'_, '_>, problems: &mut Problems) -> ControlTable {
         group: table.text("group", problems),
         store: table.text("store", problems),
     }
+}
+
+fn metrics(table: Table<'_, '_>, problems: &mut Problems) -> MetricsTable {
+    MetricsTable {
+        listen: table.text("listen", problems),
+        remote: table.boolean("remote", problems),
+        mappings: table.text("mappings", problems),
+    }
+}
+
+fn log(table: Table<'_, '_>, problems: &mut Problems) -> LogTable {
+    LogTable { format: table.text("format", problems) }
 }
 
 fn announce(table: Table<'_, '_>, problems: &mut Problems) -> AnnounceTable {

@@ -7,7 +7,7 @@ use super::theirs;
 /// A key of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// The table it belongs to: `dpdk`, `port`, `translation`, `eam`, `control`, `announce`, or empty for the top of the file.
+    /// The table it belongs to, such as `dpdk`, or empty for the top of the file.
     pub table: &'static str,
     /// Its name in that table.
     pub name: &'static str,
@@ -182,6 +182,16 @@ pub const KEYS: &[Key] = &[
         "\"/var/lib/borderline/mappings.db\"",
         "store = \"/var/lib/borderline/mappings.db\"",
     ),
+    Key {
+        table: "metrics",
+        name: "listen",
+        path: "metrics.listen",
+        default: None,
+        example: "listen = \"127.0.0.1:9466\"",
+    },
+    optional("metrics", "remote", "metrics.remote", "false", "remote = true"),
+    optional("metrics", "mappings", "metrics.mappings", "\"off\"", "mappings = \"exact\""),
+    optional("log", "format", "log.format", "\"auto\"", "format = \"json\""),
     optional("announce", "enabled", "announce.enabled", "true", "enabled = true"),
     optional("announce", "metric", "announce.metric", "4242", "metric = 4242"),
     optional("announce", "drain_metric", "announce.drain_metric", "14242", "drain_metric = 14242"),
@@ -217,11 +227,10 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("translation", "[translation]"),
     ("eam", "[[eam]]"),
     ("control", "[control]"),
+    ("metrics", "[metrics]"),
+    ("log", "[log]"),
     ("announce", "[announce]"),
 ];
-
-/// Tables of a later version.
-pub(super) const LATER: &[&str] = &["metrics"];
 
 const fn required(table: &'static str, name: &'static str, path: &'static str, example: &'static str) -> Key {
     Key { table, name, path, default: None, example }

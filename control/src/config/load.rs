@@ -9,7 +9,9 @@ use super::eams::Eams;
 use super::error::{Place, Problem, Problems, Warnings};
 use super::file::{self, File, Section};
 use super::input;
-use super::model::{Announce, Config, Control, Dpdk, MayRemove, Port, TranslateConfig, Translation};
+use super::model::{
+    Announce, Config, Control, Dpdk, LogFormat, MayRemove, Metrics, Port, TranslateConfig, Translation,
+};
 use super::tree::At;
 use super::validate::{self, EamSink, Report, TableRules};
 
@@ -50,14 +52,27 @@ impl Config {
     }
 
     fn from_parts(parts: Option<Parts>) -> Option<Self> {
-        let Parts { dpdk, ports, translation, eams, reload_may_remove, control, announce } = parts?;
-        Some(Self {
-            dpdk: dpdk?,
+        let Parts {
+            dpdk,
             ports,
-            translation: translation?,
+            translation,
             eams,
             reload_may_remove,
             control,
+            metrics,
+            log_format,
+            announce,
+        } = parts?;
+        let (dpdk, translation) = (dpdk?, translation?);
+        Some(Self {
+            dpdk,
+            ports,
+            translation,
+            eams,
+            reload_may_remove,
+            control,
+            metrics,
+            log_format,
             announce,
         })
     }
@@ -99,6 +114,8 @@ struct Parts {
     translation: Option<Translation>,
     eams: Eams,
     control: Option<Control>,
+    metrics: Metrics,
+    log_format: LogFormat,
     announce: Option<Announce>,
     reload_may_remove: MayRemove,
 }
@@ -149,6 +166,8 @@ impl<'p> Loader<'p> {
         let translation = table.as_ref().map(|table| validate::translation(table, report));
         let eams = self.eams(&file, report);
         let control = validate::control(&file.control, self.directory(), report);
+        let metrics = validate::metrics(&file.metrics, report);
+        let log_format = validate::log_format(&file.log, report);
         let announce = validate::announce(&file, &ports, report);
         if let (Some(table), Some(translation)) = (&table, &translation) {
             let started = Instant::now();
@@ -159,7 +178,7 @@ impl<'p> Loader<'p> {
         }
         let reload_may_remove =
             table.as_ref().map(|table| validate::reload_may_remove(table, report)).unwrap_or_default();
-        Parts { dpdk, ports, translation, eams, reload_may_remove, control, announce }
+        Parts { dpdk, ports, translation, eams, reload_may_remove, control, metrics, log_format, announce }
     }
 
     fn dpdk(&self, file: &mut File, report: &mut Report) -> Option<Dpdk> {

@@ -43,8 +43,9 @@ pub use load::LoadTimes;
 pub use machine::check_machine;
 pub use model::{
     Announce, Config, Control, CopyOr, DefaultRoute, Device, Dpdk, DpdkPlaces, Eam, EamOverlap, FragmentDf,
-    Hairpin, IcmpErrors, IcmpSourceChoice, IcmpSourceDefault, IcmpSourceExtension, MayRemove, Memory, Poll,
-    Port, Role, TranslateConfig, Translation, UdpZeroChecksum,
+    Hairpin, IcmpErrors, IcmpSourceChoice, IcmpSourceDefault, IcmpSourceExtension, LogFormat,
+    MappingCounters, MayRemove, Memory, Metrics, Poll, Port, Role, TranslateConfig, Translation,
+    UdpZeroChecksum,
 };
 pub use report::{CheckReport, Summary, check, table_hash};
 pub use validate::EamRules;

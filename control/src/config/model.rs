@@ -1,6 +1,6 @@
 //! The validated configuration: every default applied, every value legal, every prefix without host bits.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -21,6 +21,10 @@ pub struct Config {
     pub eams: Eams,
     /// `[control]`: the control socket; none without the table.
     pub control: Option<Control>,
+    /// `[metrics]`.
+    pub metrics: Metrics,
+    /// `[log]`: how lines look.
+    pub log_format: LogFormat,
     /// `[announce]`: the routes that lead traffic here; none without the table, or where it is switched off.
     pub announce: Option<Announce>,
     /// How many mappings a reload with this configuration may remove.
@@ -89,6 +93,39 @@ pub struct Control {
     pub group: Option<String>,
     /// The file that keeps the mappings that are changed through it.
     pub store: PathBuf,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Metrics {
+    /// Where Prometheus may ask over HTTP; none: on the control socket alone.
+    pub listen: Option<SocketAddr>,
+    /// What is counted for each mapping.
+    pub mappings: MappingCounters,
+}
+
+/// `metrics.mappings`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MappingCounters {
+    /// Nothing.
+    #[default]
+    Off,
+    /// The busiest ones, estimated from a sample.
+    Busiest,
+    /// Every packet and byte of every mapping.
+    Exact,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// `[announce]`, switched on.

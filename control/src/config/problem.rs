@@ -86,9 +86,12 @@ pub enum ProblemKind {
         /// What may have been meant.
         hint: Hint,
     },
-    /// A table of a later version.
-    #[error("not supported yet: remove the table")]
-    NotSupportedYet,
+    /// Who may connect may ask.
+    #[error("others than this machine can connect there; use 127.0.0.1 or [::1], or add `remote = true`")]
+    ListensToAll,
+    /// Not an address with a port.
+    #[error("is no address with a port; write 127.0.0.1:9466 or [::1]:9466")]
+    NotASocketAddress,
     /// A required table.
     #[error("missing; add {example}")]
     MissingTable {

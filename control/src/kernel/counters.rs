@@ -10,7 +10,8 @@ use dataplane::verdict::{DropReason, PuntReason};
 pub struct Lost(BTreeMap<(PuntReason, DropReason), u64>);
 
 impl Lost {
-    pub(super) fn count(&mut self, punted: PuntReason, dropped: DropReason, packets: usize) {
+    /// Counts packets that were punted for one reason and dropped for another.
+    pub fn count(&mut self, punted: PuntReason, dropped: DropReason, packets: usize) {
         if packets > 0 {
             *self.0.entry((punted, dropped)).or_default() += packets as u64;
         }

@@ -1,9 +1,10 @@
-//! What only a start can change: the workers, their memory, the ports, the control socket, and what is announced how.
+//! What only a start can change: the workers, their memory, the ports, the control socket, what is announced how, and what
+//! is counted.
 
-use crate::config::{Announce, Control, Dpdk, Port};
+use crate::config::{Announce, Control, Dpdk, Metrics, Port};
 
 /// What the machine and the socket are.
-type Fixed<'c> = (&'c Dpdk, &'c [Port], Option<&'c Control>, Option<&'c Announce>);
+type Fixed<'c> = (&'c Dpdk, &'c [Port], Option<&'c Control>, Option<&'c Announce>, Metrics);
 
 /// The keys that differ, as the configuration calls them, with the port they belong to. Where they stand in the file
 /// does not count.
@@ -12,6 +13,7 @@ pub(super) fn differences(old: Fixed<'_>, new: Fixed<'_>) -> Vec<String> {
     keys.extend(ports(old.1, new.1));
     keys.extend(control(old.2, new.2));
     keys.extend(announce(old.3, new.3));
+    keys.extend(metrics(old.4, new.4));
     keys
 }
 
@@ -38,6 +40,12 @@ fn control(old: Option<&Control>, new: Option<&Control>) -> Vec<String> {
         ("control.group", old.group == *group),
         ("control.store", old.store == *store),
     ];
+    keys.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key.to_owned()).collect()
+}
+
+fn metrics(old: Metrics, new: Metrics) -> Vec<String> {
+    let Metrics { listen, mappings } = new;
+    let keys = [("metrics.listen", old.listen == listen), ("metrics.mappings", old.mappings == mappings)];
     keys.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key.to_owned()).collect()
 }
 
@@ -96,8 +104,8 @@ mod tests {
         let load = |text| Config::parse(Path::new("relay.toml"), text).expect("a good file").0;
         let (old, new) = (load(BASE), load(text));
         differences(
-            (&old.dpdk, &old.ports, old.control.as_ref(), old.announce.as_ref()),
-            (&new.dpdk, &new.ports, new.control.as_ref(), new.announce.as_ref()),
+            (&old.dpdk, &old.ports, old.control.as_ref(), old.announce.as_ref(), old.metrics),
+            (&new.dpdk, &new.ports, new.control.as_ref(), new.announce.as_ref(), new.metrics),
         )
     }
 
@@ -123,6 +131,13 @@ mod tests {
         let new = load(&format!("{BASE}[control]\nsocket = \"/x\"\ngroup = \"x\"\nstore = \"/y\"\n"));
         assert_eq!(control(old.as_ref(), new.as_ref()), ["control.socket", "control.group", "control.store"]);
         assert_eq!(control(new.as_ref(), new.as_ref()), [] as [String; 0]);
+    }
+
+    #[test]
+    fn what_is_counted_and_where_it_is_asked_takes_a_restart() {
+        let text = format!("{BASE}[metrics]\nlisten = \"127.0.0.1:9466\"\nmappings = \"exact\"\n");
+        assert_eq!(against_base(&text), ["metrics.listen", "metrics.mappings"]);
+        assert_eq!(against_base(&format!("{BASE}[metrics]\n[log]\nformat = \"json\"\n")), [] as [String; 0]);
     }
 
     #[test]

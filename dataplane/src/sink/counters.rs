@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+use crate::timing::TimingCells;
 use crate::verdict::{DropReason, PuntReason, Verdict, reasons};
 
 reasons! {
@@ -185,11 +186,14 @@ impl Counts {
 /// One worker's counts as control sees them.
 pub struct CounterCells {
     cells: CachePadded<[AtomicU64; CELLS]>,
+    /// Where the worker's time goes.
+    pub timing: TimingCells,
 }
 
 impl Default for CounterCells {
     fn default() -> Self {
-        Self { cells: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))) }
+        let cells = CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        Self { cells, timing: TimingCells::default() }
     }
 }
 

@@ -206,6 +206,15 @@ impl EamTable {
         self.cover.may_contain(address)
     }
 
+    /// The IPv4 prefix of the mapping around `address`, the longest one.
+    #[must_use]
+    pub fn mapping_around(&self, address: Ipv4Addr) -> Option<Ipv4Net> {
+        if self.by_ipv4.find(address).is_some() {
+            return Some(address.into());
+        }
+        self.prefixes.around_ipv4(address)
+    }
+
     /// What [`Self::may_cover`] looks at, for all addresses: one bit for each value of their top 16 bits.
     pub(super) fn cover(&self) -> &[u64; 1024] {
         &self.cover.bits

@@ -69,6 +69,11 @@ impl PrefixEams {
         self.by_ipv6.iter().find_map(|level| level.eams.get(&(bits & mask_ipv6(level.length)))).copied()
     }
 
+    /// The IPv4 prefix of the mapping around `address`.
+    pub(super) fn around_ipv4(&self, address: Ipv4Addr) -> Option<Ipv4Net> {
+        self.find_ipv4(address.to_bits()).map(|eam| eam.ipv4)
+    }
+
     /// Whether a mapping other than the one of 0.0.0.0/0 covers `address`.
     #[inline]
     pub(super) fn covers_service(&self, address: Ipv4Addr) -> bool {

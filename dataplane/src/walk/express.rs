@@ -22,12 +22,13 @@ use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::hash::high64;
 use crate::io::BURST;
+use crate::meter::{self, Meter};
 use crate::stage::Pass;
 use crate::stage::classify::{self, Class};
 use crate::stage::lookup::{self, Mapping};
 use crate::stage::translate::{v4_to_v6, v6_to_v4};
 use crate::stage::transport::{self, TransportV4, TransportV6};
-use crate::table::eam::Fetched;
+use crate::table::eam::{EamTable, Fetched};
 use crate::table::fib::{Adjacency, Fib, Path};
 use crate::table::routing::TableId;
 use crate::table::snapshot::Snapshot;
@@ -72,6 +73,8 @@ pub(crate) struct Lane<'a> {
     length: u16,
     /// Bytes of link-layer header in front of it.
     offset: u8,
+    /// The IPv4 address of the mapped host has a mapping of its own.
+    is_host: bool,
     heading: Heading,
     /// Where the interface it came in by looks destinations up.
     table: TableId,
@@ -101,6 +104,7 @@ impl<'a> Lane<'a> {
         fields: v6_to_v4::Fields { tos: 0, ttl: 0, protocol: 0 },
         length: 0,
         offset: 0,
+        is_host: false,
         heading: Heading::Walk,
         table: TableId::MAIN,
     };
@@ -197,6 +201,7 @@ impl<'a> Lane<'a> {
     #[inline(always)]
     fn resolve_ipv4(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
         let host = self.fetched.and_then(|line| translation.eams.host_ipv4(line, self.destination_ipv4));
+        self.is_host = host.is_some();
         let destination = match host {
             Some(mapped) if is_global_unicast(mapped.address) => mapped,
             _ => other_destination_ipv4(self.destination_ipv4, translation, fib, self.table)?,
@@ -252,6 +257,7 @@ impl<'a> Lane<'a> {
     #[inline(always)]
     fn resolve_ipv6(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
         let host = self.fetched.and_then(|line| translation.eams.host_ipv6(line, self.source_ipv6));
+        self.is_host = host.is_some();
         let source = match host {
             Some(mapped)
                 if translation.may_be_service(mapped.address) && is_global_unicast(self.source_ipv6) =>
@@ -264,6 +270,32 @@ impl<'a> Lane<'a> {
         self.delta = self.delta.and(source.delta);
         let flow = (u64::from(source.address.to_bits()), u64::from(self.destination_ipv4.to_bits()));
         self.take(fib, IpAddr::V4(self.destination_ipv4), flow, self.length - GROWTH)
+    }
+
+    /// Has the counts of its mapping fetched, once it is resolved.
+    #[inline]
+    pub(crate) fn fetch_meter(&self, meter: &mut Meter) {
+        if self.is_host {
+            match self.heading {
+                Heading::Walk => {}
+                Heading::ToV6(_) => meter.fetch(self.destination_ipv4),
+                Heading::ToV4(_) => meter.fetch(self.source_ipv4),
+            }
+        }
+    }
+
+    /// Counts the packet for its mappings.
+    #[inline]
+    fn count(&self, meter: &mut Meter, eams: &EamTable, way: meter::Way) {
+        let (mapped, other) = match way {
+            meter::Way::ToV6 => (self.destination_ipv4, self.source_ipv4),
+            meter::Way::ToV4 => (self.source_ipv4, self.destination_ipv4),
+        };
+        match self.is_host {
+            true => meter.host(mapped, way, self.length),
+            false => meter.any(eams, mapped, way, self.length),
+        }
+        meter.any(eams, other, way, self.length);
     }
 
     /// Notes the next hop to `destination`, if it is ready and carries `size` bytes.
@@ -386,6 +418,9 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         )?;
         link.write(frame.data_mut());
         self.sink.counts.count(Event::TranslatedV4ToV6);
+        if let Some(meter) = &mut self.lcore.meter {
+            lane.count(meter, &self.snapshot.translation.eams, meter::Way::ToV6);
+        }
         Ok(())
     }
 
@@ -406,6 +441,9 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         v6_to_v4::translate(frame, transport, &plan, offset, link.length())?;
         link.write(frame.data_mut());
         self.sink.counts.count(Event::TranslatedV6ToV4);
+        if let Some(meter) = &mut self.lcore.meter {
+            lane.count(meter, &self.snapshot.translation.eams, meter::Way::ToV4);
+        }
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::refuse::{egress, expired_ipv4, unreachable_ipv4};
 use super::{End, GROWTH, Output, Walk, Way, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
+use crate::meter;
 use crate::stage::fragment::{self, Uncut};
 use crate::stage::lookup::{self, Quoted};
 use crate::stage::parse::Ingress;
@@ -87,6 +88,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
                 Err(Uncut(packet, reason)) => return self.drop(packet, reason),
             },
         }
+        self.meter_ipv4(header, pass);
         self.arrived(pass)
     }
 
@@ -134,7 +136,17 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             self.count_error(ready.message.rest);
         }
         self.send(packet, path, IpAddr::V6(destination.address));
+        self.meter_ipv4(header, pass);
         self.arrived(pass)
+    }
+
+    /// Counts the packet for its mappings. The sender of one that turned round has been counted on its way here.
+    fn meter_ipv4(&mut self, header: &Ipv4Header, pass: Pass) {
+        let bytes = header.total_length;
+        self.meter(meter::Way::ToV6, header.destination, bytes);
+        if pass == Pass::First {
+            self.meter(meter::Way::ToV6, header.source, bytes);
+        }
     }
 
     fn arrived(&mut self, pass: Pass) -> End<P::Buffer> {

@@ -6,6 +6,7 @@ use super::refuse::{egress, expired_ipv6, too_big_ipv6, unreachable_ipv6};
 use super::{End, GROWTH, Output, Walk, Way, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
+use crate::meter;
 use crate::stage::classify::DestinationV4;
 use crate::stage::fragment::{self, Uncut};
 use crate::stage::lookup::{self, Mapping, Quoted};
@@ -113,6 +114,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         if chain.fragment.is_some() && matches!(onward, Onward::Out(_)) {
             self.sink.counts.count(Event::TranslatedFragments);
         }
+        self.meter_ipv6(header, source, target, &onward);
         self.go_on(packet, onward, addresses.destination.address, ingress)
     }
 
@@ -164,7 +166,17 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         if matches!(onward, Onward::Out(_)) {
             self.count_error(ready.message.rest);
         }
+        self.meter_ipv6(header, source, target, &onward);
         self.go_on(packet, onward, destination.mapped.address, ingress)
+    }
+
+    /// Counts the packet for its mappings. The receiver of one that turns round is counted when it is IPv6 again.
+    fn meter_ipv6(&mut self, header: &Ipv6Header, source: Ipv4Addr, target: Ipv4Addr, onward: &Onward<'a>) {
+        let bytes = header.payload_length.saturating_add(40);
+        self.meter(meter::Way::ToV4, source, bytes);
+        if matches!(onward, Onward::Out(_)) {
+            self.meter(meter::Way::ToV4, target, bytes);
+        }
     }
 
     /// Sends the IPv4 packet, or turns it round.

@@ -121,6 +121,9 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
         for lane in &mut lanes {
             lane.resolve(snapshot);
         }
+        if let Some(meter) = &mut self.lcore.meter {
+            lanes.iter().for_each(|lane| lane.fetch_meter(meter));
+        }
         if self.sink.watching().is_some() {
             return self.walk_watched(&lanes, frames);
         }

@@ -1,7 +1,7 @@
 //! Whole frames on both ports of a worker.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use dataplane::counters::{Counts, Event};
 use dataplane::exception::{InjectSender, PuntReceiver, Punted, inject_ring, punt_ring};
 use dataplane::io::{Frames, ReceiveQueue, TransmitQueue};
 use dataplane::memory::{MemoryBuffer, MemoryPool};
+use dataplane::meter::{MeterSlot, Metering};
 use dataplane::sink::Sink;
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
@@ -172,6 +173,9 @@ pub fn compare(world: &World, from: &mut Bytes<'_>) -> Result<(u64, u64), String
     let mut lane = Bench::new(world, &mut Bytes(from.0));
     let mut walk = Bench::new(world, from);
     walk.worker = walk.worker.without_express_lane(&lane.worker);
+    let meters = [(); 2].map(|()| MeterSlot::new(Metering::Exact, 1000));
+    lane.worker.count_mappings(Some(meters[0].meter()));
+    walk.worker.count_mappings(Some(meters[1].meter()));
     let mut frames = 0;
     while !from.is_empty() && frames < 30 {
         let port = usize::from(from.byte() & 1);
@@ -185,8 +189,20 @@ pub fn compare(world: &World, from: &mut Bytes<'_>) -> Result<(u64, u64), String
         }
     }
     agree(&mut lane, &mut walk)?;
+    metered_alike(&meters)?;
     let counts = lane.worker.counts();
     Ok((frames, counts.event(Event::TranslatedV4ToV6) + counts.event(Event::TranslatedV6ToV4)))
+}
+
+/// Both counted the same traffic for the same mappings.
+fn metered_alike(meters: &[MeterSlot; 2]) -> Judgement {
+    let [by_lane, by_walk] = meters.each_ref().map(|slot| {
+        let mut traffic = HashMap::new();
+        slot.read(&mut traffic, |_| true);
+        traffic
+    });
+    ensure!(by_lane == by_walk, "traffic of mappings\nlane {by_lane:?}\nwalk {by_walk:?}");
+    Ok(())
 }
 
 fn take<'a>(from: &mut Bytes<'a>, count: usize) -> &'a [u8] {

@@ -148,8 +148,10 @@ impl Relay {
     pub fn run(binary: &Path, namespace: &Namespace, toml: &str, ports: &[&str]) -> Result<Self, LabError> {
         let directory = directory()?;
         let file = write(directory.path().join(FILE), toml)?;
-        let command =
-            namespace.cmd(&binary.display().to_string()).args("run --config").arg(file.display().to_string());
+        let command = namespace
+            .cmd(&binary.display().to_string())
+            .args("run --log-format text --config")
+            .arg(file.display().to_string());
         let mut daemon = Daemon::start("borderline", &command, directory)?;
         let twins: Vec<String> = ports.iter().map(|port| format!("bl-{port}")).collect();
         daemon.wait_for("twins", 20, |_| twins.iter().all(|twin| namespace.has_link(twin)))?;

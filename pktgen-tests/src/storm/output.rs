@@ -87,8 +87,10 @@ fn start(wires: &Wires, directory: tempfile::TempDir, redirection: &str) -> Resu
     let at = directory.path().display().to_string();
     let file = format!("{at}/borderline.toml");
     std::fs::write(&file, config().to_toml()).map_err(LabError::io(file.clone()))?;
-    let line =
-        format!("bash -c 'echo $$ >{at}/pid; exec {} run --config {file}' {redirection}", binary.display());
+    let line = format!(
+        "bash -c 'echo $$ >{at}/pid; exec {} run --log-format text --config {file}' {redirection}",
+        binary.display()
+    );
     let mut relay = Daemon::start("borderline", &wires.relay_ns.sh(&line), directory)?;
     relay.wait_for("twins", 30, |_| TWINS.iter().all(|twin| wires.relay_ns.has_link(twin)))?;
     Ok(relay)

@@ -106,7 +106,7 @@ pub(crate) fn export(context: &Context, list: &List) -> Result<()> {
 }
 
 /// A field as RFC 4180 has it. Line breaks become spaces: readers go line by line.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let text: String = text.chars().map(|mark| if is_obeyed(mark) { ' ' } else { mark }).collect();
     if text.contains([',', '"', ';', '#']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }

@@ -8,6 +8,8 @@ mod network;
 mod revision;
 mod service;
 mod status;
+mod top;
+mod traffic;
 
 use std::thread;
 use std::time::Duration;
@@ -35,6 +37,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Version => status::version(&context),
         Verb::Eam(verb) => match verb {
             EamVerb::List(list) => eam::list(&context, &list),
+            EamVerb::Counters(which) => traffic::counters(&context, &which),
             EamVerb::Get { prefix } => eam::get(&context, &prefix),
             EamVerb::Add(add) => eam::add(&context, &add),
             EamVerb::Remove { prefixes, change } => eam::remove(&context, &prefixes, &change),
@@ -56,6 +59,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Digest { compare } => digest::digest(&context, compare.as_deref()),
         Verb::Events { count } => revision::events(&context, count),
         Verb::Reload => revision::reload(&context),
+        Verb::Top(which) => top::top(&context, &which),
         Verb::Ports(watch) => network::ports(&context, &watch),
         Verb::Routes { limit, watch } => network::routes(&context, limit, &watch),
         Verb::Neighbors(watch) => network::neighbors(&context, &watch),

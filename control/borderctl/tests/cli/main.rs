@@ -8,4 +8,5 @@ mod lab;
 mod observed;
 mod service;
 mod terminal;
+mod top;
 mod verbs;

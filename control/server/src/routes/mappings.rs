@@ -56,10 +56,12 @@ async fn eams(State(app): State<App>, Extension(connection): Client, Query(list)
     Ok(with_etag(with_type(body, LINES), revision))
 }
 
-type Rest = (Box<dyn Iterator<Item = Entry> + Send>, Busy);
+type Rest<T> = (Box<dyn Iterator<Item = T> + Send>, Busy);
 
 /// The next few lines, when the client has taken those before.
-async fn lines((mut entries, busy): Rest) -> Option<(Result<Bytes, Infallible>, Rest)> {
+pub(super) async fn lines<T: serde::Serialize>(
+    (mut entries, busy): Rest<T>,
+) -> Option<(Result<Bytes, Infallible>, Rest<T>)> {
     let mut lines = Vec::with_capacity(AT_A_TIME * 100);
     for entry in entries.by_ref().take(AT_A_TIME) {
         push_line(&mut lines, &entry);
@@ -111,7 +113,7 @@ async fn pools(State(app): State<App>) -> Reply {
     Ok(json(&app.ask(|relay| relay.pools()).await?))
 }
 
-fn prefix(text: &str) -> Result<IpNet, Refusal> {
+pub(super) fn prefix(text: &str) -> Result<IpNet, Refusal> {
     let net =
         if text.contains(':') { ipv6_prefix(text).map(IpNet::V6) } else { ipv4_prefix(text).map(IpNet::V4) };
     net.map_err(|finding| invalid(format!("{:?} {}", finding.value, finding.message), finding.remedy))

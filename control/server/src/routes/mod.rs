@@ -8,6 +8,7 @@ mod captures;
 mod changes;
 mod drops;
 mod events;
+mod load;
 mod mappings;
 mod network;
 mod revisions;
@@ -181,6 +182,7 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(events::routes())
         .merge(drops::routes())
         .merge(captures::routes())
+        .merge(load::routes())
         .split_for_parts()
 }
 

@@ -1,6 +1,7 @@
 //! What the relay has to do with the network.
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use control_api::{Counters, Neighbors, Ports, Routes, Workers, path};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -8,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{App, Query};
+use crate::metrics::{accepted, page};
 use crate::reply::{Reply, json};
 
 /// Routes that are listed at most: a full table is not for people.
@@ -20,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(route_table))
         .routes(routes!(neighbors))
         .routes(routes!(counters))
+        .routes(routes!(metrics))
 }
 
 /// The ports, with the drivers' own counts.
@@ -59,4 +62,11 @@ async fn neighbors(State(app): State<App>) -> Reply {
 #[utoipa::path(get, path = path::COUNTERS, responses((status = 200, body = Counters)))]
 async fn counters(State(app): State<App>) -> Reply {
     Ok(json(&app.ask(|relay| relay.counters()).await?))
+}
+
+/// Every counter for Prometheus: text format 0.0.4, or OpenMetrics 1.0 for those who accept it.
+#[utoipa::path(get, path = path::METRICS, responses((status = 200, body = String, content_type = "text/plain")))]
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Reply {
+    let accept = accepted(&headers);
+    Ok(page(app.ask(move |relay| relay.metrics(&accept)).await?))
 }

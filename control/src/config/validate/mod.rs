@@ -5,6 +5,7 @@ mod announce;
 mod control;
 mod dpdk;
 mod eam;
+mod metrics;
 mod port;
 mod translation;
 
@@ -13,6 +14,7 @@ pub(super) use control::control;
 pub(super) use dpdk::dpdk;
 pub use eam::EamRules;
 pub(super) use eam::{EamSink, TableRules, table};
+pub(super) use metrics::{log_format, metrics};
 pub(super) use port::ports;
 pub(super) use translation::{check_with_eams, check_with_ports, reload_may_remove, translation};
 

@@ -1,0 +1,431 @@
+//! Metrics and counters of mappings of a running relay: scraped, compared with everything else that shows numbers, and read by
+//! Prometheus with the board and the rules that are shipped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use pktgen_tests::lab::{
+    Cmd, Daemon, Lab, LabError, Need, Shape, TestResult, borderctl, skip_unless, wait_until,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LISTEN: &str = "127.0.0.1:9466";
+/// Debian's, which has python3-prometheus-client.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// A laboratory whose relay counts everything.
+struct Metered {
+    lab: Lab,
+    kept: TempDir,
+}
+
+impl Metered {
+    fn up(shape: Shape) -> Result<Self, LabError> {
+        let kept = tempfile::tempdir().expect("there is room for a directory");
+        let path = |name| kept.path().join(name).display().to_string();
+        let (socket, store) = (path("control.sock"), path("mappings.db"));
+        let tables = format!(
+            "\n[control]\nsocket = \"{socket}\"\nstore = \"{store}\"\n\
+             [metrics]\nlisten = \"{LISTEN}\"\nmappings = \"exact\"\n"
+        );
+        let lab = Lab::up(&Shape { translation: format!("{}{tables}", shape.translation), ..shape })?;
+        lab.relay_ns.ip("link set lo up")?;
+        lab.server.ip("addr add 2001:db8:12:34::2/64 dev s6 nodad")?;
+        assert!(lab.pings(&lab.client, "192.0.2.1", 10));
+        Ok(Self { lab, kept })
+    }
+
+    fn ctl(&self, line: &str) -> Result<String, LabError> {
+        let program = borderctl().expect("it is built with the relay").display().to_string();
+        let socket = self.kept.path().join("control.sock").display().to_string();
+        Ok(Cmd::new(&program).arg("--socket").arg(socket).args(line).ok()?.stdout)
+    }
+
+    fn scrape(&self, accept: &str) -> Result<String, LabError> {
+        let curl = self.lab.relay_ns.cmd("curl").args("-sS --fail -m 10 -H").arg(format!("Accept: {accept}"));
+        Ok(curl.arg(format!("http://{LISTEN}/metrics")).ok()?.stdout)
+    }
+
+    fn samples(&self) -> Result<BTreeMap<String, f64>, LabError> {
+        Ok(samples(&self.scrape("text/plain")?))
+    }
+
+    /// So many echo requests that are answered.
+    fn ping(&self, to: &str, count: u32) -> TestResult {
+        let ping =
+            self.lab.client.cmd("ping").args(&format!("-n -i0.02 -W5 -c{count} {to}")).timeout(60).run()?;
+        assert!(ping.stdout.contains(" 0% packet loss"), "{}", ping.text());
+        Ok(())
+    }
+}
+
+fn samples(page: &str) -> BTreeMap<String, f64> {
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(name, value)| (name.to_owned(), number(value)))
+        .collect()
+}
+
+fn number(text: &str) -> f64 {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
+}
+
+/// The sum of a family's series that have this label.
+fn sum(samples: &BTreeMap<String, f64>, family: &str, label: &str) -> f64 {
+    let of_family = |name: &&String| name.split('{').next() == Some(family) && name.contains(label);
+    samples.keys().filter(of_family).map(|name| samples[name]).sum()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| panic!("{text} is no JSON"))
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn every_number_is_in_both_formats_in_json_and_in_the_sum_of_the_workers() -> TestResult {
+    let needs = [Need::Root, Need::Relay, Need::Program("curl"), Need::Program("promtool")];
+    if skip_unless(&needs) {
+        return Ok(());
+    }
+    let mut lab = Metered::up(Shape::two_workers())?;
+    lab.ping("192.0.2.1", 100)?;
+    lab.lab.client.cmd("ping").args("-n -c20 -i0.01 -W1 192.0.2.99").run()?;
+    let text = lab.scrape("text/plain")?;
+    let checked = Cmd::new("promtool").args("check metrics").input(text.clone()).run()?;
+    assert!(checked.success() && checked.text().trim().is_empty(), "{}", checked.text());
+    let open = lab.scrape("application/openmetrics-text; version=1.0.0")?;
+    let parse = "import sys; from prometheus_client.openmetrics.parser import text_string_to_metric_families as p; \
+                 print(sum(len(f.samples) for f in p(sys.stdin.read())))";
+    let parsed = Cmd::new(PYTHON).arg("-c").arg(parse).input(open).ok()?;
+    assert!(number(parsed.stdout.trim()) > 200.0, "{}", parsed.text());
+
+    // Neighbours and routers may say something between two looks: two that agree before and after are of one moment.
+    let mut compared = None;
+    assert!(
+        wait_until(Duration::from_secs(30), || {
+            compared = compare(&lab).expect("the relay answers");
+            compared.is_none()
+        }),
+        "{compared:?}"
+    );
+    scrape_cost(&mut lab)?;
+    lab.lab.assert_healthy()
+}
+
+/// Prints what a scrape costs the relay: time on a processor of all threads but the workers', less what they take anyway.
+fn scrape_cost(lab: &mut Metered) -> TestResult {
+    const SCRAPES: u32 = 30;
+    let pid = lab.lab.relay().pid();
+    let mut shares = Vec::new();
+    for _ in 0..3 {
+        let mut spent = [0.0; 2];
+        for (with, spent) in spent.iter_mut().enumerate() {
+            let before = busy(pid);
+            for _ in 0..SCRAPES {
+                std::thread::sleep(Duration::from_millis(60));
+                if with == 1 {
+                    lab.scrape("application/openmetrics-text")?;
+                }
+            }
+            *spent = busy(pid) - before;
+        }
+        let each = (spent[1] - spent[0]) / f64::from(SCRAPES);
+        shares.push(format!("{:.2} ms", each * 1e3));
+        assert!(each < 0.1, "a scrape takes {each} s of a processor");
+    }
+    println!("a scrape costs the relay {} of a processor", shares.join(", "));
+    Ok(())
+}
+
+/// Seconds on a processor of all threads of a relay but the workers.
+fn busy(pid: u32) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the relay runs");
+    let of_task = |task: fs::DirEntry| {
+        let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let is_worker = read("comm").starts_with("worker-");
+        let spent = read("schedstat").split(' ').next().map_or(0.0, |spent| spent.parse().unwrap_or(0.0));
+        if is_worker { 0.0 } else { spent }
+    };
+    tasks.flatten().map(of_task).sum::<f64>() / 1e9
+}
+
+/// What is different in metrics from what the control socket shows, if anything is.
+fn compare(lab: &Metered) -> Result<Option<String>, LabError> {
+    let counters = json(&lab.ctl("--json counters")?);
+    let status = json(&lab.ctl("--json status")?);
+    let socket = lab.kept.path().join("control.sock").display().to_string();
+    let load =
+        Cmd::new("curl").args("-sS --fail --unix-socket").arg(socket).arg("http://relay/v1/load").ok()?;
+    let load = json(&load.stdout);
+    // A page is good for all who ask within 50 ms.
+    std::thread::sleep(Duration::from_millis(60));
+    let samples = lab.samples()?;
+    if json(&lab.ctl("--json counters")?)["received"] != counters["received"] {
+        return Ok(Some("something was received meanwhile".to_owned()));
+    }
+    let mut different = Vec::new();
+    let mut equal = |what: String, shown: &Value, found: f64| {
+        let shown = shown.as_f64().unwrap_or_else(|| panic!("{what} is {shown}"));
+        if (shown - found).abs() > 1e-9 * shown.abs() {
+            different.push(format!("{what}: {shown} is shown, {found} exported"));
+        }
+    };
+    for (reason, count) in counters["dropped"].as_object().into_iter().flatten() {
+        let label = format!("reason=\"{reason}\"");
+        equal(reason.clone(), count, sum(&samples, "borderline_dropped_packets_total", &label));
+    }
+    let totals =
+        [("received", "received_packets"), ("sent", "sent_packets"), ("originated", "originated_packets")];
+    for (shown, exported) in totals {
+        equal(shown.to_owned(), &counters[shown], sum(&samples, &format!("borderline_{exported}_total"), ""));
+    }
+    for (number, worker) in load["workers"].as_array().into_iter().flatten().enumerate() {
+        let label = format!("worker=\"{number}\"");
+        equal(
+            format!("received by {number}"),
+            &worker["received"],
+            sum(&samples, "borderline_received_packets_total", &label),
+        );
+        equal(
+            format!("sent by {number}"),
+            &worker["sent"],
+            sum(&samples, "borderline_sent_packets_total", &label),
+        );
+    }
+    for port in load["ports"].as_array().into_iter().flatten() {
+        let name = port["name"].as_str().unwrap_or_default();
+        for way in ["receive", "transmit"] {
+            for unit in ["packets", "bytes"] {
+                let series = format!("borderline_port_{unit}_total{{port=\"{name}\",direction=\"{way}\"}}");
+                equal(series.clone(), &port[way][unit], samples[&series]);
+            }
+        }
+        let missed = format!("borderline_port_missed_packets_total{{port=\"{name}\"}}");
+        equal(missed.clone(), &port["missed"], samples[&missed]);
+        let errors = sum(&samples, "borderline_port_errors_total", &format!("port=\"{name}\""));
+        equal(format!("errors of {name}"), &port["errors"], errors);
+    }
+    for port in status["ports"].as_array().into_iter().flatten() {
+        let name = port["name"].as_str().unwrap_or_default();
+        for (field, way) in [("received", "receive"), ("sent", "transmit")] {
+            let series = format!("borderline_port_packets_total{{port=\"{name}\",direction=\"{way}\"}}");
+            equal(format!("status, {field} by {name}"), &port[field], samples[&series]);
+        }
+    }
+    equal("mappings".to_owned(), &status["eams"], samples["borderline_mappings"]);
+    equal("revision".to_owned(), &status["revision"]["id"], samples["borderline_revision"]);
+    for cost in load["costs"].as_array().into_iter().flatten() {
+        let [direction, verdict] = ["direction", "verdict"].map(|key| cost[key].as_str().unwrap_or_default());
+        let label = format!("direction=\"{direction}\",verdict=\"{verdict}\"");
+        for unit in ["packets", "cycles"] {
+            let found = sum(&samples, &format!("borderline_sampled_{unit}_total"), &label);
+            equal(format!("{unit} of {label}"), &cost[unit], found);
+        }
+    }
+    let mappings = load["mappings"].as_array().into_iter().flatten();
+    for mapping in mappings {
+        let ipv4 = mapping["ipv4"].as_str().unwrap_or_default();
+        for way in ["v4_to_v6", "v6_to_v4"] {
+            for unit in ["packets", "bytes"] {
+                let series =
+                    format!("borderline_mapping_{unit}_total{{mapping=\"{ipv4}\",direction=\"{way}\"}}");
+                // The ranking on a page is a second old at most.
+                equal(series.clone(), &mapping[way][unit], samples.get(&series).copied().unwrap_or(-1.0));
+            }
+        }
+    }
+    Ok((!different.is_empty()).then(|| different.join("; ")))
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn traffic_of_each_mapping_is_exact_and_survives_changes_of_others() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let mut lab = Metered::up(Shape::default())?;
+    lab.ctl("eam add 192.0.2.2 2001:db8:12:34::2")?;
+    lab.ping("192.0.2.2", 1)?;
+    let traffic = |lab: &Metered, ipv4: &str| -> Result<[u64; 4], LabError> {
+        let text = lab.ctl(&format!("--json eam counters --within {ipv4}"))?;
+        let line = json(text.lines().next().unwrap_or("{}"));
+        let count = |way: &str, unit: &str| line[way][unit].as_u64().unwrap_or_default();
+        Ok([
+            count("v4_to_v6", "packets"),
+            count("v4_to_v6", "bytes"),
+            count("v6_to_v4", "packets"),
+            count("v6_to_v4", "bytes"),
+        ])
+    };
+    let before = traffic(&lab, "192.0.2.2")?;
+    lab.ping("192.0.2.2", 30)?;
+    lab.ctl("eam add 192.0.2.3 2001:db8:12:34::3")?;
+    lab.ping("192.0.2.2", 20)?;
+    lab.ctl("eam remove 192.0.2.3")?;
+    let after = traffic(&lab, "192.0.2.2")?;
+    let grown: Vec<u64> = before.iter().zip(&after).map(|(before, after)| after - before).collect();
+    // 56 bytes behind the echo header: 84 with the IPv4 header, 104 with that of IPv6.
+    assert_eq!(grown, [50, 50 * 84, 50, 50 * 104]);
+    lab.ctl("eam remove 192.0.2.2")?;
+    let bill = lab.ctl("eam counters --format csv")?;
+    let [packets_in, bytes_in, packets_out, bytes_out] = after;
+    let removed = format!("192.0.2.2/32,,,{packets_in},{bytes_in},{packets_out},{bytes_out}");
+    assert!(bill.starts_with("ipv4,ipv6,owner,v4_to_v6_packets,"), "{bill}");
+    assert!(bill.lines().any(|line| line == removed), "what was removed is billed as well\n{bill}");
+    lab.ctl("eam add 192.0.2.2 2001:db8:12:34::2")?;
+    assert_eq!(traffic(&lab, "192.0.2.2")?, after, "it goes on counting");
+    let top = json(&lab.ctl("--json top --once")?);
+    assert!(top["mappings"].as_array().is_some_and(|mappings| mappings.len() == 2), "{top}");
+    lab.lab.assert_healthy()
+}
+
+/// Everything that is shipped for Prometheus and Grafana.
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name)
+}
+
+/// Title and expression of every query of the board.
+fn queries() -> Vec<(String, String)> {
+    let board = json(&fs::read_to_string(shipped("grafana/borderline.json")).expect("the board is there"));
+    let panels = board["panels"].as_array().into_iter().flatten();
+    let of_panel = |panel: &Value| -> Vec<(String, String)> {
+        let title = panel["title"].as_str().unwrap_or_default().to_owned();
+        let targets = panel["targets"].as_array().into_iter().flatten();
+        targets
+            .map(|target| (title.clone(), target["expr"].as_str().unwrap_or_default().to_owned()))
+            .collect()
+    };
+    panels.flat_map(of_panel).collect()
+}
+
+/// The names of metrics in an expression.
+fn names(expression: &str) -> BTreeSet<String> {
+    let is_name = |mark: char| mark.is_ascii_alphanumeric() || mark == '_' || mark == ':';
+    let words = expression.split(|mark| !is_name(mark));
+    words
+        .filter(|word| word.starts_with("borderline_") || word.starts_with("borderline:"))
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+/// The first name in an expression that nobody exports or records.
+fn missing(expression: &str, known: &BTreeSet<String>) -> Option<String> {
+    names(expression).into_iter().find(|name| !known.contains(name))
+}
+
+fn prometheus(lab: &Metered) -> Result<Daemon, LabError> {
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let path = |name: &str| directory.path().join(name);
+    for name in ["borderline.rules.yml", "prometheus.yml"] {
+        let text = fs::read_to_string(shipped("prometheus").join(name)).expect("it is shipped");
+        fs::write(path(name), text.replace("_interval: 10s", "_interval: 1s")).expect("there is room for it");
+    }
+    let command = lab
+        .lab
+        .relay_ns
+        .cmd("prometheus")
+        .arg(format!("--config.file={}", path("prometheus.yml").display()))
+        .arg(format!("--storage.tsdb.path={}", path("data").display()))
+        .arg("--web.listen-address=127.0.0.1:9090");
+    Daemon::start("prometheus", &command, directory)
+}
+
+fn ask(lab: &Metered, path: &str, query: Option<&str>) -> Result<Value, LabError> {
+    let mut curl = lab.lab.relay_ns.cmd("curl").args("-sS -m 10 -G");
+    if let Some(query) = query {
+        curl = curl.arg("--data-urlencode").arg(format!("query={query}"));
+    }
+    let output = curl.arg(format!("http://127.0.0.1:9090/api/v1/{path}")).run()?;
+    Ok(serde_json::from_str(&output.stdout).unwrap_or_default())
+}
+
+/// What Prometheus shows for an expression: labels and value of each series.
+fn values(answer: &Value) -> Vec<String> {
+    let series = answer["data"]["result"].as_array().into_iter().flatten();
+    series
+        .map(|series| format!("{} {}", series["metric"], series["value"][1].as_str().unwrap_or("-")))
+        .collect()
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn prometheus_evaluates_every_panel_and_every_rule_of_a_relay_under_load() -> TestResult {
+    let needs = [Need::Root, Need::Relay, Need::Program("curl"), Need::Program("prometheus")];
+    if skip_unless(&needs) {
+        return Ok(());
+    }
+    let mut lab = Metered::up(Shape::default())?;
+    let load = lab.lab.client.cmd("ping").args("-n -q -i0.002 -W1 -c100000 192.0.2.1").timeout(180);
+    let mut load = Daemon::start("ping", &load, tempfile::tempdir().expect("there is room"))?;
+    let refused = lab.lab.client.cmd("ping").args("-n -q -i0.01 -W1 -c100000 192.0.2.99").timeout(180);
+    let mut refused = Daemon::start("ping", &refused, tempfile::tempdir().expect("there is room"))?;
+    let mut prometheus = prometheus(&lab)?;
+
+    let page = samples(&lab.scrape("text/plain")?);
+    let mut known: BTreeSet<String> =
+        page.keys().filter_map(|series| series.split('{').next()).map(ToOwned::to_owned).collect();
+    let rules = fs::read_to_string(shipped("prometheus/borderline.rules.yml")).expect("the rules are there");
+    known.extend(
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- record: ")).map(ToOwned::to_owned),
+    );
+    for (title, expression) in queries() {
+        assert_eq!(missing(&expression, &known), None, "panel {title} asks for what does not exist");
+    }
+    assert_eq!(missing(&rules, &known), None, "a rule asks for what does not exist");
+    let wrong = "rate(borderline_translated_total[1m])";
+    assert_eq!(
+        missing(wrong, &known).as_deref(),
+        Some("borderline_translated_total"),
+        "such a panel is found"
+    );
+
+    // Every panel has an answer, and those about traffic have numbers.
+    let mut answers = BTreeMap::new();
+    let all_there = wait_until(Duration::from_secs(90), || {
+        answers.clear();
+        for (title, expression) in queries() {
+            let query = expression.replace("$__rate_interval", "10s").replace("$instance", ".*");
+            let answer = ask(&lab, "query", Some(&query)).unwrap_or_default();
+            answers.insert((title, query), answer);
+        }
+        // Nothing is lost and nobody is asked for in this laboratory: these alone may stay empty.
+        answers.iter().all(|((title, _), answer)| {
+            answer["status"] == "success" && (!values(answer).is_empty() || title == "To the kernel")
+        })
+    });
+    for ((title, query), answer) in &answers {
+        println!("{title}: {query}");
+        values(answer).iter().for_each(|value| println!("    {value}"));
+    }
+    assert!(all_there, "{answers:#?}\n{}", prometheus.log());
+    let drops =
+        answers.iter().find(|((title, _), _)| title == "Drops by reason").map(|(_, answer)| values(answer));
+    assert!(
+        drops.is_some_and(|drops| drops.iter().any(|value| value.contains("unassigned"))),
+        "{answers:#?}"
+    );
+
+    let mut evaluated = Vec::new();
+    let all_good = wait_until(Duration::from_secs(60), || {
+        let answer = ask(&lab, "rules", None).unwrap_or_default();
+        let groups = answer["data"]["groups"].as_array().cloned().unwrap_or_default();
+        evaluated =
+            groups.iter().flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default()).collect();
+        !evaluated.is_empty() && evaluated.iter().all(|rule| rule["health"] == "ok")
+    });
+    let faulty: Vec<_> = evaluated.iter().filter(|rule| rule["health"] != "ok").collect();
+    assert!(all_good, "{faulty:#?}");
+    let expected = rules.lines().filter(|line| line.trim().starts_with("- ")).count() - 1;
+    assert_eq!(evaluated.len(), expected, "every rule of the file");
+    let recorded = ask(&lab, "query", Some("borderline:received_packets:rate1m > 10"))?;
+    assert!(!values(&recorded).is_empty(), "{recorded}");
+    for daemon in [&mut load, &mut refused, &mut prometheus] {
+        daemon.stop(Signal::SIGTERM, Duration::from_secs(20));
+    }
+    lab.lab.assert_healthy()
+}
