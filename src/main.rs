@@ -6,6 +6,7 @@ mod args;
 mod check;
 mod compare;
 mod control_socket;
+mod explain;
 mod harden;
 mod import;
 mod log;

@@ -66,7 +66,7 @@ pub use self::event::{
 };
 pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
 pub use self::interfaces::TwinSettings;
-pub use self::observe::observe;
+pub use self::observe::{observe, route_to};
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};

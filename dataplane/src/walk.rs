@@ -34,10 +34,12 @@ use crate::wire::ipv4::Ipv4Header;
 pub(crate) mod express;
 mod native;
 mod refuse;
+mod step;
 mod v4_to_v6;
 mod v6_to_v4;
 
 use express::Lane;
+pub use step::{Carried, Step, Told, Which};
 
 /// How many bytes the IPv6 header is longer than the IPv4 header.
 const GROWTH: u16 = 20;
@@ -62,6 +64,12 @@ pub trait Output<B: Buffer> {
 
     /// Keeps an IP packet until `wanted` has a link-layer address.
     fn unresolved(&mut self, packet: B, wanted: Wanted, sink: &mut Sink<B>);
+
+    /// Takes note of a step of the walk. Who explains packets listens; for all others this is nothing at all.
+    #[inline(always)]
+    fn note(&mut self, step: impl FnOnce() -> Step) {
+        let _ = step;
+    }
 }
 
 /// A next hop whose link-layer address is not known.
@@ -223,7 +231,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(packet, reason),
         };
         let snapshot = self.snapshot;
-        match classify::ipv4(header.destination, ingress.group, &snapshot.translation, &snapshot.fib) {
+        let class = classify::ipv4(header.destination, ingress.group, &snapshot.translation, &snapshot.fib);
+        if let Ok(class) = &class {
+            self.output.note(|| Step::class_v4(class));
+        }
+        match class {
             Ok(Class::Translate(destination)) => {
                 self.translate_ipv4(packet, &header, destination, ingress, Pass::First)
             }
@@ -243,9 +255,13 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let snapshot = self.snapshot;
         let mut class =
             classify::ipv6(header.destination, ingress.group, &snapshot.translation, &snapshot.fib);
+        if let Ok(class) = &class {
+            self.output.note(|| Step::class_v6(class));
+        }
         if let Ok(Class::Translate(destination)) = class
             && self.is_others(packet.data(), &header, destination)
         {
+            self.output.note(|| Step::LeftToRouting);
             class = Ok(Class::Native);
         }
         match class {
@@ -274,6 +290,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
     }
 
+    #[inline(always)]
+    fn note_mapped(&mut self, which: Which, from: impl Into<IpAddr>, to: impl Into<IpAddr>, pass: Pass) {
+        self.output.note(|| Step::Mapped { which, from: from.into(), to: to.into(), pass });
+    }
+
     fn has_eam(&self, destination: IpAddr) -> bool {
         match destination {
             IpAddr::V4(_) => false,
@@ -285,6 +306,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let counts = &mut self.sink.counts;
         counts.count(Event::FragmentedPackets);
         counts.add(Event::OriginatedFragments, pieces.len() as u64 - 1);
+        self.output.note(|| Step::Pieces(pieces.len()));
         for piece in pieces {
             self.send(piece, path, destination);
         }
@@ -304,6 +326,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     }
 
     fn drop(&mut self, packet: P::Buffer, reason: DropReason) -> End<P::Buffer> {
+        self.output.note(|| Step::Refused(reason.into()));
         self.sink.finish(packet, Verdict::Dropped(reason));
         End::Dropped { reason, answered: false }
     }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Finding, Health, History, Lookup,
-    Neighbors, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status,
-    Versions, Worker, WorkerSummary, Workers, path,
+    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Explanation, Finding, Health, History,
+    Lookup, Neighbors, Pending, Pools, Port, PortSummary, Ports, Question, Refusal, Reloaded, Revision,
+    Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
 };
 use control_server::mappings::{Edit, Mappings};
 use control_server::{Entries, Events, Intent, ListQuery, Peer, Relay};
@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use super::routing::View;
 use super::tables::stopping;
+use crate::explain::{self, Running};
 use crate::report;
 
 /// How many lines of the log were lost.
@@ -207,6 +208,12 @@ impl Relay for RunningRelay {
             serde_json::Value::Object(counters) => Ok(Counters(counters.into_iter().collect())),
             other => Ok(Counters([("counters".to_owned(), other)].into())),
         }
+    }
+
+    fn explain(&self, question: &Question) -> Result<Explanation, Refusal> {
+        let ports: Vec<String> = self.actor()?.ports.into_iter().map(|port| port.facts.name).collect();
+        let snapshot = self.handle.snapshot().map_err(|_| stopping())?;
+        explain::explain(question, &snapshot, &ports, &Running { mappings: &self.mappings })
     }
 
     fn events(&self) -> Events {

@@ -8,6 +8,7 @@
 
 mod eam;
 mod error;
+mod explain;
 mod network;
 mod revision;
 mod status;
@@ -15,6 +16,7 @@ mod time;
 
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};
+pub use explain::{Explanation, Field, Growth, Leaving, Phase, Question, Used};
 pub use network::{Counters, Neighbor, Neighbors, Path, Port, Ports, Route, Routes, Worker, Workers};
 pub use revision::{
     Candidate, Changed, Check, Committed, Diff, Event, History, Pending, Reloaded, Revision, State,
@@ -75,6 +77,8 @@ pub mod path {
     pub const WORKERS: &str = "/v1/workers";
     /// Every counter.
     pub const COUNTERS: &str = "/v1/counters";
+    /// What the data path would do with a packet.
+    pub const EXPLAIN: &str = "/v1/explain";
     /// What happens, one object a line, until the client goes.
     pub const EVENTS: &str = "/v1/events";
 }

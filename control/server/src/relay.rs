@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use control_api::{
-    Candidate, Check, Committed, Counters, Diff, Entry, Event, History, Lookup, Neighbors, Pending, Pools,
-    Ports, Refusal, Reloaded, Revision, Routes, Status, Versions, Workers,
+    Candidate, Check, Committed, Counters, Diff, Entry, Event, Explanation, History, Lookup, Neighbors,
+    Pending, Pools, Ports, Question, Refusal, Reloaded, Revision, Routes, Status, Versions, Workers,
 };
 use ipnet::IpNet;
 use tokio::sync::broadcast;
@@ -120,6 +120,8 @@ pub trait Relay: Send + Sync + 'static {
     fn neighbors(&self) -> Result<Neighbors, Refusal>;
     /// Counters.
     fn counters(&self) -> Result<Counters, Refusal>;
+    /// What the data path would do with a packet.
+    fn explain(&self, question: &Question) -> Result<Explanation, Refusal>;
     /// Events from now on.
     fn events(&self) -> Events;
 }

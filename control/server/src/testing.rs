@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Health, History, Lookup, Neighbor,
-    Neighbors, Path as Way, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Route,
-    Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
+    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Explanation, Field, Growth, Health,
+    History, Leaving, Lookup, Neighbor, Neighbors, Path as Way, Pending, Phase, Pools, Port, PortSummary,
+    Ports, Question, Refusal, Reloaded, Revision, Route, Routes, Status, Used, Versions, Worker,
+    WorkerSummary, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
@@ -286,6 +287,50 @@ impl Relay for FakeRelay {
             mac: Some("02:00:00:00:00:02".into()),
         };
         Ok(Neighbors { neighbors: vec![neighbor] })
+    }
+
+    fn explain(&self, question: &Question) -> Result<Explanation, Refusal> {
+        if question.src.is_none() && question.hex.is_none() {
+            return Err(Refusal::new(
+                Code::InvalidRequest,
+                "the question names no source",
+                "give src and dst, or hex",
+            ));
+        }
+        let used = Used {
+            entry: "192.0.2.1/32 = 2001:db8:12:34::1/128".into(),
+            origin: "relay.toml, line 18".into(),
+        };
+        let hidden = Used { entry: "192.0.2.0/24 = 2001:db8:12:34::/120".into(), origin: "store".into() };
+        let phase = Phase {
+            name: "destination".into(),
+            result: "2001:db8:12:34::1".into(),
+            text: "192.0.2.1 becomes 2001:db8:12:34::1".into(),
+            used: Some(used),
+            shadowed: vec![hidden],
+            section: Some("RFC 7757 3.3.1".into()),
+            mtu: None,
+        };
+        let field = |name: &str, value: &str| Field { name: name.into(), value: value.into() };
+        Ok(Explanation {
+            verdict: "translated".into(),
+            reason: None,
+            advice: None,
+            phases: vec![phase],
+            r#in: question.hex.clone().unwrap_or_else(|| "45000028".into()),
+            out: vec!["60000000".into()],
+            frame: "020000000001".into(),
+            port: question.port.clone().unwrap_or_else(|| "v4".into()),
+            before: vec![field("ipv4.ttl", "64")],
+            after: vec![Leaving {
+                port: "v6".into(),
+                frame: "020000000002".into(),
+                fields: vec![field("ipv6.hop_limit", "63")],
+            }],
+            counters: vec![Growth { name: "translated_v4_to_v6".into(), by: 1 }],
+            express: true,
+            generation: 1,
+        })
     }
 
     fn counters(&self) -> Result<Counters, Refusal> {

@@ -1,6 +1,7 @@
 //! What each word does.
 
 mod eam;
+mod explain;
 mod network;
 mod revision;
 mod status;
@@ -16,6 +17,8 @@ use crate::client::{Client, Request};
 use crate::error::{Error, Result};
 use crate::generate;
 use crate::view::Paper;
+
+pub(crate) use explain::Explain;
 
 /// The relay, and how answers are printed.
 pub(crate) struct Context {
@@ -53,6 +56,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Neighbors(watch) => network::neighbors(&context, &watch),
         Verb::Workers(watch) => network::workers(&context, &watch),
         Verb::Counters(watch) => network::counters(&context, &watch),
+        Verb::Explain(packet) => explain::explain(&context, &packet),
         Verb::Generate { directory } => generate::run(&directory),
     }
 }

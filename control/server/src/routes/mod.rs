@@ -5,6 +5,7 @@
 
 mod changes;
 mod events;
+mod explain;
 mod mappings;
 mod network;
 mod revisions;
@@ -175,6 +176,7 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(revisions::routes())
         .merge(network::routes())
         .merge(events::routes())
+        .merge(explain::routes())
         .split_for_parts()
 }
 
@@ -211,7 +213,7 @@ pub(crate) fn router(relay: Arc<dyn Relay>, limits: Arc<Limits>) -> Router {
 
 /// Bodies are for changes; elsewhere they are refused rather than ignored.
 async fn no_stray_body(State(app): State<App>, request: Request, next: middleware::Next) -> Reply {
-    if request.uri().path() == path::CHANGES {
+    if [path::CHANGES, path::EXPLAIN].contains(&request.uri().path()) {
         return Ok(next.run(request).await);
     }
     let (parts, body) = request.into_parts();
