@@ -49,6 +49,8 @@ pub enum To {
     Ready(Adjacency),
     /// One whose link-layer address is asked for; the packet waits meanwhile.
     Waits(Wanted),
+    /// The box itself, by its kernel.
+    Box(PuntReason),
 }
 
 impl Sent {
@@ -77,11 +79,18 @@ pub struct Explained {
 }
 
 /// Takes a frame that `port` received through the walk. `lcore` has the keys for Identifications and the choice among several
-/// sources of ICMP errors; without limits of its own it grants every error.
+/// sources of ICMP errors; without limits of its own it grants every error. `local_mtu` is the largest translated packet that the
+/// box itself can be given, none if it cannot.
 #[must_use]
-pub fn frame(snapshot: &Snapshot, port: PortId, frame: &[u8], lcore: &mut LcoreState) -> Explained {
+pub fn frame(
+    snapshot: &Snapshot,
+    port: PortId,
+    frame: &[u8],
+    lcore: &mut LcoreState,
+    local_mtu: Option<u16>,
+) -> Explained {
     let mut sink = Sink::default();
-    let mut output = Recorder::default();
+    let mut output = Recorder { local_mtu, ..Recorder::default() };
     let link = parse::link(frame, port, &snapshot.fib);
     let mut is_plain = false;
     let ending = match link {
@@ -113,7 +122,7 @@ pub fn frame(snapshot: &Snapshot, port: PortId, frame: &[u8], lcore: &mut LcoreS
             ending(end, family, &mut sink)
         }
     };
-    let Recorder { steps, sent } = output;
+    let Recorder { steps, sent, .. } = output;
     Explained { link, is_plain, steps, ending, sent, counts: sink.counts }
 }
 
@@ -145,6 +154,7 @@ fn ending(end: End<MemoryBuffer>, family: Family, sink: &mut Sink<MemoryBuffer>)
 struct Recorder {
     steps: Vec<Step>,
     sent: Vec<Sent>,
+    local_mtu: Option<u16>,
 }
 
 impl Output<MemoryBuffer> for Recorder {
@@ -162,6 +172,17 @@ impl Output<MemoryBuffer> for Recorder {
     fn unresolved(&mut self, packet: MemoryBuffer, wanted: Wanted, sink: &mut Sink<MemoryBuffer>) {
         self.sent.push(Sent { frame: packet.data().to_vec(), link: 0, to: To::Waits(wanted) });
         sink.finish(packet, Verdict::Punted(PuntReason::UnresolvedNextHop));
+    }
+
+    fn local_mtu(&self) -> Option<u16> {
+        self.local_mtu
+    }
+
+    fn deliver(&mut self, packet: MemoryBuffer, sink: &mut Sink<MemoryBuffer>) {
+        let family = if packet.data()[0] >> 4 == 4 { Family::Ipv4 } else { Family::Ipv6 };
+        let class = punt::of_packet(family, packet.data(), PuntReason::LocalAddress).class;
+        self.sent.push(Sent { frame: packet.data().to_vec(), link: 0, to: To::Box(class) });
+        sink.finish(packet, Verdict::Punted(class));
     }
 
     fn note(&mut self, step: impl FnOnce() -> Step) {

@@ -70,6 +70,16 @@ pub trait Output<B: Buffer> {
     fn note(&mut self, step: impl FnOnce() -> Step) {
         let _ = step;
     }
+
+    /// The largest IP packet that [`Self::deliver`] takes; none where the box cannot be given translated packets.
+    fn local_mtu(&self) -> Option<u16> {
+        None
+    }
+
+    /// Gives the box itself a translated IP packet.
+    fn deliver(&mut self, packet: B, sink: &mut Sink<B>) {
+        sink.finish(packet, Verdict::Dropped(DropReason::DestinationIsLocal));
+    }
 }
 
 /// A next hop whose link-layer address is not known.
@@ -286,6 +296,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
                     self.sink,
                 );
             }
+            Path::Local => self.output.deliver(packet, self.sink),
             _ => unreachable!("usable() has refused every other path"),
         }
     }
@@ -293,6 +304,15 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     #[inline(always)]
     fn note_mapped(&mut self, which: Which, from: impl Into<IpAddr>, to: impl Into<IpAddr>, pass: Pass) {
         self.output.note(|| Step::Mapped { which, from: from.into(), to: to.into(), pass });
+    }
+
+    /// The MTU of a path translated packets can take: [`usable`], or to the box itself.
+    #[inline]
+    fn usable(&self, path: &Path) -> Result<u16, DropReason> {
+        usable(path).or_else(|reason| match path {
+            Path::Local => self.output.local_mtu().ok_or(reason),
+            _ => Err(reason),
+        })
     }
 
     fn has_eam(&self, destination: IpAddr) -> bool {

@@ -30,6 +30,8 @@ pub(super) struct RunningRelay {
     /// What an operator should know about the start.
     pub(super) notices: Vec<String>,
     pub(super) log_lost: LogLost,
+    /// The largest translated packet that the box itself can be given.
+    pub(super) local_mtu: Option<u16>,
 }
 
 impl RunningRelay {
@@ -213,7 +215,7 @@ impl Relay for RunningRelay {
     fn explain(&self, question: &Question) -> Result<Explanation, Refusal> {
         let ports: Vec<String> = self.actor()?.ports.into_iter().map(|port| port.facts.name).collect();
         let snapshot = self.handle.snapshot().map_err(|_| stopping())?;
-        explain::explain(question, &snapshot, &ports, &Running { mappings: &self.mappings })
+        explain::explain(question, &snapshot, &ports, &Running { mappings: &self.mappings }, self.local_mtu)
     }
 
     fn events(&self) -> Events {

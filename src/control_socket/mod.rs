@@ -36,13 +36,17 @@ pub(crate) struct ControlSocket {
     listener: Listener,
     mappings: Mappings,
     notices: Vec<String>,
+    local_mtu: Option<u16>,
 }
 
 impl ControlSocket {
     /// Makes the socket, so that a second relay ends here, and opens the store.
+    ///
+    /// `local_mtu` is the largest translated packet that the box itself can be given.
     pub(crate) fn open(
         control: &config::Control,
         settings: &config::Translation,
+        local_mtu: Option<u16>,
     ) -> Result<Self, ControlError> {
         let listener = Listener::bind(&control.socket, control.group.as_deref())?;
         let opened = Store::open(&control.store, Options::default())?;
@@ -65,7 +69,7 @@ impl ControlSocket {
             "control socket"
         );
         let mappings = Mappings::new(opened.store, Arc::new(ConfiguredRules::new(settings)));
-        Ok(Self { listener, mappings, notices })
+        Ok(Self { listener, mappings, notices, local_mtu })
     }
 
     /// What takes part in reloads.
@@ -76,8 +80,8 @@ impl ControlSocket {
     /// Answers from now on. `log_lost` says how many lines of the log were lost.
     pub(crate) fn serve(self, handle: ControlHandle, log_lost: LogLost) -> Result<Server, ControlError> {
         self.mappings.start(Box::new(Published::new(handle.clone())));
-        let relay =
-            Arc::new(RunningRelay { mappings: self.mappings, handle, notices: self.notices, log_lost });
-        Ok(Server::start(self.listener, relay, Limits::default())?)
+        let Self { listener, mappings, notices, local_mtu } = self;
+        let relay = Arc::new(RunningRelay { mappings, handle, notices, log_lost, local_mtu });
+        Ok(Server::start(listener, relay, Limits::default())?)
     }
 }

@@ -36,9 +36,10 @@ pub(crate) fn explain(
     snapshot: &Snapshot,
     ports: &[String],
     places: &dyn Places,
+    local_mtu: Option<u16>,
 ) -> Result<Explanation, Refusal> {
     let input = input::of(question, &snapshot.fib, ports)?;
-    let explained = explain::frame(snapshot, input.port, &input.frame, &mut LcoreState::new(None));
+    let explained = explain::frame(snapshot, input.port, &input.frame, &mut LcoreState::new(None), local_mtu);
     let offset = match explained.link {
         Link::Ip { offset, .. } => offset,
         _ => link_header(&input.frame),
@@ -116,10 +117,11 @@ fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
 fn leaving(sent: &Sent, snapshot: &Snapshot, ports: &[String]) -> Leaving {
     let port = match &sent.to {
         To::Ready(adjacency) => Some(adjacency.port),
+        To::Box(_) => None,
         To::Waits(wanted) => snapshot.fib.interface(wanted.interface).map(|interface| interface.port),
     };
     Leaving {
-        port: port.map_or_else(|| "-".to_owned(), |port| input::name(port, ports)),
+        port: port.map_or_else(|| "box".to_owned(), |port| input::name(port, ports)),
         frame: hex(&sent.frame),
         fields: fields::of(sent.packet()),
     }

@@ -255,6 +255,7 @@ impl Teller<'_> {
         let sizes: Vec<String> = explained.sent.iter().map(|sent| sent.packet().len().to_string()).collect();
         let mtu = explained.sent.iter().find_map(|sent| match &sent.to {
             To::Ready(adjacency) => Some(adjacency.mtu),
+            To::Box(_) => None,
             To::Waits(_) => self.paths.iter().rev().find_map(|(_, path)| path.mtu()),
         });
         let takes = mtu.map_or_else(String::new, |mtu| format!("; the next hop takes {mtu}"));
@@ -268,6 +269,10 @@ impl Teller<'_> {
                 let interface = self.interface(adjacency.interface);
                 let mac = mac(&adjacency.link_header(sent.packet()[0] >> 4));
                 self.add("output", port, format!("by {interface} to {mac}")).mtu = Some(adjacency.mtu);
+            }
+            To::Box(reason) => {
+                let text = format!("to the box itself, as {}", reason.name());
+                self.add("output", "box", text);
             }
             To::Waits(wanted) => {
                 let interface = self.interface(wanted.interface);

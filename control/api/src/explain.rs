@@ -100,7 +100,7 @@ pub struct Field {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Leaving {
-    /// The port.
+    /// The port; `box` for what the box itself gets.
     pub port: String,
     /// The whole frame in hexadecimal; the IP packet alone while the next hop has no link-layer address.
     pub frame: String,

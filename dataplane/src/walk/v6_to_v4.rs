@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::refuse::{egress, expired_ipv6, too_big_ipv6, unreachable_ipv6};
-use super::{Carried, End, GROWTH, Output, Step, Walk, Way, Which, flow_hash, usable};
+use super::{Carried, End, GROWTH, Output, Step, Walk, Way, Which, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::stage::classify::DestinationV4;
@@ -319,7 +319,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
         let hash = flow_hash(u64::from(source.to_bits()), u64::from(destination.mapped.address.to_bits()));
         let path = self.path_ipv4(destination.mapped.address, hash);
-        let mtu = usable(path).map_err(unreachable_ipv6)?;
+        let mtu = self.usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Out(path), mtu))
     }
 
@@ -341,7 +341,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let destination = destination.mapped.address;
         let hash = flow_hash(u64::from(ready.source.address.to_bits()), u64::from(destination.to_bits()));
         let path = self.path_ipv4(destination, hash);
-        usable(path)?;
+        self.usable(path)?;
         Ok(Onward::Out(path))
     }
 
@@ -382,7 +382,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let flow = || flow_hash(u64::from(source.to_bits()), u64::from(destination.to_bits()));
         let path = self.snapshot.fib.lookup(IpAddr::V6(turned.address), flow);
         self.output.note(|| Step::Path { destination: turned.address.into(), flow: flow(), path: *path });
-        let mtu = usable(path).map_err(unreachable_ipv6)?;
+        let mtu = self.usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Hairpin(turned), mtu))
     }
 

@@ -360,7 +360,7 @@ fn a_packet_is_explained_for_people_and_programs() {
         "explain --hex 45 --ttl 7",
         "explain --pcap /nowhere.pcap",
     ] {
-        let output = run(&lab.socket(), wrong);
-        assert_eq!(output.status.code(), Some(2), "{wrong}: {output:?}");
+        let output = lab.run(wrong);
+        assert_eq!(output.status, 2, "{wrong}: {}{}", output.out, output.err);
     }
 }

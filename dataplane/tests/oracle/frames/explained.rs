@@ -19,11 +19,14 @@ pub struct Seen {
 pub fn explained(world: &World, from: &mut Bytes<'_>, seen: &mut Seen) -> Judgement {
     let snapshot = snapshot(world, &further_routes(from));
     let mut bench = Bench::with(snapshot.clone(), 1 << 17, usize::MAX, usize::MAX);
+    let local_mtu = from.pick(&[None, Some(1500), Some(1280)]);
+    bench.worker = bench.worker.delivering(local_mtu);
     for _ in 0..20 {
         let port = usize::from(from.byte() & 1);
         let frame = changed(frame(world, &mut Bytes(take(from, 100)), port), from);
         let mut lcore = bench.worker.lcore();
-        let explained = explain::frame(&snapshot, PortId(u16::try_from(port).unwrap()), &frame, &mut lcore);
+        let explained =
+            explain::frame(&snapshot, PortId(u16::try_from(port).unwrap()), &frame, &mut lcore, local_mtu);
         same(&mut bench, port, &frame, &explained)
             .map_err(|why| format!("{why}\n{frame:02x?}\n{explained:?}"))?;
         seen.count(&explained);
@@ -48,6 +51,9 @@ fn same(bench: &mut Bench, port: usize, frame: &[u8], explained: &Explained) -> 
         Punted::Unresolved { interface, next_hop, packet } => {
             Some((format!("waits for {next_hop} on {interface:?}"), packet.to_vec()))
         }
+        Punted::Translated { reason, packet } => {
+            Some((format!("delivered as {}", reason.name()), packet.to_vec()))
+        }
         Punted::ZeroChecksum(_) => None,
     };
     while let Some(punted) = bench.punted.receive(take) {
@@ -55,6 +61,7 @@ fn same(bench: &mut Bench, port: usize, frame: &[u8], explained: &Explained) -> 
     }
     let waits = explained.sent.iter().filter_map(|sent| match &sent.to {
         To::Ready(_) => None,
+        To::Box(reason) => Some((format!("delivered as {}", reason.name()), sent.frame.clone())),
         To::Waits(Wanted { interface, next_hop, .. }) => {
             Some((format!("waits for {next_hop} on {interface:?}"), sent.frame.clone()))
         }
