@@ -22,6 +22,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::args::{DONE, FAILED, WRONG};
 use crate::control_socket::{ControlError, ControlSocket};
 use crate::harden;
+use crate::last_exit;
 use crate::log::Log;
 use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::preflight;
@@ -124,6 +125,10 @@ async fn load_and_relay(path: &Path, log: &Log) -> Result<u8, AppError> {
         }
     };
     let ended = relay(path, &mut config, signals, log).await;
+    match &ended {
+        Ok(()) => last_exit::end(true, "it was asked to stop"),
+        Err(error) => last_exit::end(false, &error.to_string()),
+    }
     // Ports and twins are closed by now: others may have them.
     drop(claims);
     ended.map(|()| DONE)
@@ -134,7 +139,7 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let socket = config
         .control
         .as_ref()
-        .map(|control| ControlSocket::open(control, &config.translation, local_mtu(config)))
+        .map(|control| ControlSocket::open(path, control, &config.translation, local_mtu(config)))
         .transpose()?;
     let source = socket.as_ref().map(ControlSocket::source);
     if let Some(source) = &source {

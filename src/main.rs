@@ -9,6 +9,7 @@ mod control_socket;
 mod explain;
 mod harden;
 mod import;
+mod last_exit;
 mod log;
 mod machine;
 mod preflight;

@@ -7,6 +7,7 @@ use control::actor::{ControlHandle, Gone};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::FAILED;
+use crate::last_exit;
 
 /// Longer than any orderly end takes.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -60,6 +61,7 @@ fn limit_the_end() {
     let watching = thread::Builder::new().name("end".to_owned()).spawn(|| {
         thread::sleep(END_LIMIT);
         tracing::error!("still not stopped after {} s: ending as a crash would", END_LIMIT.as_secs());
+        last_exit::end(false, "it did not stop in time: a worker or a driver hung");
         // Longer than the log needs for a line, if it can be written at all.
         thread::sleep(Duration::from_millis(200));
         std::process::exit(i32::from(FAILED));

@@ -33,6 +33,7 @@ mod interfaces;
 mod neighbor_tables;
 mod netlink;
 mod observe;
+mod queues;
 mod resolver;
 mod routes;
 mod state;
@@ -68,6 +69,7 @@ pub use self::event::{
 pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
 pub use self::interfaces::TwinSettings;
 pub use self::observe::{observe, route_to};
+pub use self::queues::{FailingHop, Fill, Queues, RingFills, WaitingHop};
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};

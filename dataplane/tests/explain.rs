@@ -5,7 +5,7 @@
 mod oracle;
 
 use oracle::bytes::Bytes;
-use oracle::frames::Seen;
+use oracle::frames::explained::{Seen, explained};
 use oracle::world::World;
 
 /// `SplitMix64`: reproducible from the number of the packet.
@@ -29,7 +29,7 @@ fn a_worker_does_what_is_explained() {
     while seen.frames < wanted {
         let world = World::from_bytes(&bytes(&mut state, oracle::world::BYTES));
         let choices = bytes(&mut state, 3200);
-        if let Err(why) = oracle::frames::explained(&world, &mut Bytes(&choices), &mut seen) {
+        if let Err(why) = explained(&world, &mut Bytes(&choices), &mut seen) {
             panic!("{why}\n{world:?}");
         }
     }

@@ -1,6 +1,7 @@
 //! Everything the socket is asked: mappings by the store, the rest by the control actor.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
@@ -12,12 +13,16 @@ use control_api::{
 use control_server::mappings::{Edit, Mappings};
 use control_server::{Entries, Events, Intent, ListQuery, Peer, Relay};
 use dataplane::counters::Event;
+use dataplane::table::snapshot::Snapshot;
 use dataplane::verdict::{DropReason, PuntReason};
 use ipnet::IpNet;
 
+use super::condition::{self, FilesInForce};
 use super::routing::View;
 use super::tables::stopping;
+use super::worker_view;
 use crate::explain::{self, Running};
+use crate::last_exit::LastExit;
 use crate::report;
 
 /// How many lines of the log were lost.
@@ -32,12 +37,21 @@ pub(super) struct RunningRelay {
     pub(super) log_lost: LogLost,
     /// The largest translated packet that the box itself can be given.
     pub(super) local_mtu: Option<u16>,
+    /// How the relay before this one ended.
+    pub(super) last_exit: Option<LastExit>,
+    /// What the tables in force were made of.
+    pub(super) files: FilesInForce,
 }
 
 impl RunningRelay {
     fn view(&self) -> Result<View, Refusal> {
         let twins: Vec<String> = self.actor()?.ports.into_iter().map(|port| port.twin).collect();
         View::now(&twins)
+    }
+
+    /// The tables the workers use.
+    fn snapshot(&self) -> Result<Arc<Snapshot>, Refusal> {
+        self.handle.snapshot().map_err(|_| stopping())
     }
 
     fn actor(&self) -> Result<control::actor::Status, Refusal> {
@@ -57,9 +71,10 @@ impl Relay for RunningRelay {
     }
 
     fn status(&self) -> Result<Status, Refusal> {
-        let status = self.actor()?;
+        let mut status = self.actor()?;
+        let snapshot = self.snapshot()?;
         let (revision, staged) = self.mappings.summary();
-        let mut reasons = status.complaints;
+        let mut reasons = std::mem::take(&mut status.complaints);
         reasons.extend(self.notices.iter().cloned());
         if !status.translating {
             reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
@@ -74,6 +89,8 @@ impl Relay for RunningRelay {
             up: port.link.is_some_and(|link| link.up),
             received: port.counts.received,
             sent: port.counts.sent,
+            receiving: condition::flow(&port.activity.received),
+            sending: condition::flow(&port.activity.sent),
         });
         let workers =
             status.workers.iter().map(|worker| WorkerSummary { cpu: worker.cpu, load: share(worker.load) });
@@ -88,6 +105,12 @@ impl Relay for RunningRelay {
             staged,
             ports: ports.collect(),
             workers: workers.collect(),
+            generation: status.generation,
+            last_reload: status.last_reload.as_ref().map(condition::last_reload),
+            files_changed: self.files.changed(),
+            last_exit: self.last_exit.as_ref().map(condition::last_exit),
+            queues: condition::queues(&status),
+            failing: condition::failing(&status, &snapshot, &names(&status)),
         })
     }
 
@@ -104,7 +127,11 @@ impl Relay for RunningRelay {
     }
 
     fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
-        self.mappings.lookup(address)
+        let status = self.actor()?;
+        let snapshot = self.snapshot()?;
+        let places = Running { mappings: &self.mappings };
+        let worker = worker_view::of(address, &snapshot, &names(&status), &places);
+        Ok(Lookup { worker: Some(worker), ..self.mappings.lookup(address)? })
     }
 
     fn pools(&self) -> Result<Pools, Refusal> {
@@ -197,11 +224,27 @@ impl Relay for RunningRelay {
     }
 
     fn routes(&self, limit: u32) -> Result<Routes, Refusal> {
-        Ok(self.view()?.routes(limit))
+        let snapshot = self.snapshot()?;
+        let mut routes = self.view()?.routes(limit);
+        for route in &mut routes.routes {
+            if let Ok(net) = route.destination.parse::<IpNet>() {
+                route.worker = worker_view::next_hop(net.addr(), &snapshot).to_owned();
+            }
+        }
+        Ok(routes)
     }
 
     fn neighbors(&self) -> Result<Neighbors, Refusal> {
-        Ok(self.view()?.neighbors())
+        let (status, snapshot) = (self.actor()?, self.snapshot()?);
+        let mut neighbors = self.view()?.neighbors();
+        for neighbor in &mut neighbors.neighbors {
+            if let Ok(address) = neighbor.address.parse::<IpAddr>() {
+                neighbor.worker = worker_view::next_hop(address, &snapshot).to_owned();
+                neighbor.service = worker_view::service_of(address, &snapshot);
+                (neighbor.waiting, neighbor.lost) = condition::waiting_and_lost(&status, address);
+            }
+        }
+        Ok(neighbors)
     }
 
     fn counters(&self) -> Result<Counters, Refusal> {
@@ -213,8 +256,8 @@ impl Relay for RunningRelay {
     }
 
     fn explain(&self, question: &Question) -> Result<Explanation, Refusal> {
-        let ports: Vec<String> = self.actor()?.ports.into_iter().map(|port| port.facts.name).collect();
-        let snapshot = self.handle.snapshot().map_err(|_| stopping())?;
+        let ports = names(&self.actor()?);
+        let snapshot = self.snapshot()?;
         explain::explain(question, &snapshot, &ports, &Running { mappings: &self.mappings }, self.local_mtu)
     }
 
@@ -247,13 +290,18 @@ fn build() -> &'static str {
     version.split_once('(').map_or("unknown", |(_, build)| build.trim_end_matches(')'))
 }
 
+/// The names of the ports, in their order.
+fn names(status: &control::actor::Status) -> Vec<String> {
+    status.ports.iter().map(|port| port.facts.name.clone()).collect()
+}
+
 /// A share as people read it: a thousandth is enough.
 fn share(load: f64) -> f64 {
     (load * 1000.0).round() / 1000.0
 }
 
 fn port(status: &PortStatus, queues: u16) -> Port {
-    let PortStatus { facts, twin, link, counts } = status;
+    let PortStatus { facts, twin, link, counts, activity } = status;
     let mac: Vec<String> = facts.mac.iter().map(|byte| format!("{byte:02x}")).collect();
     Port {
         name: facts.name.clone(),
@@ -270,6 +318,8 @@ fn port(status: &PortStatus, queues: u16) -> Port {
         missed: counts.missed,
         errors: counts.receive_errors + counts.send_errors,
         no_mbuf: counts.no_mbuf,
+        receiving: condition::flow(&activity.received),
+        sending: condition::flow(&activity.sent),
     }
 }
 

@@ -4,11 +4,14 @@
 //! configuration, `answers.rs` is everything the socket is asked.
 
 mod answers;
+mod condition;
 mod routing;
 mod rules;
 mod source;
 mod tables;
+mod worker_view;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use control::actor::{ControlHandle, MappingSource};
@@ -18,9 +21,11 @@ use control_server::{Limits, ListenError, Listener, Server};
 use eam_store::{Notice, Options, Store, StoreError};
 
 use self::answers::{LogLost, RunningRelay};
+use self::condition::FilesInForce;
 use self::rules::ConfiguredRules;
 use self::source::StoredMappings;
 use self::tables::Published;
+use crate::last_exit::{self, LastExit};
 
 /// Why there is no control socket; the relay does not start then.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +42,17 @@ pub(crate) struct ControlSocket {
     mappings: Mappings,
     notices: Vec<String>,
     local_mtu: Option<u16>,
+    last_exit: Option<LastExit>,
+    config: PathBuf,
+    files: FilesInForce,
 }
 
 impl ControlSocket {
-    /// Makes the socket, so that a second relay ends here, and opens the store.
+    /// Makes the socket, so that a second relay ends here, and opens the store. `config` is the file of the configuration.
     ///
     /// `local_mtu` is the largest translated packet that the box itself can be given.
     pub(crate) fn open(
+        config: &Path,
         control: &config::Control,
         settings: &config::Translation,
         local_mtu: Option<u16>,
@@ -60,6 +69,15 @@ impl ControlSocket {
                 }
             }
         }
+        let last_exit = last_exit::begin(&control.store);
+        if let Some(last) = last_exit.as_ref().filter(|last| !last.orderly) {
+            tracing::warn!(
+                pid = last.pid,
+                ran_s = last.ran,
+                "the relay before this one ended badly: {}",
+                last.cause
+            );
+        }
         let head = opened.store.head();
         tracing::info!(
             socket = %control.socket.display(),
@@ -69,19 +87,21 @@ impl ControlSocket {
             "control socket"
         );
         let mappings = Mappings::new(opened.store, Arc::new(ConfiguredRules::new(settings)));
-        Ok(Self { listener, mappings, notices, local_mtu })
+        let (config, files) = (config.to_owned(), FilesInForce::default());
+        Ok(Self { listener, mappings, notices, local_mtu, last_exit, config, files })
     }
 
     /// What takes part in reloads.
     pub(crate) fn source(&self) -> Box<dyn MappingSource> {
-        Box::new(StoredMappings::new(self.mappings.source()))
+        Box::new(StoredMappings::new(self.mappings.source(), self.config.clone(), self.files.clone()))
     }
 
     /// Answers from now on. `log_lost` says how many lines of the log were lost.
     pub(crate) fn serve(self, handle: ControlHandle, log_lost: LogLost) -> Result<Server, ControlError> {
         self.mappings.start(Box::new(Published::new(handle.clone())));
-        let Self { listener, mappings, notices, local_mtu } = self;
-        let relay = Arc::new(RunningRelay { mappings, handle, notices, log_lost, local_mtu });
+        let Self { listener, mappings, notices, local_mtu, last_exit, files, .. } = self;
+        let relay =
+            Arc::new(RunningRelay { mappings, handle, notices, log_lost, local_mtu, last_exit, files });
         Ok(Server::start(listener, relay, Limits::default())?)
     }
 }

@@ -25,10 +25,10 @@ use dataplane::walk::{LcoreState, Way};
 
 use self::packet::hex;
 use self::phases::Teller;
-use self::places::Places;
 use crate::translate::names;
 
-pub(crate) use self::places::Running;
+pub(crate) use self::phases::{interface_name, mac};
+pub(crate) use self::places::{Places, Running};
 
 /// What the data path would do with the packet of `question`. `ports` are the names of the ports, in their order.
 pub(crate) fn explain(

@@ -9,7 +9,7 @@ use dataplane::stage::parse::Link;
 use dataplane::stage::{Pass, Refusal};
 use dataplane::table::eam::Eam;
 use dataplane::table::fib::{LinkHeader, Path};
-use dataplane::table::routing::{Interface, InterfaceId};
+use dataplane::table::routing::InterfaceId;
 use dataplane::table::snapshot::Snapshot;
 use dataplane::verdict::{DropReason, PuntReason};
 use dataplane::walk::{Step, Which};
@@ -285,17 +285,14 @@ impl Teller<'_> {
         }
     }
 
-    /// An interface as `ip` calls it.
     fn interface(&self, id: InterfaceId) -> String {
-        self.snapshot
-            .fib
-            .interface(id)
-            .map_or_else(|| id.0.to_string(), |found| interface_name(found, self.ports))
+        interface_name(id, self.snapshot, self.ports)
     }
 }
 
 /// An interface as `ip` calls it.
-fn interface_name(interface: &Interface, ports: &[String]) -> String {
+pub(crate) fn interface_name(id: InterfaceId, snapshot: &Snapshot, ports: &[String]) -> String {
+    let Some(interface) = snapshot.fib.interface(id) else { return id.0.to_string() };
     let twin = format!("{}{}", control::kernel::PREFIX, input::name(interface.port, ports));
     match interface.vlan {
         None => twin,
@@ -304,7 +301,7 @@ fn interface_name(interface: &Interface, ports: &[String]) -> String {
 }
 
 /// Whom a link-layer header is for.
-fn mac(header: &LinkHeader<'_>) -> String {
+pub(crate) fn mac(header: &LinkHeader<'_>) -> String {
     let bytes: &[u8] = match header {
         LinkHeader::None => return "-".to_owned(),
         LinkHeader::Untagged(header) => &header[..6],

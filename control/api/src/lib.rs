@@ -6,6 +6,7 @@
 //! ignores what he does not know.
 #![forbid(unsafe_code)]
 
+mod condition;
 mod eam;
 mod error;
 mod explain;
@@ -14,6 +15,7 @@ mod revision;
 mod status;
 mod time;
 
+pub use condition::{Failing, Fill, Flow, LastExit, LastReload, Queues, WorkerQueues, WorkerView};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};
 pub use explain::{Explanation, Field, Growth, Leaving, Phase, Question, Used};

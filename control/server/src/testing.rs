@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Explanation, Field, Growth, Health,
-    History, Leaving, Lookup, Neighbor, Neighbors, Path as Way, Pending, Phase, Pools, Port, PortSummary,
-    Ports, Question, Refusal, Reloaded, Revision, Route, Routes, Status, Used, Versions, Worker,
-    WorkerSummary, Workers, path,
+    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Explanation, Failing, Field, Flow, Growth,
+    Health, History, LastExit, LastReload, Leaving, Lookup, Neighbor, Neighbors, Path as Way, Pending, Phase,
+    Pools, Port, PortSummary, Ports, Question, Queues, Refusal, Reloaded, Revision, Route, Routes, Status,
+    Used, Versions, Worker, WorkerSummary, WorkerView, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
@@ -133,6 +133,10 @@ impl Rules for FakeRules {
     }
 }
 
+fn flow() -> Flow {
+    Flow { packets_per_second: 1500, bits_per_second: 768_000, idle_seconds: Some(0) }
+}
+
 impl Relay for FakeRelay {
     fn versions(&self) -> Versions {
         Versions {
@@ -147,7 +151,14 @@ impl Relay for FakeRelay {
     fn status(&self) -> Result<Status, Refusal> {
         let (revision, staged) = self.mappings.summary();
         let eams = self.mappings.eams(&ListQuery::default())?.entries.count() as u64;
-        let ports = vec![PortSummary { name: "v4".into(), up: true, received: 1_234_567, sent: 7 }];
+        let ports = vec![PortSummary {
+            name: "v4".into(),
+            up: true,
+            received: 1_234_567,
+            sent: 7,
+            receiving: flow(),
+            sending: Flow::default(),
+        }];
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -159,6 +170,29 @@ impl Relay for FakeRelay {
             staged,
             ports,
             workers: vec![WorkerSummary { cpu: 1, load: 0.25 }],
+            generation: 12,
+            last_reload: Some(LastReload {
+                time: "2026-11-28T19:50:18Z".into(),
+                applied: false,
+                text: "the configuration is wrong in 2 places".into(),
+            }),
+            files_changed: vec!["eams.csv".into()],
+            last_exit: Some(LastExit {
+                time: "2026-11-28T19:49:40Z".into(),
+                orderly: false,
+                cause: "it was killed".into(),
+                ran_seconds: 62,
+                pid: 4711,
+            }),
+            queues: Queues { waiting: 3, oldest_ms: 1500, delivered: 40, expired: 2, ..Queues::default() },
+            failing: vec![Failing {
+                address: "2001:db8:12:34::7".into(),
+                interface: "bl-v6".into(),
+                service: Some("192.0.2.7".into()),
+                lost: 12,
+                since_seconds: 90,
+                last_seconds: 4,
+            }],
         })
     }
 
@@ -175,7 +209,17 @@ impl Relay for FakeRelay {
     }
 
     fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
-        self.mappings.lookup(address)
+        let worker = WorkerView {
+            generation: 12,
+            translated: Some("2001:db8::77".into()),
+            mapping: Some("192.0.2.77/32 = 2001:db8::77/128".into()),
+            next_hop: "ready".into(),
+            interface: Some("bl-v6".into()),
+            mac: Some("02:00:00:00:00:06".into()),
+            mtu: Some(1500),
+            route: Some("2001:db8::/64 (kernel, table main, protocol kernel, metric 256)".into()),
+        };
+        Ok(Lookup { worker: Some(worker), ..self.mappings.lookup(address)? })
     }
 
     fn pools(&self) -> Result<Pools, Refusal> {
@@ -248,6 +292,8 @@ impl Relay for FakeRelay {
                 missed: 3,
                 errors: 2,
                 no_mbuf: 1,
+                receiving: flow(),
+                sending: Flow::default(),
             }],
         })
     }
@@ -275,6 +321,7 @@ impl Relay for FakeRelay {
             metric: 7,
             mtu: Some(1400),
             paths,
+            worker: "ready".into(),
         };
         Ok(Routes { routes: vec![route], total: 1 })
     }
@@ -285,6 +332,10 @@ impl Relay for FakeRelay {
             interface: "bl-v4".into(),
             state: "reachable".into(),
             mac: Some("02:00:00:00:00:02".into()),
+            worker: "ready".into(),
+            service: None,
+            waiting: 1,
+            lost: 0,
         };
         Ok(Neighbors { neighbors: vec![neighbor] })
     }

@@ -1,17 +1,18 @@
 //! What can be said to the actor, and what it answers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use dataplane::counters::Counts;
 use dataplane::table::snapshot::Snapshot;
 use tokio::sync::oneshot;
 
+use super::activity::Activity;
 use super::builder::Update;
 use super::machine::{Link, PortCounts, PortFacts};
 use crate::config::Problems;
 use crate::eam_set::ChangeCounts;
-use crate::kernel::KernelCounters;
+use crate::kernel::{KernelCounters, Queues};
 
 /// A wish of a sender. Those with a place for the answer are answered in any case, unless the relay ends first.
 pub(super) enum Request {
@@ -42,6 +43,8 @@ pub struct Status {
     pub eams: usize,
     /// Reloads so far.
     pub reloads: Reloads,
+    /// What came of the last one; none if there was none.
+    pub last_reload: Option<LastReload>,
     /// Since when a reload reads its files, if one does.
     pub reading_since: Option<Duration>,
     /// Whether the kernel's routing has been read and the workers have it.
@@ -52,6 +55,23 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// What is wrong at the moment, one sentence each: cause, then remedy.
     pub complaints: Vec<String>,
+    /// Where packets that were handed to the control thread are.
+    pub queues: Queues,
+    /// What the exception path counts.
+    pub kernel: KernelCounters,
+    /// The longest time the control thread was busy in one go.
+    pub stalls: Stalls,
+}
+
+/// What came of a reload, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastReload {
+    /// When it was over.
+    pub at: SystemTime,
+    /// Whether the configuration took over; else nothing was changed.
+    pub applied: bool,
+    /// What it changed, or why it did not, in one sentence.
+    pub text: String,
 }
 
 /// One port.
@@ -65,6 +85,8 @@ pub struct PortStatus {
     pub link: Option<Link>,
     /// What its driver counts.
     pub counts: PortCounts,
+    /// What it hears and sends now, and since when it has not.
+    pub activity: Activity,
 }
 
 /// One worker.

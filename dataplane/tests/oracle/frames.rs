@@ -27,9 +27,7 @@ use super::packet;
 use super::relay::{MAC_PEER, MACS, VLAN, routing};
 use super::world::World;
 
-mod explained;
-
-pub use explained::{Seen, explained};
+pub mod explained;
 
 type Wire = Rc<RefCell<VecDeque<Vec<u8>>>>;
 

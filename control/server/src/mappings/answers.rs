@@ -122,7 +122,7 @@ impl Mappings {
             }
             (None, None, None) => (None, None, format!("nothing translates {address}")),
         };
-        Ok(Lookup { address: address.to_string(), translated, eam, prefix, shadowed, text })
+        Ok(Lookup { address: address.to_string(), translated, eam, prefix, shadowed, text, worker: None })
     }
 
     /// The service pool an address is in.
