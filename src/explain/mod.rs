@@ -73,6 +73,7 @@ pub(crate) fn explain(
         counters: growing(&explained),
         express: explained.is_plain,
         generation: snapshot.generation,
+        sample: None,
     })
 }
 

@@ -148,4 +148,21 @@ pub struct Explanation {
     pub express: bool,
     /// The generation of the tables that were asked: those the workers use.
     pub generation: u64,
+    /// The dropped packet it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sampled>,
+}
+
+/// A packet that was dropped, and whether it would be now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Sampled {
+    /// Its number in the list of dropped packets.
+    pub id: u64,
+    /// Why it was dropped.
+    pub reason: String,
+    /// When, RFC 3339, UTC.
+    pub time: String,
+    /// Whether it would be dropped for the same reason now.
+    pub still: bool,
 }

@@ -18,7 +18,7 @@ mod time;
 pub use condition::{Failing, Fill, Flow, LastExit, LastReload, Queues, WorkerQueues, WorkerView};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};
-pub use explain::{Explanation, Field, Growth, Leaving, Phase, Question, Used};
+pub use explain::{Explanation, Field, Growth, Leaving, Phase, Question, Sampled, Used};
 pub use network::{Counters, Neighbor, Neighbors, Path, Port, Ports, Route, Routes, Worker, Workers};
 pub use revision::{
     Candidate, Changed, Check, Committed, Diff, Event, History, Pending, Reloaded, Revision, State,

@@ -381,6 +381,7 @@ impl Relay for FakeRelay {
             counters: vec![Growth { name: "translated_v4_to_v6".into(), by: 1 }],
             express: true,
             generation: 1,
+            sample: None,
         })
     }
 

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use capture::{Capture, Content};
 use clap::Args;
-use control_api::{Explanation, Question, path};
+use control_api::{Explanation, Question, Sampled, path};
+use serde_json::Value;
 
 use super::Context;
 use crate::client::Request;
 use crate::error::{Error, Result};
 use crate::view::Paper;
 
+/// Where packets are that were dropped.
+const SAMPLES: &str = "/v1/drops/samples";
 /// Bytes of an Ethernet header without tags.
 const ETHERNET: usize = 14;
 
@@ -89,8 +92,30 @@ pub(crate) fn explain(context: &Context, explain: &Explain) -> Result<()> {
     if let Some(file) = &explain.pcap {
         captured(file, explain.packet, &mut question)?;
     }
-    let answer = ask(context, &question)?;
+    let sample = explain.last_drop.map(|id| sampled(context, id, &mut question)).transpose()?;
+    let mut answer = ask(context, &question)?;
+    answer.sample = sample.map(|sample| {
+        let still = answer.reason.as_ref() == Some(&sample.reason);
+        Sampled { still, ..sample }
+    });
     context.print(&answer, Paper::paged(), view::human)
+}
+
+/// Puts a packet that was dropped into the question.
+fn sampled(context: &Context, id: u64, question: &mut Question) -> Result<Sampled> {
+    let sample: Value = context.client.ask(&Request::get(&format!("{SAMPLES}/{id}")))?;
+    let text = |name: &str| sample[name].as_str().unwrap_or_default().to_owned();
+    let bytes = text("bytes");
+    if sample["length"].as_u64().is_some_and(|length| length * 2 > bytes.len() as u64) {
+        return Err(Error::Usage(format!(
+            "of the packet {id} only the first {} bytes were kept: what would become of it cannot be said",
+            bytes.len() / 2
+        )));
+    }
+    question.hex = Some(bytes);
+    question.frame = Some(sample["layer"] == "ethernet");
+    question.port = question.port.take().or_else(|| sample["port"].as_str().map(str::to_owned));
+    Ok(Sampled { id, reason: text("reason"), time: text("time"), still: false })
 }
 
 fn ask(context: &Context, question: &Question) -> Result<Explanation> {

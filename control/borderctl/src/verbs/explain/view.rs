@@ -25,6 +25,11 @@ pub(super) fn human(answer: &Explanation, paper: &mut Paper) -> Result<()> {
     let is_good = ["translated", "hairpinned", "native"].contains(&answer.verdict.as_str());
     let reason = answer.reason.as_ref().map_or_else(String::new, |reason| format!(", {reason}"));
     paper.line(&format!("verdict   {}{reason}", paper.word(&answer.verdict, is_good)))?;
+    if let Some(sample) = &answer.sample {
+        let now = if sample.still { "so it would be now" } else { "that is not so any more" };
+        paper
+            .line(&format!("sample    {}, dropped {} as {}: {now}", sample.id, sample.time, sample.reason))?;
+    }
     match &answer.advice {
         Some(advice) => paper.line(&format!("          {advice}")),
         None => Ok(()),
