@@ -6,18 +6,19 @@ use std::sync::Arc;
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Explanation, Finding, Health, History,
-    Lookup, Neighbors, Pending, Pools, Port, PortSummary, Ports, Question, Refusal, Reloaded, Revision,
-    Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
+    API, Code, Committed, Counters, Explanation, Finding, Health, Lookup, Neighbors, Port, PortSummary,
+    Ports, Question, Refusal, Reloaded, Revision, Routes, Status, Versions, Worker, WorkerSummary, Workers,
+    path,
 };
-use control_server::mappings::{Edit, Mappings};
-use control_server::{Entries, Events, Intent, ListQuery, Peer, Relay};
+use control_server::mappings::Mappings;
+use control_server::{Intent, Peer, Relay};
 use dataplane::counters::Event;
 use dataplane::table::snapshot::Snapshot;
 use dataplane::verdict::{DropReason, PuntReason};
 use ipnet::IpNet;
 
 use super::condition::{self, FilesInForce};
+use super::notices::Notices;
 use super::routing::View;
 use super::tables::stopping;
 use super::worker_view;
@@ -33,7 +34,7 @@ pub(super) struct RunningRelay {
     pub(super) mappings: Mappings,
     pub(super) handle: ControlHandle,
     /// What an operator should know about the start.
-    pub(super) notices: Vec<String>,
+    pub(super) notices: Notices,
     pub(super) log_lost: LogLost,
     /// The largest translated packet that the box itself can be given.
     pub(super) local_mtu: Option<u16>,
@@ -60,6 +61,29 @@ impl RunningRelay {
 }
 
 impl Relay for RunningRelay {
+    fn mappings(&self) -> &Mappings {
+        &self.mappings
+    }
+
+    /// Every change is in the log as well: who, what, and which revision it made.
+    fn committed(&self, intent: &Intent, committed: &Committed) {
+        tracing::info!(
+            revision = committed.revision.id,
+            uid = intent.peer.uid,
+            pid = intent.peer.pid,
+            added = committed.added,
+            removed = committed.removed,
+            changed = committed.changed,
+            pending_until = committed.pending_until,
+            comment = intent.comment,
+            "mappings committed"
+        );
+    }
+
+    fn confirmed(&self, intent: &Intent, revision: &Revision) {
+        tracing::info!(revision = revision.id, uid = intent.peer.uid, "confirmed");
+    }
+
     fn versions(&self) -> Versions {
         Versions {
             program: env!("CARGO_PKG_NAME").to_owned(),
@@ -75,7 +99,8 @@ impl Relay for RunningRelay {
         let snapshot = self.snapshot()?;
         let (revision, staged) = self.mappings.summary();
         let mut reasons = std::mem::take(&mut status.complaints);
-        reasons.extend(self.notices.iter().cloned());
+        reasons.extend(self.notices.in_force(revision.id));
+        reasons.extend(self.mappings.trouble());
         if !status.translating {
             reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
         }
@@ -114,74 +139,12 @@ impl Relay for RunningRelay {
         })
     }
 
-    fn revision(&self) -> u64 {
-        self.mappings.revision()
-    }
-
-    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
-        self.mappings.eams(query)
-    }
-
-    fn eam(&self, prefix: IpNet) -> Result<Entry, Refusal> {
-        self.mappings.eam(prefix)
-    }
-
     fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
         let status = self.actor()?;
         let snapshot = self.snapshot()?;
         let places = Running { mappings: &self.mappings };
         let worker = worker_view::of(address, &snapshot, &names(&status), &places);
         Ok(Lookup { worker: Some(worker), ..self.mappings.lookup(address)? })
-    }
-
-    fn pools(&self) -> Result<Pools, Refusal> {
-        self.mappings.pools()
-    }
-
-    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        told(intent, self.mappings.change(intent, edits, replace))
-    }
-
-    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        self.mappings.stage(intent, &edits, replace)
-    }
-
-    fn candidate(&self) -> Result<Candidate, Refusal> {
-        self.mappings.candidate()
-    }
-
-    fn discard(&self) -> Result<Candidate, Refusal> {
-        Ok(self.mappings.discard())
-    }
-
-    fn commit(&self, intent: &Intent) -> Result<Committed, Refusal> {
-        told(intent, self.mappings.commit(intent))
-    }
-
-    fn pending(&self) -> Result<Option<Pending>, Refusal> {
-        Ok(self.mappings.pending())
-    }
-
-    fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
-        let confirmed = self.mappings.confirm(intent)?;
-        tracing::info!(revision = confirmed.id, uid = intent.peer.uid, "confirmed");
-        Ok(confirmed)
-    }
-
-    fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal> {
-        told(intent, self.mappings.rollback(intent, to))
-    }
-
-    fn check(&self) -> Result<Check, Refusal> {
-        self.mappings.check()
-    }
-
-    fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal> {
-        self.mappings.diff(from, to)
-    }
-
-    fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal> {
-        self.mappings.history(before, limit)
     }
 
     fn reload(&self, peer: Peer) -> Result<Reloaded, Refusal> {
@@ -260,28 +223,6 @@ impl Relay for RunningRelay {
         let snapshot = self.snapshot()?;
         explain::explain(question, &snapshot, &ports, &Running { mappings: &self.mappings }, self.local_mtu)
     }
-
-    fn events(&self) -> Events {
-        self.mappings.events()
-    }
-}
-
-/// Every change is in the log as well: who, what, and which revision it made.
-fn told(intent: &Intent, result: Result<Committed, Refusal>) -> Result<Committed, Refusal> {
-    if let Ok(committed) = &result {
-        tracing::info!(
-            revision = committed.revision.id,
-            uid = intent.peer.uid,
-            pid = intent.peer.pid,
-            added = committed.added,
-            removed = committed.removed,
-            changed = committed.changed,
-            pending_until = committed.pending_until,
-            comment = intent.comment,
-            "mappings committed"
-        );
-    }
-    result
 }
 
 /// The commit this was built from, which stands in brackets behind the version.

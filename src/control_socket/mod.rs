@@ -1,10 +1,11 @@
 //! The control socket of a running relay: what `control-server` serves, put together with the store and the control actor.
 //!
 //! `tables.rs` publishes what changes through the socket, `source.rs` takes part in reloads, `rules.rs` holds mappings against the
-//! configuration, `answers.rs` is everything the socket is asked.
+//! configuration, `notices.rs` keeps what the store said at the start, `answers.rs` is everything the socket is asked.
 
 mod answers;
 mod condition;
+mod notices;
 mod routing;
 mod rules;
 mod source;
@@ -22,6 +23,7 @@ use eam_store::{Notice, Options, Store, StoreError};
 
 use self::answers::{LogLost, RunningRelay};
 use self::condition::FilesInForce;
+use self::notices::Notices;
 use self::rules::ConfiguredRules;
 use self::source::StoredMappings;
 use self::tables::Published;
@@ -40,7 +42,7 @@ pub(crate) enum ControlError {
 pub(crate) struct ControlSocket {
     listener: Listener,
     mappings: Mappings,
-    notices: Vec<String>,
+    notices: Notices,
     local_mtu: Option<u16>,
     last_exit: Option<LastExit>,
     config: PathBuf,
@@ -59,14 +61,10 @@ impl ControlSocket {
     ) -> Result<Self, ControlError> {
         let listener = Listener::bind(&control.socket, control.group.as_deref())?;
         let opened = Store::open(&control.store, Options::default())?;
-        let mut notices = Vec::new();
         for notice in &opened.notices {
             match notice {
                 Notice::Created => tracing::info!(store = %control.store.display(), "{notice}"),
-                _ => {
-                    tracing::warn!(store = %control.store.display(), "{notice}");
-                    notices.push(notice.to_string());
-                }
+                _ => tracing::warn!(store = %control.store.display(), "{notice}"),
             }
         }
         let last_exit = last_exit::begin(&control.store);
@@ -79,6 +77,7 @@ impl ControlSocket {
             );
         }
         let head = opened.store.head();
+        let notices = Notices::new(&opened.notices, head.id.0);
         tracing::info!(
             socket = %control.socket.display(),
             store = %control.store.display(),

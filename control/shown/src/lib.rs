@@ -5,6 +5,7 @@
 //! quotes passes through [`Shown`] once, where it is put together.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write};
 
 /// What is inside, with everything a terminal would obey written as Rust writes it: `\n`, `\t`, `\u{1b}`.
@@ -25,6 +26,26 @@ impl<T: Display> Display for Shown<T> {
 pub fn is_obeyed(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A JSON text that says the same, with what a terminal would obey as `\u009b`. JSON itself asks for that only up to U+001F.
+#[must_use]
+pub fn json(text: &str) -> Cow<'_, str> {
+    // Below, only blanks between values can be left.
+    let is_raw = |character| character >= '\u{7f}' && is_obeyed(character);
+    if text.is_ascii() && !text.contains('\u{7f}') || !text.contains(is_raw) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_raw(character) {
+            // All of them are below U+10000, so one unit of UTF-16 is enough.
+            escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 struct Escaping<'f, 'b>(&'f mut Formatter<'b>);
@@ -59,6 +80,16 @@ mod tests {
         ] {
             assert_eq!(Shown(text).to_string(), shown, "{text:?}");
             assert_eq!(Shown(Shown(text)).to_string(), shown, "twice: {text:?}");
+        }
+    }
+
+    #[test]
+    fn json_stays_json() {
+        for (text, shown) in [
+            ("{\"a\":\n \"\\u0007 é 🙂\"}", "{\"a\":\n \"\\u0007 é 🙂\"}"),
+            ("[\"\u{7f}\u{9b}2J\u{202e}\"]", r#"["\u007f\u009b2J\u202e"]"#),
+        ] {
+            assert_eq!(json(text), shown);
         }
     }
 }
