@@ -27,6 +27,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::args::{DONE, FAILED, WRONG};
 use crate::control_socket::{ControlError, ControlSocket, LogLost};
 use crate::harden;
+use crate::last_exit;
 use crate::log::{Log, LogFormat};
 use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::meters::Meters;
@@ -34,8 +35,7 @@ use crate::metrics::{self, Pages};
 use crate::preflight;
 use crate::report;
 use crate::signals::Signals;
-use crate::watchdog;
-use crate::workers::{self, Workers};
+use crate::workers::{self, Workers, local_mtu};
 
 /// Bytes of each exception ring.
 const RING_BYTES: usize = 1 << 20;
@@ -142,6 +142,10 @@ async fn load_and_relay(
         }
     };
     let ended = relay(path, &mut config, signals, log).await;
+    match &ended {
+        Ok(()) => last_exit::end(true, "it was asked to stop"),
+        Err(error) => last_exit::end(false, &error.to_string()),
+    }
     // Ports and twins are closed by now: others may have them.
     drop(claims);
     ended.map(|()| DONE)
@@ -171,7 +175,7 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let socket = config
         .control
         .as_ref()
-        .map(|control| ControlSocket::open(control, &config.translation))
+        .map(|control| ControlSocket::open(path, control, &config.translation, local_mtu(config)))
         .transpose()?;
     let source = socket.as_ref().map(ControlSocket::source);
     if let Some(source) = &source {

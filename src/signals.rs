@@ -8,6 +8,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::FAILED;
+use crate::last_exit;
 use crate::watchdog;
 
 /// Longer than any orderly end takes.
@@ -76,6 +77,7 @@ fn limit_the_end(longest: Duration) {
     let watching = thread::Builder::new().name("end".to_owned()).spawn(move || {
         thread::sleep(longest);
         tracing::error!("still not stopped after {} s: ending as a crash would", longest.as_secs());
+        last_exit::end(false, "it did not stop in time: a worker or a driver hung");
         // Longer than the log needs for a line, if it can be written at all.
         thread::sleep(Duration::from_millis(200));
         std::process::exit(i32::from(FAILED));

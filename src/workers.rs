@@ -50,7 +50,7 @@ impl Workers {
         let (stop, longest_sleep) = Default::default();
         let (threads, cells, ends) = Default::default();
         let mut workers = Self { threads, cells, stop, longest_sleep, ends };
-        let local_mtu = config.announce.as_ref().map(|_| UpLink::mtu(least_mtu(config)));
+        let local_mtu = local_mtu(config);
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
         for (number, (cpu, (punt, inject))) in config.dpdk.workers.iter().zip(rings).enumerate() {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
@@ -121,6 +121,11 @@ impl Drop for Workers {
 }
 
 type DpdkParts = WorkerParts<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
+
+/// The largest translated packet that the box itself can be given; none without a link for them.
+pub(crate) fn local_mtu(config: &Config) -> Option<u16> {
+    config.announce.as_ref().map(|_| UpLink::mtu(least_mtu(config)))
+}
 
 /// What a worker shows of its packets.
 struct Shown {

@@ -35,6 +35,7 @@ mod neighbor_tables;
 mod netlink;
 mod next_hops;
 mod observe;
+mod queues;
 mod resolver;
 mod routes;
 mod rules;
@@ -72,7 +73,8 @@ pub use self::event::{
 };
 pub use self::facts::{InterfaceFacts, InterfaceFactsReader};
 pub use self::interfaces::TwinSettings;
-pub use self::observe::observe;
+pub use self::observe::{observe, route_to};
+pub use self::queues::{FailingHop, Fill, Queues, RingFills, WaitingHop};
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::rules::unfollowed_rules;
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};

@@ -340,6 +340,12 @@ impl PuntSender {
 }
 
 impl PuntReceiver {
+    /// Bytes that wait in the urgent and in the other ring, and how many each takes.
+    #[must_use]
+    pub fn fill(&self) -> [(usize, usize); 2] {
+        [&self.urgent, &self.other].map(|ring| (ring.slots(), ring.buffer().capacity()))
+    }
+
     /// Takes the next record, an urgent one before any other, if there is one, and hands it to `handle`.
     pub fn receive<R>(&mut self, handle: impl FnOnce(Punted<'_>) -> R) -> Option<R> {
         let header: [_; HEADER] = read_record(&mut self.urgent, &mut self.scratch)
@@ -407,6 +413,13 @@ pub fn inject_ring(capacity: usize) -> (InjectSender, InjectReceiver) {
 }
 
 impl InjectSender {
+    /// Bytes that wait, and how many the ring takes.
+    #[must_use]
+    pub fn fill(&self) -> (usize, usize) {
+        let capacity = self.ring.buffer().capacity();
+        (capacity - self.ring.slots().min(capacity), capacity)
+    }
+
     /// Has `frame` (a whole Ethernet frame) sent out of `port`.
     ///
     /// # Errors

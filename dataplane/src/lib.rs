@@ -21,6 +21,7 @@ pub mod buffer;
 #[allow(unsafe_code, reason = "the binding to libdpdk: the only folder of this crate with unsafe code")]
 pub mod dpdk;
 pub mod exception;
+pub mod explain;
 mod hash;
 pub mod io;
 mod limit;

@@ -35,10 +35,12 @@ use crate::wire::ipv4::Ipv4Header;
 pub(crate) mod express;
 mod native;
 mod refuse;
+mod step;
 mod v4_to_v6;
 mod v6_to_v4;
 
 use express::Lane;
+pub use step::{Carried, Step, Told, Which};
 
 /// How many bytes the IPv6 header is longer than the IPv4 header.
 const GROWTH: u16 = 20;
@@ -63,6 +65,12 @@ pub trait Output<B: Buffer> {
 
     /// Keeps an IP packet until `wanted` has a link-layer address.
     fn unresolved(&mut self, packet: B, wanted: Wanted, sink: &mut Sink<B>);
+
+    /// Takes note of a step of the walk. Who explains packets listens; for all others this is nothing at all.
+    #[inline(always)]
+    fn note(&mut self, step: impl FnOnce() -> Step) {
+        let _ = step;
+    }
 
     /// The largest IP packet that [`Self::deliver`] takes; none where the box cannot be given translated packets.
     fn local_mtu(&self) -> Option<u16> {
@@ -247,13 +255,17 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Err(reason) => return self.drop(packet, reason),
         };
         let snapshot = self.snapshot;
-        match classify::ipv4(
+        let class = classify::ipv4(
             header.destination,
             ingress.group,
             &snapshot.translation,
             &snapshot.fib,
             self.table,
-        ) {
+        );
+        if let Ok(class) = &class {
+            self.output.note(|| Step::class_v4(class));
+        }
+        match class {
             Ok(Class::Translate(destination)) => {
                 self.translate_ipv4(packet, &header, destination, ingress, Pass::First)
             }
@@ -283,9 +295,13 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             &snapshot.fib,
             self.table,
         );
+        if let Ok(class) = &class {
+            self.output.note(|| Step::class_v6(class));
+        }
         if let Ok(Class::Translate(destination)) = class
             && self.is_others(packet.data(), &header, destination)
         {
+            self.output.note(|| Step::LeftToRouting);
             class = Ok(Class::Native);
         }
         match class {
@@ -320,6 +336,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
     }
 
+    #[inline(always)]
+    fn note_mapped(&mut self, which: Which, from: impl Into<IpAddr>, to: impl Into<IpAddr>, pass: Pass) {
+        self.output.note(|| Step::Mapped { which, from: from.into(), to: to.into(), pass });
+    }
+
     /// The MTU of a path translated packets can take: [`usable`], or to the box itself.
     #[inline]
     fn usable(&self, path: &Path) -> Result<u16, DropReason> {
@@ -340,6 +361,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let counts = &mut self.sink.counts;
         counts.count(Event::FragmentedPackets);
         counts.add(Event::OriginatedFragments, pieces.len() as u64 - 1);
+        self.output.note(|| Step::Pieces(pieces.len()));
         for piece in pieces {
             self.send(piece, path, destination);
         }
@@ -359,6 +381,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     }
 
     fn drop(&mut self, packet: P::Buffer, reason: DropReason) -> End<P::Buffer> {
+        self.output.note(|| Step::Refused(reason.into()));
         self.sink.finish(packet, Verdict::Dropped(reason));
         End::Dropped { reason, answered: false }
     }

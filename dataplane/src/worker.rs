@@ -172,6 +172,13 @@ where
         self
     }
 
+    /// What it keeps from packet to packet, as it is now. For tests that do the same elsewhere.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn lcore(&self) -> LcoreState {
+        self.lcore.clone()
+    }
+
     /// Runs until the stop flag is set. Queues and buffers are released when it returns.
     pub fn run(mut self) {
         self.idle.prepare_thread();

@@ -1,6 +1,7 @@
 //! Everything the socket is asked: mappings by the store, the rest by the control actor.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,22 +9,28 @@ use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
     API, Announcement, CaptureLine, Code, Committed, Counters, Digests, DropSample, DropSamples, Drops,
-    Entry, Finding, Health, Load, MappingCounters, MappingLoad, Neighbors, Port, PortSummary, Ports, Refusal,
-    Reloaded, Revision, Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
+    Entry, Explanation, Finding, Health, Load, Lookup, MappingCounters, MappingLoad, Neighbors, Port,
+    PortSummary, Ports, Question, Refusal, Reloaded, Revision, Routes, Status, Versions, Worker,
+    WorkerSummary, Workers, path,
 };
 use control_server::mappings::Mappings;
 use control_server::{CaptureQuery, Intent, ListQuery, Page, Peer, Relay, TrafficQuery};
 use dataplane::counters::Event;
+use dataplane::table::snapshot::Snapshot;
 use dataplane::verdict::{DropReason, PuntReason};
 use ipnet::{IpNet, Ipv4Net};
 use tokio::sync::mpsc::Receiver;
 
 use super::captures;
+use super::condition::{self, FilesInForce};
 use super::notices::Notices;
 use super::observed::Observed;
 use super::routing::View;
 use super::service;
 use super::tables::stopping;
+use super::worker_view;
+use crate::explain::{self, Running};
+use crate::last_exit::LastExit;
 use crate::meters::{self, Meters};
 use crate::metrics::Pages;
 use crate::report;
@@ -41,6 +48,12 @@ pub(super) struct RunningRelay {
     pub(super) log_lost: Arc<LogLost>,
     pub(super) pages: Arc<Pages>,
     pub(super) meters: Arc<Meters>,
+    /// The largest translated packet that the box itself can be given.
+    pub(super) local_mtu: Option<u16>,
+    /// How the relay before this one ended.
+    pub(super) last_exit: Option<LastExit>,
+    /// What the tables in force were made of.
+    pub(super) files: FilesInForce,
 }
 
 impl RunningRelay {
@@ -53,6 +66,11 @@ impl RunningRelay {
     fn mapping(&self, ipv4: &str) -> Option<(String, String)> {
         let entry = self.mappings.eam(ipv4.parse().ok()?).ok()?;
         Some((entry.ipv6, entry.owner))
+    }
+
+    /// The tables the workers use.
+    fn snapshot(&self) -> Result<Arc<Snapshot>, Refusal> {
+        self.handle.snapshot().map_err(|_| stopping())
     }
 
     fn actor(&self) -> Result<control::actor::Status, Refusal> {
@@ -95,9 +113,10 @@ impl Relay for RunningRelay {
     }
 
     fn status(&self) -> Result<Status, Refusal> {
-        let status = self.actor()?;
+        let mut status = self.actor()?;
+        let snapshot = self.snapshot()?;
         let (revision, staged) = self.mappings.summary();
-        let mut reasons = status.complaints;
+        let mut reasons = std::mem::take(&mut status.complaints);
         reasons.extend(self.notices.in_force(revision.id));
         reasons.extend(self.mappings.trouble());
         if !status.translating {
@@ -114,6 +133,8 @@ impl Relay for RunningRelay {
             up: port.link.is_some_and(|link| link.up),
             received: port.counts.received,
             sent: port.counts.sent,
+            receiving: condition::flow(&port.activity.received),
+            sending: condition::flow(&port.activity.sent),
         });
         let workers =
             status.workers.iter().map(|worker| WorkerSummary { cpu: worker.cpu, load: share(worker.load) });
@@ -130,7 +151,21 @@ impl Relay for RunningRelay {
             workers: workers.collect(),
             persistent_drops: self.observed.persistent(),
             service: Some(service::short(&status.service)),
+            generation: status.generation,
+            last_reload: status.last_reload.as_ref().map(condition::last_reload),
+            files_changed: self.files.changed(),
+            last_exit: self.last_exit.as_ref().map(condition::last_exit),
+            queues: condition::queues(&status),
+            failing: condition::failing(&status, &snapshot, &names(&status)),
         })
+    }
+
+    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
+        let status = self.actor()?;
+        let snapshot = self.snapshot()?;
+        let places = Running { mappings: &self.mappings };
+        let worker = worker_view::of(address, &snapshot, &names(&status), &places);
+        Ok(Lookup { worker: Some(worker), ..self.mappings.lookup(address)? })
     }
 
     fn reload(&self, peer: Peer) -> Result<Reloaded, Refusal> {
@@ -173,11 +208,27 @@ impl Relay for RunningRelay {
     }
 
     fn routes(&self, limit: u32) -> Result<Routes, Refusal> {
-        Ok(self.view()?.routes(limit))
+        let snapshot = self.snapshot()?;
+        let mut routes = self.view()?.routes(limit);
+        for route in &mut routes.routes {
+            if let Ok(net) = route.destination.parse::<IpNet>() {
+                route.worker = worker_view::next_hop(net.addr(), &snapshot).to_owned();
+            }
+        }
+        Ok(routes)
     }
 
     fn neighbors(&self) -> Result<Neighbors, Refusal> {
-        Ok(self.view()?.neighbors())
+        let (status, snapshot) = (self.actor()?, self.snapshot()?);
+        let mut neighbors = self.view()?.neighbors();
+        for neighbor in &mut neighbors.neighbors {
+            if let Ok(address) = neighbor.address.parse::<IpAddr>() {
+                neighbor.worker = worker_view::next_hop(address, &snapshot).to_owned();
+                neighbor.service = worker_view::service_of(address, &snapshot);
+                (neighbor.waiting, neighbor.lost) = condition::waiting_and_lost(&status, address);
+            }
+        }
+        Ok(neighbors)
     }
 
     fn counters(&self) -> Result<Counters, Refusal> {
@@ -268,6 +319,12 @@ impl Relay for RunningRelay {
     fn metrics(&self, accept: &str) -> Result<Page, Refusal> {
         self.pages.page(accept)
     }
+
+    fn explain(&self, question: &Question) -> Result<Explanation, Refusal> {
+        let ports = names(&self.actor()?);
+        let snapshot = self.snapshot()?;
+        explain::explain(question, &snapshot, &ports, &Running { mappings: &self.mappings }, self.local_mtu)
+    }
 }
 
 /// Whether a mapping has addresses in common with an IPv4 prefix, if there is one.
@@ -284,13 +341,18 @@ pub(crate) fn build() -> &'static str {
     version.split_once('(').map_or("unknown", |(_, build)| build.trim_end_matches(')'))
 }
 
+/// The names of the ports, in their order.
+fn names(status: &control::actor::Status) -> Vec<String> {
+    status.ports.iter().map(|port| port.facts.name.clone()).collect()
+}
+
 /// A share as people read it: a thousandth is enough.
 fn share(load: f64) -> f64 {
     (load * 1000.0).round() / 1000.0
 }
 
 fn port(status: &PortStatus, queues: u16) -> Port {
-    let PortStatus { facts, twin, link, counts } = status;
+    let PortStatus { facts, twin, link, counts, activity } = status;
     let mac: Vec<String> = facts.mac.iter().map(|byte| format!("{byte:02x}")).collect();
     Port {
         name: facts.name.clone(),
@@ -307,6 +369,8 @@ fn port(status: &PortStatus, queues: u16) -> Port {
         missed: counts.missed,
         errors: counts.receive_errors + counts.send_errors,
         no_mbuf: counts.no_mbuf,
+        receiving: condition::flow(&activity.received),
+        sending: condition::flow(&activity.sent),
     }
 }
 

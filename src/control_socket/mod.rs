@@ -5,6 +5,7 @@
 
 mod answers;
 mod captures;
+mod condition;
 mod load;
 mod notices;
 mod observed;
@@ -13,7 +14,9 @@ mod rules;
 mod service;
 mod source;
 mod tables;
+mod worker_view;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use control::actor::{ControlHandle, MappingSource};
@@ -25,6 +28,7 @@ use eam_store::{Notice, Options, Store, StoreError};
 
 use self::answers::RunningRelay;
 pub(crate) use self::answers::{LogLost, build};
+use self::condition::FilesInForce;
 pub(crate) use self::load::BUSIEST;
 use self::notices::Notices;
 use self::observed::Observed;
@@ -32,6 +36,7 @@ use self::rules::ConfiguredRules;
 use self::source::StoredMappings;
 use self::tables::Published;
 pub(crate) use self::tables::stopping;
+use crate::last_exit::{self, LastExit};
 use crate::meters::Meters;
 use crate::metrics::{Pages, StoreSummary};
 
@@ -49,13 +54,21 @@ pub(crate) struct ControlSocket {
     listener: Listener,
     mappings: Mappings,
     notices: Arc<Notices>,
+    local_mtu: Option<u16>,
+    last_exit: Option<LastExit>,
+    config: PathBuf,
+    files: FilesInForce,
 }
 
 impl ControlSocket {
-    /// Makes the socket, so that a second relay ends here, and opens the store.
+    /// Makes the socket, so that a second relay ends here, and opens the store. `config` is the file of the configuration.
+    ///
+    /// `local_mtu` is the largest translated packet that the box itself can be given.
     pub(crate) fn open(
+        config: &Path,
         control: &config::Control,
         settings: &config::Translation,
+        local_mtu: Option<u16>,
     ) -> Result<Self, ControlError> {
         let listener = Listener::bind(&control.socket, control.group.as_deref())?;
         let opened = Store::open(&control.store, Options::default())?;
@@ -64,6 +77,15 @@ impl ControlSocket {
                 Notice::Created => tracing::info!(store = %control.store.display(), "{notice}"),
                 _ => tracing::warn!(store = %control.store.display(), "{notice}"),
             }
+        }
+        let last_exit = last_exit::begin(&control.store);
+        if let Some(last) = last_exit.as_ref().filter(|last| !last.orderly) {
+            tracing::warn!(
+                pid = last.pid,
+                ran_s = last.ran,
+                "the relay before this one ended badly: {}",
+                last.cause
+            );
         }
         let head = opened.store.head();
         let notices = Arc::new(Notices::new(&opened.notices, head.id.0));
@@ -75,12 +97,13 @@ impl ControlSocket {
             "control socket"
         );
         let mappings = Mappings::new(opened.store, Arc::new(ConfiguredRules::new(settings)));
-        Ok(Self { listener, mappings, notices })
+        let (config, files) = (config.to_owned(), FilesInForce::default());
+        Ok(Self { listener, mappings, notices, local_mtu, last_exit, config, files })
     }
 
     /// What takes part in reloads.
     pub(crate) fn source(&self) -> Box<dyn MappingSource> {
-        Box::new(StoredMappings::new(self.mappings.source()))
+        Box::new(StoredMappings::new(self.mappings.source(), self.config.clone(), self.files.clone()))
     }
 
     /// What there is to say about the store, for metrics.
@@ -112,6 +135,9 @@ impl ControlSocket {
             log_lost,
             pages,
             meters,
+            local_mtu: self.local_mtu,
+            last_exit: self.last_exit,
+            files: self.files,
         });
         Ok(Server::start(self.listener, relay, Limits::default())?)
     }

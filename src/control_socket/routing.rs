@@ -77,6 +77,7 @@ impl View {
             metric: route.metric,
             mtu: route.mtu,
             paths: hops.iter().map(path).collect(),
+            worker: String::new(),
         }
     }
 
@@ -103,7 +104,16 @@ impl View {
             let interface = interface.clone();
             Some((
                 address,
-                Neighbor { address: address.to_string(), interface, state: state.to_owned(), mac },
+                Neighbor {
+                    address: address.to_string(),
+                    interface,
+                    state: state.to_owned(),
+                    mac,
+                    worker: String::new(),
+                    service: None,
+                    waiting: 0,
+                    lost: 0,
+                },
             ))
         });
         let mut neighbors: Vec<_> = on_ours.collect();

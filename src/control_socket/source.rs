@@ -1,6 +1,7 @@
 //! The store's mappings in reloads.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use control::actor::MappingSource;
@@ -9,16 +10,21 @@ use control_server::mappings::Source;
 use dataplane::table::eam;
 use eam_store::{Conflict, Eam, Family, Foreign, OwnedRow, Owner, Row};
 
+use super::condition::FilesInForce;
 use super::rules::ConfiguredRules;
 
 /// Talks to the store for reloads.
 pub(super) struct StoredMappings {
     source: Source,
+    /// The file of the configuration.
+    config: PathBuf,
+    /// What the tables in force were made of.
+    files: FilesInForce,
 }
 
 impl StoredMappings {
-    pub(super) fn new(source: Source) -> Self {
-        Self { source }
+    pub(super) fn new(source: Source, config: PathBuf, files: FilesInForce) -> Self {
+        Self { source, config, files }
     }
 }
 
@@ -45,6 +51,9 @@ impl MappingSource for StoredMappings {
 
     fn accept(&mut self, files: Eams, settings: &config::Translation) {
         self.source.rules(Arc::new(ConfiguredRules::new(settings)));
+        let read = (0..files.iter().len()).map(|at| files.place(at).file);
+        let read: BTreeSet<Arc<Path>> = read.collect();
+        self.files.set(read.iter().map(|path| &**path).chain([self.config.as_path()]));
         match self.source.accept(foreign(&files)) {
             Ok(conflicts) => {
                 for conflict in conflicts {

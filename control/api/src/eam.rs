@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::WorkerView;
+
 /// The owner of mappings that are changed through the socket.
 pub const STORE: &str = "store";
 
@@ -112,6 +114,9 @@ pub struct Lookup {
     pub shadowed: Vec<Entry>,
     /// One sentence for people.
     pub text: String,
+    /// What the workers do, by their own tables.
+    #[serde(default)]
+    pub worker: Option<WorkerView>,
 }
 
 /// An IPv4 Service Address Pool (RFC 7755).

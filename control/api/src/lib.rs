@@ -8,9 +8,11 @@
 
 mod announce;
 mod capture;
+mod condition;
 mod drops;
 mod eam;
 mod error;
+mod explain;
 mod load;
 mod network;
 mod revision;
@@ -19,9 +21,11 @@ mod time;
 
 pub use announce::{Announcement, Destination, DigestPart, Digests, Drain, HealthTest, Sender, Service};
 pub use capture::{CaptureLine, CaptureTotals, CapturedFrame, CapturedPacket, CapturedPort};
+pub use condition::{Failing, Fill, Flow, LastExit, LastReload, Queues, WorkerQueues, WorkerView};
 pub use drops::{DropCount, DropSample, DropSamples, Drops, PersistentDrop, hex, unhex};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};
+pub use explain::{Explanation, Field, Growth, Leaving, Phase, Question, Sampled, Used};
 pub use load::{CostLoad, Load, MappingCounters, MappingLoad, PortLoad, ReasonLoad, Traffic, WorkerLoad};
 pub use network::{Counters, Neighbor, Neighbors, Path, Port, Ports, Route, Routes, Worker, Workers};
 pub use revision::{
@@ -105,6 +109,8 @@ pub mod path {
     pub const EAM_COUNTERS: &str = "/v1/eam-counters";
     /// Every counter, for Prometheus.
     pub const METRICS: &str = "/v1/metrics";
+    /// What the data path would do with a packet.
+    pub const EXPLAIN: &str = "/v1/explain";
     /// What happens, one object a line, until the client goes.
     pub const EVENTS: &str = "/v1/events";
 }

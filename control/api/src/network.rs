@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Flow;
+
 /// One port, with the driver's own counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -36,6 +38,12 @@ pub struct Port {
     pub errors: u64,
     /// Frames lost for want of buffers.
     pub no_mbuf: u64,
+    /// What it hears now.
+    #[serde(default)]
+    pub receiving: Flow,
+    /// What it sends now.
+    #[serde(default)]
+    pub sending: Flow,
 }
 
 /// Every port.
@@ -102,6 +110,10 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// Where it leads.
     pub paths: Vec<Path>,
+    /// What the workers do with packets to its first address: `ready`, `unresolved`, `failed`, `local`, `kernel`,
+    /// `unreachable`, `prohibit`, `blackhole` or `no_route`.
+    #[serde(default)]
+    pub worker: String,
 }
 
 /// The routes the workers use.
@@ -126,6 +138,18 @@ pub struct Neighbor {
     pub state: String,
     /// Its MAC address; none while it is not resolved.
     pub mac: Option<String>,
+    /// What the workers know of it: `ready`, `unresolved`, `failed`, or why they do not send to it.
+    #[serde(default)]
+    pub worker: String,
+    /// The IPv4 service address that is mapped to it, if one is.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// Packets that wait for it now.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Packets that were lost for it since it last answered.
+    #[serde(default)]
+    pub lost: u64,
 }
 
 /// The neighbours the workers use.

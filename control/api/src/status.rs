@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::{Failing, Flow, LastExit, LastReload, Queues};
 use crate::{PersistentDrop, Service};
 
 /// Versions of the API, both included.
@@ -76,6 +77,12 @@ pub struct PortSummary {
     pub received: u64,
     /// Frames the driver sent.
     pub sent: u64,
+    /// What it hears now.
+    #[serde(default)]
+    pub receiving: Flow,
+    /// What it sends now.
+    #[serde(default)]
+    pub sending: Flow,
 }
 
 /// One worker in short.
@@ -118,4 +125,22 @@ pub struct Status {
     /// Whether it is in service; relays before this did not say.
     #[serde(default)]
     pub service: Option<Service>,
+    /// The generation of the tables the workers use: how often tables were published.
+    #[serde(default)]
+    pub generation: u64,
+    /// What came of the last reload; none if there was none since the start.
+    #[serde(default)]
+    pub last_reload: Option<LastReload>,
+    /// Files of the configuration that are not as they were when they were read.
+    #[serde(default)]
+    pub files_changed: Vec<String>,
+    /// How the relay before this one ended; none if nobody knows.
+    #[serde(default)]
+    pub last_exit: Option<LastExit>,
+    /// Where packets that were handed to the control thread are.
+    #[serde(default)]
+    pub queues: Queues,
+    /// Next hops that packets were lost for since they last answered, latest first.
+    #[serde(default)]
+    pub failing: Vec<Failing>,
 }

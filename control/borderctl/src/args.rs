@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::verbs;
+use crate::verbs::{self, Explain};
 
 /// Talk to a running Borderline relay
 ///
@@ -175,6 +175,17 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "SOCKET|URL")]
         compare: Option<String>,
     },
+    /// What the relay would do with a packet now, and why
+    ///
+    /// Runs the data path's own code on the tables that the workers use: numbered phases, each with the entry that decides, those
+    /// it hides, and where they are written; the packet before and after, field by field and in hexadecimal; the counters that grow;
+    /// the verdict. Nothing is sent.
+    #[command(
+        after_help = "Examples:\n  borderctl explain --src 203.0.113.50 --dst 192.0.2.1 --dport 443\n  \
+        borderctl explain --src 203.0.113.50 --dst 192.0.2.1 --proto udp --size 1500 --df false --ttl 1\n  \
+        borderctl explain --pcap trouble.pcapng --packet 7\n  borderctl --json explain --last-drop 12"
+    )]
+    Explain(Box<Explain>),
     /// What happens, as it happens: revisions, reloads
     #[command(after_help = "Example:\n  borderctl events --count 1")]
     Events {

@@ -8,6 +8,7 @@ use axum::body::Body;
 use control_api::{Change, Code, Finding, Op, Refusal};
 use http_body_util::BodyExt;
 use ipnet::{Ipv4Net, Ipv6Net};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use crate::mappings::{Edit, Target};
@@ -29,6 +30,33 @@ pub(crate) async fn edits(body: Body, limits: &Limits) -> Result<(Vec<Edit>, u64
         lines.feed(&bytes, limits)?;
     }
     Ok((lines.finish()?, hasher.finish()))
+}
+
+/// One JSON object, of so many bytes at most.
+pub(crate) async fn object<T: DeserializeOwned>(
+    body: Body,
+    limits: &Limits,
+    most: usize,
+) -> Result<T, Refusal> {
+    let mut reader = Reader { body, limits, started: Instant::now(), received: 0 };
+    let mut bytes = Vec::new();
+    while let Some(more) = reader.next().await? {
+        bytes.extend_from_slice(&more);
+        if bytes.len() > most {
+            return Err(Refusal::new(
+                Code::TooLarge,
+                format!("the body is larger than {most} bytes"),
+                "send one question, about one packet",
+            ));
+        }
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Refusal::new(
+            Code::InvalidRequest,
+            format!("the body is no question: {error}"),
+            "send one JSON object, as /v1/openapi.json describes it",
+        )
+    })
 }
 
 /// Reads a body to its end that has nothing to say.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use control_api::{
     Announcement, Candidate, CaptureLine, Check, Committed, Counters, Diff, Digests, DropSample, DropSamples,
-    Drops, Entry, Event, History, Load, Lookup, MappingLoad, Neighbors, Pending, Pools, Ports, Refusal,
-    Reloaded, Revision, Routes, Status, Versions, Workers,
+    Drops, Entry, Event, Explanation, History, Load, Lookup, MappingLoad, Neighbors, Pending, Pools, Ports,
+    Question, Refusal, Reloaded, Revision, Routes, Status, Versions, Workers,
 };
 use ipnet::IpNet;
 use tokio::sync::{broadcast, mpsc};
@@ -138,6 +138,8 @@ pub trait Relay: Send + Sync + 'static {
     fn traffic(&self, query: &TrafficQuery) -> Result<Box<dyn Iterator<Item = MappingLoad> + Send>, Refusal>;
     /// A page of metrics for a client that accepts that.
     fn metrics(&self, accept: &str) -> Result<Page, Refusal>;
+    /// What the data path would do with a packet.
+    fn explain(&self, question: &Question) -> Result<Explanation, Refusal>;
 
     /// The mappings.
     fn mappings(&self) -> &Mappings;

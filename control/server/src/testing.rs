@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use control_api::{
     API, Announcement, CaptureLine, Code, CostLoad, Counters, Destination, DigestPart, Digests, Drain,
-    DropSample, DropSamples, Drops, Health, HealthTest, Load, MappingCounters, MappingLoad, Neighbor,
-    Neighbors, Path as Way, Port, PortLoad, PortSummary, Ports, ReasonLoad, Refusal, Reloaded, Route, Routes,
-    Sender, Status, Traffic, Versions, Worker, WorkerLoad, WorkerSummary, Workers, path,
+    DropSample, DropSamples, Drops, Explanation, Failing, Field, Flow, Growth, Health, HealthTest, LastExit,
+    LastReload, Leaving, Load, Lookup, MappingCounters, MappingLoad, Neighbor, Neighbors, Path as Way, Phase,
+    Port, PortLoad, PortSummary, Ports, Question, Queues, ReasonLoad, Refusal, Reloaded, Route, Routes,
+    Sender, Status, Traffic, Used, Versions, Worker, WorkerLoad, WorkerSummary, WorkerView, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
@@ -144,6 +145,10 @@ impl Rules for FakeRules {
     }
 }
 
+fn flow() -> Flow {
+    Flow { packets_per_second: 1500, bits_per_second: 768_000, idle_seconds: Some(0) }
+}
+
 impl Relay for FakeRelay {
     fn mappings(&self) -> &Mappings {
         &self.mappings
@@ -162,7 +167,14 @@ impl Relay for FakeRelay {
     fn status(&self) -> Result<Status, Refusal> {
         let (revision, staged) = self.mappings.summary();
         let eams = self.mappings.eams(&ListQuery::default())?.entries.count() as u64;
-        let ports = vec![PortSummary { name: "v4".into(), up: true, received: 1_234_567, sent: 7 }];
+        let ports = vec![PortSummary {
+            name: "v4".into(),
+            up: true,
+            received: 1_234_567,
+            sent: 7,
+            receiving: flow(),
+            sending: Flow::default(),
+        }];
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -176,7 +188,44 @@ impl Relay for FakeRelay {
             workers: vec![WorkerSummary { cpu: 1, load: 0.25 }],
             persistent_drops: observed::persistent(),
             service: None,
+            generation: 12,
+            last_reload: Some(LastReload {
+                time: "2026-11-28T19:50:18Z".into(),
+                applied: false,
+                text: "the configuration is wrong in 2 places".into(),
+            }),
+            files_changed: vec!["eams.csv".into()],
+            last_exit: Some(LastExit {
+                time: "2026-11-28T19:49:40Z".into(),
+                orderly: false,
+                cause: "it was killed".into(),
+                ran_seconds: 62,
+                pid: 4711,
+            }),
+            queues: Queues { waiting: 3, oldest_ms: 1500, delivered: 40, expired: 2, ..Queues::default() },
+            failing: vec![Failing {
+                address: "2001:db8:12:34::7".into(),
+                interface: "bl-v6".into(),
+                service: Some("192.0.2.7".into()),
+                lost: 12,
+                since_seconds: 90,
+                last_seconds: 4,
+            }],
         })
+    }
+
+    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
+        let worker = WorkerView {
+            generation: 12,
+            translated: Some("2001:db8::77".into()),
+            mapping: Some("192.0.2.77/32 = 2001:db8::77/128".into()),
+            next_hop: "ready".into(),
+            interface: Some("bl-v6".into()),
+            mac: Some("02:00:00:00:00:06".into()),
+            mtu: Some(1500),
+            route: Some("2001:db8::/64 (kernel, table main, protocol kernel, metric 256)".into()),
+        };
+        Ok(Lookup { worker: Some(worker), ..self.mappings.lookup(address)? })
     }
 
     fn reload(&self, _: Peer) -> Result<Reloaded, Refusal> {
@@ -201,6 +250,8 @@ impl Relay for FakeRelay {
                 missed: 3,
                 errors: 2,
                 no_mbuf: 1,
+                receiving: flow(),
+                sending: Flow::default(),
             }],
         })
     }
@@ -228,6 +279,7 @@ impl Relay for FakeRelay {
             metric: 7,
             mtu: Some(1400),
             paths,
+            worker: "ready".into(),
         };
         Ok(Routes { routes: vec![route], total: 1 })
     }
@@ -238,8 +290,57 @@ impl Relay for FakeRelay {
             interface: "bl-v4".into(),
             state: "reachable".into(),
             mac: Some("02:00:00:00:00:02".into()),
+            worker: "ready".into(),
+            service: None,
+            waiting: 1,
+            lost: 0,
         };
         Ok(Neighbors { neighbors: vec![neighbor] })
+    }
+
+    fn explain(&self, question: &Question) -> Result<Explanation, Refusal> {
+        if question.src.is_none() && question.hex.is_none() {
+            return Err(Refusal::new(
+                Code::InvalidRequest,
+                "the question names no source",
+                "give src and dst, or hex",
+            ));
+        }
+        let used = Used {
+            entry: "192.0.2.1/32 = 2001:db8:12:34::1/128".into(),
+            origin: "relay.toml, line 18".into(),
+        };
+        let hidden = Used { entry: "192.0.2.0/24 = 2001:db8:12:34::/120".into(), origin: "store".into() };
+        let phase = Phase {
+            name: "destination".into(),
+            result: "2001:db8:12:34::1".into(),
+            text: "192.0.2.1 becomes 2001:db8:12:34::1".into(),
+            used: Some(used),
+            shadowed: vec![hidden],
+            section: Some("RFC 7757 3.3.1".into()),
+            mtu: None,
+        };
+        let field = |name: &str, value: &str| Field { name: name.into(), value: value.into() };
+        Ok(Explanation {
+            verdict: "translated".into(),
+            reason: None,
+            advice: None,
+            phases: vec![phase],
+            r#in: question.hex.clone().unwrap_or_else(|| "45000028".into()),
+            out: vec!["60000000".into()],
+            frame: "020000000001".into(),
+            port: question.port.clone().unwrap_or_else(|| "v4".into()),
+            before: vec![field("ipv4.ttl", "64")],
+            after: vec![Leaving {
+                port: "v6".into(),
+                frame: "020000000002".into(),
+                fields: vec![field("ipv6.hop_limit", "63")],
+            }],
+            counters: vec![Growth { name: "translated_v4_to_v6".into(), by: 1 }],
+            express: true,
+            generation: 1,
+            sample: None,
+        })
     }
 
     fn counters(&self) -> Result<Counters, Refusal> {

@@ -1,20 +1,21 @@
 //! What can be said to the actor, and what it answers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use dataplane::counters::Counts;
 use dataplane::table::snapshot::Snapshot;
 use dataplane::timing::Timings;
 use tokio::sync::oneshot;
 
+use super::activity::Activity;
 use super::builder::Update;
 use super::machine::{Link, PortCounts, PortFacts};
 use crate::announce::{Announcement, Sender};
 use crate::config::Problems;
 use crate::eam_set::ChangeCounts;
 use crate::health::{Audit, HealthTest};
-use crate::kernel::KernelCounters;
+use crate::kernel::{KernelCounters, Queues};
 
 /// A wish of a sender. Those with a place for the answer are answered in any case, unless the relay ends first.
 pub(super) enum Request {
@@ -49,6 +50,8 @@ pub struct Status {
     pub eams: usize,
     /// Reloads so far.
     pub reloads: Reloads,
+    /// What came of the last one; none if there was none.
+    pub last_reload: Option<LastReload>,
     /// Since when a reload reads its files, if one does.
     pub reading_since: Option<Duration>,
     /// Whether the kernel's routing has been read and the workers have it.
@@ -61,6 +64,12 @@ pub struct Status {
     pub complaints: Vec<String>,
     /// Health, announcement and drain.
     pub service: InService,
+    /// Where packets that were handed to the control thread are.
+    pub queues: Queues,
+    /// What the exception path counts.
+    pub kernel: KernelCounters,
+    /// The longest time the control thread was busy in one go.
+    pub stalls: Stalls,
 }
 
 /// Whether the relay is in service.
@@ -76,6 +85,17 @@ pub struct InService {
     pub audit: Option<Audit>,
     /// What the other keys of `[translation]` hash to, in hexadecimal.
     pub settings: String,
+}
+
+/// What came of a reload, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastReload {
+    /// When it was over.
+    pub at: SystemTime,
+    /// Whether the configuration took over; else nothing was changed.
+    pub applied: bool,
+    /// What it changed, or why it did not, in one sentence.
+    pub text: String,
 }
 
 /// What came of the order to drain, or to take it back.
@@ -96,6 +116,8 @@ pub struct PortStatus {
     pub link: Option<Link>,
     /// What its driver counts.
     pub counts: PortCounts,
+    /// What it hears and sends now, and since when it has not.
+    pub activity: Activity,
 }
 
 /// One worker.

@@ -12,6 +12,7 @@
 //! Modules: `handle` and `message`, what others see; `machine`, what the actor needs of ports and workers; `relay`, the
 //! actor; `links`, `watch`, `service` and `reloads`, parts of it; `builder` and `reader`, its threads; `stall`.
 
+mod activity;
 mod builder;
 mod handle;
 mod links;
@@ -27,11 +28,13 @@ mod stall;
 mod tests;
 mod watch;
 
+pub use self::activity::{Activity, Flow};
 pub use self::builder::{MappingSource, UpdateError};
 pub use self::handle::{ControlHandle, Gone, Updated};
 pub use self::machine::{Link, Machine, PortCounts, PortFacts};
 pub use self::message::{
-    Counters, Drained, InService, PortStatus, ReloadOutcome, Reloaded, Reloads, Stalls, Status, WorkerStatus,
+    Counters, Drained, InService, LastReload, PortStatus, ReloadOutcome, Reloaded, Reloads, Stalls, Status,
+    WorkerStatus,
 };
 pub use self::relay::{Actor, ActorParts, LINGER};
 pub use self::reloads::log_warnings;

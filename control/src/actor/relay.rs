@@ -13,12 +13,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::activity::Activities;
 use super::builder::{Answer, Builder, Done};
 use super::handle::{ControlHandle, Updated};
 use super::links::Links;
 use super::machine::{Link, Machine, PortFacts};
 use super::macs::ExtraMacs;
-use super::message::{Counters, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
+use super::message::{Counters, LastReload, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
 use super::reader::{Askers, Patience, Read, Reader};
 use super::service::{Seen, Service};
 use super::stall::Stall;
@@ -79,6 +80,8 @@ pub struct Actor<M> {
     started: Instant,
     eams: usize,
     loads: Loads,
+    activities: Activities,
+    last_reload: Option<LastReload>,
     watch: Watch,
     ticks: u32,
     compiler: Compiler,
@@ -120,6 +123,8 @@ impl<M: Machine> Actor<M> {
             links: Links::default(),
             macs: ExtraMacs::new(machine.ports().len()),
             loads: Loads::new(&machine),
+            activities: Activities::default(),
+            last_reload: None,
             watch: Watch::new(&machine),
             ticks: 0,
             machine,
@@ -234,12 +239,16 @@ impl<M: Machine> Actor<M> {
                 let translation = Arc::clone(&prepared.translation);
                 let generation = self.publish(|snapshot| snapshot.translation = translation);
                 self.eams = prepared.eams;
+                self.last_reload = Some(LastReload::applied(&prepared));
                 self.service.reloaded(prepared.destinations.clone(), prepared.settings.clone());
                 self.service.published(&self.publisher.current());
                 self.reloads.applied(&prepared, generation, started.elapsed(), askers);
             }
+            Done::Prepared { result: Err(error), askers } => {
+                self.last_reload = Some(LastReload::refused(error.to_string()));
+                self.reloads.refused(error, askers);
+            }
             Done::Audited(audit) => self.service.audited(audit),
-            Done::Prepared { result: Err(error), askers } => self.reloads.refused(error, askers),
             Done::Updated { translation, answer } => {
                 self.eams = translation.eams.len();
                 let generation = self.publish(|snapshot| snapshot.translation = translation);
@@ -324,6 +333,7 @@ impl<M: Machine> Actor<M> {
         self.ticks += 1;
         if self.ticks.is_multiple_of(SECOND) {
             self.loads.tick(&self.machine);
+            self.activities.tick(&self.machine, Instant::now());
             self.watch.tick(&self.machine, Instant::now());
         }
         if let Some(given_up) = self.reader.tick() {
@@ -352,16 +362,19 @@ impl<M: Machine> Actor<M> {
 
     fn unread(&mut self, result: Result<(), (String, Askers)>) {
         if let Err((why, askers)) = result {
+            self.last_reload = Some(LastReload::refused(why.clone()));
             self.reloads.unread(why, askers);
         }
     }
 
     fn status(&self) -> Status {
+        let now = Instant::now();
         let port = |(index, facts): (usize, &PortFacts)| PortStatus {
             twin: format!("{}{}", crate::kernel::PREFIX, facts.name),
             facts: facts.clone(),
             link: self.link(index),
             counts: self.machine.port_counts(index),
+            activity: self.activities.of(index, now),
         };
         let workers = self.machine.worker_cpus().iter().zip(self.machine.worker_counts());
         let worker = |(index, (cpu, counts)): (usize, (&u16, Counts))| WorkerStatus {
@@ -374,12 +387,16 @@ impl<M: Machine> Actor<M> {
             generation: self.publisher.current().generation,
             eams: self.eams,
             reloads: self.reloads,
+            last_reload: self.last_reload.clone(),
             reading_since: self.reader.reading_since(),
             translating: self.is_translating,
             ports: self.machine.ports().iter().enumerate().map(port).collect(),
             workers: workers.enumerate().map(worker).collect(),
             complaints: self.complaints(),
             service: self.service.status(&self.machine, Instant::now()),
+            queues: self.kernel.as_ref().map(|kernel| kernel.queues()).unwrap_or_default(),
+            kernel: self.kernel_counters(),
+            stalls: self.stalls(),
         }
     }
 

@@ -1,11 +1,26 @@
 //! What comes of a reload, told in the log and to whoever asked.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::message::{ReloadOutcome, Reloaded, Reloads};
+use super::message::{LastReload, ReloadOutcome, Reloaded, Reloads};
 use super::reader::Askers;
 use crate::config::{Problems, Warnings};
 use crate::reload::{Prepared, ReloadError};
+
+impl LastReload {
+    pub(super) fn applied(prepared: &Prepared) -> Self {
+        let Prepared { changes, eams, .. } = prepared;
+        let text = format!(
+            "{eams} mappings: {} added, {} removed, {} changed",
+            changes.added, changes.removed, changes.changed
+        );
+        Self { at: SystemTime::now(), applied: true, text }
+    }
+
+    pub(super) fn refused(text: String) -> Self {
+        Self { at: SystemTime::now(), applied: false, text }
+    }
+}
 
 impl Reloads {
     /// The new tables are published as generation `generation`, which took so long.

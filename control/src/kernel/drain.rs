@@ -2,24 +2,55 @@
 
 use dataplane::exception::{PuntReceiver, Punted};
 
+use super::queues::{Fill, RingFills};
+
 /// Records taken from one ring before others get their turn: a tenth of a millisecond.
 const BATCH: usize = 16;
 
 /// The punt rings of all workers.
 pub(super) struct Drain {
     rings: Vec<PuntReceiver>,
+    /// Bytes that were found in each ring at most: in the urgent one, and in the other.
+    highest: Vec<[usize; 2]>,
     /// Whose turn it is.
     next: usize,
 }
 
 impl Drain {
-    pub(super) const fn new(rings: Vec<PuntReceiver>) -> Self {
-        Self { rings, next: 0 }
+    pub(super) fn new(rings: Vec<PuntReceiver>) -> Self {
+        Self { highest: vec![[0; 2]; rings.len()], rings, next: 0 }
+    }
+
+    /// How full the rings are.
+    pub(super) fn fills(&self) -> Vec<RingFills> {
+        let fills = self.rings.iter().zip(&self.highest).map(|(ring, highest)| {
+            let [urgent, other] = ring.fill();
+            let fill = |(used, capacity): (usize, usize), highest: usize| Fill {
+                used,
+                highest: highest.max(used),
+                capacity,
+            };
+            RingFills {
+                urgent: fill(urgent, highest[0]),
+                other: fill(other, highest[1]),
+                inject: Fill::default(),
+            }
+        });
+        fills.collect()
+    }
+
+    fn look(&mut self) {
+        for (ring, highest) in self.rings.iter().zip(&mut self.highest) {
+            for ((used, _), highest) in ring.fill().into_iter().zip(highest) {
+                *highest = used.max(*highest);
+            }
+        }
     }
 
     /// Empties the urgent rings of all workers, takes a batch of what is not urgent from each in turn, and looks at all
     /// urgent rings again after each batch; no longer than until `is_over`. Whether there was anything.
     pub(super) fn turn(&mut self, is_over: impl Fn() -> bool, mut handle: impl FnMut(&Punted<'_>)) -> bool {
+        self.look();
         let mut any = self.urgent(&is_over, &mut handle);
         for _ in 0..self.rings.len() {
             if is_over() {

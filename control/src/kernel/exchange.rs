@@ -14,6 +14,7 @@ use super::carrier::Carriers;
 use super::counters::KernelCounters;
 use super::event::{Dump, Event};
 use super::interfaces::ethernet_header;
+use super::queues::Fill;
 use super::resolver::{Queued, Request, Resolver};
 use super::slow_path::SlowPath;
 use super::state::{Changes, KernelState, Meanwhile, NeighborChange, News};
@@ -33,6 +34,8 @@ pub(super) struct Exchange {
     pub(super) carriers: Carriers,
     pub(super) slow_path: SlowPath,
     injects: Vec<InjectSender>,
+    /// Bytes that were in each of them at most.
+    inject_highest: Vec<usize>,
     mapped: Mapped,
 }
 
@@ -44,9 +47,18 @@ impl Exchange {
             resolver: Resolver::new(),
             carriers: Carriers::default(),
             slow_path: SlowPath::default(),
+            inject_highest: vec![0; injects.len()],
             injects,
             mapped,
         }
+    }
+
+    /// How full the rings to the workers are, in their order.
+    pub(super) fn inject_fills(&self) -> impl Iterator<Item = Fill> + '_ {
+        self.injects.iter().zip(&self.inject_highest).map(|(inject, highest)| {
+            let (used, capacity) = inject.fill();
+            Fill { used, highest: used.max(*highest), capacity }
+        })
     }
 
     /// A frame the kernel sends by a twin.
@@ -173,6 +185,7 @@ impl Exchange {
             match change.news {
                 News::Resolved { mac, stale } => {
                     self.resolver.resolved(neighbor);
+                    self.resolver.answered(hop);
                     for packet in self.resolver.take(hop) {
                         self.release(change.interface, mac, &packet);
                     }
@@ -185,6 +198,7 @@ impl Exchange {
                 News::Failed { gateway, lost } => {
                     self.resolver.failed(neighbor);
                     let waiting = self.resolver.take(hop).count();
+                    self.resolver.lost(hop, waiting, now);
                     self.lose(DropReason::NeighborFailed, waiting);
                     if lost {
                         self.resolver.ask_again(neighbor, now);
@@ -213,8 +227,11 @@ impl Exchange {
 
     fn hand_over(&mut self, port: PortId, frame: &[u8]) -> bool {
         let workers = self.injects.len().max(1);
-        let inject = self.injects.get_mut(usize::from(port.0) % workers);
-        inject.is_some_and(|inject| inject.send(port, frame).is_ok())
+        let at = usize::from(port.0) % workers;
+        let Some(inject) = self.injects.get_mut(at) else { return false };
+        let sent = inject.send(port, frame).is_ok();
+        self.inject_highest[at] = self.inject_highest[at].max(inject.fill().0);
+        sent
     }
 
     /// Packets that waited for a neighbour end here.

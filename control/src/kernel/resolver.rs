@@ -4,6 +4,7 @@
 //! [`Standing`]: room for waiting packets ([`waiting`]), questions per [`TICK`], and places in the kernel's neighbour table
 //! ([`slots`]), whose size is [`Resolver::set_table_size`]'s. A packet waits [`PATIENCE`] at most.
 
+mod failing;
 mod slots;
 mod standing;
 mod waiting;
@@ -13,6 +14,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use dataplane::table::routing::InterfaceId;
+
+use super::queues::{FailingHop, WaitingHop};
 
 use self::slots::{Place, Slots};
 pub(super) use self::standing::Standing;
@@ -158,6 +161,37 @@ impl Resolver {
         }
     }
 
+    /// Packets that waited for a next hop were given up.
+    pub(super) fn lost(&mut self, hop: NextHop, packets: usize, now: Instant) {
+        self.waiting.failing.note(hop, packets, now);
+    }
+
+    /// A next hop answers.
+    pub(super) fn answered(&mut self, hop: NextHop) {
+        self.waiting.failing.answered(hop);
+    }
+
+    /// Who is waited for, in no order.
+    pub(super) fn waiting_hops(&self, now: Instant) -> impl Iterator<Item = WaitingHop> + '_ {
+        self.waiting.hops().map(move |((interface, next_hop), packets, since)| WaitingHop {
+            interface,
+            next_hop,
+            packets,
+            oldest: now.saturating_duration_since(since),
+        })
+    }
+
+    /// For whom packets were lost, in no order.
+    pub(super) fn failing_hops(&self, now: Instant) -> impl Iterator<Item = FailingHop> + '_ {
+        self.waiting.failing.all().map(move |((interface, next_hop), loss)| FailingHop {
+            interface,
+            next_hop,
+            lost: loss.packets,
+            since: now.saturating_duration_since(loss.first),
+            last: now.saturating_duration_since(loss.last),
+        })
+    }
+
     /// The packets of a next hop, oldest first. They wait no longer.
     pub(super) fn take(&mut self, hop: NextHop) -> impl Iterator<Item = Vec<u8>> + use<> {
         self.waiting.take(hop)
@@ -221,7 +255,9 @@ impl Resolver {
             Place::Free => {}
             Place::InsteadOf(other, its_hop) => {
                 self.asked.remove(&other);
-                self.given_up += self.waiting.take(its_hop).count();
+                let count = self.waiting.take(its_hop).count();
+                self.waiting.failing.note(its_hop, count, now);
+                self.given_up += count;
                 self.requests.push_back(Request::Forget(other));
             }
         }

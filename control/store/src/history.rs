@@ -1,6 +1,8 @@
 //! What was, and how to get from any revision to any other.
 
-use crate::change::{Changes, Sum};
+use ipnet::Ipv4Net;
+
+use crate::change::{Change, Changes, Sum};
 use crate::commit::CommitError;
 use crate::error::{Fault, StoreError};
 use crate::record::{self, Idempotency, Record};
@@ -8,6 +10,8 @@ use crate::revision::{Revision, RevisionId};
 use crate::store::Store;
 
 const READ: &str = "read the history";
+/// How far [`Store::brought_by`] looks back: so many revisions, and so many changes in all of them.
+const LOOKED_AT: (usize, u64) = (500, 100_000);
 
 impl Store {
     /// At most `limit` revisions, newest first, from the one before `before`: a page.
@@ -73,6 +77,32 @@ impl Store {
             );
             Err(StoreError::new(&self.path, READ, Fault::Damaged, detail).into())
         }
+    }
+
+    /// The revision that the row of exactly this IPv4 prefix has been as it is since; none if there is no such row, or if it is
+    /// older than the newest few hundred revisions or a hundred thousand changes: a question that is asked often must be
+    /// answered soon.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn brought_by(&self, ipv4: Ipv4Net) -> Result<Option<RevisionId>, StoreError> {
+        let newest = RevisionId(i64::MAX.cast_unsigned());
+        let (revisions, mut left) = LOOKED_AT;
+        let is_of = |change: &Change| {
+            let row = change.after().or(change.before());
+            row.is_some_and(|row| row.eam().ipv4() == ipv4)
+        };
+        for record in record::before(&self.connection, newest, revisions).map_err(self.unreadable(READ))? {
+            let counts = record.revision.counts;
+            let Some(rest) = left.checked_sub(counts.added + counts.removed + counts.changed) else {
+                return Ok(None);
+            };
+            left = rest;
+            if let Some(change) = self.changes_of(&record)?.as_slice().iter().find(|change| is_of(change)) {
+                return Ok(change.after().map(|_| record.revision.id));
+            }
+        }
+        Ok(None)
     }
 
     /// The records of `older` and `newer`, and those of all revisions after `older` up to `newer`, newest first.

@@ -14,6 +14,8 @@
 //! A table never changes once it is published. [`EamTable::apply`] makes the next version, which shares every page of
 //! memory that the changes do not touch with the one before.
 
+mod covering;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::refuse::{expired_ipv4, expired_ipv6, native_unreachable_ipv4, too_big_ipv6, unreachable_ipv6};
-use super::{End, Output, Walk, Way, flow_hash, usable};
+use super::{End, Output, Step, Walk, Way, flow_hash, usable};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::hash::low64;
@@ -31,6 +31,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
         let destination = IpAddr::V4(header.destination);
         let path = self.snapshot.fib.lookup_in(self.table, destination, || hash);
+        self.output.note(|| Step::Path { destination, flow: hash, path: *path });
         if *path == Path::Kernel {
             return self.punt(packet, PuntReason::KernelRoute);
         }
@@ -73,6 +74,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let hash = flow_hash(low64(header.source.to_bits()), low64(header.destination.to_bits()));
         let destination = IpAddr::V6(header.destination);
         let path = self.snapshot.fib.lookup_in(self.table, destination, || hash);
+        self.output.note(|| Step::Path { destination, flow: hash, path: *path });
         if *path == Path::Kernel {
             return self.punt(packet, PuntReason::KernelRoute);
         }

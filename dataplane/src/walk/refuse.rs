@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{End, Output, Walk, flow_hash};
+use super::{End, Output, Step, Told, Walk, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::hash::low64;
@@ -26,6 +26,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         ingress: Ingress,
         refusal: Refusal,
     ) -> End<P::Buffer> {
+        self.output.note(|| Step::Refused(refusal));
         if refusal.reason == DropReason::UdpZeroChecksum {
             self.lcore.sample_zero_checksum(packet.data(), header);
         }
@@ -45,6 +46,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         ingress: Ingress,
         refusal: Refusal,
     ) -> End<P::Buffer> {
+        self.output.note(|| Step::Refused(refusal));
         let answered = refusal.answer.is_some_and(|answer| {
             let permitted = icmp_error::permitted_ipv6(packet.data(), header, ingress.group, &answer);
             self.may_answer(permitted, ErrorKind::of_v6(&answer), header.source.into())
@@ -59,11 +61,13 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let counts = &mut self.sink.counts;
         if !permitted {
             counts.count(Event::IcmpErrorsForbidden);
+            self.output.note(|| Step::Answer(Told::Forbidden));
             return false;
         }
         match self.snapshot.translation.settings.icmp_errors {
             IcmpErrors::Off => {
                 counts.count(Event::IcmpErrorsOff);
+                self.output.note(|| Step::Answer(Told::Off));
                 false
             }
             IcmpErrors::Send => true,
@@ -72,6 +76,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
                 let granted = limits.is_none_or(|limits| limits.admit(kind, sender));
                 if !granted {
                     counts.count(Event::IcmpErrorsRateLimited);
+                    self.output.note(|| Step::Answer(Told::Limited));
                 }
                 granted
             }
@@ -82,6 +87,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let snapshot = self.snapshot;
         let flow = || flow_hash(u64::from(header.destination.to_bits()), u64::from(header.source.to_bits()));
         let path = snapshot.fib.lookup_in(self.table, IpAddr::V4(header.source), flow);
+        self.output.note(|| Step::Path { destination: header.source.into(), flow: flow(), path: *path });
         // An IPv4 link may be smaller than the largest error.
         let room = path.mtu().map_or(0, |mtu| usize::from(mtu).saturating_sub(ipv4::HEADER + ICMP_HEADER));
         let packet = &packet[..packet.len().min(room)];
@@ -97,6 +103,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let snapshot = self.snapshot;
         let flow = || flow_hash(low64(header.destination.to_bits()), low64(header.source.to_bits()));
         let path = snapshot.fib.lookup_in(self.table, IpAddr::V6(header.source), flow);
+        self.output.note(|| Step::Path { destination: header.source.into(), flow: flow(), path: *path });
         let error = egress(path)
             .and_then(|interface| snapshot.fib.icmpv6_source(interface))
             .and_then(|source| icmp_error::ipv6(packet, header.source, source, answer, self.pool));
@@ -106,9 +113,11 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
     fn originate(&mut self, error: Option<P::Buffer>, path: &Path, destination: IpAddr) -> bool {
         let Some(error) = error else {
             self.sink.counts.count(Event::IcmpErrorsUnsendable);
+            self.output.note(|| Step::Answer(Told::Unsendable));
             return false;
         };
         self.sink.counts.count(Event::OriginatedIcmpErrors);
+        self.output.note(|| Step::Answer(Told::Sent));
         self.send(error, path, destination);
         true
     }

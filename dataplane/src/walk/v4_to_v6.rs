@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::refuse::{egress, expired_ipv4, unreachable_ipv4};
-use super::{End, GROWTH, Output, Walk, Way, flow_hash};
+use super::{Carried, End, GROWTH, Output, Step, Walk, Way, Which, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::meter;
@@ -42,7 +42,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         ingress: Ingress,
         pass: Pass,
     ) -> End<P::Buffer> {
-        match self.inspect_ipv4(packet.data(), header, pass) {
+        let carried = self.inspect_ipv4(packet.data(), header, pass);
+        if let Ok(carried) = carried {
+            self.output.note(|| Step::Carries(Carried::V4(carried)));
+        }
+        match carried {
             Ok(TransportV4::Error) => self.translate_error_ipv4(packet, header, destination, ingress, pass),
             Ok(transport) => self.translate_plain_ipv4(packet, header, transport, destination, ingress, pass),
             Err(refusal) => self.refuse_pass(packet, header, ingress, pass, refusal),
@@ -189,20 +193,24 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     /// Source, path, and the size to cut the packet to.
     #[inline]
     fn prepare_ipv4(
-        &self,
+        &mut self,
         header: &Ipv4Header,
         destination: MappedV6,
         pass: Pass,
     ) -> Result<(MappedV6, &'a Path, Option<u16>), Refusal> {
         let source = lookup::source_v4_to_v6(&self.snapshot.translation, header.source, pass, None)?;
+        self.note_mapped(Which::Source, header.source, source.address, pass);
         let path = self.path_ipv6(header, destination);
         let mtu = self.usable(path).map_err(unreachable_ipv4)?;
         let cut = self.cut_ipv4(header, mtu)?;
+        if let Some(limit) = cut {
+            self.output.note(|| Step::Cut(limit));
+        }
         Ok((source, path, cut))
     }
 
     fn prepare_error_ipv4(
-        &self,
+        &mut self,
         data: &[u8],
         header: &Ipv4Header,
         path: &Path,
@@ -218,15 +226,19 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Some(mapped) => mapped,
             None => self.stand_in_ipv6(header.source, path)?,
         };
-        Ok(ReadyError {
-            message: translated,
-            source,
-            quoted: Addresses {
-                source: lookup::quoted_source_v4_to_v6(translation, quote.header.source)?,
-                destination: lookup::quoted_destination_v4_to_v6(translation, quoted.destination, pass)?,
-            },
-            quote,
-        })
+        self.note_mapped(Which::Source, header.source, source.address, pass);
+        let quoted = Addresses {
+            source: lookup::quoted_source_v4_to_v6(translation, quote.header.source)?,
+            destination: lookup::quoted_destination_v4_to_v6(translation, quoted.destination, pass)?,
+        };
+        self.note_mapped(Which::QuotedSource, quote.header.source, quoted.source.address, pass);
+        self.note_mapped(
+            Which::QuotedDestination,
+            quote.header.destination,
+            quoted.destination.address,
+            pass,
+        );
+        Ok(ReadyError { message: translated, source, quoted, quote })
     }
 
     /// The relay's own address, for a router that has no IPv6 form.
@@ -237,9 +249,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     }
 
     #[inline]
-    fn path_ipv6(&self, header: &Ipv4Header, destination: MappedV6) -> &'a Path {
+    fn path_ipv6(&mut self, header: &Ipv4Header, destination: MappedV6) -> &'a Path {
         let hash = flow_hash(u64::from(header.source.to_bits()), u64::from(header.destination.to_bits()));
-        self.snapshot.fib.lookup_in(self.table, IpAddr::V6(destination.address), || hash)
+        let path = self.snapshot.fib.lookup_in(self.table, IpAddr::V6(destination.address), || hash);
+        self.output.note(|| Step::Path { destination: destination.address.into(), flow: hash, path: *path });
+        path
     }
 
     /// Whether the packet, once IPv6, must be cut to fit (RFC 7915 4, 4.1). The Fragment header counts only where

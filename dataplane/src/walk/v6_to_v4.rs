@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::refuse::{egress, expired_ipv6, too_big_ipv6, unreachable_ipv6};
-use super::{End, GROWTH, Output, Walk, Way, flow_hash};
+use super::{Carried, End, GROWTH, Output, Step, Walk, Way, Which, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::meter;
@@ -57,7 +57,11 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         destination: DestinationV4,
         ingress: Ingress,
     ) -> End<P::Buffer> {
-        match self.inspect_ipv6(packet.data(), header) {
+        let carried = self.inspect_ipv6(packet.data(), header);
+        if let Ok((_, carried)) = &carried {
+            self.output.note(|| Step::Carries(Carried::V6(*carried)));
+        }
+        match carried {
             Ok((chain, TransportV6::Error)) => {
                 self.translate_error_ipv6(packet, header, &chain, destination, ingress)
             }
@@ -240,13 +244,14 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     /// Addresses and onward way, if the size allows it (RFC 7915 1.4, RFC 4443 3.2).
     #[inline]
     fn prepare_ipv6(
-        &self,
+        &mut self,
         header: &Ipv6Header,
         chain: &Chain,
         destination: DestinationV4,
         total_length: usize,
     ) -> Result<(Addresses, Onward<'a>), Refusal> {
         let source = lookup::source_v6_to_v4(&self.snapshot.translation, header.source)?;
+        self.note_mapped(Which::Source, header.source, source.address, Pass::First);
         if total_length > usize::from(u16::MAX) {
             return Err(Refusal::prohibited_v6(DropReason::TooLong));
         }
@@ -266,7 +271,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     }
 
     fn prepare_error_ipv6(
-        &self,
+        &mut self,
         data: &[u8],
         header: &Ipv6Header,
         chain: &Chain,
@@ -280,10 +285,14 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let quote = QuoteV6::parse(message, &translation.settings)?;
         let stand_in = || self.stand_in_ipv4(destination);
         let (source, by) = lookup::error_source_v6_to_v4(translation, header.source, random, stand_in)?;
+        self.note_mapped(Which::Source, header.source, source.address, Pass::First);
         let (quoted_source, quoted_source_by) =
             lookup::quoted_source_v6_to_v4(translation, quote.header.source)?;
         let (quoted_destination, _) =
             lookup::quoted_destination_v6_to_v4(translation, quote.header.destination)?;
+        self.note_mapped(Which::QuotedSource, quote.header.source, quoted_source.address, Pass::First);
+        let to = quoted_destination.address;
+        self.note_mapped(Which::QuotedDestination, quote.header.destination, to, Pass::First);
         let name = match translation.settings.icmp_source_extension {
             _ if by != Mapping::StandIn => None,
             IcmpSourceExtension::Off => None,
@@ -316,12 +325,12 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     /// RFC 7757 4.2.2 condition A: between two mapped hosts a packet turns round, otherwise it goes out. With the
     /// MTU on the way.
     #[inline]
-    fn onward(&self, destination: DestinationV4, source: Ipv4Addr) -> Result<(Onward<'a>, u16), Refusal> {
+    fn onward(&mut self, destination: DestinationV4, source: Ipv4Addr) -> Result<(Onward<'a>, u16), Refusal> {
         if let Some(turned) = self.turned(destination.mapped.address, destination.by) {
             return self.hairpin(turned, source, destination.mapped.address, None);
         }
         let hash = flow_hash(u64::from(source.to_bits()), u64::from(destination.mapped.address.to_bits()));
-        let path = self.snapshot.fib.lookup_in(self.table, IpAddr::V4(destination.mapped.address), || hash);
+        let path = self.path_ipv4(destination.mapped.address, hash);
         let mtu = self.usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Out(path), mtu))
     }
@@ -329,7 +338,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     /// RFC 7757 4.2.2 condition B, which looks at the quoted source. A forged error could satisfy it and still point
     /// anywhere, so its destination must be the quoted source.
     fn onward_error(
-        &self,
+        &mut self,
         header: &Ipv6Header,
         destination: DestinationV4,
         ready: &ReadyError,
@@ -343,9 +352,16 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
         let destination = destination.mapped.address;
         let hash = flow_hash(u64::from(ready.source.address.to_bits()), u64::from(destination.to_bits()));
-        let path = self.snapshot.fib.lookup_in(self.table, IpAddr::V4(destination), || hash);
+        let path = self.path_ipv4(destination, hash);
         self.usable(path)?;
         Ok(Onward::Out(path))
+    }
+
+    #[inline]
+    fn path_ipv4(&mut self, destination: Ipv4Addr, flow: u32) -> &'a Path {
+        let path = self.snapshot.fib.lookup_in(self.table, IpAddr::V4(destination), || flow);
+        self.output.note(|| Step::Path { destination: destination.into(), flow, path: *path });
+        path
     }
 
     /// The IPv6 form of an address that came through a prefix although an EAM covers it.
@@ -361,13 +377,14 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     /// Whether the second pass will take the source and find a path; asked now, while an error can still quote the
     /// packet. With the MTU of the path.
     fn hairpin(
-        &self,
+        &mut self,
         turned: MappedV6,
         source: Ipv4Addr,
         destination: Ipv4Addr,
         quoted: Option<Quoted<Ipv4Addr>>,
     ) -> Result<(Onward<'a>, u16), Refusal> {
         let translation = &self.snapshot.translation;
+        self.output.note(|| Step::Turned(turned.address));
         let back = match quoted {
             None => lookup::source_v4_to_v6(translation, source, Pass::Hairpin, None).map(Some),
             Some(quoted) => lookup::error_source_v4_to_v6(translation, source, Pass::Hairpin, quoted),
@@ -376,6 +393,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         // The hash of the second pass, which takes the path that is asked here.
         let flow = || flow_hash(u64::from(source.to_bits()), u64::from(destination.to_bits()));
         let path = self.snapshot.fib.lookup_in(self.table, IpAddr::V6(turned.address), flow);
+        self.output.note(|| Step::Path { destination: turned.address.into(), flow: flow(), path: *path });
         let mtu = self.usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Hairpin(turned), mtu))
     }

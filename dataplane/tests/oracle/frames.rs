@@ -17,7 +17,8 @@ use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{Hop, InterfaceId, MacAddress, PortId, Route, RouteAction};
 use dataplane::table::snapshot::Snapshot;
-use dataplane::verdict::PuntReason;
+use dataplane::verdict::{DropReason, PuntReason};
+use dataplane::walk::Wanted;
 use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
 
 use super::Judgement;
@@ -26,6 +27,8 @@ use super::naive::{Ip, Reading, word};
 use super::packet;
 use super::relay::{MAC_PEER, MACS, VLAN, routing};
 use super::world::World;
+
+pub mod explained;
 
 type Wire = Rc<RefCell<VecDeque<Vec<u8>>>>;
 
@@ -95,24 +98,32 @@ fn further_routes(from: &mut Bytes<'_>) -> Vec<Route> {
         .collect()
 }
 
+fn snapshot(world: &World, routes: &[Route]) -> Snapshot {
+    let mut routing = routing(world, routes);
+    for interface in &mut routing.interfaces {
+        interface.extra_macs = vec![MAC_EXTRA];
+    }
+    Snapshot {
+        generation: 1,
+        translation: Arc::new(world.translation()),
+        fib: Arc::new(Fib::build(&routing)),
+    }
+}
+
 impl Bench {
     fn new(world: &World, from: &mut Bytes<'_>) -> Self {
         let routes = further_routes(from);
-        let mut routing = routing(world, &routes);
-        for interface in &mut routing.interfaces {
-            interface.extra_macs = vec![MAC_EXTRA];
-        }
-        let publisher = Publisher::new(Snapshot {
-            generation: 1,
-            translation: Arc::new(world.translation()),
-            fib: Arc::new(Fib::build(&routing)),
-        });
-        let (receive, sent) = <([Wire; 2], [Wire; 2])>::default();
         let ring = from.pick(&[1 << 17, 1 << 17, 2000, 64]);
-        let (punt, punted) = punt_ring(ring, Arc::new(|| ()));
-        let (inject, injected) = inject_ring(1 << 17);
         let limit = from.pick(&[usize::MAX, usize::MAX, 2, 0]);
         let pool = from.pick(&[usize::MAX, usize::MAX, 1, 0]);
+        Self::with(snapshot(world, &routes), ring, limit, pool)
+    }
+
+    fn with(snapshot: Snapshot, ring: usize, limit: usize, pool: usize) -> Self {
+        let publisher = Publisher::new(snapshot);
+        let (receive, sent) = <([Wire; 2], [Wire; 2])>::default();
+        let (punt, punted) = punt_ring(ring, Arc::new(|| ()));
+        let (inject, injected) = inject_ring(1 << 17);
         let worker = Worker::new(WorkerParts {
             receive: receive.iter().cloned().map(Receive).collect(),
             transmit: sent.iter().cloned().map(|wire| Send(wire, limit)).collect(),

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read, Write};
 use std::net::IpAddr;
 
-use control_api::{Change as Line, Committed, Entry, Lookup, Op, Pools, STORE, path};
+use control_api::{Change as Line, Committed, Entry, Lookup, Op, Pools, STORE, WorkerView, path};
 use shown::is_obeyed;
 
 use super::Context;
@@ -202,8 +202,30 @@ pub(crate) fn lookup(context: &Context, address: IpAddr) -> Result<()> {
             paper
                 .line(&format!("  {} = {} covers it too; the longer prefix wins", loser.ipv4, loser.ipv6))?;
         }
-        Ok(())
+        match &lookup.worker {
+            Some(worker) => workers(worker, paper),
+            None => Ok(()),
+        }
     })
+}
+
+/// What the workers do with the address: by the tables they use.
+fn workers(worker: &WorkerView, paper: &mut Paper) -> Result<()> {
+    let WorkerView { generation, translated, mapping, next_hop, interface, mac, mtu, route } = worker;
+    let becomes = match (translated, mapping) {
+        (Some(translated), Some(mapping)) => format!("{translated}, by {mapping}"),
+        (Some(translated), None) => format!("{translated}, by the translation prefix"),
+        (None, _) => "not translated".to_owned(),
+    };
+    paper.line(&format!("the workers (tables {generation}): {becomes}"))?;
+    let by = interface.as_ref().map_or_else(String::new, |interface| format!(" by {interface}"));
+    let to = mac.as_ref().map_or_else(String::new, |mac| format!(" to {mac}"));
+    let mtu = mtu.map_or_else(String::new, |mtu| format!(", MTU {mtu}"));
+    paper.line(&format!("  next hop {next_hop}{by}{to}{mtu}"))?;
+    match route {
+        Some(route) => paper.line(&format!("  route {route}")),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn pools(context: &Context, watch: &Watch) -> Result<()> {

@@ -4,6 +4,7 @@ mod capture;
 mod digest;
 mod drops;
 mod eam;
+mod explain;
 mod network;
 mod revision;
 mod service;
@@ -22,6 +23,8 @@ use crate::client::{Client, Request};
 use crate::error::{Error, Result};
 use crate::generate;
 use crate::view::Paper;
+
+pub(crate) use explain::Explain;
 
 /// The relay, and how answers are printed.
 pub(crate) struct Context {
@@ -68,6 +71,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Trace(wanted) => capture::trace(&context, &wanted),
         Verb::Drops(wanted) => drops::drops(&context, &wanted),
         Verb::Counters(watch) => network::counters(&context, &watch),
+        Verb::Explain(packet) => explain::explain(&context, &packet),
         Verb::Generate { directory } => generate::run(&directory),
     }
 }

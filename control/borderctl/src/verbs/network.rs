@@ -4,6 +4,7 @@ use control_api::{Counters, Neighbors, Ports, Routes, Workers, path};
 use serde_json::Value;
 
 use super::Context;
+use super::status::idle;
 use crate::args::Watch;
 use crate::client::Request;
 use crate::error::Result;
@@ -20,7 +21,13 @@ pub(crate) fn ports(context: &Context, watch: &Watch) -> Result<()> {
             ("QUEUES", Align::Right),
             ("MAC", Align::Left),
             ("RECEIVED", Align::Right),
+            ("A SECOND", Align::Right),
+            ("BIT/S", Align::Right),
+            ("LAST", Align::Right),
             ("SENT", Align::Right),
+            ("A SECOND", Align::Right),
+            ("BIT/S", Align::Right),
+            ("LAST", Align::Right),
             ("MISSED", Align::Right),
             ("ERRORS", Align::Right),
             ("NO MBUF", Align::Right),
@@ -37,7 +44,13 @@ pub(crate) fn ports(context: &Context, watch: &Watch) -> Result<()> {
                 port.queues.to_string(),
                 port.mac.clone(),
                 port.received.to_string(),
+                port.receiving.packets_per_second.to_string(),
+                port.receiving.bits_per_second.to_string(),
+                idle(&port.receiving),
                 port.sent.to_string(),
+                port.sending.packets_per_second.to_string(),
+                port.sending.bits_per_second.to_string(),
+                idle(&port.sending),
                 port.missed.to_string(),
                 port.errors.to_string(),
                 port.no_mbuf.to_string(),
@@ -88,19 +101,23 @@ pub(crate) fn routes(context: &Context, limit: Option<u32>, watch: &Watch) -> Re
             ("WEIGHT", Align::Right),
             ("VIA", Align::Left),
             ("DEV", Align::Left),
+            ("WORKERS", Align::Left),
         ]);
         for route in &routes.routes {
+            let worker = route.worker.clone();
             let head =
                 [route.destination.clone(), route.kind.clone(), route.metric.to_string(), or_dash(route.mtu)];
             if route.paths.is_empty() {
                 let [destination, kind, metric, mtu] = head.clone();
-                table.row([destination, kind, metric, mtu, "-".into(), "-".into(), "-".into()]);
+                let none = || "-".to_owned();
+                table.row([destination, kind, metric, mtu, none(), none(), none(), worker.clone()]);
             }
             // Further paths of the same route stand below the first.
             let heads = std::iter::once(head).chain(std::iter::repeat_with(Default::default));
             for (way, [destination, kind, metric, mtu]) in route.paths.iter().zip(heads) {
                 let (weight, gateway) = (way.weight.to_string(), or_dash(way.gateway.as_ref()));
-                table.row([destination, kind, metric, mtu, weight, gateway, way.interface.clone()]);
+                let worker = if destination.is_empty() { String::new() } else { worker.clone() };
+                table.row([destination, kind, metric, mtu, weight, gateway, way.interface.clone(), worker]);
             }
         }
         table.print(paper)?;
@@ -119,10 +136,23 @@ pub(crate) fn neighbors(context: &Context, watch: &Watch) -> Result<()> {
             ("DEV", Align::Left),
             ("STATE", Align::Left),
             ("MAC", Align::Left),
+            ("WORKERS", Align::Left),
+            ("SERVICE", Align::Left),
+            ("WAITING", Align::Right),
+            ("LOST", Align::Right),
         ]);
         for neighbor in &neighbors.neighbors {
             let (address, interface) = (neighbor.address.clone(), neighbor.interface.clone());
-            table.row([address, interface, neighbor.state.clone(), or_dash(neighbor.mac.as_ref())]);
+            table.row([
+                address,
+                interface,
+                neighbor.state.clone(),
+                or_dash(neighbor.mac.as_ref()),
+                neighbor.worker.clone(),
+                or_dash(neighbor.service.as_ref()),
+                neighbor.waiting.to_string(),
+                neighbor.lost.to_string(),
+            ]);
         }
         table.print(paper)
     })

@@ -1,6 +1,6 @@
 //! `status`, `version`.
 
-use control_api::{API, Health, Status, Versions, path};
+use control_api::{API, Failing, Flow, Health, Status, Versions, path};
 use serde::Serialize;
 
 use super::Context;
@@ -45,6 +45,7 @@ fn human(status: &Status, paper: &mut Paper) -> Result<()> {
             paper.line(&format!("tables     digest {}", service.digest))?;
         }
     }
+    before(status, paper)?;
     if status.staged > 0 {
         let staged = count(status.staged, "change");
         paper.line(&format!("           {staged} staged: borderctl diff, commit or discard"))?;
@@ -61,11 +62,24 @@ fn human(status: &Status, paper: &mut Paper) -> Result<()> {
         ("PORT", Align::Left),
         ("LINK", Align::Left),
         ("RECEIVED", Align::Right),
+        ("A SECOND", Align::Right),
+        ("LAST", Align::Right),
         ("SENT", Align::Right),
+        ("A SECOND", Align::Right),
+        ("LAST", Align::Right),
     ]);
     for port in &status.ports {
         let link = if port.up { "up" } else { "down" };
-        ports.row([port.name.clone(), link.to_owned(), port.received.to_string(), port.sent.to_string()]);
+        ports.row([
+            port.name.clone(),
+            link.to_owned(),
+            port.received.to_string(),
+            port.receiving.packets_per_second.to_string(),
+            idle(&port.receiving),
+            port.sent.to_string(),
+            port.sending.packets_per_second.to_string(),
+            idle(&port.sending),
+        ]);
     }
     ports.print(paper)?;
     paper.line("")?;
@@ -74,6 +88,46 @@ fn human(status: &Status, paper: &mut Paper) -> Result<()> {
         workers.row([worker.cpu.to_string(), percent(worker.load)]);
     }
     workers.print(paper)
+}
+
+/// What was: the end of the relay before, the last reload, files that were changed since; and who does not answer.
+fn before(status: &Status, paper: &mut Paper) -> Result<()> {
+    if let Some(reload) = &status.last_reload {
+        let word = if reload.applied { "applied" } else { "refused" };
+        let word = paper.word(word, reload.applied);
+        paper.line(&format!("reload     {}, {word}: {}", reload.time, reload.text))?;
+    }
+    if !status.files_changed.is_empty() {
+        let files = status.files_changed.join(", ");
+        paper
+            .line(&format!("files      {files}: not as when they were read; borderctl reload takes them"))?;
+    }
+    if let Some(last) = &status.last_exit {
+        let word = paper.word(if last.orderly { "stopped" } else { "died" }, last.orderly);
+        let ran = ago(last.ran_seconds);
+        paper
+            .line(&format!("before     pid {} {word} {} after {ran}: {}", last.pid, last.time, last.cause))?;
+    }
+    let queues = &status.queues;
+    paper.line(&format!(
+        "waiting    {} for a neighbor (the oldest {} ms); {} delivered, {} expired, {} failed, {} without room",
+        queues.waiting, queues.oldest_ms, queues.delivered, queues.expired, queues.failed, queues.overflowed
+    ))?;
+    for failing in &status.failing {
+        let service =
+            failing.service.as_ref().map_or_else(String::new, |service| format!(" (service {service})"));
+        let Failing { address, interface, lost, since_seconds, last_seconds, .. } = failing;
+        let (since, last) = (ago(*since_seconds), ago(*last_seconds));
+        paper.line(&format!(
+            "           {address}{service} on {interface} does not answer: {lost} lost since {since}, the last {last} ago"
+        ))?;
+    }
+    Ok(())
+}
+
+/// How long ago the last packet was.
+pub(super) fn idle(flow: &Flow) -> String {
+    flow.idle_seconds.map_or_else(|| "never".to_owned(), ago)
 }
 
 /// What both ends are.

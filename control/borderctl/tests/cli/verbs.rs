@@ -45,6 +45,7 @@ fn every_number_people_see_is_one_that_programs_see() {
         "neighbors",
         "workers",
         "counters",
+        "explain --src 203.0.113.50 --dst 192.0.2.1",
         "version",
     ] {
         let human = lab.good(verb);
@@ -331,4 +332,35 @@ fn a_reader_that_has_enough_is_no_error() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
     assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_packet_is_explained_for_people_and_programs() {
+    let lab = Lab::new();
+    let human = lab.good("explain --src 203.0.113.50 --dst 192.0.2.1 --port v4");
+    for words in [
+        " 1  destination  2001:db8:12:34::1: 192.0.2.1 becomes 2001:db8:12:34::1",
+        "by 192.0.2.1/32 = 2001:db8:12:34::1/128  [relay.toml, line 18]",
+        "before 192.0.2.0/24 = 2001:db8:12:34::/120  [store]",
+        "RFC 7757 3.3.1",
+        "ip.hop_limit  64      63",
+        "in        45000028",
+        "counters  translated_v4_to_v6 +1",
+        "verdict   translated",
+    ] {
+        assert!(human.contains(words), "{words:?} is missing in\n{human}");
+    }
+    let json = lab.json("explain --hex 45000028");
+    assert_eq!((&json["verdict"], &json["in"]), (&"translated".into(), &"45000028".into()));
+    assert_eq!(json["phases"][0]["name"], "destination");
+    for wrong in [
+        "explain",
+        "explain --src 203.0.113.50",
+        "explain --hex 45 --src 203.0.113.50 --dst 192.0.2.1",
+        "explain --hex 45 --ttl 7",
+        "explain --pcap /nowhere.pcap",
+    ] {
+        let output = lab.run(wrong);
+        assert_eq!(output.status, 2, "{wrong}: {}{}", output.out, output.err);
+    }
 }

@@ -122,7 +122,19 @@ impl Mappings {
             }
             (None, None, None) => (None, None, format!("nothing translates {address}")),
         };
-        Ok(Lookup { address: address.to_string(), translated, eam, prefix, shadowed, text })
+        Ok(Lookup { address: address.to_string(), translated, eam, prefix, shadowed, text, worker: None })
+    }
+
+    /// The service pool an address is in.
+    #[must_use]
+    pub fn service_pool(&self, address: IpAddr) -> Option<Ipv4Net> {
+        self.lock().rules.pools().into_iter().find(|pool| IpNet::V4(*pool).contains(&address))
+    }
+
+    /// The revision that brought the store's mapping with exactly this IPv4 prefix, if it is among the newest.
+    #[must_use]
+    pub fn brought_by(&self, ipv4: Ipv4Net) -> Option<u64> {
+        self.lock().store.brought_by(ipv4).ok().flatten().map(|id| id.0)
     }
 
     /// See [`crate::Relay::pools`].

@@ -8,6 +8,7 @@ mod captures;
 mod changes;
 mod drops;
 mod events;
+mod explain;
 mod load;
 mod mappings;
 mod network;
@@ -183,6 +184,7 @@ fn parts() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(drops::routes())
         .merge(captures::routes())
         .merge(load::routes())
+        .merge(explain::routes())
         .split_for_parts()
 }
 
@@ -219,7 +221,7 @@ pub(crate) fn router(relay: Arc<dyn Relay>, limits: Arc<Limits>) -> Router {
 
 /// Bodies are for changes; elsewhere they are refused rather than ignored.
 async fn no_stray_body(State(app): State<App>, request: Request, next: middleware::Next) -> Reply {
-    if request.uri().path() == path::CHANGES {
+    if [path::CHANGES, path::EXPLAIN].contains(&request.uri().path()) {
         return Ok(next.run(request).await);
     }
     let (parts, body) = request.into_parts();

@@ -40,6 +40,7 @@ const IFLA_CARRIER: u16 = 33;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFF_UP: u32 = 1;
 
+const RTM_F_FIB_MATCH: u32 = 0x2000;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
@@ -96,6 +97,19 @@ impl Request {
         let mut request = Self::new(RTM_SETLINK, NLM_F_ACK, 1);
         request.interface(index, 0, 0);
         request.attribute(IFLA_CARRIER, &[u8::from(carrier)]);
+        request
+    }
+
+    /// `ip route get fibmatch ADDRESS`: the entry a look-up ends at.
+    pub(in crate::kernel) fn route_to(address: IpAddr) -> Self {
+        let mut request = Self::new(RTM_GETROUTE, 0, 1);
+        let (family, length) = if address.is_ipv4() { (AF_INET, 32) } else { (AF_INET6, 128) };
+        request.raw(&[family, length, 0, 0, 0, 0, 0, 0]);
+        request.raw(&RTM_F_FIB_MATCH.to_ne_bytes());
+        match address {
+            IpAddr::V4(v4) => request.attribute(RTA_DST, &v4.octets()),
+            IpAddr::V6(v6) => request.attribute(RTA_DST, &v6.octets()),
+        }
         request
     }
 

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use super::failing::Failing;
 use super::standing::Standing;
 use super::{NextHop, OnLink, PATIENCE};
 
@@ -68,11 +69,13 @@ pub(in crate::kernel) struct Expired {
 pub(super) struct Waiting {
     rooms: [Room; 4],
     dice: u64,
+    /// For whom packets were lost.
+    pub(super) failing: Failing,
 }
 
 impl Waiting {
     pub(super) fn new() -> Self {
-        Self { rooms: Standing::ALL.map(Room::new), dice: 0x9e37_79b9_7f4a_7c15 }
+        Self { rooms: Standing::ALL.map(Room::new), dice: 0x9e37_79b9_7f4a_7c15, failing: Failing::default() }
     }
 
     pub(super) fn queue(
@@ -126,7 +129,7 @@ impl Waiting {
     pub(super) fn expire(&mut self, now: Instant) -> Expired {
         let mut expired = Expired::default();
         for room in &mut self.rooms {
-            room.expire(now, &mut expired);
+            room.expire(now, &mut expired, &mut self.failing);
         }
         expired
     }
@@ -145,6 +148,12 @@ impl Waiting {
         for line in self.rooms.iter_mut().flat_map(|room| &mut room.lines) {
             line.asked &= !neighbor_is_due(line.neighbor);
         }
+    }
+
+    /// Who is waited for, by how many packets, and since when the oldest of them waits.
+    pub(super) fn hops(&self) -> impl Iterator<Item = (NextHop, usize, Instant)> + '_ {
+        let lines = self.rooms.iter().flat_map(|room| &room.lines);
+        lines.filter_map(|line| Some((line.hop, line.packets.len(), line.packets.front()?.since)))
     }
 
     pub(super) fn has(&self, hop: NextHop) -> bool {
@@ -201,13 +210,14 @@ impl Room {
         line
     }
 
-    fn expire(&mut self, now: Instant, expired: &mut Expired) {
+    fn expire(&mut self, now: Instant, expired: &mut Expired, failing: &mut Failing) {
         let late = |packet: &Packet| now.saturating_duration_since(packet.since) >= PATIENCE;
         let mut place = 0;
         while let Some(line) = self.lines.get_mut(place) {
             let count = line.packets.iter().take_while(|packet| late(packet)).count();
             line.packets.drain(..count);
             self.packets -= count;
+            failing.note(line.hop, count, now);
             *(if line.refused { &mut expired.table_full } else { &mut expired.late }) += count;
             if line.packets.is_empty() {
                 self.turn_out(place);

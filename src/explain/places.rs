@@ -1,0 +1,101 @@
+//! Where an entry of the tables is written.
+
+use std::net::IpAddr;
+
+use control::kernel::{KernelRoute, RouteKind, Table, route_to};
+use control_api::{Entry, Used};
+use control_server::mappings::Mappings;
+use dataplane::table::eam::Eam;
+use ipnet::IpNet;
+
+/// Whom to ask where an entry comes from.
+pub(crate) trait Places {
+    /// Where a mapping is written.
+    fn eam(&self, eam: &Eam) -> String;
+    /// The kernel's route to an address.
+    fn route(&self, address: IpAddr) -> Option<Used>;
+    /// The service pool an address is in.
+    fn service_pool(&self, address: IpAddr) -> Option<IpNet>;
+}
+
+/// The relay that runs.
+pub(crate) struct Running<'r> {
+    pub(crate) mappings: &'r Mappings,
+}
+
+impl Places for Running<'_> {
+    fn eam(&self, eam: &Eam) -> String {
+        match self.mappings.eam(eam.ipv4.into()) {
+            Ok(entry) if entry.ipv6 == eam.ipv6.to_string() => self.origin(&entry),
+            // What packets meet is not what is written: somebody must hear of it.
+            Ok(entry) => format!("not written so: {} has {} = {}", entry.owner, entry.ipv4, entry.ipv6),
+            Err(_) => "in use, and written nowhere".to_owned(),
+        }
+    }
+
+    fn route(&self, address: IpAddr) -> Option<Used> {
+        route_to(address).ok().flatten().map(|route| used(&route))
+    }
+
+    fn service_pool(&self, address: IpAddr) -> Option<IpNet> {
+        self.mappings.service_pool(address).map(IpNet::V4)
+    }
+}
+
+impl Running<'_> {
+    fn origin(&self, entry: &Entry) -> String {
+        let comment = if entry.comment.is_empty() { String::new() } else { format!(" ({})", entry.comment) };
+        match entry.line {
+            Some(line) => format!("{}, line {line}{comment}", entry.owner),
+            None => match entry.ipv4.parse().ok().and_then(|net| self.mappings.brought_by(net)) {
+                Some(revision) => format!("store, revision {revision}{comment}"),
+                None => format!("store{comment}"),
+            },
+        }
+    }
+}
+
+fn used(route: &KernelRoute) -> Used {
+    let kind = match route.kind {
+        RouteKind::Unicast => "",
+        RouteKind::Local => "local ",
+        RouteKind::Blackhole => "blackhole ",
+        RouteKind::Unreachable => "unreachable ",
+        RouteKind::Prohibit => "prohibit ",
+        RouteKind::Throw => "throw ",
+    };
+    let via: Vec<String> =
+        route.hops.iter().filter_map(|hop| hop.gateway.map(|gateway| format!(" via {gateway}"))).collect();
+    let table = match route.table {
+        Table::Local => "local",
+        Table::Main => "main",
+        Table::Default => "default",
+    };
+    Used {
+        entry: format!("{kind}{}{}", route.destination, via.concat()),
+        origin: format!(
+            "kernel, table {table}, protocol {}, metric {}",
+            protocol(route.protocol),
+            route.metric
+        ),
+    }
+}
+
+/// As iproute2 calls them (`rt_protos`).
+fn protocol(number: u8) -> String {
+    let name = match number {
+        2 => "kernel",
+        3 => "boot",
+        4 => "static",
+        9 => "ra",
+        11 => "zebra",
+        12 => "bird",
+        16 => "dhcp",
+        186 => "bgp",
+        187 => "isis",
+        188 => "ospf",
+        189 => "rip",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
