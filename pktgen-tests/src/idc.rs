@@ -15,10 +15,13 @@ mod daemons;
 mod edge;
 pub mod keeper;
 mod kit;
+mod page;
 mod relays;
+pub mod scenario;
 mod servers;
 pub mod status;
 mod topology;
+mod traffic;
 
 use std::time::Duration;
 

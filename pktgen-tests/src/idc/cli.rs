@@ -1,11 +1,15 @@
 //! The command line of `scripts/lab`.
 
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{Kit, Routing, Suite, keeper, status};
+use super::scenario::{HEAD, SCENARIOS, Scenario};
+use super::{Idc, Kit, Routing, Suite, keeper, page, status};
 use crate::lab::{LabError, Need, skip_unless};
 
 /// `scripts/lab`.
@@ -27,6 +31,16 @@ enum Verb {
     Down,
     /// Draw it, with addresses and what is on the wires right now
     Status,
+    /// Break something under traffic and count what it costs; in what is up, or else in a laboratory of its own
+    Scenario {
+        /// None for a list; `all` for all of them
+        name: Option<String>,
+        #[command(flatten)]
+        choice: Choice,
+        /// Write the table to docs/deployment.md of this tree
+        #[arg(long, value_name = "TREE")]
+        write_docs: Option<PathBuf>,
+    },
     /// A shell in a node, or one command
     Shell {
         /// For example client4, br1, www
@@ -120,10 +134,53 @@ fn run(verb: Verb) -> Result<ExitCode, LabError> {
             Some(state) => print!("{}", status::draw(&state)),
             None => return Ok(nothing_up()),
         },
+        Verb::Scenario { name, choice, write_docs } => return scenarios(name, choice.suite(), write_docs),
         Verb::Shell { node, command } => return shell(&node, &command),
-        Verb::Keep(choice) => keeper::keep(choice.suite(), |_, _, _| ())?,
+        Verb::Keep(choice) => keeper::keep(choice.suite(), obey)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the keeper is told: `scenario NAME`.
+fn obey(idc: &mut Idc, line: &str, out: &mut UnixStream) {
+    let name = line.strip_prefix("scenario ").unwrap_or(line);
+    for scenario in chosen(name) {
+        let said = match scenario.run(idc) {
+            Ok(outcome) => outcome.row(),
+            Err(error) => format!("{}: {error}\n", scenario.name),
+        };
+        if out.write_all(said.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn chosen(name: &str) -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().filter(move |scenario| name == "all" || scenario.name == name)
+}
+
+/// Runs one or all, in what is up or in a laboratory of their own.
+fn scenarios(name: Option<String>, suite: Suite, write_docs: Option<PathBuf>) -> Result<ExitCode, LabError> {
+    let Some(name) = name.filter(|name| chosen(name).next().is_some()) else {
+        SCENARIOS.iter().for_each(|scenario| println!("{:<12} {}", scenario.name, scenario.what));
+        return Ok(ExitCode::from(2));
+    };
+    if let Some(tree) = write_docs {
+        let held = page::renew(&tree)?;
+        return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    print!("{HEAD}");
+    if keeper::order(&format!("scenario {name}"), &mut io::stdout())? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut idc = Idc::up(suite)?;
+    let mut held = true;
+    for scenario in chosen(&name) {
+        let outcome = scenario.run(&mut idc)?;
+        print!("{}", outcome.row());
+        held &= outcome.held();
+    }
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn nothing_up() -> ExitCode {

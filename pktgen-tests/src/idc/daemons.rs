@@ -75,13 +75,12 @@ pub(super) fn sessions(place: &Path, is_bird: bool) -> Result<String, LabError> 
         let bfd = ask("show bfd sessions").ok()?.stdout;
         return Ok(protocols + &bfd);
     }
-    let mut ask = vtysh(place);
-    for question in
-        ["show bgp summary", "show ip ospf neighbor", "show ipv6 ospf6 neighbor", "show bfd peers brief"]
-    {
-        ask = ask.arg("-c").arg(question);
-    }
-    Ok(ask.run()?.stdout)
+    // One by one: vtysh ends at the first daemon that does not run.
+    let questions =
+        ["show bgp summary", "show ip ospf neighbor", "show ipv6 ospf6 neighbor", "show bfd peers brief"];
+    let answers =
+        questions.map(|question| vtysh(place).arg("-c").arg(question).run().map(|told| told.stdout));
+    answers.into_iter().collect()
 }
 
 fn vtysh(place: &Path) -> Cmd {

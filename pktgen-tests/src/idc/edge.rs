@@ -53,7 +53,7 @@ pub(super) fn start(nodes: &Nodes) -> Result<Vec<Relay>, LabError> {
 fn config(edge: &Edge, cpu: usize) -> String {
     let (ipv4, ipv6) = edge.eam;
     format!(
-        "[dpdk]\nworkers = [{cpu}]\nmemory = \"no-huge\"\nmemory_mb = 64\npoll = \"adaptive\"\n\n\
+        "[dpdk]\nworkers = [{cpu}]\nmemory = \"no-huge\"\nmemory_mb = 64\npoll = \"sleep\"\n\n\
          [[port]]\nname = \"v4\"\ndevice = \"net_af_xdp0,iface=r4\"\nmtu = 1480\n\n\
          [[port]]\nname = \"v6\"\ndevice = \"net_af_xdp1,iface=r6\"\nmtu = 1500\n\n\
          [translation]\nrole = \"er\"\nprefixes = [\"2001:db8:46::/96\"]\ner_addresses = [\"{ipv6}\"]\n\

@@ -8,6 +8,8 @@ use super::Side;
 use super::topology::Nodes;
 use crate::lab::{LabError, Relay, directory};
 
+/// The protocol number of what a relay wants announced; FRR takes 186 to 198 for its own.
+pub(super) const ANNOUNCED: u32 = 146;
 /// Names of their nodes.
 pub(super) const NODES: [&str; 2] = ["br1", "br2"];
 /// The EAM table of the figure.
@@ -90,7 +92,7 @@ pub(super) fn stand_in(nodes: &Nodes, side: Side) -> Result<(), LabError> {
     }
     if !node.has_link("bl-up") {
         node.ip_lines("link add bl-up type veth peer name up-peer\nlink set bl-up up\nlink set up-peer up")?;
-        node.ip_lines("route add 192.0.2.0/24 dev bl-up proto 196 metric 4242\nroute add 2001:db8:46::/96 dev bl-up proto 196 metric 4242")?;
+        node.ip_lines(&format!("route add 192.0.2.0/24 dev bl-up proto {ANNOUNCED} metric 4242\nroute add 2001:db8:46::/96 dev bl-up proto {ANNOUNCED} metric 4242"))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::topology::Nodes;
-use crate::lab::{Daemon, LabError, Namespace, directory, nginx, write};
+use crate::lab::{Cmd, Daemon, LabError, Namespace, directory, nginx, write};
 
 /// Size of the file that every server offers as `large`.
 pub const LARGE: usize = 4 << 20;
@@ -20,6 +20,8 @@ pub struct Servers {
     pub ftp_a: Daemon,
     /// Tenant B's, behind a network relay, 192.0.2.5.
     pub ftp_b: Daemon,
+    /// SHA-256 of the file `large`, in hexadecimal.
+    pub sum: String,
     others: Vec<Daemon>,
 }
 
@@ -38,7 +40,9 @@ impl Servers {
         let ftp_a = ftp(nodes.get("ftp-a"), "192.0.2.4")?;
         let native = ftp(nodes.get("ftp-a"), "2001:db8:12:34::3")?;
         let ftp_b = ftp(nodes.get("ftp-b"), "192.0.2.5")?;
-        Ok(Self { www, mta, ftp_a, ftp_b, others: vec![web, balancer, native] })
+        let sum = Cmd::new("sha256sum").arg(www.path().join("www/large").display().to_string()).ok()?.stdout;
+        let sum = sum.split_whitespace().next().unwrap_or_default().to_owned();
+        Ok(Self { sum, www, mta, ftp_a, ftp_b, others: vec![web, balancer, native] })
     }
 
     /// How many processes there are.

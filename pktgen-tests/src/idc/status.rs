@@ -33,7 +33,7 @@ const WATCHED: [(&str, &str); 10] = [
     ("dc", "b-er"),
 ];
 
-const FIGURE: &str = "\
+const FIGURE: &str = "
                   /--------------------------------\\ /---------------\\
    client4 -------|          IPv4 Internet         | | IPv6 Internet |------- client6
    203.0.113.50   \\-+-------- inet4 -------------+-/ \\--- inet6 -----/        2001:db8:cafe::50
@@ -156,8 +156,8 @@ fn counts(state: &State) -> BTreeMap<(String, String), Seen> {
 fn announced(state: &State, node: &str) -> String {
     let Some(namespace) = state.nodes.get(node) else { return "gone".into() };
     let show = |family: &str| {
-        let command =
-            Cmd::new("ip").arg("-n").arg(namespace).args(family).args("route show dev bl-up proto 196");
+        let question = format!("{family} route show dev bl-up proto {}", super::relays::ANNOUNCED);
+        let command = Cmd::new("ip").arg("-n").arg(namespace).args(&question);
         command.ok().map(|output| output.stdout).unwrap_or_default()
     };
     let (ipv4, ipv6) = (show("-4"), show("-6"));
