@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use control::actor::{Actor, ActorParts, ControlHandle, log_warnings};
 use control::config::{self, Config, Problems};
-use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError};
+use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError, UpLink};
 use control::plan::PlanError;
 use control::reload::Running;
 use dataplane::dpdk::{self, EalError, LcoreError, MempoolError, Port, PortError};
@@ -45,6 +45,8 @@ pub(crate) enum AppError {
     Port { port: String, error: PortError },
     #[error("port {port}: {error}")]
     Twin { port: String, error: TwinError },
+    #[error("announcing: {0}")]
+    Announce(TwinError),
     #[error(transparent)]
     Kernel(#[from] KernelError),
     #[error("worker on CPU {cpu}: {error}")]
@@ -145,9 +147,10 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let Opened { eal, mempool, ports, queues } = Opened::open(config)?;
     harden::run();
     let twins = create_twins(config, &ports).await?;
+    let up = create_up_link(config).await?;
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
-    let kernel = Kernel::new(twins.clone(), rings, publisher.view())?;
+    let kernel = Kernel::new(twins.clone(), rings, publisher.view())?.with_up_link(up);
     let workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher)?;
     tracing::info!(ports = ports.len(), workers = config.dpdk.workers.len(), eams, "started");
 
@@ -209,6 +212,19 @@ async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>,
         twins.push(Arc::new(twin));
     }
     Ok(twins)
+}
+
+/// The interface that announced routes lead to, if there are to be any.
+async fn create_up_link(config: &Config) -> Result<Option<UpLink>, AppError> {
+    match &config.announce {
+        Some(_) => Ok(Some(UpLink::create(least_mtu(config)).await.map_err(AppError::Announce)?)),
+        None => Ok(None),
+    }
+}
+
+/// The least MTU of the ports.
+pub(crate) fn least_mtu(config: &Config) -> u16 {
+    config.ports.iter().map(|port| port.mtu).min().unwrap_or(1500)
 }
 
 /// Both ends of each worker's rings.

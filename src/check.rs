@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use control::config::{self, Config};
+use shown::Shown;
 
 use crate::args::{DONE, WRONG};
 use crate::machine;
@@ -23,7 +24,7 @@ pub(crate) fn run(path: &Path, machine: bool) -> u8 {
     }
     eprint!("{report}");
     for complaint in complaints {
-        eprintln!("{}: on this machine: {complaint}", path.display());
+        eprintln!("{}: on this machine: {}", Shown(path.display()), Shown(complaint));
     }
     WRONG
 }
@@ -32,7 +33,12 @@ pub(crate) fn run(path: &Path, machine: bool) -> u8 {
 fn complaints(path: &Path) -> Vec<String> {
     let config = match Config::load(path) {
         Ok((config, _)) => config,
-        Err(problems) => return vec![format!("changed while it was checked: {problems}")],
+        Err(problems) => {
+            return problems
+                .iter()
+                .map(|problem| format!("changed while it was checked: {problem}"))
+                .collect();
+        }
     };
     let mut complaints = preflight::claim(&config).err().unwrap_or_default();
     complaints.extend(preflight::inspect(&config, &machine::eal_config(&config)));

@@ -25,6 +25,9 @@ const OUR_PROGRAM: &str = "xsk_def_prog";
 /// What libxdp puts in front of programs that share an interface.
 const DISPATCHER: &str = "xdp_dispatcher";
 
+/// The interface of announced routes has a twin's name.
+const UP: &str = "up";
+
 /// Everything this process has claimed, as long as this lives.
 pub(crate) struct Claims {
     _sockets: Vec<OwnedFd>,
@@ -42,6 +45,14 @@ pub(crate) fn claim(config: &Config) -> Result<Claims, Vec<String>> {
         match claim_port(&port.name, &port.device) {
             Ok(claimed) => sockets.extend(claimed),
             Err(complaint) => complaints.push(format!("port {}: {complaint}", port.name)),
+        }
+    }
+    if config.announce.is_some() {
+        let claimed =
+            Twin::check_name(UP).map_err(|error| error.to_string()).and_then(|()| claim_name("twin", UP));
+        match claimed {
+            Ok(claimed) => sockets.push(claimed),
+            Err(complaint) => complaints.push(format!("announcing: {complaint}")),
         }
     }
     if complaints.is_empty() { Ok(Claims { _sockets: sockets }) } else { Err(complaints) }

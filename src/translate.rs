@@ -10,6 +10,7 @@ use control::plan::{self, PlanError};
 use dataplane::offline::{Offline, Outcome};
 use dataplane::table::eam::EamTable;
 use serde::Serialize;
+use shown::Shown;
 
 use crate::args::{DONE, FAILED, TranslateArgs, WRONG};
 use crate::received::{Received, received};
@@ -19,7 +20,7 @@ use crate::received::{Received, received};
 enum TranslateError {
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}", Shown(path.display()))]
     Report { path: PathBuf, error: std::io::Error },
     #[error("--out and --report both name standard output: give one of them a file")]
     OneOutput,

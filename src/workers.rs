@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use control::config::{self, Config};
+use control::kernel::UpLink;
 use dataplane::counters::{CounterCells, Counts};
 use dataplane::dpdk::{self, Eal, Mempool, QueuePair, RxAlarm};
 use dataplane::exception::{InjectReceiver, PuntSender};
@@ -12,7 +13,7 @@ use dataplane::io::Alarm;
 use dataplane::table::publish::Publisher;
 use dataplane::worker::{Clock, Poll, SleepLimit, StopFlag, Worker, WorkerParts};
 
-use crate::app::AppError;
+use crate::app::{AppError, least_mtu};
 
 /// The worker threads.
 pub(crate) struct Workers {
@@ -34,6 +35,7 @@ impl Workers {
     ) -> Result<Self, AppError> {
         let (stop, longest_sleep) = Default::default();
         let mut workers = Self { threads: Vec::new(), cells: Vec::new(), stop, longest_sleep };
+        let local_mtu = config.announce.as_ref().map(|_| UpLink::mtu(least_mtu(config)));
         let mut queues: Vec<_> = queues.into_iter().map(Vec::into_iter).collect();
         for (cpu, (punt, inject)) in config.dpdk.workers.iter().zip(rings) {
             let pairs: Vec<QueuePair> = queues.iter_mut().filter_map(Iterator::next).collect();
@@ -60,7 +62,7 @@ impl Workers {
                 workers: u32::try_from(config.dpdk.workers.len()).unwrap_or(u32::MAX),
             };
             workers.cells.push(cells);
-            workers.threads.push(spawn(*cpu, eal.clone(), parts)?);
+            workers.threads.push(spawn(*cpu, eal.clone(), parts, local_mtu)?);
         }
         Ok(workers)
     }
@@ -95,7 +97,7 @@ type DpdkParts = WorkerParts<dpdk::RxQueue, dpdk::TxQueue, Mempool>;
 
 /// Starts a worker. It is put together by its own thread, so that what it writes comes from memory of that thread: of its
 /// own part of the heap, and of its NUMA node.
-fn spawn(cpu: u16, eal: Eal, parts: DpdkParts) -> Result<JoinHandle<()>, AppError> {
+fn spawn(cpu: u16, eal: Eal, parts: DpdkParts, local_mtu: Option<u16>) -> Result<JoinHandle<()>, AppError> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("worker-{cpu}"))
@@ -104,7 +106,7 @@ fn spawn(cpu: u16, eal: Eal, parts: DpdkParts) -> Result<JoinHandle<()>, AppErro
                 dpdk::pin_current_thread(usize::from(cpu)).and_then(|()| eal.register_current_thread());
             match registered {
                 Ok(_lcore) => {
-                    let worker = Worker::new(parts);
+                    let worker = Worker::new(parts).delivering(local_mtu);
                     let _ = ready.send(Ok(()));
                     worker.run();
                 }

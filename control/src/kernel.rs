@@ -39,6 +39,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod twin;
+mod up;
 mod zero_checksum;
 
 use std::cell::{Cell, RefCell};
@@ -70,6 +71,7 @@ pub use self::observe::observe;
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
 pub use self::twin::{PREFIX, Twin, TwinError};
+pub use self::up::{Announced, NAME as UP_LINK, PROTOCOL as ANNOUNCED_PROTOCOL, UpLink};
 
 use self::carrier::Carriers;
 use self::complaints::{Complaints, Topic};
@@ -100,6 +102,7 @@ pub struct Rings {
 /// Everything between the workers and the kernel.
 pub struct Kernel {
     twins: Vec<Arc<Twin>>,
+    up: Option<UpLink>,
     bell: Bell,
     punts: RefCell<Drain>,
     exchange: RefCell<Exchange>,
@@ -126,6 +129,7 @@ impl Kernel {
         exchange.carriers = Carriers::new(behind);
         Ok(Self {
             twins,
+            up: None,
             bell: rings.bell,
             punts: RefCell::new(Drain::new(rings.punts)),
             exchange: RefCell::new(exchange),
@@ -136,6 +140,30 @@ impl Kernel {
             macs_of: Cell::new(0),
             news: Notify::new(),
         })
+    }
+
+    /// With the interface that announced routes lead to.
+    #[must_use]
+    pub fn with_up_link(self, up: Option<UpLink>) -> Self {
+        Self { up, ..self }
+    }
+
+    /// The interface that announced routes lead to.
+    #[must_use]
+    pub fn up_link(&self) -> Option<&UpLink> {
+        self.up.as_ref()
+    }
+
+    /// Has these routes lead here, and no others.
+    pub fn announce(&self, wanted: &Announced) {
+        let Some(up) = &self.up else { return };
+        up.announce(wanted);
+        let refused = up.refused();
+        let text = refused.first().map(|first| match refused.len() - 1 {
+            0 => first.clone(),
+            others => format!("{first}; and {others} more"),
+        });
+        self.complaints.borrow_mut().set(Topic::Announcement, text);
     }
 
     /// Runs until `shutdown` is ready. `on_update` is called on this task: with the kernel's state as soon as it is
@@ -158,6 +186,7 @@ impl Kernel {
             () = shutdown => Ok(()),
             ended = follower.run(on_update) => ended,
             ended = readers => ended,
+            never = self.read_own() => match never {},
             never = self.pump() => match never {},
             never = self.watch_neighbor_tables() => match never {},
         }
@@ -211,6 +240,26 @@ impl Kernel {
         }
     }
 
+    /// What the box itself sends to announced addresses, to a worker.
+    async fn read_own(&self) -> Infallible {
+        let Some(up) = &self.up else { return std::future::pending().await };
+        let mut buffer = vec![0; FRAME_MAX];
+        loop {
+            match up.receive(&mut buffer).await {
+                Ok(length) if up::is_for_the_relay(&buffer[..length]) => {
+                    self.with(|exchange| exchange.inject_packet(&buffer[..length]));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The interface was deleted, and the routes with it: the look at the routes says so.
+                Err(error) => {
+                    tracing::error!(interface = UP_LINK, %error, "cannot be read: packets of the box itself are lost");
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
     /// The workers' packets, from the punt rings to the twins.
     async fn pump(&self) -> Infallible {
         loop {
@@ -235,12 +284,21 @@ impl Kernel {
                 self.with(|exchange| exchange.unresolved(interface, next_hop, packet, now));
             }
             Punted::Frame { port, reason, bytes } => self.to_twin(port, reason, bytes),
+            Punted::Translated { reason, packet } => self.to_the_box(reason, packet),
             Punted::ZeroChecksum(event) => self.report(event, now),
         }
     }
 
     fn to_twin(&self, port: PortId, reason: PuntReason, frame: &[u8]) {
         let sent = self.twins.iter().find(|twin| twin.port() == port).map(|twin| twin.send(frame));
+        self.with(|exchange| match sent {
+            Some(Ok(())) => exchange.counters.to_twin[reason.index()] += 1,
+            Some(Err(_)) | None => exchange.counters.lost.count(reason, DropReason::TwinRefused, 1),
+        });
+    }
+
+    fn to_the_box(&self, reason: PuntReason, packet: &[u8]) {
+        let sent = self.up.as_ref().map(|up| up.send(packet));
         self.with(|exchange| match sent {
             Some(Ok(())) => exchange.counters.to_twin[reason.index()] += 1,
             Some(Err(_)) | None => exchange.counters.lost.count(reason, DropReason::TwinRefused, 1),

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod actor;
+pub mod announce;
 pub mod config;
 pub mod eam_set;
 pub mod kernel;

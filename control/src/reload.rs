@@ -7,14 +7,17 @@
 mod fixed;
 mod tables;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::table::translation::Translation;
+use ipnet::IpNet;
 
 use crate::actor::MappingSource;
-use crate::config::{self, Config, Control, Dpdk, Eams, LoadTimes, Port, Problems, Warnings};
+use crate::announce;
+use crate::config::{self, Announce, Config, Control, Dpdk, Eams, LoadTimes, Port, Problems, Warnings};
 use crate::eam_set::{ChangeCounts, EamSet};
 use crate::plan::{self, PlanError};
 
@@ -57,6 +60,7 @@ pub struct Running {
     dpdk: Dpdk,
     ports: Vec<Port>,
     control: Option<Control>,
+    announce: Option<Announce>,
     settings: config::Translation,
     eams: EamSet,
     translation: Arc<Translation>,
@@ -83,6 +87,8 @@ pub struct Prepared {
     pub changes: ChangeCounts,
     /// How many there are.
     pub eams: usize,
+    /// What leads to the relay.
+    pub destinations: BTreeSet<IpNet>,
     /// What works and is probably not meant.
     pub warnings: Warnings,
     /// How long it took.
@@ -124,6 +130,7 @@ impl Running {
             dpdk: config.dpdk.clone(),
             ports: config.ports.clone(),
             control: config.control.clone(),
+            announce: config.announce.clone(),
             settings: config.translation.clone(),
             eams,
             translation,
@@ -135,6 +142,18 @@ impl Running {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What leads to the relay.
+    #[must_use]
+    pub fn destinations(&self) -> BTreeSet<IpNet> {
+        announce::destinations(&self.settings)
+    }
+
+    /// How it is announced, if it is.
+    #[must_use]
+    pub fn announce(&self) -> Option<&Announce> {
+        self.announce.as_ref()
     }
 
     /// The mappings of the files in use.
@@ -163,8 +182,8 @@ impl Running {
     pub fn prepare(&mut self, loaded: Loaded) -> Result<(Prepared, Replaced), ReloadError> {
         let (mut config, warnings) = loaded.result.map_err(ReloadError::Problems)?;
         let fixed = fixed::differences(
-            (&self.dpdk, &self.ports, self.control.as_ref()),
-            (&config.dpdk, &config.ports, config.control.as_ref()),
+            (&self.dpdk, &self.ports, self.control.as_ref(), self.announce.as_ref()),
+            (&config.dpdk, &config.ports, config.control.as_ref(), config.announce.as_ref()),
         );
         if !fixed.is_empty() {
             return Err(ReloadError::NeedsRestart(fixed));
@@ -196,7 +215,8 @@ impl Running {
         }
         let translation = self.replace(translation);
         let eams = translation.eams.len();
-        Ok((Prepared { translation, way, changes: changes.counts(), eams, warnings, times }, replaced))
+        let (changes, destinations) = (changes.counts(), self.destinations());
+        Ok((Prepared { translation, way, changes, eams, destinations, warnings, times }, replaced))
     }
 }
 

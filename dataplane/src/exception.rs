@@ -32,6 +32,8 @@ const HEADER: usize = 24;
 const KIND_FRAME: u16 = 0;
 const KIND_UNRESOLVED: u16 = 1;
 const KIND_ZERO_CHECKSUM: u16 = 2;
+/// An IP packet without a link-layer header: translated for the box itself, or from the box to be translated.
+const KIND_PACKET: u16 = 3;
 
 /// A ring has no room for the record. Nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,8 +61,29 @@ pub enum Punted<'a> {
         /// The packet, from its IP header on.
         packet: &'a [u8],
     },
+    /// An IP packet that was translated and is for the box itself, from its IP header on.
+    Translated {
+        /// What it is.
+        reason: PuntReason,
+        /// The packet.
+        packet: &'a [u8],
+    },
     /// The management event RFC 7915 4.5 asks for when a UDP datagram without checksum is dropped.
     ZeroChecksum(ZeroChecksum),
+}
+
+/// What arrives at a worker.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Injected<'a> {
+    /// A whole Ethernet frame of the kernel's, to be sent as it is.
+    Frame {
+        /// Out of this port.
+        port: PortId,
+        /// The frame.
+        bytes: &'a [u8],
+    },
+    /// An IP packet of the box itself, from its IP header on, that takes the way of a received one.
+    Packet(&'a [u8]),
 }
 
 /// A dropped IPv4 UDP datagram without checksum, and how many more were dropped since the last event.
@@ -181,6 +204,15 @@ impl PuntSender {
         self.send(Way::Other, KIND_UNRESOLVED, interface.0, 0, mapped, packet)
     }
 
+    /// Offers a translated packet to the kernel itself.
+    ///
+    /// # Errors
+    /// [`RingFull`] when the control thread does not keep up.
+    pub fn send_translated(&mut self, reason: PuntReason, packet: &[u8]) -> Result<(), RingFull> {
+        let number = u16::from(reason as u8);
+        self.send(Way::of(reason), KIND_PACKET, 0, number, Ipv6Addr::UNSPECIFIED, packet)
+    }
+
     /// Reports a dropped datagram without checksum.
     ///
     /// # Errors
@@ -253,6 +285,7 @@ impl PuntReceiver {
             KIND_FRAME => {
                 Punted::Frame { port: PortId(place), reason: PuntReason::ALL[reason], bytes: &self.scratch }
             }
+            KIND_PACKET => Punted::Translated { reason: PuntReason::ALL[reason], packet: &self.scratch },
             KIND_ZERO_CHECKSUM => {
                 let bytes = self.scratch.first_chunk().expect("written with that many bytes");
                 Punted::ZeroChecksum(ZeroChecksum::from_bytes(bytes))
@@ -292,19 +325,36 @@ impl InjectSender {
     /// # Errors
     /// [`RingFull`] when the worker does not keep up, or the frame exceeds 65,535 bytes.
     pub fn send(&mut self, port: PortId, frame: &[u8]) -> Result<(), RingFull> {
-        let length = u16::try_from(frame.len()).map_err(|_| RingFull)?;
+        self.write(KIND_FRAME, port.0, frame)
+    }
+
+    /// Has an IP packet of the box itself take the way of a received one.
+    ///
+    /// # Errors
+    /// [`RingFull`] when the worker does not keep up, or the packet exceeds 65,535 bytes.
+    pub fn send_packet(&mut self, packet: &[u8]) -> Result<(), RingFull> {
+        self.write(KIND_PACKET, 0, packet)
+    }
+
+    fn write(&mut self, kind: u16, place: u16, bytes: &[u8]) -> Result<(), RingFull> {
+        let length = u16::try_from(bytes.len()).map_err(|_| RingFull)?;
         let mut header = [0; HEADER];
         header[0..2].copy_from_slice(&length.to_ne_bytes());
-        header[4..6].copy_from_slice(&port.0.to_ne_bytes());
-        write_record(&mut self.ring, &header, frame)
+        header[2..4].copy_from_slice(&kind.to_ne_bytes());
+        header[4..6].copy_from_slice(&place.to_ne_bytes());
+        write_record(&mut self.ring, &header, bytes)
     }
 }
 
 impl InjectReceiver {
-    /// Takes the next frame, if there is one.
-    pub fn receive(&mut self) -> Option<(PortId, &[u8])> {
+    /// Takes the next record, if there is one.
+    pub fn receive(&mut self) -> Option<Injected<'_>> {
         let header = read_record(&mut self.ring, &mut self.scratch)?;
-        Some((PortId(u16::from_ne_bytes([header[4], header[5]])), &self.scratch))
+        let place = u16::from_ne_bytes([header[4], header[5]]);
+        Some(match u16::from_ne_bytes([header[2], header[3]]) {
+            KIND_PACKET => Injected::Packet(&self.scratch),
+            _ => Injected::Frame { port: PortId(place), bytes: &self.scratch },
+        })
     }
 
     /// Whether a frame is waiting.
@@ -458,9 +508,9 @@ mod tests {
         let (mut sender, mut receiver) = inject_ring(100);
         sender.send(PortId(1), &[9; 70]).unwrap();
         assert_eq!(sender.send(PortId(1), &[8; 70]), Err(RingFull));
-        assert_eq!(receiver.receive(), Some((PortId(1), &[9; 70][..])));
+        assert_eq!(receiver.receive(), Some(Injected::Frame { port: PortId(1), bytes: &[9; 70] }));
         assert_eq!(receiver.receive(), None);
         sender.send(PortId(2), &[8; 70]).unwrap();
-        assert_eq!(receiver.receive(), Some((PortId(2), &[8; 70][..])));
+        assert_eq!(receiver.receive(), Some(Injected::Frame { port: PortId(2), bytes: &[8; 70] }));
     }
 }

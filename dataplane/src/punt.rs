@@ -21,6 +21,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::exception::{PuntSender, RingFull};
 use crate::limit::{Shares, TokenBucket};
 use crate::stage::error_limit::Sender;
+use crate::stage::parse::Family;
 use crate::table::routing::PortId;
 use crate::verdict::{DropReason, PuntReason, Verdict};
 use crate::walk::Wanted;
@@ -187,6 +188,14 @@ impl Punts {
         self.offer(PuntReason::UnresolvedNextHop, limits, |ring| {
             ring.send_unresolved(interface, next_hop, packet)
         })
+    }
+
+    /// Offers a translated packet for the box itself.
+    pub(crate) fn translated(&mut self, packet: &[u8]) -> Verdict {
+        let family =
+            if packet.first().map(|byte| byte >> 4) == Some(4) { Family::Ipv4 } else { Family::Ipv6 };
+        let offer = of_packet(family, packet, PuntReason::LocalAddress);
+        self.offer(offer.class, offer.into(), |ring| ring.send_translated(offer.class, packet))
     }
 
     fn offer(

@@ -26,6 +26,8 @@ pub(crate) struct Transmit<T: TransmitQueue> {
     ports: Vec<PortOut<T>>,
     /// The rings to the control thread.
     pub(crate) punts: Punts,
+    /// The largest translated packet the box itself takes, if it takes any.
+    pub(crate) local_mtu: Option<u16>,
 }
 
 impl<T: TransmitQueue> PortOut<T> {
@@ -40,7 +42,7 @@ impl<T: TransmitQueue> Transmit<T> {
     pub(crate) fn new(queues: Vec<T>, punts: Punts) -> Self {
         let ports = (0..).map(PortId).zip(queues);
         let ports = ports.map(|(port, queue)| PortOut { port, queue, frames: Frames::new(), bytes: 0 });
-        Self { ports: ports.collect(), punts }
+        Self { ports: ports.collect(), punts, local_mtu: None }
     }
 
     /// Puts a whole frame onto a port's burst.
@@ -94,6 +96,15 @@ impl<T: TransmitQueue> Output<T::Buffer> for Transmit<T> {
 
     fn unresolved(&mut self, packet: T::Buffer, wanted: Wanted, sink: &mut Sink<T::Buffer>) {
         let verdict = self.punts.unresolved(wanted, packet.data());
+        sink.finish(packet, verdict);
+    }
+
+    fn local_mtu(&self) -> Option<u16> {
+        self.local_mtu
+    }
+
+    fn deliver(&mut self, packet: T::Buffer, sink: &mut Sink<T::Buffer>) {
+        let verdict = self.punts.translated(packet.data());
         sink.finish(packet, verdict);
     }
 }

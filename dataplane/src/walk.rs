@@ -62,6 +62,16 @@ pub trait Output<B: Buffer> {
 
     /// Keeps an IP packet until `wanted` has a link-layer address.
     fn unresolved(&mut self, packet: B, wanted: Wanted, sink: &mut Sink<B>);
+
+    /// The largest IP packet that [`Self::deliver`] takes; none where the box cannot be given translated packets.
+    fn local_mtu(&self) -> Option<u16> {
+        None
+    }
+
+    /// Gives the box itself a translated IP packet.
+    fn deliver(&mut self, packet: B, sink: &mut Sink<B>) {
+        sink.finish(packet, Verdict::Dropped(DropReason::DestinationIsLocal));
+    }
 }
 
 /// A next hop whose link-layer address is not known.
@@ -270,8 +280,18 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
                     self.sink,
                 );
             }
+            Path::Local => self.output.deliver(packet, self.sink),
             _ => unreachable!("usable() has refused every other path"),
         }
+    }
+
+    /// The MTU of a path translated packets can take: [`usable`], or to the box itself.
+    #[inline]
+    fn usable(&self, path: &Path) -> Result<u16, DropReason> {
+        usable(path).or_else(|reason| match path {
+            Path::Local => self.output.local_mtu().ok_or(reason),
+            _ => Err(reason),
+        })
     }
 
     fn has_eam(&self, destination: IpAddr) -> bool {

@@ -12,7 +12,7 @@ use crossbeam_utils::CachePadded;
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::{CounterCells, Counts, Event};
 use crate::exception::{InjectReceiver, PuntSender, ZeroChecksum};
-use crate::io::{Alarm, BURST, Frames, ReceiveQueue, TransmitQueue};
+use crate::io::{Alarm, Frames, ReceiveQueue, TransmitQueue};
 use crate::limit::TokenBucket;
 use crate::punt::Punts;
 use crate::sink::{Observer, Sink};
@@ -25,10 +25,12 @@ use crate::walk::LcoreState;
 
 mod burst;
 mod idle;
+mod injected;
 
 use burst::Burst;
 use idle::Idle;
 pub use idle::{Poll, SleepLimit, longest_sleep};
+use injected::Own;
 
 /// A cycle counter: how to read it, and how many cycles are one second.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +127,13 @@ where
         }
     }
 
+    /// Gives the box itself translated packets of up to `mtu` bytes instead of refusing them.
+    #[must_use]
+    pub fn delivering(mut self, mtu: Option<u16>) -> Self {
+        self.transmit.local_mtu = mtu;
+        self
+    }
+
     /// Shows what comes and ends to `observer` from now on.
     pub fn observe(&mut self, observer: Option<Box<dyn Observer<B>>>) {
         self.sink.observe(observer);
@@ -186,7 +195,14 @@ where
             limit.refill(now);
         }
         self.transmit.punts.begin_turn(now);
-        let mut worked = inject(&mut self.inject, &mut self.pool, &mut self.transmit, &mut self.sink);
+        let mut worked = Own {
+            snapshot,
+            lcore: &mut self.lcore,
+            sink: &mut self.sink,
+            pool: &mut self.pool,
+            transmit: &mut self.transmit,
+        }
+        .take(&mut self.inject);
         for (number, queue) in (0..).zip(&mut self.receive) {
             if queue.receive(&mut self.frames, &mut self.sink) == 0 {
                 continue;
@@ -228,33 +244,6 @@ fn limit(setting: IcmpErrors, hertz: u64) -> Option<ErrorLimits> {
         IcmpErrors::Limit(rate) => Some(ErrorLimits::new(rate, hertz)),
         IcmpErrors::Send | IcmpErrors::Off => None,
     }
-}
-
-/// Sends what the kernel injected, before anything that was received.
-fn inject<T: TransmitQueue, P: BufferPool<Buffer = T::Buffer>>(
-    ring: &mut InjectReceiver,
-    pool: &mut P,
-    transmit: &mut Transmit<T>,
-    sink: &mut Sink<T::Buffer>,
-) -> bool {
-    let mut any = false;
-    for _ in 0..BURST {
-        let Some((port, frame)) = ring.receive() else {
-            break;
-        };
-        any = true;
-        sink.counts.count(Event::OriginatedKernel);
-        let copied = pool.allocate().and_then(|mut buffer| {
-            buffer.push_back(frame.len()).ok()?;
-            buffer.data_mut().copy_from_slice(frame);
-            Some(buffer)
-        });
-        match copied {
-            Some(buffer) => transmit.enqueue(port, buffer, sink),
-            None => sink.finish_without_buffer(),
-        }
-    }
-    any
 }
 
 /// Sends the sampled management event, when it is time for one.

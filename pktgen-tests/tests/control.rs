@@ -204,6 +204,10 @@ fn what_nobody_confirms_is_undone_in_time_and_by_a_restart() -> TestResult {
     assert!(status["revision"]["pending_until"].is_null());
     assert_eq!(status["health"], "degraded", "and says so: {status}");
     assert_eq!(lab.json("history")?[0]["kind"], "restarted");
+    // Until somebody makes the next revision, and no longer.
+    lab.good("eam add 192.0.2.3 2001:db8:12:34::3")?;
+    let status = lab.json("status")?;
+    assert_eq!((&status["health"], &status["reasons"]), (&"ok".into(), &serde_json::json!([])), "{status}");
     Ok(())
 }
 

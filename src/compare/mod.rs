@@ -73,7 +73,7 @@ pub(crate) fn run(args: &CompareArgs) -> u8 {
     };
     match compare(args, config) {
         Ok(report) if args.json => {
-            println!("{}", report.json());
+            println!("{}", shown::json(&report.json().to_string()));
             DONE
         }
         Ok(report) => {

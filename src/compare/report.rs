@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::{Value, json};
+use shown::Shown;
 
 use super::known::Requirement;
 use super::pairing::Seen;
@@ -151,9 +152,9 @@ impl Report {
     fn write_findings(&self, f: &mut fmt::Formatter<'_>, findings: &[Finding]) -> fmt::Result {
         for finding in findings.iter().take(SHOWN) {
             let (file, index) = finding.input;
-            write!(f, "    {} packet {index}", self.files[file])?;
+            write!(f, "    {} packet {index}", Shown(&self.files[file]))?;
             if let Some((file, index)) = finding.output {
-                write!(f, " -> {} packet {index}", self.files[file])?;
+                write!(f, " -> {} packet {index}", Shown(&self.files[file]))?;
             }
             writeln!(f, " ({}): {}", finding.flow, finding.what)?;
         }

@@ -1,20 +1,17 @@
 //! Everything the socket is asked: mappings by the store, the rest by the control actor.
 
-use std::net::IpAddr;
-
 use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Finding, Health, History, Lookup,
-    Neighbors, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Routes, Status,
-    Versions, Worker, WorkerSummary, Workers, path,
+    API, Code, Committed, Counters, Finding, Health, Neighbors, Port, PortSummary, Ports, Refusal, Reloaded,
+    Revision, Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
 };
-use control_server::mappings::{Edit, Mappings};
-use control_server::{Entries, Events, Intent, ListQuery, Peer, Relay};
+use control_server::mappings::Mappings;
+use control_server::{Intent, Peer, Relay};
 use dataplane::counters::Event;
 use dataplane::verdict::{DropReason, PuntReason};
-use ipnet::IpNet;
 
+use super::notices::Notices;
 use super::routing::View;
 use super::tables::stopping;
 use crate::report;
@@ -27,7 +24,7 @@ pub(super) struct RunningRelay {
     pub(super) mappings: Mappings,
     pub(super) handle: ControlHandle,
     /// What an operator should know about the start.
-    pub(super) notices: Vec<String>,
+    pub(super) notices: Notices,
     pub(super) log_lost: LogLost,
 }
 
@@ -43,6 +40,29 @@ impl RunningRelay {
 }
 
 impl Relay for RunningRelay {
+    fn mappings(&self) -> &Mappings {
+        &self.mappings
+    }
+
+    /// Every change is in the log as well: who, what, and which revision it made.
+    fn committed(&self, intent: &Intent, committed: &Committed) {
+        tracing::info!(
+            revision = committed.revision.id,
+            uid = intent.peer.uid,
+            pid = intent.peer.pid,
+            added = committed.added,
+            removed = committed.removed,
+            changed = committed.changed,
+            pending_until = committed.pending_until,
+            comment = intent.comment,
+            "mappings committed"
+        );
+    }
+
+    fn confirmed(&self, intent: &Intent, revision: &Revision) {
+        tracing::info!(revision = revision.id, uid = intent.peer.uid, "confirmed");
+    }
+
     fn versions(&self) -> Versions {
         Versions {
             program: env!("CARGO_PKG_NAME").to_owned(),
@@ -57,7 +77,8 @@ impl Relay for RunningRelay {
         let status = self.actor()?;
         let (revision, staged) = self.mappings.summary();
         let mut reasons = status.complaints;
-        reasons.extend(self.notices.iter().cloned());
+        reasons.extend(self.notices.in_force(revision.id));
+        reasons.extend(self.mappings.trouble());
         if !status.translating {
             reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
         }
@@ -86,72 +107,6 @@ impl Relay for RunningRelay {
             ports: ports.collect(),
             workers: workers.collect(),
         })
-    }
-
-    fn revision(&self) -> u64 {
-        self.mappings.revision()
-    }
-
-    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
-        self.mappings.eams(query)
-    }
-
-    fn eam(&self, prefix: IpNet) -> Result<Entry, Refusal> {
-        self.mappings.eam(prefix)
-    }
-
-    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
-        self.mappings.lookup(address)
-    }
-
-    fn pools(&self) -> Result<Pools, Refusal> {
-        self.mappings.pools()
-    }
-
-    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        told(intent, self.mappings.change(intent, edits, replace))
-    }
-
-    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        self.mappings.stage(intent, &edits, replace)
-    }
-
-    fn candidate(&self) -> Result<Candidate, Refusal> {
-        self.mappings.candidate()
-    }
-
-    fn discard(&self) -> Result<Candidate, Refusal> {
-        Ok(self.mappings.discard())
-    }
-
-    fn commit(&self, intent: &Intent) -> Result<Committed, Refusal> {
-        told(intent, self.mappings.commit(intent))
-    }
-
-    fn pending(&self) -> Result<Option<Pending>, Refusal> {
-        Ok(self.mappings.pending())
-    }
-
-    fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
-        let confirmed = self.mappings.confirm(intent)?;
-        tracing::info!(revision = confirmed.id, uid = intent.peer.uid, "confirmed");
-        Ok(confirmed)
-    }
-
-    fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal> {
-        told(intent, self.mappings.rollback(intent, to))
-    }
-
-    fn check(&self) -> Result<Check, Refusal> {
-        self.mappings.check()
-    }
-
-    fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal> {
-        self.mappings.diff(from, to)
-    }
-
-    fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal> {
-        self.mappings.history(before, limit)
     }
 
     fn reload(&self, peer: Peer) -> Result<Reloaded, Refusal> {
@@ -208,28 +163,6 @@ impl Relay for RunningRelay {
             other => Ok(Counters([("counters".to_owned(), other)].into())),
         }
     }
-
-    fn events(&self) -> Events {
-        self.mappings.events()
-    }
-}
-
-/// Every change is in the log as well: who, what, and which revision it made.
-fn told(intent: &Intent, result: Result<Committed, Refusal>) -> Result<Committed, Refusal> {
-    if let Ok(committed) = &result {
-        tracing::info!(
-            revision = committed.revision.id,
-            uid = intent.peer.uid,
-            pid = intent.peer.pid,
-            added = committed.added,
-            removed = committed.removed,
-            changed = committed.changed,
-            pending_until = committed.pending_until,
-            comment = intent.comment,
-            "mappings committed"
-        );
-    }
-    result
 }
 
 /// The commit this was built from, which stands in brackets behind the version.

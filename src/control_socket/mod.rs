@@ -1,9 +1,10 @@
 //! The control socket of a running relay: what `control-server` serves, put together with the store and the control actor.
 //!
 //! `tables.rs` publishes what changes through the socket, `source.rs` takes part in reloads, `rules.rs` holds mappings against the
-//! configuration, `answers.rs` is everything the socket is asked.
+//! configuration, `notices.rs` keeps what the store said at the start, `answers.rs` is everything the socket is asked.
 
 mod answers;
+mod notices;
 mod routing;
 mod rules;
 mod source;
@@ -18,6 +19,7 @@ use control_server::{Limits, ListenError, Listener, Server};
 use eam_store::{Notice, Options, Store, StoreError};
 
 use self::answers::{LogLost, RunningRelay};
+use self::notices::Notices;
 use self::rules::ConfiguredRules;
 use self::source::StoredMappings;
 use self::tables::Published;
@@ -35,7 +37,7 @@ pub(crate) enum ControlError {
 pub(crate) struct ControlSocket {
     listener: Listener,
     mappings: Mappings,
-    notices: Vec<String>,
+    notices: Notices,
 }
 
 impl ControlSocket {
@@ -46,17 +48,14 @@ impl ControlSocket {
     ) -> Result<Self, ControlError> {
         let listener = Listener::bind(&control.socket, control.group.as_deref())?;
         let opened = Store::open(&control.store, Options::default())?;
-        let mut notices = Vec::new();
         for notice in &opened.notices {
             match notice {
                 Notice::Created => tracing::info!(store = %control.store.display(), "{notice}"),
-                _ => {
-                    tracing::warn!(store = %control.store.display(), "{notice}");
-                    notices.push(notice.to_string());
-                }
+                _ => tracing::warn!(store = %control.store.display(), "{notice}"),
             }
         }
         let head = opened.store.head();
+        let notices = Notices::new(&opened.notices, head.id.0);
         tracing::info!(
             socket = %control.socket.display(),
             store = %control.store.display(),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use shown::{Shown, is_obeyed};
+
 /// A mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mapping {
@@ -137,7 +139,7 @@ pub(super) fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            character if character.is_control() => {
+            character if is_obeyed(character) => {
                 let _ = write!(quoted, "\\u{:04X}", u32::from(character));
             }
             character => quoted.push(character),
@@ -155,5 +157,5 @@ pub(super) fn list<T: AsRef<str>>(texts: &[T]) -> String {
 
 /// A comment must not go on as configuration.
 fn one_line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+    Shown(text).to_string()
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use control::config::Config;
+use shown::Shown;
 
 use crate::args::{DONE, FAILED, WRONG};
 
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &ImportArgs) -> u8 {
     let text = match read(&args.file) {
         Ok(text) => text,
         Err(error) => {
-            eprintln!("borderline: {}: {error}", args.file.display());
+            eprintln!("borderline: {}: {error}", Shown(args.file.display()));
             return FAILED;
         }
     };
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &ImportArgs) -> u8 {
         Ok(toml) => toml,
         Err(refusals) => {
             for Refused { line, message } in &refusals.0 {
-                eprintln!("{}:{line}: {message}", args.file.display());
+                eprintln!("{}:{line}: {}", Shown(args.file.display()), Shown(message));
             }
             return WRONG;
         }

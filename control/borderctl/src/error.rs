@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use control_api::{API, Code, Refusal};
+use shown::Shown;
 
 /// Done.
 pub(crate) const DONE: u8 = 0;
@@ -44,7 +45,7 @@ impl Error {
         }
         if json {
             let refusal = self.as_refusal();
-            eprintln!("{}", serde_json::to_string(&refusal).unwrap_or_default());
+            eprintln!("{}", shown::json(&serde_json::to_string(&refusal).unwrap_or_default()));
         } else {
             eprint!("{}", self.text());
         }
@@ -91,11 +92,11 @@ impl Error {
 
     fn text(&self) -> String {
         let (message, remedy) = self.parts();
-        let mut text = format!("borderctl: {message}\n");
+        let mut text = format!("borderctl: {}\n", Shown(message));
         if let Self::Refused(refusal) = self {
             if refusal.findings.len() + usize::try_from(refusal.more).unwrap_or(usize::MAX) > 1 {
                 for finding in refusal.findings.iter().take(PRINTED) {
-                    text += &format!("  {}\n", crate::view::finding(finding));
+                    text += &format!("  {}\n", Shown(crate::view::finding(finding)));
                 }
             } else if let Some(line) = refusal.findings.first().and_then(|finding| finding.line) {
                 text += &format!("  at line {line}\n");
@@ -105,7 +106,7 @@ impl Error {
                 text += &format!("  and {rest} more\n");
             }
         }
-        text + &format!("  {remedy}\n")
+        text + &format!("  {}\n", Shown(remedy))
     }
 }
 

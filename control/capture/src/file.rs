@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use shown::Shown;
 
 use crate::link::Link;
 use crate::pcap::{self, Broken};
@@ -46,7 +47,7 @@ pub enum CaptureError {
         packet: usize,
     },
     /// The file contradicts itself.
-    #[error("{}: packet {packet}: {reason}; give a complete pcap or pcapng file", name(path))]
+    #[error("{}: packet {packet}: {}; give a complete pcap or pcapng file", name(path), Shown(reason))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -71,7 +72,7 @@ pub enum CaptureError {
 
 /// How messages call a file.
 pub(crate) fn name(path: &Path) -> String {
-    if path.as_os_str() == STANDARD { "standard input".to_owned() } else { path.display().to_string() }
+    if path.as_os_str() == STANDARD { "standard input".to_owned() } else { Shown(path.display()).to_string() }
 }
 
 /// A capture file in memory.

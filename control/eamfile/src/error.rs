@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use shown::is_obeyed;
+
 use crate::split::Separator;
 
 /// Why a line is no row, with the line as it should be.
@@ -67,12 +69,15 @@ impl fmt::Display for Seen {
 /// The addresses of a line and the rest of it as a row; an example when the two are not there.
 fn should_be(line: &str) -> String {
     let (mut ipv4, mut ipv6, mut rest) = (None, None, Vec::new());
-    for word in line.split([',', ';', '|', '\t', ' ', '"', '\'']).filter(|word| !word.is_empty()) {
-        let address = word.split('/').next().unwrap_or_default();
+    let separators =
+        |character| matches!(character, ',' | ';' | '|' | ' ' | '"' | '\'') || is_obeyed(character);
+    for word in line.split(separators).filter(|word| !word.is_empty()) {
+        let (address, length) = word.split_once('/').unwrap_or((word, ""));
+        let prefix = if length.parse::<u8>().is_ok() { word } else { address };
         if ipv4.is_none() && address.parse::<Ipv4Addr>().is_ok() {
-            ipv4 = Some(word);
+            ipv4 = Some(prefix);
         } else if ipv6.is_none() && address.parse::<Ipv6Addr>().is_ok() {
-            ipv6 = Some(word);
+            ipv6 = Some(prefix);
         } else if !word.eq_ignore_ascii_case("map") && word != "#" {
             rest.push(word);
         }
@@ -81,6 +86,6 @@ fn should_be(line: &str) -> String {
         let ipv4 = ipv4.unwrap_or("192.0.2.1");
         return format!("{ipv4},{}", ipv6.unwrap_or("2001:db8::1"));
     };
-    let note: String = rest.join(" ").chars().filter(|character| !character.is_control()).take(60).collect();
+    let note: String = rest.join(" ").chars().take(60).collect();
     if note.is_empty() { format!("{ipv4},{ipv6}") } else { format!("{ipv4},{ipv6},{note}") }
 }

@@ -76,6 +76,22 @@ fn what_stays_refused_is_shown_as_it_should_be() {
 }
 
 #[test]
+fn nothing_in_a_message_is_for_the_terminal() {
+    for (line, should_be) in [
+        ("192.0.2.16/28\u{1}\0\0.", "192.0.2.16/28,2001:db8::1"),
+        (
+            "\"192.0.2.16\u{1b}[2J\";2001:db8::7\u{7f};a\u{202e}b;\u{9b}31mc",
+            "192.0.2.16,2001:db8::7,[2J a b 31mc",
+        ),
+        ("192.0.2.16/\u{1b}]0:owned\u{7}", "192.0.2.16,2001:db8::1"),
+    ] {
+        let error = Rows::new().line(line).unwrap_err();
+        assert_eq!(error.should_be(), should_be, "{line:?}");
+        assert!(!error.to_string().contains(shown::is_obeyed), "{line:?}");
+    }
+}
+
+#[test]
 fn a_header_in_the_middle_is_a_row() {
     assert_eq!(rows("192.0.2.1,2001:db8::1\nipv4,ipv6"), ["192.0.2.1 2001:db8::1", "ipv4 ipv6"]);
 }
@@ -118,13 +134,13 @@ proptest! {
 
     /// Nothing panics, and a line that is shown as the right one is one.
     #[test]
-    fn arbitrary_lines(lines in prop::collection::vec("([0-9a-f.:/]{0,12}|[,;|\t \"#]|map|sep=|ipv[46]|\\PC){0,12}", 1..4)) {
+    fn arbitrary_lines(lines in prop::collection::vec("([0-9a-f.:/]{0,12}|[,;|\t \"#]|map|sep=|ipv[46]|\\PC|[\\x00-\\x1f\\x7f\u{9b}]){0,12}", 1..4)) {
         let mut rows = Rows::new();
         for line in &lines {
             if let Err(error) = rows.line(line) {
                 let should_be = error.should_be();
                 prop_assert!(matches!(Rows::new().line(should_be), Ok(Line::Row(_))), "{:?} {}", line, should_be);
-                prop_assert!(!error.to_string().contains('\n'));
+                prop_assert!(!error.to_string().contains(shown::is_obeyed), "{:?}", line);
             }
         }
     }

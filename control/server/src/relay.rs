@@ -10,7 +10,7 @@ use control_api::{
 use ipnet::IpNet;
 use tokio::sync::broadcast;
 
-use crate::mappings::Edit;
+use crate::mappings::{Edit, Mappings};
 
 /// The process at the other end of a connection, as the kernel knows it (`SO_PEERCRED`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub struct Events {
 /// What answers. Calls may block: they are made from threads that may. One that changes something returns when the change
 /// is in force on every worker and durable.
 ///
+/// Mappings are the store's in every relay; the rest differs.
+///
 /// # Errors
 /// Every method: a [`Refusal`] with its reason and remedy. Nothing has changed then.
 #[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
@@ -76,38 +78,6 @@ pub trait Relay: Send + Sync + 'static {
     fn versions(&self) -> Versions;
     /// The relay in short.
     fn status(&self) -> Result<Status, Refusal>;
-    /// The revision in force.
-    fn revision(&self) -> u64;
-    /// Mappings.
-    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal>;
-    /// The mapping with exactly this prefix.
-    fn eam(&self, prefix: IpNet) -> Result<Entry, Refusal>;
-    /// How an address is translated.
-    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal>;
-    /// The service pools.
-    fn pools(&self) -> Result<Pools, Refusal>;
-    /// Changes mappings. With `replace`, those of the store that are not named go.
-    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal>;
-    /// Puts changes into the candidate.
-    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal>;
-    /// What is in the candidate.
-    fn candidate(&self) -> Result<Candidate, Refusal>;
-    /// Throws the candidate away; says what was in it.
-    fn discard(&self) -> Result<Candidate, Refusal>;
-    /// Commits the candidate.
-    fn commit(&self, intent: &Intent) -> Result<Committed, Refusal>;
-    /// What awaits confirmation.
-    fn pending(&self) -> Result<Option<Pending>, Refusal>;
-    /// Keeps what awaits confirmation.
-    fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal>;
-    /// Makes the table of an earlier revision the one in force, as a new revision.
-    fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal>;
-    /// Findings about the candidate, or about what is in force when there is none.
-    fn check(&self) -> Result<Check, Refusal>;
-    /// What is different between two revisions; without the second, what is in force.
-    fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal>;
-    /// Revisions before the given one, newest first.
-    fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal>;
     /// Reads the configuration again.
     fn reload(&self, peer: Peer) -> Result<Reloaded, Refusal>;
     /// Ports.
@@ -120,6 +90,88 @@ pub trait Relay: Send + Sync + 'static {
     fn neighbors(&self) -> Result<Neighbors, Refusal>;
     /// Counters.
     fn counters(&self) -> Result<Counters, Refusal>;
+
+    /// The mappings.
+    fn mappings(&self) -> &Mappings;
+    /// Hears of every revision that was made through the socket.
+    fn committed(&self, _intent: &Intent, _committed: &Committed) {}
+    /// Hears of every confirmation.
+    fn confirmed(&self, _intent: &Intent, _revision: &Revision) {}
+
+    /// The revision in force.
+    fn revision(&self) -> u64 {
+        self.mappings().revision()
+    }
+    /// Mappings.
+    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
+        self.mappings().eams(query)
+    }
+    /// The mapping with exactly this prefix.
+    fn eam(&self, prefix: IpNet) -> Result<Entry, Refusal> {
+        self.mappings().eam(prefix)
+    }
+    /// How an address is translated.
+    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
+        self.mappings().lookup(address)
+    }
+    /// The service pools.
+    fn pools(&self) -> Result<Pools, Refusal> {
+        self.mappings().pools()
+    }
+    /// Changes mappings. With `replace`, those of the store that are not named go.
+    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
+        let made = self.mappings().change(intent, edits, replace)?;
+        self.committed(intent, &made);
+        Ok(made)
+    }
+    /// Puts changes into the candidate.
+    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
+        self.mappings().stage(intent, &edits, replace)
+    }
+    /// What is in the candidate.
+    fn candidate(&self) -> Result<Candidate, Refusal> {
+        self.mappings().candidate()
+    }
+    /// Throws the candidate away; says what was in it.
+    fn discard(&self) -> Result<Candidate, Refusal> {
+        Ok(self.mappings().discard())
+    }
+    /// Commits the candidate.
+    fn commit(&self, intent: &Intent) -> Result<Committed, Refusal> {
+        let made = self.mappings().commit(intent)?;
+        self.committed(intent, &made);
+        Ok(made)
+    }
+    /// What awaits confirmation.
+    fn pending(&self) -> Result<Option<Pending>, Refusal> {
+        Ok(self.mappings().pending())
+    }
+    /// Keeps what awaits confirmation.
+    fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
+        let kept = self.mappings().confirm(intent)?;
+        self.confirmed(intent, &kept);
+        Ok(kept)
+    }
+    /// Makes the table of an earlier revision the one in force, as a new revision.
+    fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal> {
+        let made = self.mappings().rollback(intent, to)?;
+        self.committed(intent, &made);
+        Ok(made)
+    }
+    /// Findings about the candidate, or about what is in force when there is none.
+    fn check(&self) -> Result<Check, Refusal> {
+        self.mappings().check()
+    }
+    /// What is different between two revisions; without the second, what is in force.
+    fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal> {
+        self.mappings().diff(from, to)
+    }
+    /// Revisions before the given one, newest first.
+    fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal> {
+        self.mappings().history(before, limit)
+    }
     /// Events from now on.
-    fn events(&self) -> Events;
+    fn events(&self) -> Events {
+        self.mappings().events()
+    }
 }

@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use control_api::{
-    API, Candidate, Check, Code, Committed, Counters, Diff, Entry, Health, History, Lookup, Neighbor,
-    Neighbors, Path as Way, Pending, Pools, Port, PortSummary, Ports, Refusal, Reloaded, Revision, Route,
-    Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
+    API, Code, Counters, Health, Neighbor, Neighbors, Path as Way, Port, PortSummary, Ports, Refusal,
+    Reloaded, Route, Routes, Status, Versions, Worker, WorkerSummary, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::mappings::{Change, Edit, Mappings, Next, Reach, Rules, Tables};
-use crate::{Entries, Events, Intent, Limits, ListQuery, ListenError, Listener, Peer, Relay, Server};
+use crate::mappings::{Change, Mappings, Next, Reach, Rules, Tables};
+use crate::{Limits, ListQuery, ListenError, Listener, Peer, Relay, Server};
 
 /// A relay to talk to.
 pub struct FakeRelay {
@@ -133,6 +132,10 @@ impl Rules for FakeRules {
 }
 
 impl Relay for FakeRelay {
+    fn mappings(&self) -> &Mappings {
+        &self.mappings
+    }
+
     fn versions(&self) -> Versions {
         Versions {
             program: "borderline".into(),
@@ -159,70 +162,6 @@ impl Relay for FakeRelay {
             ports,
             workers: vec![WorkerSummary { cpu: 1, load: 0.25 }],
         })
-    }
-
-    fn revision(&self) -> u64 {
-        self.mappings.revision()
-    }
-
-    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
-        self.mappings.eams(query)
-    }
-
-    fn eam(&self, prefix: IpNet) -> Result<Entry, Refusal> {
-        self.mappings.eam(prefix)
-    }
-
-    fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
-        self.mappings.lookup(address)
-    }
-
-    fn pools(&self) -> Result<Pools, Refusal> {
-        self.mappings.pools()
-    }
-
-    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        self.mappings.change(intent, edits, replace)
-    }
-
-    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
-        self.mappings.stage(intent, &edits, replace)
-    }
-
-    fn candidate(&self) -> Result<Candidate, Refusal> {
-        self.mappings.candidate()
-    }
-
-    fn discard(&self) -> Result<Candidate, Refusal> {
-        Ok(self.mappings.discard())
-    }
-
-    fn commit(&self, intent: &Intent) -> Result<Committed, Refusal> {
-        self.mappings.commit(intent)
-    }
-
-    fn pending(&self) -> Result<Option<Pending>, Refusal> {
-        Ok(self.mappings.pending())
-    }
-
-    fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
-        self.mappings.confirm(intent)
-    }
-
-    fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal> {
-        self.mappings.rollback(intent, to)
-    }
-
-    fn check(&self) -> Result<Check, Refusal> {
-        self.mappings.check()
-    }
-
-    fn diff(&self, from: u64, to: Option<u64>) -> Result<Diff, Refusal> {
-        self.mappings.diff(from, to)
-    }
-
-    fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Refusal> {
-        self.mappings.history(before, limit)
     }
 
     fn reload(&self, _: Peer) -> Result<Reloaded, Refusal> {
@@ -293,10 +232,6 @@ impl Relay for FakeRelay {
             serde_json::json!({"received": 100, "dropped": {"ttl_exceeded": 4}, "workers": [{"sent": 90}]});
         serde_json::from_value(counters)
             .map_err(|error| Refusal::new(Code::Internal, error.to_string(), "report it"))
-    }
-
-    fn events(&self) -> Events {
-        self.mappings.events()
     }
 }
 

@@ -208,6 +208,47 @@ fn concurrent_callers_of_auto_get_addresses_of_their_own() {
 }
 
 #[test]
+fn nothing_in_an_answer_is_for_the_terminal_of_who_reads_it() {
+    let lab = Lab::new();
+    let evil = "\\u001b[2J\\u007f\\u009b31m\\u202e";
+    let turned = ADD.replace("web", "\u{202e}web");
+    lab.change("if-match: *\r\n", "/v1/changes?comment=%E2%80%AEturned", &turned).unwrap();
+    let body = |ipv4: &str, ipv6: &str| format!("{{\"ipv4\":\"{ipv4}\",\"ipv6\":\"{ipv6}\"}}\n");
+    for (method, target, lines, wanted) in [
+        ("GET", "/v1/nothing/%1b%5b2J%c2%9b31m", String::new(), 404),
+        ("GET", "/v1/eam?prefix=%1b%5b2J%7f", String::new(), 400),
+        ("GET", "/v1/lookup?address=%c2%9b31m", String::new(), 400),
+        ("GET", "/v1/eams?owner=%1b&within=%7f", String::new(), 400),
+        ("GET", "/v1/eams?%e2%80%ae=1", String::new(), 400),
+        ("POST", "/v1/changes", body(evil, "2001:db8::2"), 422),
+        ("POST", "/v1/changes", body(evil, "2001:db8::2") + &body("192.0.2.2", evil), 422),
+        ("POST", "/v1/changes?comment=%1b%5b2J", body("192.0.2.2", "2001:db8::2"), 200),
+        ("POST", "/v1/changes", format!("{{\"{evil}\":1}}\n"), 422),
+        ("POST", "/v1/changes", "{\"op\":\"\u{202e}\u{9b}\"}\n".to_owned(), 422),
+        ("GET", "/v1/eams", String::new(), 200),
+        ("GET", "/v1/eam?prefix=192.0.2.1", String::new(), 200),
+        ("GET", "/v1/history", String::new(), 200),
+        ("GET", "/v1/diff?from=1&to=2", String::new(), 200),
+    ] {
+        let (status, answer) = lab.ask(method, target, "if-match: *\r\n", &lines);
+        assert_eq!(status, wanted, "{method} {target} {lines}: {answer}");
+        // Line ends are those of HTTP's chunks: JSON has none inside of its strings.
+        let raw = answer.find(|mark: char| !"\r\n".contains(mark) && shown::is_obeyed(mark));
+        assert_eq!(raw, None, "{method} {target}: {answer:?}");
+        if status != 200 {
+            let told = refusal(status, &answer);
+            let texts = told.findings.iter().flat_map(|told| [&told.value, &told.message, &told.remedy]);
+            for text in texts.chain([&told.message, &told.remedy]) {
+                assert!(!text.contains(shown::is_obeyed), "{method} {target}: {text:?}");
+            }
+        }
+    }
+    // The comment itself is what it was.
+    let eam: Value = serde_json::from_str(&lab.get("/v1/eam?prefix=192.0.2.1").1).unwrap();
+    assert_eq!(eam["comment"], "\u{202e}web");
+}
+
+#[test]
 fn malformed_requests_harm_nobody() {
     let lab = Lab::with(Limits { head_time: Duration::from_secs(5), ..impatient() });
     let mut number = 0_u32;

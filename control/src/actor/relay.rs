@@ -22,6 +22,7 @@ use super::message::{Counters, PortStatus, Reloads, Request, Stalls, Status, Wor
 use super::reader::{Askers, Patience, Read, Reader};
 use super::stall::Stall;
 use super::watch::Watch;
+use crate::announce::Announcer;
 use crate::kernel::{Kernel, KernelCounters, KernelError, Twin};
 use crate::reload::Running;
 
@@ -80,6 +81,7 @@ pub struct Actor<M> {
     is_translating: bool,
     /// Updates that some worker may not use yet, oldest first, with their generation.
     unconfirmed: Vec<(u64, Answer)>,
+    announcer: Announcer,
 }
 
 impl<M: Machine> Actor<M> {
@@ -102,6 +104,7 @@ impl<M: Machine> Actor<M> {
         let (handle, requests) = ControlHandle::new();
         let (routings, results) = mpsc::unbounded_channel();
         let eams = running.translation().eams.len();
+        let announcer = Announcer::new(running.announce(), running.destinations());
         let actor = Self {
             builder: Builder::start(running, &routings)?,
             reader: Reader::new(read, routings.clone(), patience),
@@ -125,6 +128,7 @@ impl<M: Machine> Actor<M> {
             compiler: Compiler::default(),
             is_translating: false,
             unconfirmed: Vec::new(),
+            announcer,
         };
         Ok((actor, handle))
     }
@@ -215,6 +219,7 @@ impl<M: Machine> Actor<M> {
                 let translation = Arc::clone(&prepared.translation);
                 let generation = self.publish(|snapshot| snapshot.translation = translation);
                 self.eams = prepared.eams;
+                self.announcer.lead_here(prepared.destinations.clone());
                 self.reloads.applied(&prepared, generation, started.elapsed(), askers);
             }
             Done::Prepared { result: Err(error), askers } => self.reloads.refused(error, askers),
@@ -238,6 +243,7 @@ impl<M: Machine> Actor<M> {
         self.publish(|snapshot| snapshot.fib = fib);
         if !std::mem::replace(&mut self.is_translating, true) {
             tracing::info!("translating");
+            self.announce();
         }
     }
 
@@ -278,11 +284,19 @@ impl<M: Machine> Actor<M> {
         if self.ticks.is_multiple_of(SECOND) {
             self.loads.tick(&self.machine);
             self.watch.tick(&self.machine, Instant::now());
+            self.announce();
         }
         if let Some(given_up) = self.reader.tick() {
             self.unread(Err(given_up));
             let next = self.reader.next();
             self.unread(next);
+        }
+    }
+
+    /// Has the kernel's routes to the relay be what they are to be.
+    fn announce(&self) {
+        if let Some(kernel) = self.kernel.as_ref().filter(|_| self.is_translating) {
+            kernel.announce(&self.announcer.wanted());
         }
     }
 

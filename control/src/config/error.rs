@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use shown::Shown;
 
 pub use super::problem::{Hint, Near, ProblemKind};
 pub use super::warning::{Lint, Nested, WarningKind};
@@ -33,8 +34,8 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
-            0 => write!(f, "{}", self.file.display()),
-            line => write!(f, "{}:{line}:{}", self.file.display(), self.column),
+            0 => write!(f, "{}", Shown(self.file.display())),
+            line => write!(f, "{}:{line}:{}", Shown(self.file.display()), self.column),
         }
     }
 }
@@ -57,18 +58,16 @@ pub type Problem = Finding<ProblemKind>;
 /// Something that works but that the operator probably does not want.
 pub type Warning = Finding<WarningKind>;
 
-impl<K> Finding<K> {
-    fn write(&self, f: &mut fmt::Formatter<'_>, label: &str) -> fmt::Result
-    where
-        K: fmt::Display,
-    {
+impl<K: fmt::Display> Finding<K> {
+    /// Keys, values and what parsers say are quoted from files.
+    fn write(&self, f: &mut fmt::Formatter<'_>, label: &str) -> fmt::Result {
         write!(f, "{}: {label}", self.place)?;
         match &self.value {
-            Some(value) => write!(f, "{} = {value}: ", self.key)?,
-            None if !self.key.is_empty() => write!(f, "{}: ", self.key)?,
+            Some(value) => write!(f, "{} = {}: ", Shown(&self.key), Shown(value))?,
+            None if !self.key.is_empty() => write!(f, "{}: ", Shown(&self.key))?,
             None => {}
         }
-        self.kind.fmt(f)
+        write!(f, "{}", Shown(&self.kind))
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) translation: Section<TranslationTable>,
     pub(super) eams: Vec<EamTable>,
     pub(super) control: Section<ControlTable>,
+    pub(super) announce: Section<AnnounceTable>,
     pub(super) eam_files: Field<List<String>>,
     /// The file as a whole.
     pub(super) place: Place,
@@ -93,6 +94,18 @@ pub(super) struct ControlTable {
     pub(super) store: Field<String>,
 }
 
+/// `[announce]`.
+pub(super) struct AnnounceTable {
+    pub(super) enabled: Field<bool>,
+    pub(super) metric: Field<i64>,
+    pub(super) drain_metric: Field<i64>,
+    pub(super) default_route: Field<String>,
+    pub(super) drain_lead_seconds: Field<i64>,
+    pub(super) drain_quiet_pps: Field<i64>,
+    pub(super) drain_quiet_seconds: Field<i64>,
+    pub(super) stop_seconds: Field<i64>,
+}
+
 /// Reads the text of a configuration. `None` when it is not TOML, which is the one problem reported then.
 pub(super) fn parse(file: &Arc<Path>, text: &str, problems: &mut Problems) -> Option<File> {
     let lines = Lines::new(file.clone(), text);
@@ -136,6 +149,7 @@ impl<'t, 'i> Root<'t, 'i> {
                 Section::Absent | Section::Wrong => Vec::new(),
             },
             control: self.one("control", problems, control),
+            announce: self.one("announce", problems, announce),
             eam_files: self.eam_files(place.clone(), problems),
             place,
         }
@@ -233,6 +247,7 @@ fn wrong_section(name: &'static str, place: Place, value: &DeValue<'_>) -> Probl
         "dpdk" => ("one table [dpdk]", "[dpdk]"),
         "translation" => ("one table [translation]", "[translation]"),
         "control" => ("one table [control]", "[control]"),
+        "announce" => ("one table [announce]", "[announce]"),
         "port" => ("a table [[port]] for each port", "[[port]]"),
         _ => ("a table [[eam]] for each EAM", "[[eam]]"),
     };
@@ -256,6 +271,19 @@ fn control(table: Table<'_, '_>, problems: &mut Problems) -> ControlTable {
         socket: table.text("socket", problems),
         group: table.text("group", problems),
         store: table.text("store", problems),
+    }
+}
+
+fn announce(table: Table<'_, '_>, problems: &mut Problems) -> AnnounceTable {
+    AnnounceTable {
+        enabled: table.boolean("enabled", problems),
+        metric: table.number("metric", problems),
+        drain_metric: table.number("drain_metric", problems),
+        default_route: table.text("default_route", problems),
+        drain_lead_seconds: table.number("drain_lead_seconds", problems),
+        drain_quiet_pps: table.number("drain_quiet_pps", problems),
+        drain_quiet_seconds: table.number("drain_quiet_seconds", problems),
+        stop_seconds: table.number("stop_seconds", problems),
     }
 }
 

@@ -136,7 +136,7 @@ impl<'t> Reader<'t> {
         }
         let instead = theirs::jool(name).flatten();
         let kind = WarningKind::JoolIgnored { instead };
-        let key = name.chars().filter(|character| !character.is_control()).take(80).collect();
+        let key = name.chars().take(80).collect();
         sink.report.warnings.push(Warning { place: self.place(value), key, value: None, kind });
     }
 

@@ -7,7 +7,7 @@ use super::theirs;
 /// A key of the configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// The table it belongs to: `dpdk`, `port`, `translation`, `eam`, `control`, or empty for the top of the file.
+    /// The table it belongs to: `dpdk`, `port`, `translation`, `eam`, `control`, `announce`, or empty for the top of the file.
     pub table: &'static str,
     /// Its name in that table.
     pub name: &'static str,
@@ -181,6 +181,32 @@ pub const KEYS: &[Key] = &[
         "\"/var/lib/borderline/mappings.db\"",
         "store = \"/var/lib/borderline/mappings.db\"",
     ),
+    optional("announce", "enabled", "announce.enabled", "true", "enabled = true"),
+    optional("announce", "metric", "announce.metric", "4242", "metric = 4242"),
+    optional("announce", "drain_metric", "announce.drain_metric", "14242", "drain_metric = 14242"),
+    optional(
+        "announce",
+        "default_route",
+        "announce.default_route",
+        "\"seen\"",
+        "default_route = \"required\"",
+    ),
+    optional(
+        "announce",
+        "drain_lead_seconds",
+        "announce.drain_lead_seconds",
+        "10",
+        "drain_lead_seconds = 10",
+    ),
+    optional("announce", "drain_quiet_pps", "announce.drain_quiet_pps", "10", "drain_quiet_pps = 10"),
+    optional(
+        "announce",
+        "drain_quiet_seconds",
+        "announce.drain_quiet_seconds",
+        "3",
+        "drain_quiet_seconds = 3",
+    ),
+    optional("announce", "stop_seconds", "announce.stop_seconds", "5", "stop_seconds = 5"),
 ];
 
 /// The tables, as an operator writes their headers.
@@ -190,6 +216,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("translation", "[translation]"),
     ("eam", "[[eam]]"),
     ("control", "[control]"),
+    ("announce", "[announce]"),
 ];
 
 /// Tables of a later version.

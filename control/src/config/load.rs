@@ -9,7 +9,7 @@ use super::eams::Eams;
 use super::error::{Place, Problem, Problems, Warnings};
 use super::file::{self, File, Section};
 use super::input;
-use super::model::{Config, Control, Dpdk, MayRemove, Port, TranslateConfig, Translation};
+use super::model::{Announce, Config, Control, Dpdk, MayRemove, Port, TranslateConfig, Translation};
 use super::tree::At;
 use super::validate::{self, EamSink, Report, TableRules};
 
@@ -50,8 +50,16 @@ impl Config {
     }
 
     fn from_parts(parts: Option<Parts>) -> Option<Self> {
-        let Parts { dpdk, ports, translation, eams, reload_may_remove, control } = parts?;
-        Some(Self { dpdk: dpdk?, ports, translation: translation?, eams, reload_may_remove, control })
+        let Parts { dpdk, ports, translation, eams, reload_may_remove, control, announce } = parts?;
+        Some(Self {
+            dpdk: dpdk?,
+            ports,
+            translation: translation?,
+            eams,
+            reload_may_remove,
+            control,
+            announce,
+        })
     }
 
     fn finish((config, report): (Option<Self>, Report)) -> Result<(Self, Warnings), Problems> {
@@ -91,6 +99,7 @@ struct Parts {
     translation: Option<Translation>,
     eams: Eams,
     control: Option<Control>,
+    announce: Option<Announce>,
     reload_may_remove: MayRemove,
 }
 
@@ -140,6 +149,7 @@ impl<'p> Loader<'p> {
         let translation = table.as_ref().map(|table| validate::translation(table, report));
         let eams = self.eams(&file, report);
         let control = validate::control(&file.control, self.directory(), report);
+        let announce = validate::announce(&file, &ports, report);
         if let (Some(table), Some(translation)) = (&table, &translation) {
             let started = Instant::now();
             let index = validate::table(&eams, &TableRules::new(translation), report);
@@ -149,7 +159,7 @@ impl<'p> Loader<'p> {
         }
         let reload_may_remove =
             table.as_ref().map(|table| validate::reload_may_remove(table, report)).unwrap_or_default();
-        Parts { dpdk, ports, translation, eams, reload_may_remove, control }
+        Parts { dpdk, ports, translation, eams, reload_may_remove, control, announce }
     }
 
     fn dpdk(&self, file: &mut File, report: &mut Report) -> Option<Dpdk> {

@@ -42,9 +42,9 @@ pub use keys::{KEYS, Key};
 pub use load::LoadTimes;
 pub use machine::check_machine;
 pub use model::{
-    Config, Control, CopyOr, Device, Dpdk, DpdkPlaces, Eam, EamOverlap, FragmentDf, Hairpin, IcmpErrors,
-    IcmpSourceChoice, IcmpSourceDefault, IcmpSourceExtension, MayRemove, Memory, Poll, Port, Role,
-    TranslateConfig, Translation, UdpZeroChecksum,
+    Announce, Config, Control, CopyOr, DefaultRoute, Device, Dpdk, DpdkPlaces, Eam, EamOverlap, FragmentDf,
+    Hairpin, IcmpErrors, IcmpSourceChoice, IcmpSourceDefault, IcmpSourceExtension, MayRemove, Memory, Poll,
+    Port, Role, TranslateConfig, Translation, UdpZeroChecksum,
 };
 pub use report::{CheckReport, Summary, check, table_hash};
 pub use validate::EamRules;

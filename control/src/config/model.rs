@@ -21,6 +21,8 @@ pub struct Config {
     pub eams: Eams,
     /// `[control]`: the control socket; none without the table.
     pub control: Option<Control>,
+    /// `[announce]`: the routes that lead traffic here; none without the table, or where it is switched off.
+    pub announce: Option<Announce>,
     /// How many mappings a reload with this configuration may remove.
     pub reload_may_remove: MayRemove,
 }
@@ -89,6 +91,36 @@ pub struct Control {
     pub group: Option<String>,
     /// The file that keeps the mappings that are changed through it.
     pub store: PathBuf,
+}
+
+/// `[announce]`, switched on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announce {
+    /// Metric of the routes while the relay is healthy.
+    pub metric: u32,
+    /// Their metric while it is being drained; greater.
+    pub drain_metric: u32,
+    /// Whether a default route in each family is part of being healthy.
+    pub default_route: DefaultRoute,
+    /// How long a drain waits between the two metrics' exchange and the end of the routes, in seconds.
+    pub drain_lead: u32,
+    /// Fewer translated packets a second than this are quiet.
+    pub drain_quiet_pps: u32,
+    /// For how many seconds it must be quiet until a drain is done.
+    pub drain_quiet: u32,
+    /// How long a stop waits for traffic to go elsewhere, in seconds.
+    pub stop: u32,
+}
+
+/// `default_route`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DefaultRoute {
+    /// In each family, once there has been one.
+    Seen,
+    /// In both families.
+    Required,
+    /// Not asked for.
+    Ignored,
 }
 
 /// One `[[port]]`.

@@ -12,6 +12,24 @@ use super::warning::Lint;
 /// What is wrong, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProblemKind {
+    // Announcing.
+    /// A drained relay would be preferred.
+    #[error(
+        "not greater than metric = {metric}: while it is drained, the relay's routes must be worse than usual"
+    )]
+    DrainMetricTooSmall {
+        /// `announce.metric`.
+        metric: u32,
+    },
+    /// The same, told at the other key.
+    #[error("not less than drain_metric = {drain_metric}; set drain_metric to more than this")]
+    MetricTooLarge {
+        /// `announce.drain_metric`.
+        drain_metric: u32,
+    },
+    /// The twin's name is that of the interface the announced routes go to.
+    #[error("its twin would be called bl-up, as the interface that [announce] makes; choose another name")]
+    PortNameAnnounces,
     // Files.
     /// The file cannot be read.
     #[error("cannot be read: {}", unreadable(*reason))]

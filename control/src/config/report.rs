@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv6Net;
+use shown::Shown;
 
 use super::address::is_checksum_neutral;
 use super::error::{Problem, Problems, Warnings};
@@ -109,11 +110,12 @@ impl fmt::Display for CheckReport {
         write!(f, "{}{}", self.problems, self.warnings)?;
         for problem in &self.machine {
             let Problem { place, key, kind, .. } = problem;
-            writeln!(f, "{place}: on this machine: {key}: {kind}")?;
+            writeln!(f, "{place}: on this machine: {}: {}", Shown(key), Shown(kind))?;
         }
+        let path = Shown(self.path.display());
         match &self.summary {
-            Some(summary) => write!(f, "{}: good\n{summary}", self.path.display()),
-            None => writeln!(f, "{}: {}", self.path.display(), Count(self.problems.len(), "problem")),
+            Some(summary) => write!(f, "{path}: good\n{summary}"),
+            None => writeln!(f, "{path}: {}", Count(self.problems.len(), "problem")),
         }
     }
 }

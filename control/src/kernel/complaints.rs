@@ -11,6 +11,8 @@ pub(super) enum Topic {
     FullNeighborTable { ipv6: bool },
     /// The kernel interface behind a port is gone.
     PortInterface(u16),
+    /// Routes that the kernel does not take.
+    Announcement,
 }
 
 /// The complaints of now.

@@ -55,6 +55,16 @@ impl Exchange {
         }
     }
 
+    /// A packet the box itself sends by `bl-up`.
+    pub(super) fn inject_packet(&mut self, packet: &[u8]) {
+        let sent = self.injects.first_mut().is_some_and(|inject| inject.send_packet(packet).is_ok());
+        if sent {
+            self.counters.injected += 1;
+        } else {
+            self.counters.inject_refused += 1;
+        }
+    }
+
     /// A packet for a next hop whose link-layer address the worker does not know.
     pub(super) fn unresolved(&mut self, interface: InterfaceId, hop: IpAddr, packet: &[u8], now: Instant) {
         let (Some(index), true) = (self.state.index(interface), ether_type(packet).is_some()) else {

@@ -121,7 +121,7 @@ impl Twin {
             // TUNSETIFF would take over a persistent TAP of that name, and leave it behind.
             return Err(TwinError::NameInUse { name });
         }
-        let device = open(&name)?;
+        let device = open(tokio_tun::Tun::builder().tap(), &name)?;
         let Some(index) = interface_index(&name) else {
             return Err(TwinError::Create { name, source: io::Error::from(Errno::NODEV) });
         };
@@ -208,7 +208,12 @@ fn checked_name(port: &str) -> Result<String, TwinError> {
     Ok(name)
 }
 
-fn open(name: &str) -> Result<tokio_tun::Tun, TwinError> {
+/// A TUN interface: packets without a link layer.
+pub(super) fn open_tun(name: &str) -> Result<tokio_tun::Tun, TwinError> {
+    open(tokio_tun::Tun::builder(), name)
+}
+
+fn open(builder: tokio_tun::TunBuilder, name: &str) -> Result<tokio_tun::Tun, TwinError> {
     let failed = |error: tokio_tun::Error| {
         let source = match error {
             tokio_tun::Error::IoError(source) => source,
@@ -216,7 +221,7 @@ fn open(name: &str) -> Result<tokio_tun::Tun, TwinError> {
         };
         create_error(name, source)
     };
-    let mut queues = tokio_tun::Tun::builder().name(name).tap().build().map_err(failed)?;
+    let mut queues = builder.name(name).build().map_err(failed)?;
     Ok(queues.pop().expect("one queue was asked for"))
 }
 
@@ -231,7 +236,7 @@ fn create_error(name: &str, source: io::Error) -> TwinError {
     }
 }
 
-fn interface_index(name: &str) -> Option<u32> {
+pub(super) fn interface_index(name: &str) -> Option<u32> {
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None).ok()?;
     netdevice::name_to_index(&socket, name).ok()
 }

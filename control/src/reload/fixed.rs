@@ -1,9 +1,9 @@
-//! What only a start can change: the workers, their memory, the ports, and the control socket.
+//! What only a start can change: the workers, their memory, the ports, the control socket, and what is announced how.
 
-use crate::config::{Control, Dpdk, Port};
+use crate::config::{Announce, Control, Dpdk, Port};
 
 /// What the machine and the socket are.
-type Fixed<'c> = (&'c Dpdk, &'c [Port], Option<&'c Control>);
+type Fixed<'c> = (&'c Dpdk, &'c [Port], Option<&'c Control>, Option<&'c Announce>);
 
 /// The keys that differ, as the configuration calls them, with the port they belong to. Where they stand in the file
 /// does not count.
@@ -11,6 +11,7 @@ pub(super) fn differences(old: Fixed<'_>, new: Fixed<'_>) -> Vec<String> {
     let mut keys = dpdk(old.0, new.0);
     keys.extend(ports(old.1, new.1));
     keys.extend(control(old.2, new.2));
+    keys.extend(announce(old.3, new.3));
     keys
 }
 
@@ -36,6 +37,24 @@ fn control(old: Option<&Control>, new: Option<&Control>) -> Vec<String> {
         ("control.socket", old.socket == *socket),
         ("control.group", old.group == *group),
         ("control.store", old.store == *store),
+    ];
+    keys.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key.to_owned()).collect()
+}
+
+fn announce(old: Option<&Announce>, new: Option<&Announce>) -> Vec<String> {
+    let (Some(old), Some(new)) = (old, new) else {
+        return if old == new { Vec::new() } else { vec!["announce".to_owned()] };
+    };
+    let Announce { metric, drain_metric, default_route, drain_lead, drain_quiet_pps, drain_quiet, stop } =
+        new;
+    let keys = [
+        ("announce.metric", old.metric == *metric),
+        ("announce.drain_metric", old.drain_metric == *drain_metric),
+        ("announce.default_route", old.default_route == *default_route),
+        ("announce.drain_lead_seconds", old.drain_lead == *drain_lead),
+        ("announce.drain_quiet_pps", old.drain_quiet_pps == *drain_quiet_pps),
+        ("announce.drain_quiet_seconds", old.drain_quiet == *drain_quiet),
+        ("announce.stop_seconds", old.stop == *stop),
     ];
     keys.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key.to_owned()).collect()
 }
@@ -77,8 +96,8 @@ mod tests {
         let load = |text| Config::parse(Path::new("relay.toml"), text).expect("a good file").0;
         let (old, new) = (load(BASE), load(text));
         differences(
-            (&old.dpdk, &old.ports, old.control.as_ref()),
-            (&new.dpdk, &new.ports, new.control.as_ref()),
+            (&old.dpdk, &old.ports, old.control.as_ref(), old.announce.as_ref()),
+            (&new.dpdk, &new.ports, new.control.as_ref(), new.announce.as_ref()),
         )
     }
 

@@ -81,6 +81,12 @@ impl Store {
         Ok(Receipt::new(self.head().clone(), false))
     }
 
+    /// Whether the data path has gone back and the file could not be told yet.
+    #[must_use]
+    pub const fn owes_rollback(&self) -> bool {
+        self.owes_rollback
+    }
+
     /// To be called when [`Pending::remaining`] is over: goes back to the revision from before, if so.
     ///
     /// # Errors

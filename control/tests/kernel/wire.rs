@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dataplane::exception::{InjectReceiver, PuntSender};
+use dataplane::exception::{InjectReceiver, Injected, PuntSender};
 use dataplane::table::routing::{MacAddress, PortId};
 use dataplane::verdict::PuntReason;
 
@@ -33,7 +33,8 @@ impl Wire {
 
     /// Takes what was injected and answers for the hosts.
     pub(crate) fn answer(&mut self) {
-        while let Some((port, frame)) = self.injects.receive() {
+        while let Some(injected) = self.injects.receive() {
+            let Injected::Frame { port, bytes: frame } = injected else { panic!("{injected:?}") };
             assert_eq!(port, self.port, "frames of a twin leave by its port");
             let frame = frame.to_vec();
             match frame[12..14] {

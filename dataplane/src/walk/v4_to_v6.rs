@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::refuse::{egress, expired_ipv4, unreachable_ipv4};
-use super::{End, GROWTH, Output, Walk, Way, flow_hash, usable};
+use super::{End, GROWTH, Output, Walk, Way, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::stage::fragment::{self, Uncut};
@@ -106,7 +106,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             Ok(ready) => ready,
             Err(refusal) => return self.refuse_pass(packet, header, ingress, pass, refusal),
         };
-        let ipv6_mtu = match usable(path) {
+        let ipv6_mtu = match self.usable(path) {
             Ok(mtu) => mtu,
             Err(reason) => return self.drop(packet, reason),
         };
@@ -184,7 +184,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     ) -> Result<(MappedV6, &'a Path, Option<u16>), Refusal> {
         let source = lookup::source_v4_to_v6(&self.snapshot.translation, header.source, pass, None)?;
         let path = self.path_ipv6(header, destination);
-        let mtu = usable(path).map_err(unreachable_ipv4)?;
+        let mtu = self.usable(path).map_err(unreachable_ipv4)?;
         let cut = self.cut_ipv4(header, mtu)?;
         Ok((source, path, cut))
     }

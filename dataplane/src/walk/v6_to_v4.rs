@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::refuse::{egress, expired_ipv6, too_big_ipv6, unreachable_ipv6};
-use super::{End, GROWTH, Output, Walk, Way, flow_hash, usable};
+use super::{End, GROWTH, Output, Walk, Way, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::stage::classify::DestinationV4;
@@ -310,7 +310,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         }
         let hash = flow_hash(u64::from(source.to_bits()), u64::from(destination.mapped.address.to_bits()));
         let path = self.snapshot.fib.lookup(IpAddr::V4(destination.mapped.address), || hash);
-        let mtu = usable(path).map_err(unreachable_ipv6)?;
+        let mtu = self.usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Out(path), mtu))
     }
 
@@ -332,7 +332,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         let destination = destination.mapped.address;
         let hash = flow_hash(u64::from(ready.source.address.to_bits()), u64::from(destination.to_bits()));
         let path = self.snapshot.fib.lookup(IpAddr::V4(destination), || hash);
-        usable(path)?;
+        self.usable(path)?;
         Ok(Onward::Out(path))
     }
 
@@ -364,7 +364,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
         // The hash of the second pass, which takes the path that is asked here.
         let flow = || flow_hash(u64::from(source.to_bits()), u64::from(destination.to_bits()));
         let path = self.snapshot.fib.lookup(IpAddr::V6(turned.address), flow);
-        let mtu = usable(path).map_err(unreachable_ipv6)?;
+        let mtu = self.usable(path).map_err(unreachable_ipv6)?;
         Ok((Onward::Hairpin(turned), mtu))
     }
 

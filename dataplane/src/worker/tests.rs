@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::exception::{InjectSender, PuntReceiver, Punted, inject_ring, punt_ring};
+use crate::io::BURST;
 use crate::memory::{MemoryBuffer, MemoryPool};
 use crate::table::publish::Publisher;
 use crate::testing::{self, MAC_PEER, MAC_V4, MAC_V6};
@@ -97,6 +98,7 @@ impl Bench {
         while let Some(()) = self.punted.receive(|punted| match punted {
             Punted::Frame { reason, bytes, .. } => all.push((reason, bytes.to_vec())),
             Punted::Unresolved { packet, .. } => all.push((PuntReason::UnresolvedNextHop, packet.to_vec())),
+            Punted::Translated { reason, packet } => all.push((reason, packet.to_vec())),
             Punted::ZeroChecksum(event) => self.events.push(event),
         }) {}
         all

@@ -324,7 +324,7 @@ fn is_good_punt(punted: &Punted<'_>, received: &[(usize, Vec<u8>)]) -> Result<bo
             let family = if matches!(next_hop, IpAddr::V4(_)) { 4 } else { 6 };
             ensure!(packet[0] >> 4 == family, "IPv{family} next hop for another family");
         }
-        Punted::ZeroChecksum(_) => return Ok(false),
+        Punted::Translated { .. } | Punted::ZeroChecksum(_) => return Ok(false),
     }
     Ok(true)
 }

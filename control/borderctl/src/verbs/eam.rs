@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::net::IpAddr;
 
 use control_api::{Change as Line, Committed, Entry, Lookup, Op, Pools, STORE, path};
+use shown::is_obeyed;
 
 use super::Context;
 use super::revision::{committed, with_commit};
@@ -28,7 +29,7 @@ pub(crate) fn list(context: &Context, list: &List) -> Result<()> {
     if context.json {
         let mut paper = Paper::plain();
         for line in response.lines() {
-            paper.line(&line?)?;
+            paper.data(&shown::json(&line?))?;
         }
         return paper.flush();
     }
@@ -92,21 +93,21 @@ pub(crate) fn export(context: &Context, list: &List) -> Result<()> {
     let mut paper = Paper::plain();
     if context.json {
         for line in response.lines() {
-            paper.line(&line?)?;
+            paper.data(&shown::json(&line?))?;
         }
         return paper.flush();
     }
     paper.line("ipv4,ipv6,comment")?;
     for entry in entries(response) {
         let Entry { ipv4, ipv6, comment, .. } = entry?;
-        paper.line(&format!("{ipv4},{ipv6},{}", quoted(&comment)))?;
+        paper.data(&format!("{ipv4},{ipv6},{}", quoted(&comment)))?;
     }
     paper.flush()
 }
 
 /// A field as RFC 4180 has it. Line breaks become spaces: readers go line by line.
 fn quoted(text: &str) -> String {
-    let text: String = text.chars().map(|mark| if mark.is_control() { ' ' } else { mark }).collect();
+    let text: String = text.chars().map(|mark| if is_obeyed(mark) { ' ' } else { mark }).collect();
     if text.contains([',', '"', ';', '#']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 

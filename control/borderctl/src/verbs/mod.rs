@@ -79,7 +79,7 @@ impl Context {
             let mut plain = Paper::plain();
             let text =
                 serde_json::to_string(answer).map_err(|error| Error::Broken { what: error.to_string() })?;
-            plain.line(&text)?;
+            plain.data(&shown::json(&text))?;
             plain.flush()
         } else {
             human(answer, &mut paper)?;

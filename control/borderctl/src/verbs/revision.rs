@@ -156,8 +156,6 @@ fn counts(diff: &Diff) -> String {
 fn differences(diff: &Diff, paper: &mut Paper) -> Result<()> {
     let row = |sign: &str, entry: &Entry| {
         let comment = if entry.comment.is_empty() { String::new() } else { format!("  {}", entry.comment) };
-        let comment: String =
-            comment.chars().map(|mark| if mark.is_control() { '?' } else { mark }).collect();
         format!("{sign} {} = {}{comment}", entry.ipv4, entry.ipv6)
     };
     for gone in &diff.removed_eams {
@@ -227,7 +225,7 @@ pub(crate) fn events(context: &Context, number: Option<usize>) -> Result<()> {
         match serde_json::from_str(&line) {
             Ok(event) if !context.json => paper.line(&told(&event))?,
             // Of a later relay, or for a program.
-            _ => paper.line(&line)?,
+            _ => paper.data(&shown::json(&line))?,
         }
         paper.flush()?;
     }

@@ -25,7 +25,7 @@ fn human(status: &Status, paper: &mut Paper) -> Result<()> {
         status.pid,
         ago(status.uptime_seconds)
     ))?;
-    paper.line(&format!("health     {}", paper.word(word, is_good)))?;
+    paper.data(&format!("health     {}", paper.word(word, is_good)))?;
     for reason in &status.reasons {
         paper.line(&format!("           {reason}"))?;
     }

@@ -3,6 +3,8 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use shown::Shown;
+
 use crate::error::{Error, Result};
 
 /// What is written on.
@@ -42,13 +44,19 @@ impl Paper {
         }
     }
 
+    /// A line for people, who may be at a terminal.
     pub(crate) fn line(&mut self, line: &str) -> Result<()> {
+        self.data(&Shown(line).to_string())
+    }
+
+    /// A line as it is: for programs, or with colours of ours.
+    pub(crate) fn data(&mut self, line: &str) -> Result<()> {
         writeln!(self.writer(), "{line}").map_err(Error::Output)
     }
 
     /// A title of columns.
     pub(crate) fn heading(&mut self, line: &str) -> Result<()> {
-        if self.colour { self.line(&format!("\x1b[1m{line}\x1b[0m")) } else { self.line(line) }
+        if self.colour { self.data(&format!("\x1b[1m{line}\x1b[0m")) } else { self.line(line) }
     }
 
     /// A word that stands out: green when all is well, red when not.

@@ -1,5 +1,7 @@
 //! Columns.
 
+use shown::Shown;
+
 use super::Paper;
 use crate::error::Result;
 
@@ -24,7 +26,8 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+        // As wide as it will be on a terminal.
+        self.rows.push(cells.map(|cell| Shown(cell).to_string()).into());
     }
 
     pub(crate) fn print(&self, paper: &mut Paper) -> Result<()> {
@@ -70,8 +73,6 @@ impl Table {
             if !line.is_empty() {
                 line.push_str("  ");
             }
-            // Control characters of a comment must not reach a terminal.
-            let cell: String = cell.chars().map(|mark| if mark.is_control() { '?' } else { mark }).collect();
             match align {
                 Align::Left => line += &format!("{cell:<width$}"),
                 Align::Right => line += &format!("{cell:>width$}"),

@@ -4,4 +4,5 @@
 mod documents;
 mod import;
 mod lab;
+mod terminal;
 mod verbs;

@@ -195,6 +195,18 @@ impl Mappings {
         self.lock().store.pending().map(|pending| pending.remaining)
     }
 
+    /// What an operator has to mend before mappings can be changed again.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.lock();
+        let unconfirmed = state.store.pending().filter(|_| state.store.owes_rollback())?;
+        Some(format!(
+            "revision {} was not confirmed, so revision {} serves, but the store could not record that: make the store \
+             writable, the relay tries again by itself",
+            unconfirmed.revision.id, unconfirmed.prior
+        ))
+    }
+
     /// Goes back, because nobody confirmed.
     pub(super) fn expire(&self) -> Result<(), Refusal> {
         let Some(tables) = self.shared.tables.get() else { return Ok(()) };

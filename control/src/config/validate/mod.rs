@@ -1,12 +1,14 @@
 //! From what the file says to what is legal: one file per table. Every function reports all it finds and carries on
 //! with what is left, so that one run shows everything.
 
+mod announce;
 mod control;
 mod dpdk;
 mod eam;
 mod port;
 mod translation;
 
+pub(super) use announce::announce;
 pub(super) use control::control;
 pub(super) use dpdk::dpdk;
 pub use eam::EamRules;

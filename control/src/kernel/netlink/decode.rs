@@ -13,6 +13,7 @@ use super::request::{AF_INET, AF_INET6, AF_UNSPEC};
 use crate::kernel::event::{
     Address, Event, KernelHop, KernelRoute, Link, NeighborEntry, Placement, Reachability, RouteKind, Table,
 };
+use crate::kernel::up::PROTOCOL as ANNOUNCED_PROTOCOL;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -296,6 +297,10 @@ fn route(body: &[u8]) -> Result<Option<KernelRoute>, Malformed> {
     let (Some(table), Some(kind)) = (followed_table(table), route_kind(body[7])) else {
         return Ok(None);
     };
+    // The relay's own announcements lead to itself: never a way out.
+    if body[5] == ANNOUNCED_PROTOCOL {
+        return Ok(None);
+    }
     if flags & rta::CLONED != 0 || source_length != 0 || tos != 0 {
         return Ok(None);
     }

@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 
 use dataplane::table::routing::MacAddress;
+use ipnet::IpNet;
 
 use super::attribute::{MESSAGE_HEADER, padded};
 
 pub(in crate::kernel) const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 pub(in crate::kernel) const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 pub(in crate::kernel) const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
@@ -20,6 +23,7 @@ const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
 const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_REPLACE: u16 = 0x100;
+const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 
 pub(in crate::kernel) const AF_UNSPEC: u8 = 0;
@@ -33,6 +37,18 @@ const IFLA_EXT_MASK: u16 = 29;
 const IFLA_CARRIER: u16 = 33;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFF_UP: u32 = 1;
+
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_PRIORITY: u16 = 6;
+const RT_TABLE_MAIN: u8 = 254;
+const RT_SCOPE_UNIVERSE: u8 = 0;
+const RT_SCOPE_LINK: u8 = 253;
+const RTN_UNICAST: u8 = 1;
 
 const NDA_DST: u16 = 1;
 const NTF_USE: u8 = 1;
@@ -95,6 +111,37 @@ impl Request {
         request
     }
 
+    /// Has an interface make no link-local address of its own.
+    pub(in crate::kernel) fn no_link_local(index: u32) -> Self {
+        let mut request = Self::new(RTM_SETLINK, NLM_F_ACK, 1);
+        request.interface(index, 0, 0);
+        let mode = nested(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
+        request.attribute(IFLA_AF_SPEC, &nested(u16::from(AF_INET6), &mode));
+        request
+    }
+
+    /// Gives an interface its MTU and brings it up.
+    pub(in crate::kernel) fn up(index: u32, mtu: u16) -> Self {
+        let mut request = Self::new(RTM_SETLINK, NLM_F_ACK, 1);
+        request.interface(index, IFF_UP, IFF_UP);
+        request.attribute(IFLA_MTU, &u32::from(mtu).to_ne_bytes());
+        request
+    }
+
+    /// `ip route add DESTINATION dev INDEX proto PROTOCOL metric METRIC` in the table main; refused if there is one.
+    pub(in crate::kernel) fn add_route(to: IpNet, index: u32, protocol: u8, metric: u32) -> Self {
+        let mut request = Self::new(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, 1);
+        request.route(to, index, protocol, metric);
+        request
+    }
+
+    /// The same with `del`.
+    pub(in crate::kernel) fn remove_route(to: IpNet, index: u32, protocol: u8, metric: u32) -> Self {
+        let mut request = Self::new(RTM_DELROUTE, NLM_F_ACK, 1);
+        request.route(to, index, protocol, metric);
+        request
+    }
+
     /// The finished message.
     pub(in crate::kernel) fn bytes(mut self) -> Vec<u8> {
         let length = u32::try_from(self.0.len()).expect("requests are a few dozen bytes");
@@ -116,6 +163,21 @@ impl Request {
         self.raw(&index.to_ne_bytes());
         self.raw(&flags.to_ne_bytes());
         self.raw(&change.to_ne_bytes());
+    }
+
+    /// rtmsg and what it is about.
+    fn route(&mut self, to: IpNet, index: u32, protocol: u8, metric: u32) {
+        let (family, scope) = match to {
+            IpNet::V4(_) => (AF_INET, RT_SCOPE_LINK),
+            IpNet::V6(_) => (AF_INET6, RT_SCOPE_UNIVERSE),
+        };
+        self.raw(&[family, to.prefix_len(), 0, 0, RT_TABLE_MAIN, protocol, scope, RTN_UNICAST, 0, 0, 0, 0]);
+        match to.network() {
+            IpAddr::V4(v4) => self.attribute(RTA_DST, &v4.octets()),
+            IpAddr::V6(v6) => self.attribute(RTA_DST, &v6.octets()),
+        }
+        self.attribute(RTA_OIF, &index.to_ne_bytes());
+        self.attribute(RTA_PRIORITY, &metric.to_ne_bytes());
     }
 
     /// ndmsg and the address.
@@ -140,4 +202,11 @@ impl Request {
         self.raw(value);
         self.0.resize(padded(self.0.len()), 0);
     }
+}
+
+/// One attribute as the value of another.
+fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut inner = Request(Vec::new());
+    inner.attribute(kind, value);
+    inner.0
 }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use dataplane::exception::Injected;
 use dataplane::verdict::DropReason;
 
 use super::super::resolver::Request;
@@ -50,7 +51,11 @@ impl Desk {
 
     fn sent(&mut self, worker: usize) -> Vec<(u16, Vec<u8>)> {
         let wire = &mut self.wires[worker];
-        std::iter::from_fn(|| wire.receive().map(|(port, frame)| (port.0, frame.to_vec()))).collect()
+        std::iter::from_fn(|| match wire.receive()? {
+            Injected::Frame { port, bytes } => Some((port.0, bytes.to_vec())),
+            other => panic!("{other:?}"),
+        })
+        .collect()
     }
 }
 
