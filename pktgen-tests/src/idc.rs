@@ -41,8 +41,7 @@ pub struct Idc {
     relays: Vec<Option<Relay>>,
     edges: Vec<Relay>,
     routers: Vec<Router>,
-    /// The tenants' servers.
-    pub servers: Servers,
+    tenants: Option<Servers>,
     files: relays::Files,
     nodes: Nodes,
 }
@@ -56,6 +55,18 @@ impl Idc {
     /// # Errors
     /// When something refuses to start, or routes do not come up within 40 seconds.
     pub fn up(suite: Suite) -> Result<Self, LabError> {
+        Self::start(suite, true)
+    }
+
+    /// The same without the tenants' servers and Edge Relays, for what is about routes only.
+    ///
+    /// # Errors
+    /// As [`Idc::up`].
+    pub fn routers(suite: Suite) -> Result<Self, LabError> {
+        Self::start(suite, false)
+    }
+
+    fn start(suite: Suite, with_tenants: bool) -> Result<Self, LabError> {
         crate::lab::sweep();
         let nodes = Nodes::lay()?;
         let files = relays::Files::new()?;
@@ -64,14 +75,16 @@ impl Idc {
             relays: vec![None, None],
             edges: Vec::new(),
             routers: Vec::new(),
-            servers: Servers::start(&nodes)?,
+            tenants: if with_tenants { Some(Servers::start(&nodes)?) } else { None },
             files,
             nodes,
         };
         for side in 0..2 {
             idc.start_relay(side)?;
         }
-        idc.edges = edge::start(&idc.nodes)?;
+        if with_tenants {
+            idc.edges = edge::start(&idc.nodes)?;
+        }
         idc.routers = daemons::start(&idc.nodes, suite)?;
         idc.converged(Duration::from_secs(40))?;
         Ok(idc)
@@ -87,6 +100,15 @@ impl Idc {
     #[must_use]
     pub fn nodes(&self) -> &Nodes {
         &self.nodes
+    }
+
+    /// The tenants' servers.
+    ///
+    /// # Panics
+    /// When there are only routers: a mistake in the test.
+    #[must_use]
+    pub const fn servers(&self) -> &Servers {
+        self.tenants.as_ref().expect("the tenants are there")
     }
 
     /// A relay.
@@ -117,7 +139,6 @@ impl Idc {
     pub fn start_relay(&mut self, side: Side) -> Result<(), LabError> {
         let relay = self.files.start(&self.nodes, side)?;
         relays::address(&self.nodes, side)?;
-        relays::stand_in(&self.nodes, side)?;
         self.relays[side] = Some(relay);
         Ok(())
     }

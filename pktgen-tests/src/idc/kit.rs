@@ -55,6 +55,17 @@ impl Suite {
         }
     }
 
+    /// How much later than BFD a route over a dead neighbour may go, in milliseconds, at inet4 and at dc: BIRD's OSPF looks
+    /// at its database once a second (`tick`), and everything else acts at once.
+    #[must_use]
+    pub(super) const fn slack_ms(self) -> [u64; 2] {
+        match (self.routing, self.kit) {
+            (Routing::Bird, Kit::Figure) => [0, 1500],
+            (Routing::Bird, Kit::Ospf) => [1500, 1500],
+            _ => [0, 0],
+        }
+    }
+
     /// The configuration of a node's daemon.
     pub(super) fn text(self, node: &str) -> Result<String, LabError> {
         let relay = match self.kit {

@@ -9,7 +9,7 @@ use super::topology::Nodes;
 use crate::lab::{LabError, Relay, directory};
 
 /// The protocol number of what a relay wants announced; FRR takes 186 to 198 for its own.
-pub(super) const ANNOUNCED: u32 = 146;
+pub(super) const ANNOUNCED: u32 = 212;
 /// Names of their nodes.
 pub(super) const NODES: [&str; 2] = ["br1", "br2"];
 /// The EAM table of the figure.
@@ -45,11 +45,10 @@ impl Files {
              [[port]]\nname = \"v6\"\ndevice = \"net_af_xdp1,iface=r6\"\nmtu = 1500\n\n\
              [translation]\nprefixes = [\"2001:db8:46::/96\"]\nservice_pools = [\"192.0.2.0/24\"]\n\
              lowest_ipv6_mtu = 1500\n\n\
-             [control]\nsocket = \"{}\"\nstore = \"{}\"\n{}",
+             [control]\nsocket = \"{}\"\nstore = \"{}\"\n\n[announce]\nenabled = true\ndefault_route = \"required\"\n",
             side % processors(),
             socket.display(),
             store.display(),
-            if announces() { "\n[announce]\nenabled = true\n" } else { "" },
         );
         for (ipv4, ipv6) in EAMS {
             text += &format!("\n[[eam]]\nipv4 = \"{ipv4}\"\nipv6 = \"{ipv6}\"\n");
@@ -68,31 +67,4 @@ pub(super) fn address(nodes: &Nodes, side: Side) -> Result<(), LabError> {
     nodes.get(NODES[side]).ip_lines(&format!(
         "addr add {ipv4}/30 dev bl-v4\naddr add {ipv6}/64 dev bl-v6 nodad\nlink set bl-v4 up\nlink set bl-v6 up"
     ))
-}
-
-/// STAND-IN until the relay announces.
-fn announces() -> bool {
-    let place = directory().expect("a directory");
-    let file = place.path().join("x.toml");
-    std::fs::write(&file, "[announce]\nenabled = true\n").expect("written");
-    let binary = crate::lab::relay_binary().expect("built");
-    let said = crate::lab::Cmd::new(&binary.display().to_string())
-        .args("check --config")
-        .arg(file.display().to_string())
-        .run()
-        .expect("runs");
-    !said.text().contains("announce")
-}
-
-/// STAND-IN.
-pub(super) fn stand_in(nodes: &Nodes, side: Side) -> Result<(), LabError> {
-    let node = nodes.get(NODES[side]);
-    if announces() {
-        return Ok(());
-    }
-    if !node.has_link("bl-up") {
-        node.ip_lines("link add bl-up type veth peer name up-peer\nlink set bl-up up\nlink set up-peer up")?;
-        node.ip_lines(&format!("route add 192.0.2.0/24 dev bl-up proto {ANNOUNCED} metric 4242\nroute add 2001:db8:46::/96 dev bl-up proto {ANNOUNCED} metric 4242"))?;
-    }
-    Ok(())
 }

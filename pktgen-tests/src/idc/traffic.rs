@@ -49,6 +49,8 @@ impl Toll {
 /// One direction: router that chooses, sender, its address, where to.
 struct Way {
     router: &'static str,
+    /// The first of the ports it may have; both ends of a flow have the same.
+    port: u16,
     from: (&'static str, IpAddr),
     to: IpAddr,
     receiver: (&'static str, IpAddr),
@@ -58,12 +60,14 @@ fn ways() -> [Way; 2] {
     [
         Way {
             router: "inet4",
+            port: 7001,
             from: ("client4", CLIENT4.into()),
             to: SERVICE,
             receiver: ("www", WWW.into()),
         },
         Way {
             router: "dc",
+            port: 7101,
             from: ("www", WWW.into()),
             to: embedded(CLIENT4).into(),
             receiver: ("client4", CLIENT4.into()),
@@ -97,7 +101,7 @@ fn start(idc: &Idc, way: &Way, side: Side) -> Result<Flow, LabError> {
 /// A port whose flow the router sends over the relay `side`.
 fn port_over(idc: &Idc, way: &Way, side: Side) -> Result<u16, LabError> {
     const PROBES: u64 = 200;
-    for port in 7001..7060 {
+    for port in way.port..way.port + 60 {
         let socket = udp_socket(idc.node(way.from.0), way.from.1, port)?;
         let before = idc.sent_to_relays(way.router);
         for _ in 0..PROBES {
@@ -119,7 +123,7 @@ fn download(idc: &Idc, rate: u64) -> JoinHandle<bool> {
         .node("client4")
         .sh(&format!("curl -sSf --max-time 90 --limit-rate {rate} http://192.0.2.1/large | sha256sum"))
         .timeout(100);
-    let good = idc.servers.sum.clone();
+    let good = idc.servers().sum.clone();
     thread::spawn(move || {
         command.ok().is_ok_and(|output| output.stdout.split_whitespace().next() == Some(&good))
     })

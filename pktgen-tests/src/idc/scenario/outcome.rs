@@ -38,12 +38,20 @@ impl Outcome {
     #[must_use]
     pub fn held(&self) -> bool {
         let limits = self.scenario.limits;
-        self.lost.flows.iter().all(|seen| seen.lost <= limits.lost)
+        self.lost.flows.iter().zip(self.limits()).all(|(seen, limit)| seen.lost <= limit)
             && self.lost.all_whole()
             && self.back.all_whole()
             && self.back.lost() <= limits.back
             && self.gone.is_some()
             && self.returned.is_some()
+    }
+
+    /// Packets each direction may lose.
+    fn limits(&self) -> [u64; 2] {
+        match self.scenario.limits.lost {
+            0 => [0, 0],
+            limit => self.suite.slack_ms().map(|slack| limit + slack),
+        }
     }
 
     /// A row of the table.
@@ -53,12 +61,9 @@ impl Outcome {
             time.map_or_else(|| "never".to_owned(), |time| format!("{:.1} s", time.as_secs_f32()))
         };
         let [there, back] = self.lost.flows;
-        let limit = match self.scenario.limits.lost {
-            0 => "none".into(),
-            limit => format!("{limit} each"),
-        };
+        let [limit_there, limit_back] = self.limits();
         format!(
-            "| {} | {} | {} and {} of {} (longest gaps {} and {} ms) | {limit} | {} and {} whole | {} | {} | {} | {} |\n",
+            "| {} | {} | {} and {} of {} (longest gaps {} and {} ms) | {limit_there} and {limit_back} | {} and {} whole | {} | {} | {} | {} |\n",
             self.scenario.what,
             self.suite.name(),
             there.lost,
