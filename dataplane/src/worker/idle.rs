@@ -90,8 +90,10 @@ impl Idle {
     /// Turns before the first wait for an interrupt where a sleep is forbidden: about a millisecond. Such a link fills its
     /// descriptors faster than a worker wakes, so it must really be quiet.
     const PATIENCE: u32 = 20_000;
-    /// Turns before [`Poll::Sleep`] sleeps longer than the links allow: those above, then sleeps of up to 200 microseconds.
-    const QUIET: u32 = Self::PAUSES + Self::SHORT_SLEEPS + 100;
+    /// Turns before [`Poll::Sleep`] sleeps at all: one turn is some system calls with the drivers of small machines.
+    const PAUSES_OF_SLEEPERS: u32 = 20;
+    /// Turns before it sleeps longer than a burst may last: naps of 200 microseconds in between, for some 20 milliseconds.
+    const QUIET: u32 = 120;
 
     pub(super) fn new(poll: Poll, limit: Arc<SleepLimit>, alarm: Option<Box<dyn Alarm>>) -> Self {
         let alarm = alarm.filter(|_| poll != Poll::Busy);
@@ -178,12 +180,20 @@ impl Idle {
         self.disarm();
     }
 
+    const fn sleep_of_sleepers(turns: u32) -> Duration {
+        match turns {
+            0..Self::PAUSES_OF_SLEEPERS => Duration::ZERO,
+            Self::PAUSES_OF_SLEEPERS..Self::QUIET => LONGEST,
+            _ => LONGEST_OF_SLEEPERS,
+        }
+    }
+
     fn next_sleep(&self) -> Duration {
+        if self.poll == Poll::Sleep {
+            return Self::sleep_of_sleepers(self.turns);
+        }
         if self.poll == Poll::Busy || self.turns < Self::PAUSES {
             return Duration::ZERO;
-        }
-        if self.poll == Poll::Sleep && self.turns >= Self::QUIET {
-            return LONGEST_OF_SLEEPERS;
         }
         let limit = self.limit.get();
         if self.turns < Self::PAUSES + Self::SHORT_SLEEPS { limit.min(Self::SHORT) } else { limit }
@@ -232,8 +242,8 @@ mod tests {
         let mut busy = Idle::new(Poll::Busy, Arc::clone(&limit), None);
         assert_eq!(at(&mut busy, u32::MAX), Duration::ZERO);
         let mut sleeper = Idle::new(Poll::Sleep, limit, None);
-        assert_eq!(at(&mut sleeper, 899), Duration::ZERO, "as long as it may, it does as the others");
-        assert_eq!(at(&mut sleeper, 900), Duration::from_millis(10), "on any link");
+        assert_eq!((at(&mut sleeper, 19), at(&mut sleeper, 20)), (Duration::ZERO, LONGEST), "on any link");
+        assert_eq!((at(&mut sleeper, 119), at(&mut sleeper, 120)), (LONGEST, Duration::from_millis(10)));
     }
 
     #[test]

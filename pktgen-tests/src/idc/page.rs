@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::scenario::{HEAD, SCENARIOS};
-use super::{Idc, Routing, Suite};
+use super::{Idc, Kit, Routing, Suite};
 use crate::lab::LabError;
 
 const OPEN: &str = "<!-- lab:table -->";
@@ -14,8 +14,9 @@ const CLOSE: &str = "<!-- /lab:table -->";
 pub(super) fn renew(tree: &Path) -> Result<bool, LabError> {
     let mut table = HEAD.to_owned();
     let mut held = true;
-    for routing in [Routing::Bird, Routing::Frr] {
-        let mut idc = Idc::up(Suite::figure(routing))?;
+    let bgp = Suite { routing: Routing::Bird, kit: Kit::Bgp };
+    for suite in [bgp, Suite::figure(Routing::Bird), Suite::figure(Routing::Frr)] {
+        let mut idc = Idc::up(suite)?;
         for scenario in SCENARIOS {
             let outcome = scenario.run(&mut idc)?;
             print!("{}", outcome.row());

@@ -4,6 +4,7 @@
 //! mends it, and counts what was lost. `scripts/lab scenario NAME` runs one; the test `appendix_a` all of them.
 
 mod cause;
+mod memory;
 mod outcome;
 
 use std::time::{Duration, Instant};
@@ -64,6 +65,12 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "the IPv4 port loses its link",
         limits: Limits { lost: 4 * HALF_A_SECOND, back: 0 },
         break_it: cause::port_down,
+    },
+    Scenario {
+        name: "damage",
+        what: "a bit of its table turns over",
+        limits: Limits { lost: 0, back: 0 },
+        break_it: cause::damage,
     },
     Scenario {
         name: "drain",

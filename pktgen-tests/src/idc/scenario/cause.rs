@@ -1,6 +1,7 @@
 //! The ways in which a relay goes, and comes back.
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::super::Idc;
 use super::super::relays::NODES;
-use super::{Broken, VICTIM};
+use super::{Broken, VICTIM, memory};
 use crate::lab::{Cmd, LabError, borderctl};
 
 /// The process is gone, and everything it held with it.
@@ -97,4 +98,19 @@ fn control(idc: &Idc, verb: &str) -> Result<(), LabError> {
         .timeout(60)
         .ok()
         .map(drop)
+}
+
+/// A bit of a mapping in the tables in use turns over, as bad memory does it: nobody has changed anything. It is a mapping
+/// that no witness uses, so all that is to be seen is whether the relay notices and leaves without loss. A restart mends it.
+pub(super) fn damage(idc: &mut Idc) -> Result<Broken, LabError> {
+    const MTA: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x12, 0x34, 0, 0, 0, 2);
+    let hits = memory::flip(idc.relay(VICTIM).pid(), MTA.octets())?;
+    if hits == 0 {
+        let text = format!("{MTA} is nowhere in its memory");
+        return Err(LabError::Unreadable { what: "the relay's tables".into(), text });
+    }
+    Ok(Box::new(|idc| {
+        idc.take_relay(VICTIM).stop()?;
+        idc.start_relay(VICTIM)
+    }))
 }
