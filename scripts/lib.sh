@@ -6,6 +6,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # What building needs, and what the laboratory needs besides (Debian 12 and later).
 BUILD_PACKAGES=(build-essential pkg-config clang libclang-dev libdpdk-dev ca-certificates curl)
 DEMO_PACKAGES=(nginx-light iproute2 iputils-ping traceroute ethtool nftables procps util-linux)
+# What the data centre of scripts/lab runs besides: routing daemons, a mail and an FTP server, a DHCP client.
+LAB_PACKAGES=(bird2 frr vsftpd python3-aiosmtpd udhcpc)
 
 if [ -t 1 ]; then
     BOLD=$'\e[1m' GREEN=$'\e[32m' RED=$'\e[31m' PLAIN=$'\e[0m'

@@ -224,7 +224,7 @@ fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts
             promiscuous: false,
             mempools: vec![mempool.clone()],
             fast_free: true,
-            interrupts: config.dpdk.poll == config::Poll::Adaptive,
+            interrupts: config.dpdk.poll != config::Poll::Busy,
         };
         let (open, queues) = Port::open(eal, port.device.argument(), &wanted)
             .map_err(|error| AppError::Port { port: port.name.clone(), error })?;

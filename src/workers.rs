@@ -70,6 +70,7 @@ impl Workers {
                 poll: match config.dpdk.poll {
                     config::Poll::Adaptive => Poll::Adaptive,
                     config::Poll::Busy => Poll::Busy,
+                    config::Poll::Sleep => Poll::Sleep,
                 },
                 longest_sleep: Arc::clone(&workers.longest_sleep),
                 alarm,

@@ -16,7 +16,7 @@
 
 mod blast;
 mod flood;
-mod flow;
+pub(crate) mod flow;
 mod gateway;
 mod output;
 mod page;

@@ -82,6 +82,8 @@ pub enum Poll {
     Adaptive,
     /// Never yield the CPU.
     Busy,
+    /// As adaptive, but sleep for ten milliseconds once nothing has arrived for a while.
+    Sleep,
 }
 
 /// `[control]`.

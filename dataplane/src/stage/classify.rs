@@ -101,7 +101,9 @@ pub fn ipv6(
     if destination.is_multicast() || destination.is_unicast_link_local() {
         return Ok(Class::Punt(PuntReason::LocalScope));
     }
-    if fib.is_local(table, IpAddr::V6(destination)) {
+    // An Edge Relay may hold its IPv6 Service Addresses itself, so that its kernel answers for them on the link and defends
+    // them (RFC 7756 3.1); what is sent to them is the node's all the same.
+    if fib.is_local(table, IpAddr::V6(destination)) && !translation.is_er_ipv6(destination) {
         return Ok(Class::Punt(PuntReason::LocalAddress));
     }
     if group {

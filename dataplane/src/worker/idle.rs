@@ -18,6 +18,9 @@ pub enum Poll {
     Adaptive,
     /// Always looks again at once.
     Busy,
+    /// As adaptive; but once there was nothing for some 20 milliseconds it sleeps for ten at a time, whatever a link could
+    /// bring meanwhile.
+    Sleep,
 }
 
 /// The longest a worker sleeps. Control sets it whenever the speed of a link changes; all workers read it before they
@@ -49,6 +52,8 @@ impl SleepLimit {
 
 /// A frame of the kernel waits for the worker to wake, as do the order to stop and a new snapshot: none of them interrupts.
 const LONGEST: Duration = Duration::from_micros(200);
+/// The same where the processor matters more than a frame's wait.
+const LONGEST_OF_SLEEPERS: Duration = Duration::from_millis(10);
 
 /// How long a worker may sleep between two looks at a receive queue of so many descriptors: half the time that the
 /// shortest frames need to fill it, all of them at the speed of the link; the other half is for waking up. Zero where that
@@ -85,16 +90,20 @@ impl Idle {
     /// Turns before the first wait for an interrupt where a sleep is forbidden: about a millisecond. Such a link fills its
     /// descriptors faster than a worker wakes, so it must really be quiet.
     const PATIENCE: u32 = 20_000;
+    /// Turns before [`Poll::Sleep`] sleeps at all: one turn is some system calls with the drivers of small machines.
+    const PAUSES_OF_SLEEPERS: u32 = 20;
+    /// Turns before it sleeps longer than a burst may last: naps of 200 microseconds in between, for some 20 milliseconds.
+    const QUIET: u32 = 120;
 
     pub(super) fn new(poll: Poll, limit: Arc<SleepLimit>, alarm: Option<Box<dyn Alarm>>) -> Self {
-        let alarm = alarm.filter(|_| poll == Poll::Adaptive);
+        let alarm = alarm.filter(|_| poll != Poll::Busy);
         Self { poll, limit, alarm, armed: false, turns: 0 }
     }
 
     /// For the thread that will sleep: by default the kernel adds up to 50 microseconds to every sleep, which would be
     /// more than the sleep itself.
     pub(super) fn prepare_thread(&self) {
-        if self.poll == Poll::Adaptive {
+        if self.poll != Poll::Busy {
             // Refused on no Linux; then sleeps are too long, as they were before.
             let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1000));
         }
@@ -163,14 +172,26 @@ impl Idle {
     }
 
     fn wait(&mut self) {
-        if self.alarm.as_mut().is_some_and(|alarm| alarm.wait(LONGEST)) {
+        let longest = if self.poll == Poll::Sleep { LONGEST_OF_SLEEPERS } else { LONGEST };
+        if self.alarm.as_mut().is_some_and(|alarm| alarm.wait(longest)) {
             // Some drivers interrupt a moment before the frame can be seen: looks closely for a while.
             self.turns = 0;
         }
         self.disarm();
     }
 
+    const fn sleep_of_sleepers(turns: u32) -> Duration {
+        match turns {
+            0..Self::PAUSES_OF_SLEEPERS => Duration::ZERO,
+            Self::PAUSES_OF_SLEEPERS..Self::QUIET => LONGEST,
+            _ => LONGEST_OF_SLEEPERS,
+        }
+    }
+
     fn next_sleep(&self) -> Duration {
+        if self.poll == Poll::Sleep {
+            return Self::sleep_of_sleepers(self.turns);
+        }
         if self.poll == Poll::Busy || self.turns < Self::PAUSES {
             return Duration::ZERO;
         }
@@ -218,8 +239,11 @@ mod tests {
         assert_eq!(at(&mut idle, 800), Duration::from_nanos(34_406));
         limit.set(longest_sleep(1024, 100_000));
         assert_eq!((at(&mut idle, 200), at(&mut idle, u32::MAX)), (Duration::ZERO, Duration::ZERO));
-        let mut busy = Idle::new(Poll::Busy, limit, None);
+        let mut busy = Idle::new(Poll::Busy, Arc::clone(&limit), None);
         assert_eq!(at(&mut busy, u32::MAX), Duration::ZERO);
+        let mut sleeper = Idle::new(Poll::Sleep, limit, None);
+        assert_eq!((at(&mut sleeper, 19), at(&mut sleeper, 20)), (Duration::ZERO, LONGEST), "on any link");
+        assert_eq!((at(&mut sleeper, 119), at(&mut sleeper, 120)), (LONGEST, Duration::from_millis(10)));
     }
 
     #[test]

@@ -254,6 +254,23 @@ fn an_edge_relay_refuses_its_own_addresses_from_ipv6() {
 }
 
 #[test]
+fn an_edge_relay_may_hold_its_service_addresses_itself() {
+    // An address of the box, as its kernel has it that answers for it on the link.
+    let own = OWN_V6.to_string();
+    let mut lab = edge();
+    let sent = udp_v6(CLIENT_V6, &own, &payload(5));
+    assert_eq!(lab.run(&sent).outcome, Outcome::Punted("local_address"), "one that is nobody's service");
+    lab.eams = vec![("192.0.2.1/32", "2001:db8:ffff::1/128")];
+    lab.er_addresses = vec!["2001:db8:ffff::1/128"];
+    let out = lab.run(&sent).translated();
+    assert_eq!(destination_v4(&out).to_string(), SERVICE);
+    // A Border Relay's own address is its own whatever is mapped to it.
+    lab.er_addresses.clear();
+    lab.settings.role = Role::BorderRelay;
+    assert_eq!(lab.run(&sent).outcome, Outcome::Punted("local_address"));
+}
+
+#[test]
 fn what_passes_a_border_and_an_edge_relay_arrives_as_it_left() {
     let edge = edge();
     let icmp = icmp_v4(CLIENT, SERVICE, 8, 0, [1, 2, 3, 4], &payload(21));

@@ -60,6 +60,14 @@ impl Namespace {
         Ok(Cmd::new("ip").arg("-n").arg(&self.name).args(args).ok()?.stdout)
     }
 
+    /// Many commands of `ip` at once, one in each line.
+    ///
+    /// # Errors
+    /// When `ip` refuses one of them.
+    pub fn ip_lines(&self, lines: &str) -> Result<(), LabError> {
+        Cmd::new("ip").arg("-n").arg(&self.name).args("-batch -").input(format!("{lines}\n")).ok().map(drop)
+    }
+
     /// Sets one kernel setting, `key=value`.
     ///
     /// # Errors

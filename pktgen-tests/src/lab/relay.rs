@@ -218,6 +218,11 @@ impl Relay {
         Cmd::new("sh").arg("-c").arg(threads).ok().map(drop)
     }
 
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.daemon.signal(signal);
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.daemon.ended().is_none()

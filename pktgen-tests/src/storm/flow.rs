@@ -10,13 +10,13 @@ use crate::lab::probe::udp_socket;
 use crate::lab::{LabError, Namespace};
 
 /// Datagrams per second.
-pub(super) const RATE: u32 = 1000;
+pub(crate) const RATE: u32 = 1000;
 const PACE: Duration = Duration::from_micros(1_000_000 / RATE as u64);
 /// How long after the last datagram others may still arrive on a busy machine.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A flow on its way.
-pub(super) struct Flow {
+pub(crate) struct Flow {
     stop: Arc<AtomicBool>,
     sender: JoinHandle<u64>,
     receiver: JoinHandle<Vec<bool>>,
@@ -24,14 +24,16 @@ pub(super) struct Flow {
 
 /// What became of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
-    pub(super) sent: u64,
-    pub(super) lost: u64,
+pub(crate) struct Seen {
+    pub(crate) sent: u64,
+    pub(crate) lost: u64,
+    /// Most of them in a row.
+    pub(crate) gap: u64,
 }
 
 impl Flow {
     /// Starts sending from a host to `to`, where the socket of `receiver` hears it under its own `address`.
-    pub(super) fn start(
+    pub(crate) fn start(
         sender: (&Namespace, IpAddr),
         to: SocketAddr,
         receiver: (&Namespace, IpAddr),
@@ -49,12 +51,14 @@ impl Flow {
     }
 
     /// Ends it and counts.
-    pub(super) fn finish(self) -> Seen {
+    pub(crate) fn finish(self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         let sent = self.sender.join().expect("the sender does not panic");
-        let arrived = self.receiver.join().expect("the receiver does not panic");
-        let arrived = arrived.iter().filter(|arrived| **arrived).count() as u64;
-        Seen { sent, lost: sent - arrived }
+        let mut arrived = self.receiver.join().expect("the receiver does not panic");
+        arrived.resize(usize::try_from(sent).expect("a small number"), false);
+        let gaps = arrived.split(|arrived| *arrived).map(|gap| gap.len() as u64);
+        let lost = arrived.iter().filter(|arrived| !**arrived).count() as u64;
+        Seen { sent, lost, gap: gaps.max().unwrap_or(0) }
     }
 }
 

@@ -33,7 +33,11 @@ pub(in crate::config) fn dpdk(table: &DpdkTable, report: &mut Report) -> Dpdk {
     Dpdk {
         memory,
         memory_mb: report.ranged(&table.memory_mb, 64, 1_048_576, 512),
-        poll: report.choice(&table.poll, &["adaptive", "busy"], &[Poll::Adaptive, Poll::Busy]),
+        poll: report.choice(
+            &table.poll,
+            &["adaptive", "busy", "sleep"],
+            &[Poll::Adaptive, Poll::Busy, Poll::Sleep],
+        ),
         extra_args: extra_args(&table.extra_args, report),
         places: DpdkPlaces {
             workers: workers.iter().map(|worker| worker.place.clone()).collect(),
