@@ -5,5 +5,6 @@ mod documents;
 mod exchanges;
 mod import;
 mod lab;
+mod people;
 mod terminal;
 mod verbs;
