@@ -1,13 +1,15 @@
-//! The rows of an EAM table as people have them: two columns in either order and perhaps a note, with commas, semicolons,
-//! tabs, blanks or bars between them.
+//! The rows of an EAM table as people have them: two columns and perhaps a note, in any order that is unambiguous, with
+//! commas, semicolons, tabs, blanks or bars between them.
 //!
 //! What enters: one line of a file after the other ([`Rows::line`]). What leaves: an IPv4 text, an IPv6 text and a note, or
-//! a [`RowError`] that names the separator seen and shows the line as it should be. What this crate refuses to know: whether
-//! the two texts are addresses; all it looks for are colons.
+//! a [`RowError`] that names the separator seen and shows the line as it should be. What this crate refuses to judge: whether
+//! the two texts are prefixes; it looks at them only to tell the columns apart.
 //!
 //! | Taken | Where it comes from |
 //! | --- | --- |
 //! | `192.0.2.1,2001:db8::1,www` | CSV; fields may be quoted (RFC 4180) but not go on in the next line |
+//! | `www,2001:db8::1,192.0.2.1` | a spreadsheet with a column order of its own |
+//! | `id;IPv6;name;IPv4` and rows such as `7;2001:db8::1;www;192.0.2.1` | one that names its columns and has more of them |
 //! | `192.0.2.1;2001:db8::1` | a spreadsheet, perhaps with `sep=;` before it |
 //! | `192.0.2.1 2001:db8::1 # www` | by hand; blanks and tabs in any number |
 //! | `2001:db8::1/128,192.0.2.1/32` | `jool_siit eamt display --csv`, with its header line |
@@ -17,11 +19,13 @@
 //! Lines that are empty or start with `#` say nothing, nor does a first line with the names of the columns.
 #![forbid(unsafe_code)]
 
+mod columns;
 mod error;
 mod split;
 
 use std::borrow::Cow;
 
+use columns::Columns;
 pub use error::RowError;
 pub use split::Separator;
 
@@ -50,6 +54,9 @@ pub struct Row<'l> {
 pub struct Rows {
     /// What `sep=` said.
     separator: Option<Separator>,
+    /// What the header said, and what stood between its words.
+    columns: Option<Columns>,
+    between: Option<Separator>,
     /// A row or a header was there already.
     has_begun: bool,
 }
@@ -78,6 +85,12 @@ impl Rows {
                 self.has_begun = false;
                 return Ok(Line::Nothing);
             }
+            if let Ok((fields, found, between)) = self.fields(line)
+                && let Some(columns) = Columns::named(&fields, found)
+            {
+                (self.columns, self.between) = (Some(columns), between);
+                return Ok(Line::Nothing);
+            }
             if is_header(line) {
                 return Ok(Line::Nothing);
             }
@@ -86,28 +99,46 @@ impl Rows {
     }
 
     fn row<'l>(&self, line: &'l str) -> Result<Row<'l>, RowError> {
+        let (mut fields, found, separator) = self.fields(line)?;
+        let columns = match self.columns {
+            Some(columns) => columns.of_a_row(found),
+            None => Columns::seen(&fields, found),
+        };
+        let Columns { ipv4, ipv6, comment, .. } =
+            columns.ok_or_else(|| RowError::fields(found, separator, line))?;
+        let (first, second) = (std::mem::take(&mut fields[ipv4]), std::mem::take(&mut fields[ipv6]));
+        let comment =
+            comment.map(|column| std::mem::take(&mut fields[column])).filter(|text| !text.is_empty());
+        // No IPv4 address has a colon, and every IPv6 address has one.
+        let is_swapped = first.contains(':') && !second.contains(':');
+        let (ipv4, ipv6) = if is_swapped { (second, first) } else { (first, second) };
+        Ok(Row { ipv4: bare(ipv4), ipv6: bare(ipv6), comment })
+    }
+
+    /// The fields of a line, how many there are, and what stands between them.
+    fn fields<'l>(&self, line: &'l str) -> Result<(Fields<'l>, usize, Option<Separator>), RowError> {
         let (text, separator) = if let Some(mapping) = tayga(line) {
             (mapping, Some(Separator::Blank))
         } else if let Some(cells) = line.strip_prefix('|') {
             (cells.strip_suffix('|').unwrap_or(cells), Some(Separator::Bar))
         } else {
-            (line, self.separator.or_else(|| split::detect(line)))
+            let between = self.between.filter(|between| between.is_in(line));
+            (line, self.separator.or(between).or_else(|| split::detect(line)))
         };
-        let ([first, second, third], found) = match separator {
+        let (fields, found) = match separator {
             Some(separator) => split::fields(text, separator)
                 .map_err(|split::Unbalanced| RowError::quotes(separator, line))?,
-            None => ([text.into(), "".into(), "".into()], 1),
+            None => {
+                let mut fields = Fields::default();
+                fields[0] = text.into();
+                (fields, 1)
+            }
         };
-        if !matches!(found, 2 | 3) {
-            return Err(RowError::fields(found, separator, line));
-        }
-        // No IPv4 address has a colon, and every IPv6 address has one.
-        let is_swapped = first.contains(':') && !second.contains(':');
-        let (ipv4, ipv6) = if is_swapped { (second, first) } else { (first, second) };
-        let comment = (found == 3 && !third.is_empty()).then_some(third);
-        Ok(Row { ipv4: bare(ipv4), ipv6: bare(ipv6), comment })
+        Ok((fields, found, separator))
     }
 }
+
+type Fields<'l> = [Cow<'l, str>; split::KEPT];
 
 /// A field of addresses without the remark behind it.
 fn bare(field: Cow<'_, str>) -> Cow<'_, str> {

@@ -28,6 +28,11 @@ impl Separator {
         }
     }
 
+    /// Whether a line has it, blanks apart, which are in all of them.
+    pub(crate) fn is_in(self, line: &str) -> bool {
+        self.character().is_some_and(|character| line.contains(character))
+    }
+
     fn of(character: char) -> Option<Self> {
         match character {
             ',' => Some(Self::Comma),
@@ -91,10 +96,13 @@ pub(crate) fn detect(line: &str) -> Option<Separator> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unbalanced;
 
-/// The first three fields of a line and how many there are, blanks around each removed. Between blanks, all that follows
-/// the second field is the third.
-pub(crate) fn fields(line: &str, separator: Separator) -> Result<([Cow<'_, str>; 3], usize), Unbalanced> {
-    let mut row = <[Cow<'_, str>; 3]>::default();
+/// Fields that are kept: more than any table has columns before the last one that matters.
+pub(crate) const KEPT: usize = 8;
+
+/// The first fields of a line and how many there are, blanks around each removed. Between blanks, all that follows the
+/// second field is the third.
+pub(crate) fn fields(line: &str, separator: Separator) -> Result<([Cow<'_, str>; KEPT], usize), Unbalanced> {
+    let mut row = <[Cow<'_, str>; KEPT]>::default();
     let mut count = 0;
     let mut rest = Some(line);
     while let Some(text) = rest {
@@ -178,7 +186,7 @@ mod tests {
 
     fn split(line: &str) -> Option<(Vec<String>, usize)> {
         let fields = fields(line, Separator::Comma).ok();
-        fields.map(|(row, count)| (row.iter().map(ToString::to_string).collect(), count))
+        fields.map(|(row, count)| (row[..3].iter().map(ToString::to_string).collect(), count))
     }
 
     #[test]

@@ -46,6 +46,13 @@ fn every_table_people_have_is_read() {
             "+-------------+-----------+\n| IPv6 Prefix | IPv4 Prefix |\n+------+-----+\n|   2001:db8::1 | 192.0.2.1 |\n+---+---+\n",
             &one,
         ),
+        ("\"www, new\" , 2001:db8::1 , 192.0.2.1", &noted),
+        ("2001:db8::1;www, new;192.0.2.1", &noted),
+        ("comment;ipv6;serial;ipv4\nwww, new;2001:db8::1;77;192.0.2.1", &noted),
+        ("ID,IPv4 Prefix,IPv6 Prefix,Description,Since\n7,192.0.2.1,2001:db8::1,\"www, new\",2026", &noted),
+        ("IPv4,IPv6,Serial\n192.0.2.1,2001:db8::1,77", &one),
+        ("IPv4,IPv6\n192.0.2.1,2001:db8::1,\"www, new\"", &noted),
+        ("IPv6,IPv4\n192.0.2.1,2001:db8::1", &one),
     ] {
         assert_eq!(rows(file), expected, "{file:?}");
     }
@@ -64,6 +71,14 @@ fn what_stays_refused_is_shown_as_it_should_be() {
             "fields found: 4, separator seen: semicolon; write `192.0.2.1,2001:db8::7,a b`",
         ),
         ("192.0.2.1:2001:db8::1", "fields found: 1, separator seen: none; write `192.0.2.1,2001:db8::1`"),
+        (
+            "ipv4,ipv6,comment\n192.0.2.1",
+            "fields found: 1, separator seen: none; write `192.0.2.1,2001:db8::1`",
+        ),
+        (
+            "ipv4,ipv6,comment\n192.0.2.1,2001:db8::7,a,b",
+            "fields found: 4, separator seen: comma; write `192.0.2.1,2001:db8::7,a b`",
+        ),
         ("map 192.0.2.1", "fields found: 1, separator seen: blank; write `192.0.2.1,2001:db8::1`"),
     ] {
         assert_eq!(rows(line), [message], "{line}");

@@ -248,7 +248,7 @@ pub(super) fn privilege_hint(device: &str) -> &'static str {
     if name.starts_with("net_af_packet") && !(effective(CAP_NET_RAW) && effective(CAP_NET_ADMIN)) {
         ": this needs CAP_NET_RAW and CAP_NET_ADMIN"
     } else if name.starts_with("net_af_xdp") && !(effective(CAP_NET_ADMIN) && effective(CAP_SYS_ADMIN)) {
-        ": this needs root"
+        ": this needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN and CAP_IPC_LOCK"
     } else if name.starts_with("net_tap") && !effective(CAP_NET_ADMIN) {
         ": this needs CAP_NET_ADMIN and access to /dev/net/tun"
     } else {

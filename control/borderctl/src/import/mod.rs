@@ -3,9 +3,8 @@
 //! Only shapes are read here: which part of a line is what. Whether an address is one is the relay's to say, which names the line
 //! that comes with each change.
 
-mod csv;
 mod json;
-mod tayga;
+mod rows;
 
 use control_api::{Change, Code, Finding, Refusal};
 
@@ -48,15 +47,15 @@ pub(crate) fn read(bytes: &[u8], format: Format) -> Result<Read<'_>> {
     })?;
     let mut read = Read::default();
     match format {
-        Format::Csv => csv::read(text, &mut read),
+        Format::Csv => rows::table(text, &mut read),
         Format::Jool => json::jool(text, &mut read),
-        Format::Tayga => tayga::read(text, &mut read),
+        Format::Tayga => rows::tayga(text, &mut read),
         Format::Lines => json::lines(text, &mut read),
         Format::Auto => match guess(text) {
-            Format::Tayga => tayga::read(text, &mut read),
+            Format::Tayga => rows::tayga(text, &mut read),
             Format::Jool => json::jool(text, &mut read),
             Format::Lines => json::lines(text, &mut read),
-            Format::Csv | Format::Auto => csv::read(text, &mut read),
+            Format::Csv | Format::Auto => rows::table(text, &mut read),
         },
     }
     if read.findings.is_empty() {

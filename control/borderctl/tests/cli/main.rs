@@ -6,6 +6,7 @@ mod exchanges;
 mod import;
 mod lab;
 mod observed;
+mod people;
 mod service;
 mod terminal;
 mod top;
