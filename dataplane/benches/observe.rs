@@ -52,18 +52,30 @@ fn main() {
     compare("drops: broken IPv4 headers", bursts, broken, Watched::sampled);
     compare("capture idle", bursts, || packets::mixed(TABLE), Watched::idle);
     let nobody = || Filter::default().of(Test::Net(End::Either, "198.18.7.7/32".parse().unwrap()));
-    compare("capture active, nothing matches, snap 192", bursts, || packets::mixed(TABLE), move || {
-        Watched::captured(nobody(), 192, 1)
-    });
-    compare("capture active, nothing matches, whole", bursts, || packets::mixed(TABLE), move || {
-        Watched::captured(nobody(), 9600, 1)
-    });
-    compare("capture active, all match, 10000/s", bursts, || packets::mixed(TABLE), || {
-        Watched::captured(Filter::default(), 9600, 10_000)
-    });
-    compare("capture active, all match, no limit", bursts, || packets::mixed(TABLE), || {
-        Watched::captured(Filter::default(), 9600, u32::MAX)
-    });
+    compare(
+        "capture active, nothing matches, snap 192",
+        bursts,
+        || packets::mixed(TABLE),
+        move || Watched::captured(nobody(), 192, 1),
+    );
+    compare(
+        "capture active, nothing matches, whole",
+        bursts,
+        || packets::mixed(TABLE),
+        move || Watched::captured(nobody(), 9600, 1),
+    );
+    compare(
+        "capture active, all match, 10000/s",
+        bursts,
+        || packets::mixed(TABLE),
+        || Watched::captured(Filter::default(), 9600, 10_000),
+    );
+    compare(
+        "capture active, all match, no limit",
+        bursts,
+        || packets::mixed(TABLE),
+        || Watched::captured(Filter::default(), 9600, u32::MAX),
+    );
 }
 
 trait Of {
