@@ -192,13 +192,15 @@ impl EamTable {
     /// The mapping that [`Self::lookup_ipv4`] uses.
     #[must_use]
     pub fn eam_of_ipv4(&self, address: Ipv4Addr) -> Option<Eam> {
-        self.by_ipv4.find(address).map(host_eam).or_else(|| self.prefixes.eam_of_ipv4(address))
+        let host = |ipv6: Ipv6Addr| Eam { ipv4: address.into(), ipv6: ipv6.into() };
+        self.by_ipv4.find(address).map(host).or_else(|| self.prefixes.eam_of_ipv4(address))
     }
 
     /// The mapping that [`Self::lookup_ipv6`] uses.
     #[must_use]
     pub fn eam_of_ipv6(&self, address: Ipv6Addr) -> Option<Eam> {
-        self.by_ipv6.find(address).map(host_eam).or_else(|| self.prefixes.eam_of_ipv6(address))
+        let host = |ipv4: Ipv4Addr| Eam { ipv4: ipv4.into(), ipv6: address.into() };
+        self.by_ipv6.find(address).map(host).or_else(|| self.prefixes.eam_of_ipv6(address))
     }
 
     /// Whether `address` may be covered by an EAM; a no is certain, and costs one load.

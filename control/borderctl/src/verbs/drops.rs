@@ -29,8 +29,8 @@ pub(crate) fn drops(context: &Context, wanted: &args::Drops) -> Result<()> {
     if wanted.last.is_some() {
         return context.watch(&samples(wanted, 20), &wanted.watch, packets);
     }
-    context
-        .watch(&Request::get(path::DROPS), &wanted.watch, |drops: &Drops, paper| counts(drops, wanted, paper))
+    let request = Request::get(path::DROPS).query("reason", wanted.reason.as_ref());
+    context.watch(&request, &wanted.watch, |drops: &Drops, paper| counts(drops, wanted, paper))
 }
 
 fn samples(wanted: &args::Drops, last: u32) -> Request<'static> {
@@ -39,13 +39,6 @@ fn samples(wanted: &args::Drops, last: u32) -> Request<'static> {
 }
 
 fn counts(drops: &Drops, wanted: &args::Drops, paper: &mut Paper) -> Result<()> {
-    if let Some(reason) = wanted.reason.as_ref()
-        && drops.0.iter().all(|row| row.reason != *reason)
-    {
-        return Err(Error::Usage(format!(
-            "{reason:?} is no drop reason: `borderctl drops --all` shows them"
-        )));
-    }
     let mut table = Table::new(&[
         ("REASON", Align::Left),
         ("COUNT", Align::Right),
@@ -56,9 +49,8 @@ fn counts(drops: &Drops, wanted: &args::Drops, paper: &mut Paper) -> Result<()> 
         ("LAST SEEN", Align::Left),
         ("SAMPLED", Align::Right),
     ]);
-    let named = |reason: &String| wanted.reason.as_ref().is_none_or(|wanted| wanted == reason);
     let is_shown = |count: u64| count > 0 || wanted.all || wanted.reason.is_some();
-    let shown = || drops.0.iter().filter(|row| named(&row.reason) && is_shown(row.count));
+    let shown = || drops.0.iter().filter(|row| is_shown(row.count));
     for row in shown() {
         let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "-".to_owned());
         table.row([

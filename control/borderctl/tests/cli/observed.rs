@@ -35,6 +35,8 @@ fn drops_are_shown_with_their_rates_and_what_to_check() {
     ] {
         assert_eq!(row[field], value, "{field}");
     }
+    assert_eq!(lab.json("drops --reason no_route")[0]["count"], 0);
+    assert!(lab.refused("drops --reason nothing").contains("no drop reason"));
     let status = lab.good("status");
     assert!(
         status.contains("unassigned_service_address since 2026-01-02T03:05:00Z, 0.12 a second"),

@@ -19,10 +19,29 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(drops)).routes(routes!(samples)).routes(routes!(sample))
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    /// Only that reason.
+    reason: Option<String>,
+}
+
 /// Every drop reason: how many, how fast, since when, and what to check. Reading changes none.
-#[utoipa::path(get, path = path::DROPS, responses((status = 200, body = Drops)))]
-async fn drops(State(app): State<App>) -> Reply {
-    Ok(json(&app.ask(|relay| relay.drops()).await?))
+#[utoipa::path(get, path = path::DROPS, params(Reason), responses(
+    (status = 200, body = Drops), (status = 400, body = Refusal),
+))]
+async fn drops(State(app): State<App>, Query(Reason { reason }): Query<Reason>) -> Reply {
+    let Drops(mut rows) = app.ask(|relay| relay.drops()).await?;
+    if let Some(reason) = reason {
+        rows.retain(|row| row.reason == reason);
+        if rows.is_empty() {
+            let reason: String = reason.chars().take(100).collect();
+            let remedy = "`borderctl drops --all` shows them";
+            return Err(invalid(format!("{reason:?} is no drop reason"), remedy).into());
+        }
+    }
+    Ok(json(&Drops(rows)))
 }
 
 #[derive(Deserialize, IntoParams)]
