@@ -15,7 +15,7 @@ mod revision;
 mod status;
 mod time;
 
-pub use condition::{Failing, Fill, Flow, LastExit, LastReload, Queues, WorkerQueues, WorkerView};
+pub use condition::{Agreement, Failing, Fill, Flow, LastExit, LastReload, Queues, WorkerQueues, WorkerView};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};
 pub use explain::{Explanation, Field, Growth, Leaving, Phase, Question, Sampled, Used};

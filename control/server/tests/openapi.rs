@@ -31,9 +31,9 @@ fn it_describes_every_path() {
     let paths = document["paths"].as_object().unwrap();
     for path in [
         ROOT, STATUS, EAMS, EAM, LOOKUP, POOLS, CHANGES, CANDIDATE, COMMIT, CONFIRM, ROLLBACK, CHECK, DIFF,
-        HISTORY, RELOAD, PORTS, ROUTES, NEIGHBORS, WORKERS, COUNTERS, EVENTS,
+        HISTORY, RELOAD, PORTS, ROUTES, NEIGHBORS, WORKERS, COUNTERS, EVENTS, EXPLAIN,
     ] {
         assert!(paths.contains_key(path), "{path} is not described");
     }
-    assert_eq!(paths.len(), 21, "a path of openapi.json has no name in control_api::path");
+    assert_eq!(paths.len(), 22, "a path of openapi.json has no name in control_api::path");
 }
