@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use dataplane::table::compiler::Compiler;
-use dataplane::table::lpm::{self, LpmEditor};
+use dataplane::table::fib::{Fib, Path};
+use dataplane::table::lpm::{self, Ipv4LpmEditor, LpmEditor};
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{
     Change, Hop, InterfaceId, MacAddress, Neighbor, NeighborState, Route, RouteAction, TableId,
@@ -77,7 +78,7 @@ fn main() {
     publish(&arguments, &rows);
 }
 
-const ROWS: [&str; 11] = [
+const ROWS: [&str; 15] = [
     "routes_load_seconds",
     "routes_per_second",
     "routes_memory_mb",
@@ -89,6 +90,10 @@ const ROWS: [&str; 11] = [
     "neighbour_change_100k_worst_us",
     "route_to_worker_us",
     "neighbour_to_worker_us",
+    "route_lookup_v4_empty",
+    "route_lookup_v4_1m",
+    "route_lookup_v6_empty",
+    "route_lookup_v6_250k",
 ];
 
 /// Distinct prefixes of both families, in no order.
@@ -176,6 +181,13 @@ fn table(arguments: &Arguments, prefixes: &[IpNet], rows: &mut Vec<Row>) {
     let mut compiler = Compiler::default();
     testing::routing(1500, 1500).changes().into_iter().for_each(|change| compiler.apply(change));
     (0..GATEWAYS).for_each(|number| compiler.apply(resolved(gateway(number), number)));
+    lookups(
+        arguments,
+        &compiler.version(),
+        prefixes,
+        ["route_lookup_v4_empty", "route_lookup_v6_empty"],
+        rows,
+    );
     let link = Change::Route {
         table: TableId::MAIN,
         route: Route {
@@ -193,6 +205,7 @@ fn table(arguments: &Arguments, prefixes: &[IpNet], rows: &mut Vec<Row>) {
     rows.push(Row::of("routes_load_seconds", "s", vec![seconds]));
     rows.push(Row::of("routes_per_second", "routes/s", vec![prefixes.len() as f64 / seconds]));
     rows.push(Row::of("routes_memory_mb", "MB", vec![resident() - before]));
+    lookups(arguments, &compiler.version(), prefixes, ["route_lookup_v4_1m", "route_lookup_v6_250k"], rows);
     (0..HOSTS).for_each(|number| compiler.apply(resolved(host(number), number)));
 
     let first = Snapshot {
@@ -231,6 +244,52 @@ fn table(arguments: &Arguments, prefixes: &[IpNet], rows: &mut Vec<Row>) {
     to_worker(arguments, &mut relay, prefixes, rows);
 }
 
+/// Cycles per look-up of random addresses in a burst of 64, each inside a random route, IPv4 then IPv6. As the lane does
+/// it, all IPv4 routes of a burst are fetched before the first is looked up.
+fn lookups(arguments: &Arguments, fib: &Fib, prefixes: &[IpNet], names: [&str; 2], rows: &mut Vec<Row>) {
+    const BURST: usize = 64;
+    let mut random = Random::new(7);
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for _ in 0..10 * arguments.bursts {
+        let keys: [Ipv4Addr; BURST] =
+            std::array::from_fn(|_| inside_ipv4(&mut random, &prefixes[..IPV4_ROUTES]));
+        let before = now();
+        keys.iter().for_each(|key| fib.fetch_ipv4(*key));
+        black_box(keys.iter().map(|key| port(fib, IpAddr::V4(*key))).sum::<u32>());
+        v4.push((now() - before) as f64 / BURST as f64);
+        let keys: [Ipv6Addr; BURST] =
+            std::array::from_fn(|_| inside_ipv6(&mut random, &prefixes[IPV4_ROUTES..]));
+        let before = now();
+        black_box(keys.iter().map(|key| port(fib, IpAddr::V6(*key))).sum::<u32>());
+        v6.push((now() - before) as f64 / BURST as f64);
+    }
+    rows.push(Row::of_ticks(names[0], "lookup", v4));
+    rows.push(Row::of_ticks(names[1], "lookup", v6));
+}
+
+fn inside_ipv4(random: &mut Random, prefixes: &[IpNet]) -> Ipv4Addr {
+    match prefixes[random.below(prefixes.len() as u32) as usize] {
+        IpNet::V4(net) => (net.network().to_bits() | random.bits() as u32 & net.hostmask().to_bits()).into(),
+        IpNet::V6(_) => unreachable!("the first million are IPv4"),
+    }
+}
+
+fn inside_ipv6(random: &mut Random, prefixes: &[IpNet]) -> Ipv6Addr {
+    match prefixes[random.below(prefixes.len() as u32) as usize] {
+        IpNet::V6(net) => {
+            (net.network().to_bits() | u128::from(random.bits()) & net.hostmask().to_bits()).into()
+        }
+        IpNet::V4(_) => unreachable!("those behind the first million are IPv6"),
+    }
+}
+
+fn port(fib: &Fib, destination: IpAddr) -> u32 {
+    match fib.lookup(destination, || 0) {
+        Path::Adjacent(adjacency) => u32::from(adjacency.port.0),
+        _ => 99,
+    }
+}
+
 /// Until a thread that polls as a worker does has seen a change.
 fn to_worker(arguments: &Arguments, relay: &mut Relay, prefixes: &[IpNet], rows: &mut Vec<Row>) {
     let (seen, stop) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -266,52 +325,70 @@ fn to_worker(arguments: &Arguments, relay: &mut Relay, prefixes: &[IpNet], rows:
     });
 }
 
-/// The trie and the poptrie it took the place of, with the same IPv4 routes.
+/// Beside the tables of 256, the trie of IPv6 and a poptrie, with the same IPv4 routes.
 fn designs(arguments: &Arguments, prefixes: &[IpNet], rows: &mut Vec<Row>) {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 12] = [
         "design_poptrie_change_us",
         "design_trie_change_us",
+        "design_octets_change_us",
         "design_poptrie_lookup_cycles",
         "design_trie_lookup_cycles",
+        "design_octets_lookup_cycles",
         "design_poptrie_memory_mb",
         "design_trie_memory_mb",
+        "design_octets_memory_mb",
         "design_poptrie_build_seconds",
         "design_trie_build_seconds",
+        "design_octets_build_seconds",
     ];
     if !arguments.want_any(NAMES) {
         return;
     }
-    let mut routes: BTreeMap<(u128, u8), u32> = (0..)
+    let mut routes: BTreeMap<(Ipv4Addr, u8), u32> = (0..)
         .zip(&prefixes[..IPV4_ROUTES])
-        .map(|(number, prefix)| ((lpm::key(prefix.addr()), prefix.prefix_len()), 1 + number % GATEWAYS))
+        .map(|(number, prefix)| ((ipv4(prefix), prefix.prefix_len()), 1 + number % GATEWAYS))
         .collect();
-    let list = |routes: &BTreeMap<(u128, u8), u32>| {
-        routes.iter().map(|((bits, length), value)| (*bits, *length, *value)).collect::<Vec<_>>()
+    let list = |routes: &BTreeMap<(Ipv4Addr, u8), u32>| {
+        routes
+            .iter()
+            .map(|((bits, length), value)| (lpm::key((*bits).into()), *length, *value))
+            .collect::<Vec<_>>()
     };
     let seconds = |started: Instant| started.elapsed().as_secs_f64();
     let started = Instant::now();
     let mut poptrie = Poptrie::build(list(&routes), 0);
-    rows.push(Row::of(NAMES[6], "s", vec![seconds(started)]));
+    rows.push(Row::of(NAMES[9], "s", vec![seconds(started)]));
     let started = Instant::now();
     let mut editor = LpmEditor::default();
     list(&routes).into_iter().for_each(|(bits, length, value)| {
         editor.set(bits, length, value);
     });
-    rows.push(Row::of(NAMES[7], "s", vec![seconds(started)]));
-    let mut trie = editor.version();
-    rows.push(Row::of(NAMES[4], "MB", vec![poptrie.memory() as f64 / 1e6]));
-    rows.push(Row::of(NAMES[5], "MB", vec![trie.memory() as f64 / 1e6]));
+    rows.push(Row::of(NAMES[10], "s", vec![seconds(started)]));
+    let started = Instant::now();
+    let mut octets_editor = Ipv4LpmEditor::default();
+    routes.iter().for_each(|((address, length), value)| {
+        octets_editor.set(*address, *length, *value);
+    });
+    rows.push(Row::of(NAMES[11], "s", vec![seconds(started)]));
+    let (mut trie, mut octets) = (editor.version(), octets_editor.version());
+    rows.push(Row::of(NAMES[6], "MB", vec![poptrie.memory() as f64 / 1e6]));
+    rows.push(Row::of(NAMES[7], "MB", vec![trie.memory() as f64 / 1e6]));
+    rows.push(Row::of(NAMES[8], "MB", vec![octets.memory() as f64 / 1e6]));
 
     let mut random = Random::new(6);
-    let (mut rebuilt, mut changed) = (Vec::new(), Vec::new());
+    let (mut rebuilt, mut changed, mut changed_octets) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..200_u32 {
         let prefix = prefixes[random.below(IPV4_ROUTES as u32) as usize];
-        let (bits, length, value) = (lpm::key(prefix.addr()), prefix.prefix_len(), 1 + number % GATEWAYS);
-        routes.insert((bits, length), value);
+        let (address, length, value) = (ipv4(&prefix), prefix.prefix_len(), 1 + number % GATEWAYS);
+        routes.insert((address, length), value);
         let started = Instant::now();
-        editor.set(bits, length, value);
+        editor.set(lpm::key(address.into()), length, value);
         trie = editor.version();
         changed.push(seconds(started) * 1e6);
+        let started = Instant::now();
+        octets_editor.set(address, length, value);
+        octets = octets_editor.version();
+        changed_octets.push(seconds(started) * 1e6);
         if number.is_multiple_of(40) {
             let started = Instant::now();
             poptrie = Poptrie::build(list(&routes), 0);
@@ -321,22 +398,39 @@ fn designs(arguments: &Arguments, prefixes: &[IpNet], rows: &mut Vec<Row>) {
     poptrie = if rebuilt.is_empty() { poptrie } else { Poptrie::build(list(&routes), 0) };
     rows.push(Row::of(NAMES[0], "us", rebuilt));
     rows.push(Row::of(NAMES[1], "us", changed));
+    rows.push(Row::of(NAMES[2], "us", changed_octets));
 
-    let (mut old, mut new) = (Vec::new(), Vec::new());
+    let mut cycles = [(); 3].map(|()| Vec::new());
     for _ in 0..arguments.bursts {
-        let mut draw = || -> Vec<u128> {
-            (0..1024).map(|_| u128::from(0x0100_0000 + random.below(0xde00_0000)) << 96).collect()
+        let mut draw = || -> Vec<Ipv4Addr> {
+            (0..1024).map(|_| (0x0100_0000 + random.below(0xde00_0000)).into()).collect()
         };
-        assert!(draw().iter().all(|key| poptrie.lookup(*key) == trie.lookup(*key)), "the designs agree");
+        for address in draw() {
+            let key = lpm::key(address.into());
+            assert!(poptrie.lookup(key) == trie.lookup(key) && trie.lookup(key) == octets.lookup(address));
+        }
         // Others than those that were compared: none is in a cache because of that.
-        let keys = draw();
+        let keys: Vec<u128> = draw().into_iter().map(|address| lpm::key(address.into())).collect();
         let before = now();
         black_box(keys.iter().map(|key| poptrie.lookup(*key)).sum::<u32>());
-        let between = now();
+        cycles[0].push((now() - before) as f64 / 1024.0);
+        let keys: Vec<u128> = draw().into_iter().map(|address| lpm::key(address.into())).collect();
+        let before = now();
         black_box(keys.iter().map(|key| trie.lookup(*key)).sum::<u32>());
-        new.push((now() - between) as f64 / 1024.0);
-        old.push((between - before) as f64 / 1024.0);
+        cycles[1].push((now() - before) as f64 / 1024.0);
+        let keys = draw();
+        let before = now();
+        black_box(keys.iter().map(|key| octets.lookup(*key)).sum::<u32>());
+        cycles[2].push((now() - before) as f64 / 1024.0);
     }
-    rows.push(Row::of_ticks(NAMES[2], "lookup", old));
-    rows.push(Row::of_ticks(NAMES[3], "lookup", new));
+    for (name, cycles) in NAMES[3..6].iter().zip(cycles) {
+        rows.push(Row::of_ticks(name, "lookup", cycles));
+    }
+}
+
+fn ipv4(prefix: &IpNet) -> Ipv4Addr {
+    match prefix {
+        IpNet::V4(net) => net.network(),
+        IpNet::V6(_) => unreachable!("the first million are IPv4"),
+    }
 }

@@ -23,9 +23,11 @@ use dataplane::io::BURST;
 use dataplane::stage::translate::{v4_to_v6, v6_to_v4};
 use dataplane::stage::transport::{self, TransportV4, TransportV6};
 use dataplane::table::eam::EamTable;
+use dataplane::table::fib::Fib;
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::prefix::TranslationPrefix;
 use dataplane::table::publish::Publisher;
+use dataplane::table::snapshot::Snapshot;
 use dataplane::table::translation::{
     Hairpin, IcmpSourceExtension, Settings, Translation, TranslationParts, UdpZeroChecksum,
 };
@@ -41,6 +43,7 @@ use common::clock::now;
 use common::keys::{SIZES, eams};
 use common::packets::{self, Make};
 use common::report::{Arguments, Row, publish};
+use common::routes::full_table;
 use common::slab::{Pool, Rx, Shared, SlabBuffer, Tx};
 
 mod common {
@@ -48,7 +51,9 @@ mod common {
     pub(crate) mod clock;
     pub(crate) mod keys;
     pub(crate) mod packets;
+    pub(crate) mod random;
     pub(crate) mod report;
+    pub(crate) mod routes;
     pub(crate) mod slab;
 }
 
@@ -68,6 +73,7 @@ fn main() {
         ];
         turns(&arguments, count, Settings::default(), full, &mut rows);
     }
+    routes(&arguments, &mut rows);
     turns(&arguments, TABLE, Settings::default(), families(), &mut rows);
     let computed: Vec<(String, usize, Make)> =
         vec![("cycles_udp_computed_v4_to_v6".into(), BURST, packets::udp_without_checksum(TABLE))];
@@ -82,6 +88,18 @@ fn main() {
     kernels(&arguments, &mut rows);
     println!("{:.1} s", started.elapsed().as_secs_f64());
     publish(&arguments, &rows);
+}
+
+/// Towards clients everywhere: a full table beside a default route.
+fn routes(arguments: &Arguments, rows: &mut Vec<Row>) {
+    for (label, count) in [("default", 0), ("1m", 1_000_000)] {
+        let name = format!("cycles_v6_to_v4_eam_10k_routes_{label}");
+        if arguments.wants(&name) {
+            let fib = Fib::build(&full_table(count));
+            let mut bench = Bench::new(translation(TABLE, Settings::default()), fib);
+            rows.push(bench.measure(&name, arguments.bursts, BURST, packets::udp_v6_to_anywhere(TABLE)));
+        }
+    }
 }
 
 /// Every kind of packet.
@@ -143,7 +161,7 @@ fn turns(
     if !arguments.want_any(wanted.iter().map(|(name, ..)| name.as_str())) {
         return;
     }
-    let mut bench = Bench::new(translation(eams, settings));
+    let mut bench = Bench::new(translation(eams, settings), testing::fib(1500, 1500));
     for (name, size, make) in wanted {
         if arguments.wants(&name) {
             rows.push(bench.measure(&name, arguments.bursts, size, make));
@@ -173,8 +191,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(translation: Translation) -> Self {
-        let publisher = Publisher::new(testing::snapshot(translation));
+    fn new(translation: Translation, fib: Fib) -> Self {
+        let snapshot = Snapshot { fib: Arc::new(fib), ..testing::snapshot(translation) };
+        let publisher = Publisher::new(snapshot);
         let free: Shared = Arc::new(Mutex::new((0..4 * BURST).map(|_| SlabBuffer::new()).collect()));
         let rx = [(), ()].map(|()| Arc::new(Mutex::new(Vec::with_capacity(2 * BURST))));
         let (punt, _punted) = punt_ring(1 << 20, Arc::new(|| ()));

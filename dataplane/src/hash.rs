@@ -21,6 +21,12 @@ pub(crate) const fn low64(value: u128) -> u64 {
     value as u64
 }
 
+/// Bits 0 to 31.
+#[inline]
+pub(crate) const fn low32(value: u64) -> u32 {
+    value as u32
+}
+
 /// Bits 32 to 63.
 #[inline]
 pub(crate) const fn high32(value: u64) -> u32 {

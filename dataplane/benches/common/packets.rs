@@ -46,6 +46,17 @@ pub(crate) fn udp_v6_to_v4(eams: u32) -> Make {
     from_v6(&packet, eams, &[BEHIND_V6 + UDP_CHECKSUM])
 }
 
+/// The same to clients from 11.0.0.0 to 99.255.255.255.
+pub(crate) fn udp_v6_to_anywhere(eams: u32) -> Make {
+    let mut outer = udp_v6_to_v4(eams);
+    Box::new(move |number, buffer| {
+        let port = outer(number, buffer);
+        let to = embedded((0x0b00_0000 + pick(!number, 0x5900_0000)).into());
+        patch(buffer.frame(), 38, &to.octets(), &[BEHIND_V6 + UDP_CHECKSUM]);
+        port
+    })
+}
+
 /// Both by turns.
 pub(crate) fn mixed(eams: u32) -> Make {
     let (mut there, mut back) = (udp_v4_to_v6(eams), udp_v6_to_v4(eams));

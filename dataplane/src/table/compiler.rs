@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use self::local::LocalAddresses;
 use self::targets::Targets;
 use super::fib::{Fib, Interfaces, Table};
-use super::lpm::{self, LpmEditor, Value};
+use super::lpm::{self, Ipv4LpmEditor, LpmEditor, Value};
 use super::routing::{Change, Interface, InterfaceId, Neighbor, Route, TableId};
 use crate::wire::ipv6;
 
@@ -34,7 +34,7 @@ pub struct Compiler {
 /// One table under change.
 #[derive(Default)]
 struct TableEditor {
-    ipv4: LpmEditor,
+    ipv4: Ipv4LpmEditor,
     ipv6: LpmEditor,
     local: LocalAddresses,
     routes: usize,
@@ -106,9 +106,11 @@ impl TableEditor {
     /// What the prefix led to before.
     fn set(&mut self, destination: IpNet, target: Value) -> Value {
         let (address, length) = (destination.trunc().addr(), destination.prefix_len());
-        let trie = if address.is_ipv4() { &mut self.ipv4 } else { &mut self.ipv6 };
         // A route that leads nowhere hides shorter ones: it is not the same as none.
-        let before = trie.set(lpm::key(address), length, target);
+        let before = match address {
+            IpAddr::V4(address) => self.ipv4.set(address, length, target),
+            IpAddr::V6(_) => self.ipv6.set(lpm::key(address), length, target),
+        };
         self.routes += usize::from(target != targets::NO_ROUTE);
         self.routes -= usize::from(before != targets::NO_ROUTE);
         let (was, is) = (before == targets::LOCAL, target == targets::LOCAL);

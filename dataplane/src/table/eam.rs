@@ -11,7 +11,7 @@
 //! Nearly every client source address misses in the bitmap. A pair of hosts takes 43 to 85 bytes per
 //! direction, a prefix about 100.
 //!
-//! A table never changes once it is published. [`EamTable::apply`] makes the next version, which shares every chunk of
+//! A table never changes once it is published. [`EamTable::apply`] makes the next version, which shares every page of
 //! memory that the changes do not touch with the one before.
 
 mod covering;
@@ -76,8 +76,14 @@ pub struct EamTable {
 }
 
 /// The cache line in which the mapping of one host is looked for first.
-#[derive(Debug, Clone, Copy)]
-pub struct Fetched<'a>(&'a Bucket);
+#[derive(Clone, Copy)]
+pub struct Fetched<'a>(Bucket<'a>);
+
+impl std::fmt::Debug for Fetched<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        formatter.write_str("Fetched")
+    }
+}
 
 impl EamTable {
     /// Builds the table. Host bits of prefixes are ignored: the configuration has refused them.
@@ -100,13 +106,15 @@ impl EamTable {
         Ok(table)
     }
 
-    /// The next version of the table, after `changes` in their order. Chunks that none of them touches are shared
-    /// with this version; many changes at once share the copies of the chunks they touch.
+    /// The next version of the table, after `changes` in their order. Pages that none of them touches are shared
+    /// with this version; many changes at once share the copies of the pages they touch.
     ///
     /// # Errors
     /// [`EamError`], the first one found. This version is as it was in any case.
     pub fn apply(&self, changes: &[Change]) -> Result<Self, EamError> {
         let mut next = self.clone();
+        next.by_ipv4.prepare(changes.len());
+        next.by_ipv6.prepare(changes.len());
         for some in changes.chunks(FETCHED_AHEAD) {
             for Change::Add(eam) | Change::Remove(eam) in some {
                 next.fetch(eam);
@@ -146,14 +154,14 @@ impl EamTable {
     #[inline(always)]
     #[must_use]
     pub fn host_ipv4(&self, fetched: Fetched<'_>, address: Ipv4Addr) -> Option<MappedV6> {
-        self.by_ipv4.find_in(fetched.0, address).map(|pair| mapped_v6(address, pair.ipv6))
+        self.by_ipv4.find_in(fetched.0, address).map(|ipv6| mapped_v6(address, ipv6))
     }
 
     /// The IPv4 address of the host `address`, if it has a mapping of its own. `fetched` is the address's.
     #[inline(always)]
     #[must_use]
     pub fn host_ipv6(&self, fetched: Fetched<'_>, address: Ipv6Addr) -> Option<MappedV4> {
-        self.by_ipv6.find_in(fetched.0, address).map(|pair| mapped_v4(address, pair.ipv4, false))
+        self.by_ipv6.find_in(fetched.0, address).map(|ipv4| mapped_v4(address, ipv4, false))
     }
 
     /// RFC 7757 3.3.1: the IPv6 address for an IPv4 address, or none when no EAM covers it.
@@ -163,8 +171,8 @@ impl EamTable {
         if !self.cover.may_contain(address) {
             return None;
         }
-        if let Some(pair) = self.by_ipv4.find(address) {
-            return Some(mapped_v6(address, pair.ipv6));
+        if let Some(ipv6) = self.by_ipv4.find(address) {
+            return Some(mapped_v6(address, ipv6));
         }
         self.prefixes.lookup_ipv4(address).map(|ipv6| mapped_v6(address, ipv6))
     }
@@ -175,7 +183,7 @@ impl EamTable {
     #[must_use]
     pub fn lookup_ipv6(&self, address: Ipv6Addr) -> Option<MappedV4> {
         let (ipv4, default_eam) = match self.by_ipv6.find(address) {
-            Some(pair) => (pair.ipv4, false),
+            Some(ipv4) => (ipv4, false),
             None => self.prefixes.lookup_ipv6(address)?,
         };
         Some(mapped_v4(address, ipv4, default_eam))
@@ -284,15 +292,18 @@ impl EamTable {
         if network.prefix_len() < 32 {
             return self.prefixes.with_ipv4(network);
         }
-        let pair = self.by_ipv4.find(network.network())?;
-        let host = self.by_ipv6.find(pair.ipv6).filter(|found| *found == pair).map(host_eam);
+        let pair = Pair { ipv4: network.network(), ipv6: self.by_ipv4.find(network.network())? };
+        let host = self.by_ipv6.find(pair.ipv6).filter(|ipv4| *ipv4 == pair.ipv4).map(|_| host_eam(pair));
         host.or_else(|| self.prefixes.with_ipv4(network))
     }
 
     /// The mapping of exactly this prefix.
     fn with_ipv6(&self, network: Ipv6Net) -> Option<Eam> {
         match network.prefix_len() {
-            128 => self.by_ipv6.find(network.network()).map(host_eam),
+            128 => {
+                let ipv6 = network.network();
+                self.by_ipv6.find(ipv6).map(|ipv4| host_eam(Pair { ipv4, ipv6 }))
+            }
             _ => self.prefixes.with_ipv6(network),
         }
     }
@@ -329,12 +340,14 @@ fn host_eam(pair: Pair) -> Eam {
 #[derive(Clone)]
 struct Cover {
     bits: Box<[u64; 1024]>,
-    mappings: Box<[u32]>,
+    /// By the first octet, then the second; versions share what did not change.
+    mappings: Vec<Arc<[u32; 256]>>,
 }
 
 impl Cover {
     fn new() -> Self {
-        Self { bits: Box::new([0; 1024]), mappings: vec![0; 1 << 16].into_boxed_slice() }
+        let none = Arc::new([0; 256]);
+        Self { bits: Box::new([0; 1024]), mappings: vec![none; 256] }
     }
 
     #[inline]
@@ -345,22 +358,23 @@ impl Cover {
 
     fn add(&mut self, network: Ipv4Net) {
         for top in tops(network) {
-            self.mappings[top] += 1;
+            Arc::make_mut(&mut self.mappings[top / 256])[top % 256] += 1;
             self.bits[top / 64] |= 1 << (top % 64);
         }
     }
 
     fn remove(&mut self, network: Ipv4Net) {
         for top in tops(network) {
-            self.mappings[top] -= 1;
-            if self.mappings[top] == 0 {
+            let mappings = &mut Arc::make_mut(&mut self.mappings[top / 256])[top % 256];
+            *mappings -= 1;
+            if *mappings == 0 {
                 self.bits[top / 64] &= !(1 << (top % 64));
             }
         }
     }
 
     const fn memory(&self) -> usize {
-        size_of::<[u64; 1024]>() + self.mappings.len() * size_of::<u32>()
+        size_of::<[u64; 1024]>() + self.mappings.len() * size_of::<[u32; 256]>()
     }
 }
 

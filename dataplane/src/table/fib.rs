@@ -1,7 +1,7 @@
 //! Forwarding: from a destination address to the bytes in front of the packet and the port it leaves by.
 //!
 //! ```text
-//!  destination -> Lpm -> target, shared by all routes over the same next hops
+//!  destination -> trie -> target, shared by all routes over the same next hops
 //!                          +-> path: an adjacency (port, MTU, finished link-layer header); unresolved, with interface and
 //!                          |         gateway; failed, kernel, local, unreachable, prohibited, blackhole, no route
 //!                          +-> the link itself: a hash table of its hosts says the path of each
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use super::hosts::Hosts;
-use super::lpm::{self, Lpm};
+use super::lpm::{self, Ipv4Lpm, Lpm};
 use super::routing::{Interface, InterfaceId, PortId, Routing, TableId};
 use crate::hash::{high32, high64, low64};
 
@@ -86,7 +86,7 @@ pub(super) enum Target {
 /// The routes of one table.
 #[derive(Clone, Default)]
 pub(super) struct Table {
-    pub(super) ipv4: Lpm,
+    pub(super) ipv4: Ipv4Lpm,
     pub(super) ipv6: Lpm,
     pub(super) local: Arc<LocalFilter>,
 }
@@ -141,6 +141,12 @@ impl Fib {
     #[must_use]
     pub fn lookup(&self, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
         self.path(&self.main, destination, flow_hash)
+    }
+
+    /// Has the route to `destination` fetched, for [`Self::lookup`] soon after.
+    #[inline(always)]
+    pub fn fetch_ipv4(&self, destination: Ipv4Addr) {
+        self.main.ipv4.fetch(destination);
     }
 
     /// The same by another table, which has no routes where it is not known.
@@ -268,10 +274,9 @@ impl Fib {
 impl Table {
     #[inline(always)]
     fn number(&self, destination: IpAddr) -> u32 {
-        let key = lpm::key(destination);
         match destination {
-            IpAddr::V4(_) => self.ipv4.lookup(key),
-            IpAddr::V6(_) => self.ipv6.lookup(key),
+            IpAddr::V4(address) => self.ipv4.lookup(address),
+            IpAddr::V6(_) => self.ipv6.lookup(lpm::key(destination)),
         }
     }
 }

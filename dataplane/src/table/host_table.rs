@@ -9,7 +9,7 @@
 //!  key -> hash -> bucket -> both addresses of the pair             (1 line, 19 of 20 keys)
 //!                    \----> next bucket, when bit 3 is set          (the neighbouring line)
 //!
-//!  buckets live in chunks of 2 MB: | chunk 0 | chunk 1 | ...   shared between versions of a table, copied on write
+//!  buckets live in pages of 32 kB (`pages.rs`): shared between versions of a table, copied on write
 //! ```
 //!
 //! The whole answer is in the line the hash leads to: there is no second wait for an entry elsewhere. A quarter of the
@@ -18,12 +18,10 @@
 
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use bytemuck::{Pod, Zeroable};
-
-use super::pages::Pages;
-use crate::hash::{high64, low64};
+use super::pages::{Line, Pages};
+use crate::hash::{high32, high64, low32, low64};
 use crate::prefetch::prefetch;
 
 const PLACES: usize = 3;
@@ -31,8 +29,6 @@ const PLACES: usize = 3;
 const TAKEN: u32 = 0b111;
 /// Some key that hashes to this bucket, or passed it on its way, is in a later one.
 const WENT_ON: u32 = 0b1000;
-/// Buckets of one chunk: 2 MB, one huge page.
-const CHUNK: usize = 1 << 15;
 
 /// A pair of addresses that stand for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,42 +37,90 @@ pub(super) struct Pair {
     pub(super) ipv6: Ipv6Addr,
 }
 
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-pub(super) struct Bucket {
-    /// The octets, as they stand in a packet.
-    ipv6: [u128; PLACES],
-    ipv4: [u32; PLACES],
-    marks: u32,
+/// One line of a table. The octets of IPv6 addresses are as they stand in a packet.
+#[derive(Clone, Copy)]
+pub(super) struct Bucket<'a>(&'a Line);
+
+impl Bucket<'_> {
+    #[inline(always)]
+    fn word(self, at: usize) -> u64 {
+        self.0[at].load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn set_word(self, at: usize, value: u64) {
+        self.0[at].store(value, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn marks(self) -> u32 {
+        high32(self.word(7))
+    }
+
+    fn set_marks(self, marks: u32) {
+        self.set_word(7, u64::from(marks) << 32 | u64::from(low32(self.word(7))));
+    }
+
+    /// The IPv4 address at the place whose bit is set.
+    #[inline(always)]
+    fn ipv4(self, bit: u32) -> Ipv4Addr {
+        let place = place(bit);
+        Ipv4Addr::from_bits(low32(self.word(6 + place / 2) >> (place % 2 * 32)))
+    }
+
+    /// The IPv6 address at the place whose bit is set.
+    #[inline(always)]
+    fn ipv6(self, bit: u32) -> Ipv6Addr {
+        let place = place(bit);
+        let octets = u128::from(self.word(2 * place + 1)) << 64 | u128::from(self.word(2 * place));
+        Ipv6Addr::from(octets.to_ne_bytes())
+    }
+
+    /// Both.
+    fn pair(self, bit: u32) -> Pair {
+        Pair { ipv4: self.ipv4(bit), ipv6: self.ipv6(bit) }
+    }
+
+    /// Puts a pair at a place that is free.
+    fn set_pair(self, place: usize, pair: Pair) {
+        let octets = octets(pair.ipv6);
+        self.set_word(2 * place, low64(octets));
+        self.set_word(2 * place + 1, high64(octets));
+        let (at, shift) = (6 + place / 2, place % 2 * 32);
+        let others = self.word(at) & !(u64::from(u32::MAX) << shift);
+        self.set_word(at, others | u64::from(pair.ipv4.to_bits()) << shift);
+        self.set_marks(self.marks() | 1 << place);
+    }
 }
 
-impl Bucket {
-    /// The pair at the place whose bit is set.
-    #[inline(always)]
-    fn pair(&self, bit: u32) -> Pair {
-        // Of three bits one is set: shifted right by one they are the place's number.
-        let place = (bit >> 1) as usize;
-        Pair {
-            ipv4: Ipv4Addr::from_bits(self.ipv4[place]),
-            ipv6: Ipv6Addr::from(self.ipv6[place].to_ne_bytes()),
-        }
-    }
+/// Of three bits one is set: shifted right by one they are the place's number.
+#[inline(always)]
+const fn place(bit: u32) -> usize {
+    (bit >> 1) as usize
 }
 
 /// The side of the pairs that a table is searched by.
 pub(super) trait Key: Copy {
+    /// The other side.
+    type Answer;
     /// 64 well mixed bits; the top ones choose the bucket.
     fn hash(self) -> u64;
     /// This side of a pair.
     fn of(pair: Pair) -> Self;
     /// The places of a bucket that hold this key, one bit each. Free places may match too.
-    fn places(self, bucket: &BucketView<'_>) -> u32;
+    fn places(self, bucket: Bucket<'_>) -> u32;
+    /// What stands for the key at the place whose bit is set.
+    fn answer(bucket: Bucket<'_>, bit: u32) -> Self::Answer;
 }
 
-/// What a key may look at: the addresses of one bucket.
-pub(super) struct BucketView<'a>(&'a Bucket);
-
 impl Key for Ipv4Addr {
+    type Answer = Ipv6Addr;
+
+    #[inline(always)]
+    fn answer(bucket: Bucket<'_>, bit: u32) -> Ipv6Addr {
+        bucket.ipv6(bit)
+    }
+
     #[inline(always)]
     fn hash(self) -> u64 {
         // Fibonacci hashing: neighbouring addresses, which pools are made of, are spread evenly.
@@ -88,14 +132,22 @@ impl Key for Ipv4Addr {
     }
 
     #[inline(always)]
-    fn places(self, bucket: &BucketView<'_>) -> u32 {
+    fn places(self, bucket: Bucket<'_>) -> u32 {
         let key = self.to_bits();
-        let [a, b, c] = bucket.0.ipv4.map(|ipv4| u32::from(ipv4 == key));
+        let (words, last) = (bucket.word(6), bucket.word(7));
+        let [a, b, c] = [low32(words), high32(words), low32(last)].map(|ipv4| u32::from(ipv4 == key));
         a | b << 1 | c << 2
     }
 }
 
 impl Key for Ipv6Addr {
+    type Answer = Ipv4Addr;
+
+    #[inline(always)]
+    fn answer(bucket: Bucket<'_>, bit: u32) -> Ipv4Addr {
+        bucket.ipv4(bit)
+    }
+
     #[inline(always)]
     fn hash(self) -> u64 {
         let bits = octets(self);
@@ -110,9 +162,11 @@ impl Key for Ipv6Addr {
     }
 
     #[inline(always)]
-    fn places(self, bucket: &BucketView<'_>) -> u32 {
+    fn places(self, bucket: Bucket<'_>) -> u32 {
         let key = octets(self);
-        let [a, b, c] = bucket.0.ipv6.map(|ipv6| u32::from(ipv6 == key));
+        let (low, high) = (low64(key), high64(key));
+        let [a, b, c] =
+            [0, 2, 4].map(|at| u32::from((bucket.word(at) ^ low) | (bucket.word(at + 1) ^ high) == 0));
         a | b << 1 | c << 2
     }
 }
@@ -123,10 +177,10 @@ const fn octets(address: Ipv6Addr) -> u128 {
     u128::from_ne_bytes(address.octets())
 }
 
-/// The table; see the module's drawing. Clones share their chunks until one of them is changed.
+/// The table; see the module's drawing. Clones share their pages until one of them is changed.
 #[derive(Clone)]
 pub(super) struct HostTable<K> {
-    chunks: Vec<Arc<Pages<[Bucket; CHUNK]>>>,
+    pages: Pages,
     /// Buckets less one; a power of two less one.
     mask: usize,
     /// Leaves the bucket's number of a hash.
@@ -140,7 +194,7 @@ impl<K: Key> HostTable<K> {
     pub(super) fn with_capacity(pairs: usize) -> Self {
         let buckets = (pairs * 2).div_ceil(PLACES).next_power_of_two().max(2);
         Self {
-            chunks: (0..buckets.div_ceil(CHUNK)).map(|_| Arc::new(Pages::zeroed())).collect(),
+            pages: Pages::zeroed(buckets),
             mask: buckets - 1,
             shift: 64 - buckets.trailing_zeros(),
             pairs: 0,
@@ -148,34 +202,40 @@ impl<K: Key> HostTable<K> {
         }
     }
 
+    /// Makes ready for so many changes.
+    pub(super) fn prepare(&mut self, changes: usize) {
+        self.pages.prepare(changes);
+    }
+
     /// Has the line of `key` fetched: [`Self::find_in`] some hundred cycles later does not wait.
     #[inline(always)]
-    pub(super) fn fetch(&self, key: K) -> &Bucket {
+    pub(super) fn fetch(&self, key: K) -> Bucket<'_> {
         let bucket = self.bucket(self.first(key));
-        prefetch(bucket);
+        prefetch(bucket.0);
         bucket
     }
 
-    /// The pair with this key, whose line was fetched.
+    /// What stands for this key, whose line was fetched.
     #[inline(always)]
-    pub(super) fn find_in(&self, bucket: &Bucket, key: K) -> Option<Pair> {
-        let found = key.places(&BucketView(bucket)) & bucket.marks & TAKEN;
+    pub(super) fn find_in(&self, bucket: Bucket<'_>, key: K) -> Option<K::Answer> {
+        let marks = bucket.marks();
+        let found = key.places(bucket) & marks & TAKEN;
         if found != 0 {
-            return Some(bucket.pair(found));
+            return Some(K::answer(bucket, found));
         }
-        if bucket.marks & WENT_ON == 0 { None } else { self.find(key) }
+        if marks & WENT_ON == 0 { None } else { self.find(key) }
     }
 
-    /// The pair with this key.
-    pub(super) fn find(&self, key: K) -> Option<Pair> {
+    /// What stands for this key.
+    pub(super) fn find(&self, key: K) -> Option<K::Answer> {
         let mut at = self.first(key);
         loop {
             let bucket = self.bucket(at);
-            let found = key.places(&BucketView(bucket)) & bucket.marks & TAKEN;
+            let found = key.places(bucket) & bucket.marks() & TAKEN;
             if found != 0 {
-                return Some(bucket.pair(found));
+                return Some(K::answer(bucket, found));
             }
-            if bucket.marks & WENT_ON == 0 {
+            if bucket.marks() & WENT_ON == 0 {
                 return None;
             }
             at = (at + 1) & self.mask;
@@ -192,16 +252,13 @@ impl<K: Key> HostTable<K> {
         let mut at = self.first(K::of(pair));
         loop {
             let bucket = self.bucket_mut(at);
-            let free = !bucket.marks & TAKEN;
+            let free = !bucket.marks() & TAKEN;
             if free == 0 {
-                bucket.marks |= WENT_ON;
+                bucket.set_marks(bucket.marks() | WENT_ON);
                 at = (at + 1) & self.mask;
                 continue;
             }
-            let place = free.trailing_zeros();
-            bucket.ipv4[place as usize] = pair.ipv4.to_bits();
-            bucket.ipv6[place as usize] = octets(pair.ipv6);
-            bucket.marks |= 1 << place;
+            bucket.set_pair(free.trailing_zeros() as usize, pair);
             return;
         }
     }
@@ -212,15 +269,16 @@ impl<K: Key> HostTable<K> {
         let mut at = first;
         loop {
             let bucket = self.bucket(at);
-            let found = key.places(&BucketView(bucket)) & bucket.marks & TAKEN;
+            let found = key.places(bucket) & bucket.marks() & TAKEN;
             if found != 0 {
                 let pair = bucket.pair(found);
-                self.bucket_mut(at).marks &= !found;
+                let bucket = self.bucket_mut(at);
+                bucket.set_marks(bucket.marks() & !found);
                 self.pairs -= 1;
                 self.close_up(first);
                 return Some(pair);
             }
-            if bucket.marks & WENT_ON == 0 {
+            if bucket.marks() & WENT_ON == 0 {
                 return None;
             }
             at = (at + 1) & self.mask;
@@ -232,17 +290,19 @@ impl<K: Key> HostTable<K> {
     fn close_up(&mut self, first: usize) {
         let mut displaced = Vec::new();
         let mut at = first;
-        while self.bucket(at).marks & WENT_ON != 0 {
-            self.bucket_mut(at).marks &= !WENT_ON;
+        while self.bucket(at).marks() & WENT_ON != 0 {
+            let bucket = self.bucket_mut(at);
+            bucket.set_marks(bucket.marks() & !WENT_ON);
             at = (at + 1) & self.mask;
             for bit in (0..PLACES).map(|place| 1 << place) {
                 let bucket = self.bucket(at);
-                if bucket.marks & bit == 0 {
+                if bucket.marks() & bit == 0 {
                     continue;
                 }
                 let pair = bucket.pair(bit);
                 if self.first(K::of(pair)) != at {
-                    self.bucket_mut(at).marks &= !bit;
+                    let bucket = self.bucket_mut(at);
+                    bucket.set_marks(bucket.marks() & !bit);
                     displaced.push(pair);
                 }
             }
@@ -253,17 +313,16 @@ impl<K: Key> HostTable<K> {
 
     /// All pairs, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Pair> + '_ {
-        self.chunks.iter().flat_map(|chunk| chunk.iter()).flat_map(|bucket| {
-            (0..PLACES)
-                .map(|place| 1 << place)
-                .filter(|bit| bucket.marks & bit != 0)
-                .map(|bit| bucket.pair(bit))
+        self.pages.iter().map(Bucket).flat_map(|bucket| {
+            let marks = bucket.marks();
+            let taken = (0..PLACES).map(|place| 1 << place).filter(move |bit| marks & bit != 0);
+            taken.map(move |bit| bucket.pair(bit))
         })
     }
 
-    /// Bytes of memory, chunks shared with other tables included.
+    /// Bytes of memory, pages shared with other versions included.
     pub(super) fn memory(&self) -> usize {
-        self.chunks.len() * size_of::<[Bucket; CHUNK]>()
+        self.pages.memory()
     }
 
     fn grow(&mut self) {
@@ -284,13 +343,13 @@ impl<K: Key> HostTable<K> {
     }
 
     #[inline(always)]
-    fn bucket(&self, at: usize) -> &Bucket {
-        &self.chunks[at / CHUNK][at % CHUNK]
+    fn bucket(&self, at: usize) -> Bucket<'_> {
+        Bucket(self.pages.line(at))
     }
 
-    /// A bucket of a chunk that is this table's alone from here on.
-    fn bucket_mut(&mut self, at: usize) -> &mut Bucket {
-        &mut Arc::make_mut(&mut self.chunks[at / CHUNK])[at % CHUNK]
+    /// A bucket of a page that is this table's alone from here on.
+    fn bucket_mut(&mut self, at: usize) -> Bucket<'_> {
+        Bucket(self.pages.line_mut(at))
     }
 }
 
@@ -318,7 +377,7 @@ mod tests {
             for (add, number) in steps {
                 let pair = pair(number);
                 let before = map.get(&pair.ipv6).copied();
-                prop_assert_eq!(table.find(pair.ipv6), before);
+                prop_assert_eq!(table.find(pair.ipv6), before.map(|pair: Pair| pair.ipv4));
                 if add && before.is_none() {
                     table.insert(pair);
                     map.insert(pair.ipv6, pair);
@@ -344,35 +403,25 @@ mod tests {
             by_ipv6.insert(pair(number));
         }
         for number in 0..COUNT {
-            assert_eq!(by_ipv4.find(pair(number).ipv4), Some(pair(number)));
-            assert_eq!(by_ipv6.find(pair(number).ipv6), Some(pair(number)));
+            assert_eq!(by_ipv4.find(pair(number).ipv4), Some(pair(number).ipv6));
+            assert_eq!(by_ipv6.find(pair(number).ipv6), Some(pair(number).ipv4));
         }
         assert_eq!(by_ipv4.find(pair(COUNT).ipv4), None);
         assert_eq!(by_ipv6.find(pair(COUNT).ipv6), None);
-        assert_eq!(by_ipv6.chunks.len(), 4, "131,072 buckets of 64 bytes");
-        let went_on: u32 = by_ipv6
-            .chunks
-            .iter()
-            .flat_map(|chunk| chunk.iter())
-            .map(|bucket| u32::from(bucket.marks & WENT_ON != 0))
-            .sum();
+        let went_on = by_ipv6.pages.iter().filter(|line| Bucket(line).marks() & WENT_ON != 0).count();
         assert!(went_on < 2_000, "{went_on} of 131,072 buckets lead on");
     }
 
     #[test]
-    fn a_change_copies_one_chunk_and_leaves_the_old_version_alone() {
+    fn a_change_copies_one_page_and_leaves_the_old_version_alone() {
         const COUNT: u32 = 200_000;
         let mut table = HostTable::<Ipv4Addr>::with_capacity(COUNT as usize);
         (0..COUNT).for_each(|number| table.insert(pair(number)));
         let old = table.clone();
-        let copied = |table: &HostTable<Ipv4Addr>| {
-            table.chunks.iter().zip(&old.chunks).filter(|(new, old)| !Arc::ptr_eq(new, old)).count()
-        };
-        assert_eq!(copied(&table), 0, "all shared");
+        assert_eq!(table.pages.apart_from(&old.pages), 0, "all shared");
         table.remove(pair(7).ipv4);
-        assert_eq!(copied(&table), 1);
-        assert_eq!(old.find(pair(7).ipv4), Some(pair(7)));
+        assert_eq!(table.pages.apart_from(&old.pages), 1);
+        assert_eq!(old.find(pair(7).ipv4), Some(pair(7).ipv6));
         assert_eq!(table.find(pair(7).ipv4), None);
-        assert_eq!(table.memory(), old.memory());
     }
 }

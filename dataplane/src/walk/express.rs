@@ -217,6 +217,7 @@ impl<'a> Lane<'a> {
             Some(mapped) => mapped,
             None => other_destination_ipv6(destination, translation, fib)?,
         };
+        fib.fetch_ipv4(destination.address);
         self.source_ipv6 = header.source;
         self.destination_ipv4 = destination.address;
         self.delta = destination.delta;

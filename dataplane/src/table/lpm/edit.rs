@@ -27,11 +27,11 @@ impl Default for LpmEditor {
 
 /// A prefix longer than the root's bits, and what becomes of it.
 #[derive(Clone, Copy)]
-struct Edit {
-    bits: u128,
-    length: u32,
+pub(super) struct Edit {
+    pub(super) bits: u128,
+    pub(super) length: u32,
     /// 0 takes it out.
-    value: Value,
+    pub(super) value: Value,
 }
 
 impl LpmEditor {
@@ -158,14 +158,14 @@ impl Wide {
 
 /// Whether a node is still needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Left {
+pub(super) enum Left {
     Something,
     Nothing,
 }
 
 impl Node {
     /// The node at `depth` for one prefix.
-    fn new(edit: Edit, depth: u32) -> Self {
+    pub(super) fn new(edit: Edit, depth: u32) -> Self {
         let end = depth + (edit.length - 1 - depth) / STRIDE * STRIDE;
         let mut branch = Branch::default();
         branch.set_value(place(edit, end), edit.value);
@@ -185,7 +185,7 @@ impl Node {
         }
     }
 
-    fn set(&mut self, edit: Edit, depth: u32) -> (Value, Left) {
+    pub(super) fn set(&mut self, edit: Edit, depth: u32) -> (Value, Left) {
         match self {
             Self::Branch(branch) => {
                 let before = branch.set(edit, depth);

@@ -1,0 +1,401 @@
+//! Longest prefix match for IPv4 routes: three tables of 256, one for each of the first three octets.
+//!
+//! ```text
+//!  top, by the first octet ---------- value of the longest prefix up to /8                     4 kB, always in cache
+//!   |
+//!  wide, by the second --------------- value of the longest prefix from /9 to /16, or          3 kB for each /8
+//!   |
+//!  block, by the third --------------- value of the longest prefix from /9 to /24, or          1 kB for each /16
+//!   |
+//!  node (lpm.rs): prefixes of 25 bits and more in one /24
+//! ```
+//!
+//! Where a full table has routes, an address has one line to wait for, that of its block, and nothing on the way there or
+//! behind it has to be guessed: the waits of many look-ups overlap, and [`Ipv4Lpm::fetch`] begins one early. Values of shorter
+//! prefixes are spread over what they cover, those up to /8 excepted, so that a default route is one word. What a change
+//! writes is one block, and for prefixes of 9 to 16 bits the blocks they cover, 128 at most.
+//!
+//! A version ([`Ipv4Lpm`]) is immutable. The [`Ipv4LpmEditor`] shares with the versions it gave all but what it changes.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::edit::{Edit, Left};
+use super::{IS_NODE, Node, Value};
+use crate::prefetch::prefetch;
+
+const OCTET: usize = 256;
+/// Bits that lead to a block, and to a word of it.
+const TO_BLOCK: u32 = 16;
+const TO_WORD: u32 = 24;
+
+/// The routes at one moment.
+#[derive(Clone)]
+pub struct Ipv4Lpm {
+    top: Arc<[Top; OCTET]>,
+}
+
+#[derive(Clone, Default)]
+struct Top {
+    value: Value,
+    wide: Option<Arc<Wide>>,
+}
+
+#[derive(Clone)]
+struct Wide {
+    words: [Value; OCTET],
+    blocks: [Option<Arc<Block>>; OCTET],
+}
+
+#[derive(Clone)]
+struct Block {
+    words: [u32; OCTET],
+    /// What words that are marked lead to, in the order of these.
+    deep: Vec<Deep>,
+}
+
+/// The routes of one /24 that are longer.
+#[derive(Clone)]
+struct Deep {
+    third: u8,
+    /// The value of addresses that none of them covers.
+    under: Value,
+    node: Node,
+}
+
+impl Default for Ipv4Lpm {
+    fn default() -> Self {
+        Self { top: Arc::new(std::array::from_fn(|_| Top::default())) }
+    }
+}
+
+impl Default for Wide {
+    fn default() -> Self {
+        Self { words: [0; OCTET], blocks: [const { None }; OCTET] }
+    }
+}
+
+impl Ipv4Lpm {
+    /// Has what [`Self::lookup`] waits for fetched.
+    #[inline(always)]
+    pub fn fetch(&self, address: Ipv4Addr) {
+        let [first, second, third, _] = address.octets();
+        if let Some(wide) = &self.top[usize::from(first)].wide
+            && let Some(block) = &wide.blocks[usize::from(second)]
+        {
+            prefetch(&block.words[usize::from(third)]);
+        }
+    }
+
+    /// The value of the longest prefix that covers `address`, or 0.
+    #[inline(always)]
+    #[must_use]
+    pub fn lookup(&self, address: Ipv4Addr) -> Value {
+        let [first, second, third, _] = address.octets();
+        let top = &self.top[usize::from(first)];
+        let Some(wide) = &top.wide else { return top.value };
+        let value = match &wide.blocks[usize::from(second)] {
+            Some(block) => {
+                let word = block.words[usize::from(third)];
+                if word & IS_NODE == 0 {
+                    word
+                } else {
+                    block.deep[(word & !IS_NODE) as usize].lookup(address)
+                }
+            }
+            None => wide.words[usize::from(second)],
+        };
+        if value == 0 { top.value } else { value }
+    }
+
+    /// Bytes of it, the allocator's own not counted.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let deep = |deep: &Deep| {
+            size_of::<Deep>() - size_of::<Node>() + super::memory(std::slice::from_ref(&deep.node))
+        };
+        let block = |block: &Arc<Block>| size_of::<Block>() + block.deep.iter().map(deep).sum::<usize>();
+        let wide =
+            |wide: &Arc<Wide>| size_of::<Wide>() + wide.blocks.iter().flatten().map(block).sum::<usize>();
+        size_of_val(&*self.top) + self.top.iter().filter_map(|top| top.wide.as_ref()).map(wide).sum::<usize>()
+    }
+
+    /// Whether both are one version.
+    #[cfg(test)]
+    pub(in crate::table) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.top, &other.top)
+    }
+}
+
+impl Deep {
+    #[inline(never)]
+    fn lookup(&self, address: Ipv4Addr) -> Value {
+        let key = super::key(address.into());
+        self.node.last_match(key, TO_WORD).map_or(self.under, |(branch, slot)| branch.value(slot))
+    }
+}
+
+impl Block {
+    /// Writes all words anew: `inherited`, then the values of `prefixes`, shorter ones first.
+    fn paint(&mut self, inherited: Value, prefixes: &[(u16, Value)]) {
+        self.words.fill(inherited);
+        for (place, value) in prefixes {
+            let length = place.ilog2();
+            let span = OCTET >> length;
+            let first = (usize::from(*place) - (1 << length)) * span;
+            self.words[first..first + span].fill(*value);
+        }
+        for (number, deep) in (0..).zip(&mut self.deep) {
+            let word = &mut self.words[usize::from(deep.third)];
+            deep.under = *word;
+            *word = IS_NODE | number;
+        }
+    }
+}
+
+/// The owner of the routes.
+#[derive(Clone)]
+pub struct Ipv4LpmEditor {
+    lpm: Ipv4Lpm,
+    /// Every prefix of up to 16 bits as it was given: at 2^length + its bits.
+    short: Box<[Value]>,
+    /// Those of 17 to 24 bits, by their first 16: 2^(length - 16) + the other bits, and the value. In this order, which is
+    /// that of their length.
+    middle: HashMap<u16, Vec<(u16, Value)>>,
+}
+
+impl Default for Ipv4LpmEditor {
+    fn default() -> Self {
+        let short = vec![0; 2 << TO_BLOCK].into_boxed_slice();
+        Self { lpm: Ipv4Lpm::default(), short, middle: HashMap::new() }
+    }
+}
+
+impl Ipv4LpmEditor {
+    /// The routes of now.
+    #[must_use]
+    pub fn version(&self) -> Ipv4Lpm {
+        self.lpm.clone()
+    }
+
+    /// Gives a prefix this value, or takes it out with the value 0; what it had before, or 0. Host bits are ignored.
+    ///
+    /// # Panics
+    /// When the value is 2^31 or more.
+    pub fn set(&mut self, address: Ipv4Addr, length: u8, value: Value) -> Value {
+        assert!(value < IS_NODE, "values are small numbers");
+        match length {
+            0..=16 => self.set_short(address, length, value),
+            17..=24 => self.set_middle(address, length, value),
+            25.. => self.set_long(address, length, value),
+        }
+    }
+
+    fn set_short(&mut self, address: Ipv4Addr, length: u8, value: Value) -> Value {
+        let [first, second, ..] = address.octets();
+        let bits = usize::from(u16::from_be_bytes([first, second])) >> (16 - length);
+        let before = std::mem::replace(&mut self.short[1 << length | bits], value);
+        if before == value {
+            return before;
+        }
+        let tops = Arc::make_mut(&mut self.lpm.top);
+        if length <= 8 {
+            let span = OCTET >> length;
+            for (slot, top) in tops.iter_mut().enumerate().skip(bits * span).take(span) {
+                top.value = longest(&self.short, OCTET | slot, 0);
+            }
+            return before;
+        }
+        let top = &mut tops[usize::from(first)];
+        let wide = Arc::make_mut(top.wide.get_or_insert_default());
+        let span = 1 << (TO_BLOCK - u32::from(length));
+        let start = bits * span;
+        for slot in start..start + span {
+            let value = longest(&self.short, 1 << TO_BLOCK | slot, 8);
+            let at = slot % OCTET;
+            if std::mem::replace(&mut wide.words[at], value) == value {
+                continue;
+            }
+            if let Some(block) = &mut wide.blocks[at] {
+                let prefixes = u16::try_from(slot).ok().and_then(|slot| self.middle.get(&slot));
+                Arc::make_mut(block).paint(value, prefixes.map_or(&[], Vec::as_slice));
+            }
+        }
+        top.drop_if_empty();
+        before
+    }
+
+    fn set_middle(&mut self, address: Ipv4Addr, length: u8, value: Value) -> Value {
+        let [first, second, third, _] = address.octets();
+        let place = 1_u16 << (length - 16) | u16::from(third) >> (24 - length);
+        let block = u16::from_be_bytes([first, second]);
+        let prefixes = self.middle.entry(block).or_default();
+        let before = match (prefixes.binary_search_by_key(&place, |(place, _)| *place), value) {
+            (Ok(at), 0) => prefixes.remove(at).1,
+            (Ok(at), value) => std::mem::replace(&mut prefixes[at].1, value),
+            (Err(_), 0) => 0,
+            (Err(at), value) => {
+                prefixes.insert(at, (place, value));
+                0
+            }
+        };
+        let is_empty = prefixes.is_empty();
+        if before != value {
+            self.edit_block(address, |_| ());
+        }
+        if is_empty {
+            self.middle.remove(&block);
+        }
+        before
+    }
+
+    fn set_long(&mut self, address: Ipv4Addr, length: u8, value: Value) -> Value {
+        let third = address.octets()[2];
+        let length = u32::from(length);
+        let edit = Edit { bits: super::key(address.into()) & super::mask(length), length, value };
+        if value == 0 && !self.has_deep(address) {
+            return 0;
+        }
+        self.edit_block(address, |block| match block.deep.binary_search_by_key(&third, |deep| deep.third) {
+            Ok(at) => {
+                let (before, left) = block.deep[at].node.set(edit, TO_WORD);
+                if left == Left::Nothing {
+                    block.deep.remove(at);
+                }
+                before
+            }
+            Err(at) => {
+                if value != 0 {
+                    block.deep.insert(at, Deep { third, under: 0, node: Node::new(edit, TO_WORD) });
+                }
+                0
+            }
+        })
+    }
+
+    /// Whether the /24 has longer prefixes.
+    fn has_deep(&self, address: Ipv4Addr) -> bool {
+        let [first, second, third, _] = address.octets();
+        let wide = self.lpm.top[usize::from(first)].wide.as_ref();
+        let block = wide.and_then(|wide| wide.blocks[usize::from(second)].as_ref());
+        block.is_some_and(|block| block.deep.iter().any(|deep| deep.third == third))
+    }
+
+    /// Changes the block of an address and writes its words anew. One without any prefix is given up.
+    fn edit_block<R>(&mut self, address: Ipv4Addr, change: impl FnOnce(&mut Block) -> R) -> R {
+        let [first, second, ..] = address.octets();
+        let prefixes = self.middle.get(&u16::from_be_bytes([first, second])).map_or(&[][..], Vec::as_slice);
+        let top = &mut Arc::make_mut(&mut self.lpm.top)[usize::from(first)];
+        let wide = Arc::make_mut(top.wide.get_or_insert_default());
+        let inherited = wide.words[usize::from(second)];
+        let place = &mut wide.blocks[usize::from(second)];
+        let block = place.get_or_insert_with(|| Arc::new(Block { words: [0; OCTET], deep: Vec::new() }));
+        let block = Arc::make_mut(block);
+        let result = change(block);
+        block.paint(inherited, prefixes);
+        if prefixes.is_empty() && block.deep.is_empty() {
+            *place = None;
+            top.drop_if_empty();
+        }
+        result
+    }
+}
+
+impl Top {
+    fn drop_if_empty(&mut self) {
+        let is_empty = |wide: &Arc<Wide>| {
+            wide.words.iter().all(|word| *word == 0) && wide.blocks.iter().all(Option::is_none)
+        };
+        if self.wide.as_ref().is_some_and(is_empty) {
+            self.wide = None;
+        }
+    }
+}
+
+/// The value of the longest prefix that covers a place and has more than `over` bits.
+fn longest(short: &[Value], mut place: usize, over: u32) -> Value {
+    while place >> over > usize::from(over > 0) {
+        if short[place] != 0 {
+            return short[place];
+        }
+        place >>= 1;
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Model = BTreeMap<(u32, u8), Value>;
+
+    fn mask(length: u8) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
+    }
+
+    fn naive(model: &Model, address: u32) -> Value {
+        let covers = |(bits, length): &(u32, u8)| (address ^ bits) & mask(*length) == 0;
+        let longest =
+            model.iter().filter(|(prefix, _)| covers(prefix)).max_by_key(|((_, length), _)| *length);
+        longest.map_or(0, |(_, value)| *value)
+    }
+
+    /// Few distinct bits, so that prefixes nest and meet.
+    fn prefix() -> impl Strategy<Value = (u32, u8)> {
+        let length = prop_oneof![0_u8..=32, Just(8), Just(16), Just(24), Just(32)];
+        (any::<u32>(), length).prop_map(|(bits, length)| (bits & 0x0381_8181 & mask(length), length))
+    }
+
+    #[test]
+    fn a_change_copies_one_block_and_leaves_the_version_before_alone() {
+        let mut editor = Ipv4LpmEditor::default();
+        (0..=255).for_each(|second| {
+            editor.set(Ipv4Addr::new(10, second, 7, 0), 24, u32::from(second) + 1);
+        });
+        let before = editor.version();
+        assert_eq!(editor.set(Ipv4Addr::new(10, 9, 7, 0), 24, 999), 10);
+        let after = editor.version();
+        let address = Ipv4Addr::new(10, 9, 7, 1);
+        assert_eq!((before.lookup(address), after.lookup(address)), (10, 999));
+        let blocks = |lpm: &Ipv4Lpm| lpm.top[10].wide.clone().unwrap().blocks.clone();
+        let (old, new) = (blocks(&before), blocks(&after));
+        let copied =
+            old.iter().flatten().zip(new.iter().flatten()).filter(|(old, new)| !Arc::ptr_eq(old, new));
+        assert_eq!(copied.count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn changed_one_by_one_it_is_what_a_search_finds(
+            changes in proptest::collection::vec((prefix(), 0_u32..6), 0..120),
+            probes in proptest::collection::vec(any::<u32>(), 30),
+        ) {
+            let (mut editor, mut model, mut versions) = (Ipv4LpmEditor::default(), Model::new(), Vec::new());
+            for (number, ((bits, length), value)) in changes.into_iter().enumerate() {
+                let before = match value {
+                    0 => model.remove(&(bits, length)),
+                    value => model.insert((bits, length), value),
+                };
+                prop_assert_eq!(editor.set(bits.into(), length, value), before.unwrap_or(0));
+                if number % 7 == 0 {
+                    versions.push((editor.version(), model.clone()));
+                }
+            }
+            versions.push((editor.version(), model.clone()));
+            for (version, model) in &versions {
+                let ends = model.keys().flat_map(|(bits, length)| [*bits, bits | !mask(*length)]);
+                for address in probes.iter().map(|bits| bits & 0x0381_8181).chain(ends) {
+                    prop_assert_eq!(version.lookup(address.into()), naive(model, address), "{:08x}", address);
+                }
+            }
+            for (bits, length) in model.into_keys() {
+                editor.set(bits.into(), length, 0);
+            }
+            prop_assert_eq!(editor.version().memory(), Ipv4Lpm::default().memory(), "nothing is left behind");
+            prop_assert!(editor.middle.is_empty());
+        }
+    }
+}
