@@ -43,6 +43,7 @@ complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "routes" -d 'The
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "neighbors" -d 'The neighbours the workers use'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "workers" -d 'The workers, and how loaded each is'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "counters" -d 'Every counter; docs/counters.md says what each means'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "explain" -d 'What the relay would do with a packet now, and why'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "events" -d 'What happens, as it happens: revisions, reloads'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "version" -d 'The versions of this program, of the relay, and of what they speak'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "generate" -d 'Write completions and man pages into a directory'
@@ -169,6 +170,26 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l watch -
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l src -d 'Source address, as the relay receives it' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l dst -d 'Destination address' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l proto -d 'tcp, udp, icmp (an echo request) or a protocol number [default: tcp]' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l sport -d 'Source port, or the identifier of the echo request [default: 49152]' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l dport -d 'Destination port [default: 443]' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l size -d 'Bytes of the whole IP packet [default: as few as there must be]' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l df -d 'DF of an IPv4 packet, true or false [default: true]' -r -f -a "true\t''
+false\t''"
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l ttl -d 'Time to Live or hop limit [default: 64]' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l tos -d 'Type of Service or Traffic Class [default: 0]' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l port -d 'The port that receives it [default: the one its source is reached by]' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l vlan -d 'The VLAN it comes in' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l hex -d 'The packet as hexadecimal digits, from its IP header or from its Ethernet header on' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l pcap -d 'The packet is in this capture file (pcap or pcapng; - is standard input)' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l packet -d 'Which one of the file, as Wireshark counts them' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l last-drop -d 'The dropped packet with this number of `borderctl drops --last`: would it still be dropped?' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l group -d 'It comes as a broadcast or multicast of the link layer'
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l count -d 'End after so many' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l json -d 'Print JSON for programs'

@@ -156,6 +156,7 @@ impl Relay for RunningRelay {
             files_changed: self.files.changed(),
             last_exit: self.last_exit.as_ref().map(condition::last_exit),
             queues: condition::queues(&status),
+            agreement: condition::agreement(&status),
             failing: condition::failing(&status, &snapshot, &names(&status)),
         })
     }
@@ -385,6 +386,8 @@ fn worker(status: &WorkerStatus) -> Worker {
         dropped: DropReason::ALL.iter().map(|reason| counts.dropped(*reason)).sum(),
         busy_cycles: counts.event(Event::BusyCycles),
         idle_cycles: counts.event(Event::IdleCycles),
+        packets_per_second: status.packets_per_second,
+        holds_packets_per_second: condition::holds(status.load, status.packets_per_second),
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use control::actor::{self, Status};
 use control::kernel::{FailingHop, WaitingHop};
-use control_api::{Failing, Fill, Flow, LastExit, LastReload, Queues, WorkerQueues, rfc3339};
+use control_api::{Agreement, Failing, Fill, Flow, LastExit, LastReload, Queues, WorkerQueues, rfc3339};
+use dataplane::counters::Event;
 use dataplane::table::snapshot::Snapshot;
 use dataplane::verdict::DropReason;
 
@@ -103,6 +104,29 @@ pub(super) fn queues(status: &Status) -> Queues {
     }
 }
 
+/// Packets a second at which a worker of this load would be busy all the time.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an estimate, of what is neither negative nor large"
+)]
+pub(super) fn holds(load: f64, packets_per_second: u64) -> Option<u64> {
+    let is_enough = load >= 0.01 && packets_per_second >= 100;
+    is_enough.then(|| (packets_per_second as f64 / load) as u64)
+}
+
+/// What drivers and workers count.
+pub(super) fn agreement(status: &Status) -> Agreement {
+    let event = |event| status.workers.iter().map(|worker| worker.counts.event(event)).sum();
+    Agreement {
+        drivers_received: status.ports.iter().map(|port| port.counts.received).sum(),
+        workers_received: event(Event::Received),
+        drivers_sent: status.ports.iter().map(|port| port.counts.sent).sum(),
+        workers_sent: event(Event::Sent),
+    }
+}
+
 /// The next hops that fail, with the services behind them.
 pub(super) fn failing(status: &Status, snapshot: &Snapshot, ports: &[String]) -> Vec<Failing> {
     let one = |hop: &FailingHop| Failing {
@@ -127,6 +151,12 @@ pub(super) fn waiting_and_lost(status: &Status, address: std::net::IpAddr) -> (u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rate_a_worker_holds_is_told_when_there_is_enough_to_tell_by() {
+        assert_eq!(holds(0.25, 1_000_000), Some(4_000_000));
+        assert_eq!((holds(0.001, 1_000_000), holds(0.5, 10)), (None, None));
+    }
 
     #[test]
     fn a_file_that_was_written_replaced_or_removed_has_changed() {

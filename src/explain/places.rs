@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use control::kernel::{KernelRoute, RouteKind, Table, route_to};
-use control_api::{Entry, Used};
+use control_api::Used;
 use control_server::mappings::Mappings;
 use dataplane::table::eam::Eam;
 use ipnet::IpNet;
@@ -25,11 +25,11 @@ pub(crate) struct Running<'r> {
 
 impl Places for Running<'_> {
     fn eam(&self, eam: &Eam) -> String {
-        match self.mappings.eam(eam.ipv4.into()) {
-            Ok(entry) if entry.ipv6 == eam.ipv6.to_string() => self.origin(&entry),
+        match self.mappings.written(eam.ipv4) {
+            Some((ipv6, place)) if ipv6 == eam.ipv6 => place,
             // What packets meet is not what is written: somebody must hear of it.
-            Ok(entry) => format!("not written so: {} has {} = {}", entry.owner, entry.ipv4, entry.ipv6),
-            Err(_) => "in use, and written nowhere".to_owned(),
+            Some((ipv6, place)) => format!("not written so: {place} has {} = {ipv6}", eam.ipv4),
+            None => "in use, and written nowhere".to_owned(),
         }
     }
 
@@ -39,19 +39,6 @@ impl Places for Running<'_> {
 
     fn service_pool(&self, address: IpAddr) -> Option<IpNet> {
         self.mappings.service_pool(address).map(IpNet::V4)
-    }
-}
-
-impl Running<'_> {
-    fn origin(&self, entry: &Entry) -> String {
-        let comment = if entry.comment.is_empty() { String::new() } else { format!(" ({})", entry.comment) };
-        match entry.line {
-            Some(line) => format!("{}, line {line}{comment}", entry.owner),
-            None => match entry.ipv4.parse().ok().and_then(|net| self.mappings.brought_by(net)) {
-                Some(revision) => format!("store, revision {revision}{comment}"),
-                None => format!("store{comment}"),
-            },
-        }
     }
 }
 

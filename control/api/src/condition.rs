@@ -135,3 +135,18 @@ pub struct WorkerView {
     /// The kernel's route that leads there, and where it comes from.
     pub route: Option<String>,
 }
+
+/// What the drivers count, and what the workers do, since the start. They agree but for frames that are on their way at that
+/// moment; a worker also has frames that its driver refused, and some drivers count these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Agreement {
+    /// Frames all drivers received.
+    pub drivers_received: u64,
+    /// Frames all workers received.
+    pub workers_received: u64,
+    /// Frames all drivers sent.
+    pub drivers_sent: u64,
+    /// Frames all workers handed to a port.
+    pub workers_sent: u64,
+}

@@ -74,6 +74,13 @@ pub struct Worker {
     pub busy_cycles: u64,
     /// Cycles without since the start.
     pub idle_cycles: u64,
+    /// Packets it received a second, over the last second or more.
+    #[serde(default)]
+    pub packets_per_second: u64,
+    /// Packets a second at which it would be busy all the time, by what the last second's packets cost; none while it has too
+    /// few to tell. Larger bursts cost less for each packet, so it holds more than that in truth.
+    #[serde(default)]
+    pub holds_packets_per_second: Option<u64>,
 }
 
 /// Every worker.

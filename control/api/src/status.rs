@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::condition::{Failing, Flow, LastExit, LastReload, Queues};
+use crate::condition::{Agreement, Failing, Flow, LastExit, LastReload, Queues};
 use crate::{PersistentDrop, Service};
 
 /// Versions of the API, both included.
@@ -140,6 +140,9 @@ pub struct Status {
     /// Where packets that were handed to the control thread are.
     #[serde(default)]
     pub queues: Queues,
+    /// What drivers and workers count.
+    #[serde(default)]
+    pub agreement: Agreement,
     /// Next hops that packets were lost for since they last answered, latest first.
     #[serde(default)]
     pub failing: Vec<Failing>,

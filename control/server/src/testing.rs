@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use control_api::{
-    API, Announcement, CaptureLine, Code, CostLoad, Counters, Destination, DigestPart, Digests, Drain,
-    DropSample, DropSamples, Drops, Explanation, Failing, Field, Flow, Growth, Health, HealthTest, LastExit,
-    LastReload, Leaving, Load, Lookup, MappingCounters, MappingLoad, Neighbor, Neighbors, Path as Way, Phase,
-    Port, PortLoad, PortSummary, Ports, Question, Queues, ReasonLoad, Refusal, Reloaded, Route, Routes,
-    Sender, Status, Traffic, Used, Versions, Worker, WorkerLoad, WorkerSummary, WorkerView, Workers, path,
+    API, Agreement, Announcement, CaptureLine, Code, CostLoad, Counters, Destination, DigestPart, Digests,
+    Drain, DropSample, DropSamples, Drops, Explanation, Failing, Field, Flow, Growth, Health, HealthTest,
+    LastExit, LastReload, Leaving, Load, Lookup, MappingCounters, MappingLoad, Neighbor, Neighbors,
+    Path as Way, Phase, Port, PortLoad, PortSummary, Ports, Question, Queues, ReasonLoad, Refusal, Reloaded,
+    Route, Routes, Sender, Status, Traffic, Used, Versions, Worker, WorkerLoad, WorkerSummary, WorkerView,
+    Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
@@ -199,16 +200,22 @@ impl Relay for FakeRelay {
                 time: "2026-11-28T19:49:40Z".into(),
                 orderly: false,
                 cause: "it was killed".into(),
-                ran_seconds: 62,
+                ran_seconds: 31,
                 pid: 4711,
             }),
             queues: Queues { waiting: 3, oldest_ms: 1500, delivered: 40, expired: 2, ..Queues::default() },
+            agreement: Agreement {
+                drivers_received: 1_234_567,
+                workers_received: 1_234_560,
+                drivers_sent: 7,
+                workers_sent: 7,
+            },
             failing: vec![Failing {
                 address: "2001:db8:12:34::7".into(),
                 interface: "bl-v6".into(),
                 service: Some("192.0.2.7".into()),
                 lost: 12,
-                since_seconds: 90,
+                since_seconds: 42,
                 last_seconds: 4,
             }],
         })
@@ -267,6 +274,8 @@ impl Relay for FakeRelay {
                 dropped: 4,
                 busy_cycles: 1000,
                 idle_cycles: 3000,
+                packets_per_second: 1500,
+                holds_packets_per_second: Some(6000),
             }],
         })
     }

@@ -53,9 +53,10 @@ fn it_describes_every_path() {
         METRICS,
         LOAD,
         EAM_COUNTERS,
+        EXPLAIN,
         EVENTS,
     ] {
         assert!(paths.contains_key(path), "{path} is not described");
     }
-    assert_eq!(paths.len(), 24, "a path of openapi.json has no name in control_api::path");
+    assert_eq!(paths.len(), 32, "a path of openapi.json has no name in control_api::path");
 }

@@ -127,6 +127,8 @@ pub struct WorkerStatus {
     pub cpu: u16,
     /// Share of the last second, 0 to 1, that it spent on packets.
     pub load: f64,
+    /// Packets it received a second, over the same time.
+    pub packets_per_second: u64,
     /// Everything it counts.
     pub counts: Counts,
 }

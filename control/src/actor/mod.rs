@@ -16,6 +16,7 @@ mod activity;
 mod builder;
 mod handle;
 mod links;
+mod loads;
 mod machine;
 mod macs;
 mod message;

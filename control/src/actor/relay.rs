@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dataplane::counters::{Counts, Event};
+use dataplane::counters::Counts;
 use dataplane::table::compiler::Compiler;
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{self, PortId};
@@ -17,6 +17,7 @@ use super::activity::Activities;
 use super::builder::{Answer, Builder, Done};
 use super::handle::{ControlHandle, Updated};
 use super::links::Links;
+use super::loads::Loads;
 use super::machine::{Link, Machine, PortFacts};
 use super::macs::ExtraMacs;
 use super::message::{Counters, LastReload, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
@@ -332,7 +333,7 @@ impl<M: Machine> Actor<M> {
         self.free_replaced();
         self.ticks += 1;
         if self.ticks.is_multiple_of(SECOND) {
-            self.loads.tick(&self.machine);
+            self.loads.tick(&self.machine, Instant::now());
             self.activities.tick(&self.machine, Instant::now());
             self.watch.tick(&self.machine, Instant::now());
         }
@@ -379,7 +380,8 @@ impl<M: Machine> Actor<M> {
         let workers = self.machine.worker_cpus().iter().zip(self.machine.worker_counts());
         let worker = |(index, (cpu, counts)): (usize, (&u16, Counts))| WorkerStatus {
             cpu: *cpu,
-            load: self.loads.of(index),
+            load: self.loads.of(index).load,
+            packets_per_second: self.loads.of(index).packets_per_second,
             counts,
         };
         Status {
@@ -477,42 +479,4 @@ impl<M: Machine> Actor<M> {
         }
         std::future::pending().await
     }
-}
-
-/// The workers' load over the last second or so.
-struct Loads {
-    last: Vec<(u64, u64)>,
-    loads: Vec<f64>,
-}
-
-impl Loads {
-    fn new(machine: &impl Machine) -> Self {
-        let last = cycles(machine);
-        Self { loads: vec![0.0; last.len()], last }
-    }
-
-    fn of(&self, worker: usize) -> f64 {
-        self.loads.get(worker).copied().unwrap_or_default()
-    }
-
-    fn tick(&mut self, machine: &impl Machine) {
-        let now = cycles(machine);
-        let load = |((busy, idle), (busy_before, idle_before)): (&(u64, u64), &(u64, u64))| {
-            share(busy.saturating_sub(*busy_before), idle.saturating_sub(*idle_before))
-        };
-        self.loads = now.iter().zip(&self.last).map(load).collect();
-        self.last = now;
-    }
-}
-
-/// Busy and idle cycles of each worker.
-fn cycles(machine: &impl Machine) -> Vec<(u64, u64)> {
-    let of = |counts: &Counts| (counts.event(Event::BusyCycles), counts.event(Event::IdleCycles));
-    machine.worker_counts().iter().map(of).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a load in percent needs no more than 52 bits")]
-fn share(busy: u64, idle: u64) -> f64 {
-    let all = busy.saturating_add(idle);
-    if all == 0 { 0.0 } else { busy as f64 / all as f64 }
 }

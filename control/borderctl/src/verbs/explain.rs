@@ -20,7 +20,7 @@ const SAMPLES: &str = "/v1/drops/samples";
 const ETHERNET: usize = 14;
 
 #[derive(Args)]
-#[command(group = clap::ArgGroup::new("packet").required(true).args(["src", "hex", "pcap", "last_drop"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["src", "hex", "pcap", "last_drop"]))]
 pub(crate) struct Explain {
     /// Source address, as the relay receives it
     #[arg(long, value_name = "ADDRESS", requires = "dst")]

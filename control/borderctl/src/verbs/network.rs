@@ -67,6 +67,8 @@ pub(crate) fn workers(context: &Context, watch: &Watch) -> Result<()> {
         let mut table = Table::new(&[
             ("CPU", Align::Right),
             ("LOAD", Align::Right),
+            ("A SECOND", Align::Right),
+            ("HOLDS", Align::Right),
             ("RECEIVED", Align::Right),
             ("SENT", Align::Right),
             ("PUNTED", Align::Right),
@@ -78,6 +80,8 @@ pub(crate) fn workers(context: &Context, watch: &Watch) -> Result<()> {
             table.row([
                 worker.cpu.to_string(),
                 percent(worker.load),
+                worker.packets_per_second.to_string(),
+                or_dash(worker.holds_packets_per_second),
                 worker.received.to_string(),
                 worker.sent.to_string(),
                 worker.punted.to_string(),

@@ -113,6 +113,11 @@ fn before(status: &Status, paper: &mut Paper) -> Result<()> {
         "waiting    {} for a neighbor (the oldest {} ms); {} delivered, {} expired, {} failed, {} without room",
         queues.waiting, queues.oldest_ms, queues.delivered, queues.expired, queues.failed, queues.overflowed
     ))?;
+    let counts = &status.agreement;
+    paper.line(&format!(
+        "counts     drivers received {} and sent {}; workers received {} and sent {}",
+        counts.drivers_received, counts.drivers_sent, counts.workers_received, counts.workers_sent
+    ))?;
     for failing in &status.failing {
         let service =
             failing.service.as_ref().map_or_else(String::new, |service| format!(" (service {service})"));

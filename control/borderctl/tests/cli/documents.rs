@@ -50,6 +50,24 @@ fn completions_and_man_pages_are_those_of_the_program() {
     }
 }
 
+/// A capture of two packets, each from its IP header on.
+fn capture() -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101] {
+        file.extend(word.to_le_bytes());
+    }
+    for number in [1, 2] {
+        let packet =
+            [&[0x45, 0, 0, 20, 0, number, 0x40, 0, 64, 59, 0, 0][..], &[203, 0, 113, 50, 192, 0, 2, 1]];
+        let packet = packet.concat();
+        for word in [u32::from(number), 0, 20, 20] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(packet);
+    }
+    file
+}
+
 /// Every verb, with the way to it.
 fn verbs(above: &str) -> Vec<String> {
     let mut words: Vec<&str> = above.split_whitespace().collect();
@@ -77,6 +95,7 @@ fn the_example_in_the_help_of_every_verb_works() {
             "jool.json",
             "{\"eamt\": [{\"ipv4 prefix\": \"192.0.2.22\", \"ipv6 prefix\": \"2001:db8::22\"}]}",
         );
+        lab.write("trouble.pcap", capture());
         lab.good("eam add 192.0.2.1 2001:db8:1::1");
         let help = lab.good(&format!("{verb} --help"));
         let examples: Vec<&str> =

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use control_api::{
     Candidate, Check, Code, Diff, Entry, History, Lookup, Pending, Pool, Pools, Refusal, RevisionSummary,
 };
-use eam_store::{Changes, Eam, OwnedRow, RevisionId, StageError};
+use eam_store::{Changes, Eam, OwnedRow, Owner, RevisionId, StageError};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Mappings;
@@ -125,16 +125,28 @@ impl Mappings {
         Ok(Lookup { address: address.to_string(), translated, eam, prefix, shadowed, text, worker: None })
     }
 
+    /// The IPv6 prefix that is written for exactly this IPv4 prefix, and where: `relay.toml, line 18`, or `store, revision 7`, with
+    /// the note that stands there.
+    #[must_use]
+    pub fn written(&self, ipv4: Ipv4Net) -> Option<(Ipv6Net, String)> {
+        let state = self.lock();
+        let OwnedRow { row, owner } = state.store.get_ipv4(ipv4).ok().flatten()?;
+        let place = match &owner {
+            Owner::Store => match state.store.brought_by(ipv4).ok().flatten() {
+                Some(revision) => format!("store, revision {}", revision.0),
+                None => "store".to_owned(),
+            },
+            Owner::Config { file, line } => format!("{file}, line {line}"),
+            Owner::File { name, line } => format!("{name}, line {line}"),
+        };
+        let note = row.comment().map_or_else(String::new, |comment| format!(" ({comment})"));
+        Some((row.eam().ipv6(), place + &note))
+    }
+
     /// The service pool an address is in.
     #[must_use]
     pub fn service_pool(&self, address: IpAddr) -> Option<Ipv4Net> {
         self.lock().rules.pools().into_iter().find(|pool| IpNet::V4(*pool).contains(&address))
-    }
-
-    /// The revision that brought the store's mapping with exactly this IPv4 prefix, if it is among the newest.
-    #[must_use]
-    pub fn brought_by(&self, ipv4: Ipv4Net) -> Option<u64> {
-        self.lock().store.brought_by(ipv4).ok().flatten().map(|id| id.0)
     }
 
     /// See [`crate::Relay::pools`].
