@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod changes;
 pub mod idc;
 pub mod lab;
 pub mod pktgen;
