@@ -45,7 +45,7 @@ impl Files {
              [[port]]\nname = \"v6\"\ndevice = \"net_af_xdp1,iface=r6\"\nmtu = 1500\n\n\
              [translation]\nprefixes = [\"2001:db8:46::/96\"]\nservice_pools = [\"192.0.2.0/24\"]\n\
              lowest_ipv6_mtu = 1500\n\n\
-             [control]\nsocket = \"{}\"\nstore = \"{}\"\n\n[announce]\nenabled = true\ndefault_route = \"required\"\n",
+             [control]\nsocket = \"{}\"\nstore = \"{}\"\n\n[announce]\nenabled = true\n",
             side % processors(),
             socket.display(),
             store.display(),

@@ -45,7 +45,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "kill",
         what: "kill -9",
-        limits: Limits { lost: HALF_A_SECOND, back: 0 },
+        limits: Limits { lost: HALF_A_SECOND, back: HALF_A_SECOND },
         break_it: cause::kill,
     },
     Scenario {
