@@ -233,7 +233,7 @@ mod tests {
         let text = drawn(&screen, 100, 30);
         let expected = [
             "borderline  1.00 M packets/s   q quit  space pause  z zero",
-            "uplink                     up   1.00 M   800 M    500 k    400 M    10      0       0",
+            "up   1.00 M   800 M    500 k    400 M    10      0       0",
             "uplink received, to 1.00 M/s",
             "Cycles per packet",
             "translated v4_to_v6",
