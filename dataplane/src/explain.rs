@@ -12,7 +12,7 @@ use crate::punt;
 use crate::sink::Sink;
 use crate::stage::parse::{self, Family, Link};
 use crate::table::fib::Adjacency;
-use crate::table::routing::PortId;
+use crate::table::routing::{PortId, TableId};
 use crate::table::snapshot::Snapshot;
 use crate::verdict::{DropReason, PuntReason, Verdict};
 use crate::walk::express::Lane;
@@ -105,7 +105,8 @@ pub fn frame(
         Link::Ip { family, offset, ingress } => {
             let mut buffer = MemoryBuffer::new(frame);
             buffer.pull_front(offset);
-            is_plain = !ingress.group && self::is_plain(buffer.data(), family, snapshot);
+            let table = snapshot.fib.table_of(ingress.interface);
+            is_plain = !ingress.group && self::is_plain(buffer.data(), family, snapshot, table);
             let mut pool = MemoryPool::unlimited();
             let mut walk = Walk {
                 snapshot,
@@ -114,6 +115,7 @@ pub fn frame(
                 pool: &mut pool,
                 output: &mut output,
                 native: Native::Forward,
+                table,
             };
             let end = match family {
                 Family::Ipv4 => walk.walk_ipv4(buffer, ingress),
@@ -126,11 +128,11 @@ pub fn frame(
     Explained { link, is_plain, steps, ending, sent, counts: sink.counts }
 }
 
-fn is_plain(packet: &[u8], family: Family, snapshot: &Snapshot) -> bool {
+fn is_plain(packet: &[u8], family: Family, snapshot: &Snapshot, table: TableId) -> bool {
     let mut lane = Lane::EMPTY;
     match family {
-        Family::Ipv4 => lane.inspect_ipv4(packet, snapshot),
-        Family::Ipv6 => lane.inspect_ipv6(packet, snapshot),
+        Family::Ipv4 => lane.inspect_ipv4(packet, snapshot, table),
+        Family::Ipv6 => lane.inspect_ipv6(packet, snapshot, table),
     }
     lane.resolve(snapshot);
     !lane.is_left()

@@ -229,7 +229,7 @@ where
         }
         self.transmit.punts.begin_turn(now);
         self.sink.begin_turn(now);
-        let mut sample = self.sampling.begin(now, &self.sink.counts);
+        let mut timed = self.sampling.begin(now, &self.sink.counts);
         let mut worked = Own {
             snapshot,
             lcore: &mut self.lcore,
@@ -258,13 +258,13 @@ where
                 transmit: &mut self.transmit,
             };
             burst.walk(&mut self.frames, self.express);
-            if let Some(sample) = &mut sample {
-                sample.burst((self.clock.now)(), &self.sink.counts);
+            if let Some(timed) = &mut timed {
+                timed.burst((self.clock.now)(), &self.sink.counts);
             }
         }
         self.transmit.flush(&mut self.sink);
         self.sink.release();
-        self.sampling.end(sample, worked, self.clock.now, &self.cells.timing);
+        self.sampling.end(timed, worked, self.clock.now, &self.cells.timing);
         debug_assert_eq!(self.sink.counts.unsettled(), 0, "packets ended without a verdict, or with two");
         let ring = self.transmit.punts.ring();
         report(&mut self.lcore.zero_checksum, &mut self.events, ring, now);

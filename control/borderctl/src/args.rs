@@ -345,6 +345,7 @@ pub(crate) struct Trace {
     pub(crate) paths: bool,
 }
 
+#[derive(Args)]
 pub(crate) struct Top {
     /// Print one reading and end
     #[arg(long)]

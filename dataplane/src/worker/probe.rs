@@ -71,8 +71,8 @@ fn way<P: BufferPool>(
     };
     let is_ipv6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
     let (mut sink, mut caught) = (Sink::default(), Caught(None));
-    let native = Native::Forward;
-    let mut walk = Walk { snapshot, lcore, sink: &mut sink, pool, output: &mut caught, native };
+    let (native, table) = (Native::Forward, TableId::MAIN);
+    let mut walk = Walk { snapshot, lcore, sink: &mut sink, pool, output: &mut caught, native, table };
     let end = match (is_ipv6, walk_only) {
         (true, true) => walk.walk_ipv6(buffer, INGRESS),
         (true, false) => walk.ipv6(buffer, INGRESS),
