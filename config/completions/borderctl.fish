@@ -43,6 +43,10 @@ complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "routes" -d 'The
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "neighbors" -d 'The neighbours the workers use'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "workers" -d 'The workers, and how loaded each is'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "counters" -d 'Every counter; docs/counters.md says what each means'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "health" -d 'Whether the relay is in service: tests, announced routes, a drain'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "drain" -d 'Take the relay out of service'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "undrain" -d 'Take the relay back into service'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "digest" -d 'What the mappings in use hash to, or how they differ from those of another relay'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "events" -d 'What happens, as it happens: revisions, reloads'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "version" -d 'The versions of this program, of the relay, and of what they speak'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "generate" -d 'Write completions and man pages into a directory'
@@ -169,6 +173,23 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l watch -
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand health" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand health" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand health" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand health" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l lead -d 'How long the routes stay, worse than usual (10s, 1m); as configured when left out' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l timeout -d 'Give up waiting after that time; the drain goes on' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l no-wait -d 'Do not wait until it is quiet'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand undrain" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand undrain" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand undrain" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand digest" -l compare -d 'The control socket of the other relay, or http://HOST:PORT where that is forwarded to' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand digest" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand digest" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand digest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l count -d 'End after so many' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l json -d 'Print JSON for programs'
