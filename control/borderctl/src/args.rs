@@ -167,8 +167,7 @@ pub(crate) enum Verb {
     /// Relays with equal digests translate the same addresses to the same ones. With --compare, exit status 1 means that
     /// something is different, which is printed.
     #[command(
-        after_help = "Examples:\n  borderctl digest\n  borderctl digest --compare /run/other/control.sock\n  \
-        borderctl digest --compare http://127.0.0.1:8080"
+        after_help = "Examples:\n  borderctl digest\n  borderctl digest --compare /run/other/control.sock"
     )]
     Digest {
         /// The control socket of the other relay, or http://HOST:PORT where that is forwarded to

@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn the_prefix_of_an_edge_relay_is_not_its_own() {
         let text = "role = \"er\"\nprefixes = [\"2001:db8:46::/96\"]\nservice_pools = [\"192.0.2.4/32\"]\n\
-            er_addresses = [\"2001:db8:12:34::4\"]";
+            er_addresses = [\"2001:db8:12:34::4\"]\n\
+            [[eam]]\nipv4 = \"192.0.2.4\"\nipv6 = \"2001:db8:12:34::4\"";
         assert_eq!(of(text), ["192.0.2.4/32"]);
     }
 

@@ -113,7 +113,7 @@ mod tests {
             start,
         );
         let six = testing::udp_v6("2001:db8:12:34::1", "2001:db8:46::cb00:7132", b"x");
-        senders.sample(PortId(1), &frame(&six)[..64], &destinations, start + MEMORY / 2);
+        senders.sample(PortId(1), &frame(&six)[..60], &destinations, start + MEMORY / 2);
         senders.sample(PortId(1), &[0; 5], &destinations, start);
         let top = senders.top(2);
         assert_eq!((top[0].source.to_string().as_str(), top[0].samples), ("203.0.113.50", 3));
