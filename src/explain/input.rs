@@ -86,14 +86,16 @@ pub(super) fn name(port: PortId, ports: &[String]) -> String {
     ports.get(usize::from(port.0)).cloned().unwrap_or_else(|| port.0.to_string())
 }
 
-/// Which interface receives the packet, or the VLAN of a port that is none; and why it is thought so.
-#[expect(clippy::type_complexity, reason = "both halves are looked at once")]
+/// The interface that receives a packet, or the VLAN of a port that is none.
+type Ingress<'f> = Result<&'f Interface, (PortId, u16)>;
+
+/// Where the packet comes in, and why it is thought so.
 fn interface<'f>(
     question: &Question,
     packet: &[u8],
     named: Option<PortId>,
     fib: &'f Fib,
-) -> Result<(Result<&'f Interface, (PortId, u16)>, &'static str), Refusal> {
+) -> Result<(Ingress<'f>, &'static str), Refusal> {
     if question.vlan.is_some_and(|vlan| vlan > LAST_VLAN) {
         return Err(invalid("there is no such VLAN".to_owned(), format!("give 0 to {LAST_VLAN}")));
     }

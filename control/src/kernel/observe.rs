@@ -4,7 +4,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::event::{Dump, Event, KernelRoute};
+use super::event::{Dump, Event, KernelRoute, RouteKind, Table};
 use super::netlink::attribute::Message;
 use super::netlink::decode;
 use super::netlink::dump::Dumper;
@@ -42,6 +42,10 @@ pub fn route_to(address: IpAddr) -> io::Result<Option<KernelRoute>> {
     };
     let message = Message { kind: RTM_NEWROUTE, flags: 0, sequence: 1, payload: &payload };
     match decode::event(message) {
+        // Some kernels say main whatever table they looked in; the box's own addresses are in the table local.
+        Ok(Some(Event::Route { route, .. })) if route.kind == RouteKind::Local => {
+            Ok(Some(KernelRoute { table: Table::Local, ..route }))
+        }
         Ok(Some(Event::Route { route, .. })) => Ok(Some(route)),
         _ => Ok(None),
     }
@@ -58,7 +62,7 @@ mod tests {
     #[test]
     fn the_way_to_the_loopback_is_a_route_of_the_table_local() {
         let route = route_to("127.0.0.1".parse().unwrap()).unwrap().unwrap();
-        assert_eq!(route.table, super::super::event::Table::Local);
+        assert_eq!(route.table, Table::Local);
         assert!(route.destination.contains(&"127.0.0.1".parse::<IpAddr>().unwrap()));
     }
 

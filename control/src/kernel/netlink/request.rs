@@ -40,7 +40,8 @@ const IFLA_CARRIER: u16 = 33;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFF_UP: u32 = 1;
 
-const RTM_F_FIB_MATCH: u32 = 0x2000;
+/// RTM_F_LOOKUP_TABLE, without which the kernel says main whatever it looked in, and RTM_F_FIB_MATCH.
+const RTM_F_ENTRY: u32 = 0x1000 | 0x2000;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
@@ -105,7 +106,7 @@ impl Request {
         let mut request = Self::new(RTM_GETROUTE, 0, 1);
         let (family, length) = if address.is_ipv4() { (AF_INET, 32) } else { (AF_INET6, 128) };
         request.raw(&[family, length, 0, 0, 0, 0, 0, 0]);
-        request.raw(&RTM_F_FIB_MATCH.to_ne_bytes());
+        request.raw(&RTM_F_ENTRY.to_ne_bytes());
         match address {
             IpAddr::V4(v4) => request.attribute(RTA_DST, &v4.octets()),
             IpAddr::V6(v6) => request.attribute(RTA_DST, &v6.octets()),
