@@ -43,6 +43,9 @@ complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "routes" -d 'The
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "neighbors" -d 'The neighbours the workers use'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "workers" -d 'The workers, and how loaded each is'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "counters" -d 'Every counter; docs/counters.md says what each means'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "drops" -d 'Dropped packets: why, how many, since when, what to check, and samples of them'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "capture" -d 'Write packets into a file, each as it came and as it went'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "trace" -d 'Packets as they pass, one line each; or how many take which way'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "events" -d 'What happens, as it happens: revisions, reloads'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "version" -d 'The versions of this program, of the relay, and of what they speak'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "generate" -d 'Write completions and man pages into a directory'
@@ -169,6 +172,31 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l watch -
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l last -d 'Show the newest samples of dropped packets, 20 unless told' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l reason -d 'Only that reason' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l pcap -d 'Write samples as a capture (pcapng), a comment with the reason on each' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l all -d 'Reasons without a drop too'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l filter -d 'Which packets; every packet when left out' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l count -d 'End after so many packets; 1000 unless told, 10000 with --paths' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l seconds -d 'End after so many seconds' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l rate -d 'Packets a second at most' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l snap -d 'Bytes of each frame at most, 64 to 9600' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -s w -l write -d 'The file, which is written with your rights' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l filter -d 'Which packets; every packet when left out' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l count -d 'End after so many packets; 1000 unless told, 10000 with --paths' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l seconds -d 'End after so many seconds' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l rate -d 'Packets a second at most' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l paths -d 'How many packets took which way, at the end'
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l count -d 'End after so many' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand events" -l json -d 'Print JSON for programs'

@@ -476,7 +476,7 @@ fn a_trace_shows_each_packet_and_the_ways_they_take() -> TestResult {
     assert!(expected.contains(&path(0).as_str()) && expected.contains(&path(1).as_str()), "{ways}");
     assert!(lab.good(&["trace", "--paths", "--filter", "icmp", "--count", "4"])?.contains("50.0 %"));
     let wrong = lab.ctl(&["trace", "--filter", "host 192.0.2.1 and prot 5"]).run()?;
-    let caret = format!("  {}^", " ".repeat("host 192.0.2.1 and ".len()));
+    let caret = format!("at character {}", "host 192.0.2.1 and ".len() + 1);
     assert!(!wrong.success() && wrong.stderr.contains(&caret), "{}", wrong.stderr);
     let ping = ping.join().expect("the thread does not panic")?;
     assert!(ping.stdout.contains(" 0% packet loss"), "{}", ping.text());
