@@ -30,10 +30,33 @@ fn it_describes_every_path() {
     let document: Value = serde_json::from_str(&openapi()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     for path in [
-        ROOT, STATUS, EAMS, EAM, LOOKUP, POOLS, CHANGES, CANDIDATE, COMMIT, CONFIRM, ROLLBACK, CHECK, DIFF,
-        HISTORY, RELOAD, PORTS, ROUTES, NEIGHBORS, WORKERS, COUNTERS, EVENTS,
+        ROOT,
+        STATUS,
+        EAMS,
+        EAM,
+        LOOKUP,
+        POOLS,
+        CHANGES,
+        CANDIDATE,
+        COMMIT,
+        CONFIRM,
+        ROLLBACK,
+        CHECK,
+        DIFF,
+        HISTORY,
+        RELOAD,
+        PORTS,
+        ROUTES,
+        NEIGHBORS,
+        WORKERS,
+        COUNTERS,
+        EVENTS,
+        DROPS,
+        DROP_SAMPLES,
+        DROP_SAMPLE,
+        CAPTURE,
     ] {
         assert!(paths.contains_key(path), "{path} is not described");
     }
-    assert_eq!(paths.len(), 21, "a path of openapi.json has no name in control_api::path");
+    assert_eq!(paths.len(), 25, "a path of openapi.json has no name in control_api::path");
 }
