@@ -12,7 +12,7 @@ fn drops_are_shown_with_their_rates_and_what_to_check() {
     let lab = Lab::new();
     let out = lab.good("drops");
     for words in [
-        "unassigned_service_address  1234   2.50    0.12   0.06  2026-01-02T03:04:05Z  2026-01-02T04:04:05Z        3",
+        "unassigned_service_address   1234   2.50    0.12  0.06  2026-01-02T03:04:05Z  2026-01-02T04:04:05Z        3",
         "without a pause since 2026-01-02T03:05:00Z",
         "The meaning of unassigned_service_address.",
         "What to check.",
@@ -87,7 +87,7 @@ fn a_capture_is_written_in_pairs_with_its_losses() {
     }
     assert_eq!(lab.json("capture --count 2 -w two.pcapng")["captured"], 2);
     let wrong = lab.run("capture --filter 'hst x' -w none.pcapng");
-    assert!(wrong.status == 1 && wrong.err.contains("  hst x\n  ^"), "{wrong:?}");
+    assert!(wrong.status == 1 && wrong.err.contains("at character 1"), "{wrong:?}");
     assert!(!lab.directory.path().join("none.pcapng").exists(), "no file without a capture");
     assert_eq!(lab.run("capture --count 0 -w none.pcapng").status, 2);
     assert_eq!(lab.run("capture --count 1 -w /no/such/place").status, 1);
