@@ -205,7 +205,7 @@ impl Lab {
         assert_eq!(followed.interfaces, read.interfaces);
     }
 
-    /// What another follower, started now, has published last when `end` is ready.
+    /// What another follower, started now, has published last when `end` is ready, which begins with its first publication.
     pub(crate) async fn follow_anew(&self, end: impl Future<Output = ()>) -> Routing {
         let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
         let fresh = Kernel::new(self.twins.clone(), rings, tables()).unwrap();
@@ -213,10 +213,16 @@ impl Lab {
             .iter()
             .for_each(|twin| fresh.port_link(twin.port(), Some(self.kernel.carrier(twin.port()))));
         let last = RefCell::<Option<Mirror>>::default();
+        let (publish, mut published) = watch::channel(false);
         let on_update = |update: Update| {
+            publish.send_if_modified(|before| update.publish && !std::mem::replace(before, true));
             let mut last = last.borrow_mut();
             let mirror = last.get_or_insert_default();
             update.changes.into_iter().for_each(|change| mirror.apply(change));
+        };
+        let end = async {
+            timeout(PATIENCE, published.wait_for(|any| *any)).await.expect("the first routing").unwrap();
+            end.await;
         };
         fresh.run(on_update, end).await.unwrap();
         last.into_inner().expect("a routing before the end").routing()
