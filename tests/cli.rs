@@ -433,6 +433,8 @@ fn without_privileges_the_missing_ones_are_named() {
 /// As docs/operations.md says: these capabilities and no others, and a directory of its own for the socket and the store.
 #[test]
 fn an_unprivileged_user_runs_a_relay_and_ends_with_one_capability() {
+    use std::os::unix::fs::MetadataExt;
+
     if skip_without_root() {
         return;
     }
@@ -495,7 +497,6 @@ fn an_unprivileged_user_runs_a_relay_and_ends_with_one_capability() {
             let line = status.lines().find(|line| line.starts_with(field)).unwrap();
             assert_eq!(line.split_whitespace().nth(1), Some(value), "{device}: {line}");
         }
-        use std::os::unix::fs::MetadataExt;
         let store = fs::metadata(directory.join("mappings.db")).unwrap();
         assert_eq!((store.uid(), store.mode() & 0o777), (nobody, 0o600));
     }

@@ -155,6 +155,19 @@ fn every_verb_answers_for_people_and_programs() -> TestResult {
             assert!(text.contains(word), "{verb}: {word:?} is missing in {text}");
         }
     }
+    // As docs/operations.md renumbers.
+    let renumbered = lab.good("eam export --owner store")?.replace("2001:db8:12:34:", "2001:db8:56:78:");
+    let file = lab.kept.path().join("eams.csv");
+    fs::write(&file, renumbered)?;
+    for (verb, word) in [
+        (&*format!("eam import {} --replace --stage", file.display()), "0 added, 0 removed, 2 changed"),
+        ("diff", "+ 192.0.2.2/32 = 2001:db8:56:78::2/128"),
+        ("commit --comment ticket --confirm-within 60s", "unless confirmed"),
+        ("confirm", "revision 4 stays"),
+    ] {
+        let text = lab.good(verb)?;
+        assert!(text.contains(word), "{verb}: {text}");
+    }
     for (verb, word) in [
         ("eam add 192.0.2.1 2001:db8::9", "borderline.toml, line"),
         ("eam add 192.0.2.2 2001:db8::9", "--replace"),

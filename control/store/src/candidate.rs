@@ -224,10 +224,8 @@ impl Store {
     /// [`Conflict::Moved`] or any other conflict with what came between.
     pub fn rebase(&self, candidate: &Candidate) -> Result<Candidate, StageError> {
         let mut rebased = Candidate::default();
-        // What goes makes room for what comes.
-        let (gone, others): (Vec<_>, Vec<_>) =
-            candidate.staged.iter().partition(|(_, staged)| staged.after.is_none());
-        for (key, staged) in gone.into_iter().chain(others) {
+        let (mut gone, mut come) = (Vec::new(), Vec::new());
+        for (key, staged) in &candidate.staged {
             let held = self.row_by_ipv4(*key)?;
             if held == staged.after {
                 continue;
@@ -236,11 +234,11 @@ impl Store {
                 let net = key.net().unwrap_or_default();
                 return Err(Conflict::Moved(net).into());
             }
-            let edit = match (&staged.before, &staged.after) {
-                (_, Some(row)) => Edit::Put(row.clone()),
-                (Some(row), None) => Edit::Remove { ipv4: row.eam().ipv4(), ipv6: None },
-                (None, None) => continue,
-            };
+            gone.extend(held.map(|row| Edit::Remove { ipv4: row.eam().ipv4(), ipv6: None }));
+            come.extend(staged.after.clone().map(Edit::Put));
+        }
+        // What goes makes room for what comes, also for rows that change places.
+        for edit in gone.into_iter().chain(come) {
             self.stage(&mut rebased, edit)?;
         }
         rebased.base = Some(self.head().id);

@@ -98,6 +98,41 @@ fn replacing_makes_the_store_what_the_file_is() {
     assert_eq!(stored(&lab), ["192.0.2.2/32 2001:db8::2/128 ", "192.0.2.3/32 2001:db8::3/128 "]);
 }
 
+/// As docs/operations.md renumbers: every row has another IPv6 address, and some have each other's.
+#[test]
+fn an_exported_table_is_renumbered_and_imported_again() {
+    let lab = Lab::new();
+    for number in 1..=3 {
+        lab.good(&format!("eam add 192.0.2.{number} 2001:db8::{number} --comment 'server {number}'"));
+    }
+    lab.good("eam add 192.0.2.4 2001:db8::4 --comment 'goes'");
+    let rows =
+        "192.0.2.1,2001:db8::2\n192.0.2.2,2001:db8::1\n192.0.2.3,2001:db8::33,moved\n192.0.2.5,2001:db8::3\n";
+    let renumbered = [
+        "192.0.2.1/32 2001:db8::2/128 server 1",
+        "192.0.2.2/32 2001:db8::1/128 server 2",
+        "192.0.2.3/32 2001:db8::33/128 moved",
+        "192.0.2.5/32 2001:db8::3/128 ",
+    ];
+    lab.write("eams.csv", rows);
+    let staged = lab.good("eam import eams.csv --replace --stage");
+    assert!(staged.contains("1 added, 1 removed, 3 changed"), "{staged}");
+    // Somebody else is faster, with something that is not in the way.
+    lab.good("eam add 192.0.2.9 2001:db8::9");
+    let head = lab.json("status")["revision"]["id"].clone();
+    lab.good(&format!("commit --on {head}"));
+    assert_eq!(stored(&lab), [&renumbered[..], &["192.0.2.9/32 2001:db8::9/128 "]].concat());
+    lab.good("eam import eams.csv --replace");
+    assert_eq!(stored(&lab), renumbered);
+    lab.write("twice.csv", "192.0.2.1,2001:db8::2\n192.0.2.2,2001:db8::1\n192.0.2.2,2001:db8::7\n");
+    let twice = lab.refused("eam import twice.csv --replace");
+    assert!(twice.contains("192.0.2.2/32 = 2001:db8::7/128") && twice.contains("line 3"), "{twice}");
+    // In one command at once, there and back.
+    let csv = lab.good("eam export --owner store").replace("2001:db8::", "2001:db8:f::");
+    lab.write("eams.csv", csv);
+    assert!(lab.good("eam import eams.csv --replace").contains("0 added, 0 removed, 4 changed"));
+}
+
 #[test]
 fn what_is_exported_can_be_imported() {
     let lab = Lab::new();

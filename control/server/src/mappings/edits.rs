@@ -22,7 +22,8 @@ pub(super) struct Outcome {
     pub(super) unchanged: u64,
 }
 
-/// Puts edits into a candidate, all or none. With `replace`, mappings of the store that no edit names go.
+/// Puts edits into a candidate, all or none. With `replace`, mappings of the store that are not among them go first, also those of
+/// an address that gets another one: the store becomes what the edits say, whatever order that takes.
 pub(super) fn stage(
     store: &mut Store,
     candidate: &mut Candidate,
@@ -35,7 +36,8 @@ pub(super) fn stage(
         store,
         pools,
         taken: HashSet::new(),
-        named: HashSet::new(),
+        replace,
+        kept: HashSet::new(),
         outcome: Outcome::default(),
         findings: Vec::new(),
         more: 0,
@@ -50,8 +52,8 @@ pub(super) fn stage(
         }
     }
     if replace {
-        let named = std::mem::take(&mut work.named);
-        wanted.extend(others(work.store, &named)?);
+        let kept = std::mem::take(&mut work.kept);
+        wanted.extend(others(work.store, &kept)?);
     }
     let Work { store, mut outcome, findings, more, .. } = work;
     if !findings.is_empty() {
@@ -93,8 +95,10 @@ struct Work<'s> {
     pools: &'s [Ipv4Net],
     /// Service addresses that edits before have taken.
     taken: HashSet<Ipv4Net>,
-    /// Mappings that edits want to be there.
-    named: HashSet<Ipv4Net>,
+    /// Whether the store's other mappings go.
+    replace: bool,
+    /// Those that stay, or are changed where they are.
+    kept: HashSet<Ipv4Net>,
     outcome: Outcome,
     findings: Vec<Finding>,
     more: u64,
@@ -105,21 +109,19 @@ impl Work<'_> {
     fn read(&mut self, edit: &Edit, candidate: &Candidate) -> Result<Option<eam_store::Edit>, Refusal> {
         match edit.target {
             Target::Add { ipv4, ipv6 } => {
-                self.named.insert(ipv4);
                 if self.is_there(ipv4, ipv6, edit)? {
+                    self.kept.insert(ipv4);
                     return Ok(None);
                 }
                 self.taken.insert(ipv4);
-                Ok(self.row(edit, ipv4, ipv6, None).map(eam_store::Edit::Add))
+                let note = if self.replace { self.note(ipv4, edit)? } else { None };
+                Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Add))
             }
             Target::Set { ipv4, ipv6 } => {
-                self.named.insert(ipv4);
+                self.kept.insert(ipv4);
                 self.taken.insert(ipv4);
-                let held = match edit.comment {
-                    None => self.held(ipv4)?.and_then(|held| held.row.comment().map(Into::into)),
-                    Some(_) => None,
-                };
-                Ok(self.row(edit, ipv4, ipv6, held).map(eam_store::Edit::Put))
+                let note = self.note(ipv4, edit)?;
+                Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Put))
             }
             Target::Auto { ipv6 } => self.auto(edit, ipv6),
             Target::Remove { ipv4: Some(ipv4), ipv6 } => Ok(Some(eam_store::Edit::Remove { ipv4, ipv6 })),
@@ -129,6 +131,14 @@ impl Work<'_> {
 
     fn held(&self, ipv4: Ipv4Net) -> Result<Option<OwnedRow>, Refusal> {
         self.store.get_ipv4(ipv4).map_err(|error| store_error(&error))
+    }
+
+    /// The note of the store's mapping, where the edit says nothing of one.
+    fn note(&self, ipv4: Ipv4Net, edit: &Edit) -> Result<Option<Box<str>>, Refusal> {
+        if edit.comment.is_some() || self.store.head().rows == 0 {
+            return Ok(None);
+        }
+        Ok(self.held(ipv4)?.and_then(|held| held.row.comment().map(Into::into)))
     }
 
     /// Whether the very mapping is in the store already: asked twice, it is there once.
@@ -177,7 +187,6 @@ impl Work<'_> {
         };
         let ipv4 = Ipv4Net::from(address);
         self.taken.insert(ipv4);
-        self.named.insert(ipv4);
         self.outcome.allocated.push(Allocated { ipv4: ipv4.to_string(), ipv6: ipv6.to_string() });
         Ok(self.row(edit, ipv4, ipv6, None).map(eam_store::Edit::Add))
     }
