@@ -44,7 +44,10 @@ fn routes_live_as_long_as_the_relay_and_lead_the_boxs_own_packets_through_it() -
     let mut lab = Lab::up(&announcing(""))?;
     assert!(soon(15, || announced(&lab, 4242)), "{}", routes(&lab)?);
     assert!(lab.pings(&lab.client, "192.0.2.1", 10), "translated as without");
-    assert!(lab.pings(&lab.relay_ns, "192.0.2.1", 10), "the box's own packets go in, and the answers come out");
+    assert!(
+        lab.pings(&lab.relay_ns, "192.0.2.1", 10),
+        "the box's own packets go in, and the answers come out"
+    );
     let big = lab.relay_ns.cmd("ping").args("-n -c1 -W2 -M do -s 1400").arg(SERVICE.to_string()).run()?;
     assert!(big.success(), "{}", big.text());
     // What the kernel removes silently with a link that goes down is there again.

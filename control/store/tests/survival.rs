@@ -341,6 +341,27 @@ fn history(revisions: u32) -> (Lab, BTreeMap<RevisionId, Vec<Row>>) {
     (lab, tables)
 }
 
+/// Opens what a failure left: the revision that is served, and whether a loss or damage is told; none where the start is
+/// refused by name. Whatever is served is a table that was there under that number, and so is each one it can go back to.
+fn proven(path: &Path, tables: &BTreeMap<RevisionId, Vec<Row>>) -> Option<(RevisionId, bool)> {
+    let opened = match open(path, &ManualClock::new(noon())) {
+        Ok(opened) => opened,
+        Err(error) => {
+            assert!(error.to_string().contains("mappings.db"), "{error}");
+            return None;
+        }
+    };
+    let head = opened.store.head().clone();
+    assert_eq!(Some(&rows(&opened.store)), tables.get(&head.id), "never a third table");
+    for (id, table) in tables {
+        if let Ok(changes) = opened.store.diff(head.id, *id) {
+            assert_eq!(changes.digest_from(head.digest), Digest::of_rows(table), "nor a false history");
+        }
+    }
+    let is_told = |notice: &Notice| matches!(notice, Notice::Damaged { .. } | Notice::Lost { .. });
+    Some((head.id, opened.notices.iter().any(is_told)))
+}
+
 #[test]
 fn with_one_byte_flipped_it_serves_what_it_can_prove_and_says_so() {
     let (lab, tables) = history(12);
@@ -365,28 +386,11 @@ fn with_one_byte_flipped_it_serves_what_it_can_prove_and_says_so() {
             at -= bytes.len();
         }
         let (_directory, path) = lay_out(&files);
-        let outcome = match open(&path, &ManualClock::new(noon())) {
-            Err(error) => {
-                assert!(error.to_string().contains("mappings.db"), "{error}");
-                "refused"
-            }
-            Ok(opened) => {
-                let head = opened.store.head().clone();
-                assert_eq!(Some(&rows(&opened.store)), tables.get(&head.id), "never a third table");
-                for (id, table) in &tables {
-                    if let Ok(changes) = opened.store.diff(head.id, *id) {
-                        assert_eq!(
-                            changes.digest_from(head.digest),
-                            Digest::of_rows(table),
-                            "nor a false history"
-                        );
-                    }
-                }
-                let is_told =
-                    |notice: &Notice| matches!(notice, Notice::Damaged { .. } | Notice::Lost { .. });
-                let is_told = opened.notices.iter().any(is_told);
-                assert!(head.id == newest || is_told, "{} of {newest} without a word", head.id);
-                match (head.id == newest, is_told) {
+        let outcome = match proven(&path, &tables) {
+            None => "refused",
+            Some((served, is_told)) => {
+                assert!(served == newest || is_told, "{served} of {newest} without a word");
+                match (served == newest, is_told) {
                     (true, false) => "nothing",
                     (true, true) => "repaired",
                     (false, _) => "earlier",
@@ -526,6 +530,79 @@ fn with_a_commit_half_written_it_is_there_or_it_is_not() {
         seen.insert(head);
     }
     assert_eq!(seen.len(), 2, "both were seen");
+}
+
+/// A disk that says `synced` and is not: when the power goes, what was written since any earlier moment is there or is not,
+/// sector by sector and in each file by itself. Moments are after each commit, before and after the log was taken into the
+/// database.
+#[test]
+fn a_disk_that_lies_about_its_syncs_costs_no_more_than_it_is_told() {
+    let (mut lab, mut tables) = history(4);
+    let mut moments = vec![files(&lab.path())];
+    for number in 100..112 {
+        if number % 4 == 0 {
+            // The end of a process takes the log into the database, and the next one begins a new log.
+            lab.store = None;
+            moments.push(files(&lab.path()));
+            lab.reopen();
+        }
+        let edits: Vec<_> = (0..30).map(|host_of| Edit::Put(host(host_of, number * 100 + host_of))).collect();
+        let id = lab.commit(&edits).revision().id;
+        tables.insert(id, rows(lab.store()));
+        moments.push(files(&lab.path()));
+    }
+    let mut random = Random(0x11e5);
+    let mut outcomes: BTreeMap<&str, u32> = BTreeMap::new();
+    for _ in 0..rounds(300, 5000) {
+        let last = usize::try_from(1 + random.below(moments.len() as u64 - 1)).unwrap();
+        let first = usize::try_from(random.below(last as u64 + 1)).unwrap();
+        let (shares, is_head_there) = ([0, 50, 97, 100], random.below(2) == 0);
+        let mut image = moments[first].clone();
+        for (name, bytes) in &moments[last] {
+            if name.to_str().unwrap().ends_with("-head") {
+                if is_head_there {
+                    image.insert(name.clone(), bytes.clone());
+                }
+                continue;
+            }
+            let share = shares[usize::try_from(random.below(4)).unwrap()];
+            let old = image.entry(name.clone()).or_default();
+            // A file may have its new length or its old one, whatever is in it.
+            if random.below(2) == 0 {
+                old.resize(bytes.len(), 0);
+            }
+            for (old, new) in old.chunks_mut(512).zip(bytes.chunks(512)) {
+                if random.below(100) < share {
+                    let length = old.len().min(new.len());
+                    old[..length].copy_from_slice(&new[..length]);
+                }
+            }
+        }
+        let head = image.iter().find(|(name, _)| name.to_str().unwrap().ends_with("-head"));
+        let promised = promised(head.unwrap().1);
+        let (_directory, path) = lay_out(&image);
+        let outcome = match proven(&path, &tables) {
+            None => "refused",
+            Some((served, is_told)) => {
+                assert!(served >= promised || is_told, "{served} of {promised} without a word");
+                match (served >= promised, is_told) {
+                    (true, false) => "as promised",
+                    (true, true) => "repaired",
+                    (false, _) => "earlier",
+                }
+            }
+        };
+        *outcomes.entry(outcome).or_default() += 1;
+    }
+    println!("{outcomes:?}");
+    let all = ["refused", "as promised", "repaired", "earlier"];
+    assert!(all.iter().all(|outcome| outcomes.contains_key(outcome)), "{outcomes:?}");
+}
+
+/// The newest revision that the line beside the database names.
+fn promised(head: &[u8]) -> RevisionId {
+    let text = std::str::from_utf8(head).unwrap();
+    RevisionId(text.split_whitespace().find_map(|word| word.parse().ok()).unwrap())
 }
 
 /// The log cannot grow beyond a limit: each size fails another write.
