@@ -114,7 +114,8 @@ fn millis(time: Duration) -> String {
 /// Rows in no order; the last one is a host that answers.
 fn million() -> String {
     let mut csv = String::from("ipv4,ipv6,comment\n");
-    for number in (0..ROWS).map(|step| (step * 7_919) % ROWS) {
+    let numbers = std::iter::successors(Some(0), |number| Some((number + 7_919) % ROWS));
+    for number in numbers.take(ROWS as usize) {
         writeln!(csv, "{},{},service {number}", ipv4(number), ipv6(number)).ok();
     }
     csv

@@ -27,6 +27,8 @@ mod ipv4;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::hash::{high64, low64};
+
 pub use edit::LpmEditor;
 pub use ipv4::{Ipv4Lpm, Ipv4LpmEditor};
 
@@ -101,6 +103,8 @@ impl Default for Values {
 struct Skip {
     /// The bits everything further down shares: the key's upper and lower half.
     bits: [u64; 2],
+    /// Which these are.
+    mask: [u64; 2],
     /// How many there are.
     depth: u32,
     child: Arc<Node>,
@@ -219,7 +223,7 @@ impl Node {
                     rest <<= STRIDE;
                 }
                 Self::Skip(skip) => {
-                    if (key ^ skip.bits()) >> (128 - skip.depth) != 0 {
+                    if skip.leaves(key) {
                         return last;
                     }
                     node = &skip.child;
@@ -273,6 +277,14 @@ impl Skip {
     #[inline(always)]
     const fn bits(&self) -> u128 {
         (self.bits[0] as u128) << 64 | self.bits[1] as u128
+    }
+
+    /// Whether a key has other bits.
+    #[inline(always)]
+    const fn leaves(&self, key: u128) -> bool {
+        let upper = (high64(key) ^ self.bits[0]) & self.mask[0];
+        let lower = (low64(key) ^ self.bits[1]) & self.mask[1];
+        upper | lower != 0
     }
 }
 

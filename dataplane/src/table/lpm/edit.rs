@@ -178,9 +178,14 @@ impl Node {
             node if depth == end => node,
             Self::Skip(skip) => Self::Skip(skip),
             node => {
-                let bits = bits & mask(end);
-                let bits = [high64(bits), low64(bits)];
-                Self::Skip(Skip { bits, depth: end, child: Arc::new(node) })
+                let halves = |wide: u128| [high64(wide), low64(wide)];
+                let mask = mask(end);
+                Self::Skip(Skip {
+                    bits: halves(bits & mask),
+                    mask: halves(mask),
+                    depth: end,
+                    child: Arc::new(node),
+                })
             }
         }
     }
