@@ -45,37 +45,37 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "kill",
         what: "kill -9",
-        limits: Limits { lost: HALF_A_SECOND, back: HALF_A_SECOND },
+        limits: Limits { lost: HALF_A_SECOND, back: None },
         break_it: cause::kill,
     },
     Scenario {
         name: "stop",
         what: "SIGSTOP, then SIGCONT",
-        limits: Limits { lost: HALF_A_SECOND, back: 0 },
+        limits: Limits { lost: HALF_A_SECOND, back: None },
         break_it: cause::stop,
     },
     Scenario {
         name: "stall",
         what: "a worker hangs, then goes on",
-        limits: Limits { lost: HALF_A_SECOND, back: 0 },
+        limits: Limits { lost: HALF_A_SECOND, back: None },
         break_it: cause::stall,
     },
     Scenario {
         name: "port-down",
         what: "the IPv4 port loses its link",
-        limits: Limits { lost: 4 * HALF_A_SECOND, back: 0 },
+        limits: Limits { lost: 4 * HALF_A_SECOND, back: None },
         break_it: cause::port_down,
     },
     Scenario {
         name: "damage",
         what: "a bit of its table turns over",
-        limits: Limits { lost: 0, back: 0 },
+        limits: Limits { lost: 0, back: Some(0) },
         break_it: cause::damage,
     },
     Scenario {
         name: "drain",
         what: "drained, then undrained",
-        limits: Limits { lost: 0, back: 0 },
+        limits: Limits { lost: 0, back: Some(0) },
         break_it: cause::drain,
     },
 ];
