@@ -67,6 +67,9 @@ _borderctl() {
             borderctl,status)
                 cmd="borderctl__subcmd__status"
                 ;;
+            borderctl,top)
+                cmd="borderctl__subcmd__top"
+                ;;
             borderctl,version)
                 cmd="borderctl__subcmd__version"
                 ;;
@@ -75,6 +78,9 @@ _borderctl() {
                 ;;
             borderctl__subcmd__eam,add)
                 cmd="borderctl__subcmd__eam__subcmd__add"
+                ;;
+            borderctl__subcmd__eam,counters)
+                cmd="borderctl__subcmd__eam__subcmd__counters"
                 ;;
             borderctl__subcmd__eam,export)
                 cmd="borderctl__subcmd__eam__subcmd__export"
@@ -104,7 +110,7 @@ _borderctl() {
 
     case "${cmd}" in
         borderctl)
-            opts="-h --socket --json --help status eam pool check diff commit confirm discard rollback history reload ports routes neighbors workers counters events version generate"
+            opts="-h --socket --json --help status eam pool check diff commit confirm discard rollback history reload top ports routes neighbors workers counters events version generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -250,7 +256,7 @@ _borderctl() {
             return 0
             ;;
         borderctl__subcmd__eam)
-            opts="-h --socket --json --help list get add remove import export lookup"
+            opts="-h --socket --json --help list counters get add remove import export lookup"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -284,6 +290,36 @@ _borderctl() {
                     ;;
                 --on)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        borderctl__subcmd__eam__subcmd__counters)
+            opts="-h --within --top --format --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --within)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --top)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "table csv" -- "${cur}"))
                     return 0
                     ;;
                 --socket)
@@ -689,6 +725,28 @@ _borderctl() {
             fi
             case "${prev}" in
                 --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        borderctl__subcmd__top)
+            opts="-h --once --interval --socket --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
