@@ -38,6 +38,7 @@ complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "discard" -d 'Th
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "rollback" -d 'Go back to the mappings of an earlier revision'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "history" -d 'The revisions, newest first: who, when, why, what'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "reload" -d 'Make the relay read its configuration and its files again'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "top" -d 'What moves now: ports, workers, cycles per packet, drops, busiest mappings'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "ports" -d 'The ports, with the drivers\' own counts'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "routes" -d 'The routes the workers use'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "neighbors" -d 'The neighbours the workers use'
@@ -51,22 +52,30 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand status" -l watch -d 
 complete -c borderctl -n "__fish_borderctl_using_subcommand status" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand status" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand status" -s h -l help -d 'Print help'
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -l socket -d 'The relay\'s control socket' -r -F
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -l json -d 'Print JSON for programs'
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -s h -l help -d 'Print help'
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "list" -d 'Every mapping, ordered by IPv4 prefix'
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "get" -d 'One mapping'
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "add" -d 'Add a mapping'
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "remove" -d 'Remove mappings'
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "import" -d 'Add the mappings of a file'
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "export" -d 'Print the mappings as CSV'
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list get add remove import export lookup" -f -a "lookup" -d 'How an address is translated, and why'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "list" -d 'Every mapping, ordered by IPv4 prefix'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "counters" -d 'Packets and bytes of each mapping since the start of the relay, both ways'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "get" -d 'One mapping'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "add" -d 'Add a mapping'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "remove" -d 'Remove mappings'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "import" -d 'Add the mappings of a file'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "export" -d 'Print the mappings as CSV'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "lookup" -d 'How an address is translated, and why'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l within -d 'Only mappings with a prefix inside this one, or around it' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l owner -d 'Only those of that owner: `store`, or a file\'s name' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l limit -d 'So many at most' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from counters" -l within -d 'Only mappings with a prefix inside this one, or around it' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from counters" -l top -d 'Only so many, the busiest by bytes' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from counters" -l format -d 'How to print' -r -f -a "table\t'Columns for people'
+csv\t'For bills: a head, then a line for each mapping'"
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from counters" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from counters" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from counters" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from get" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from get" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help'
@@ -149,6 +158,11 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand history" -s h -l hel
 complete -c borderctl -n "__fish_borderctl_using_subcommand reload" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand reload" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand top" -l interval -d 'Seconds between two readings, which rates are averages of' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand top" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand top" -l once -d 'Print one reading and end'
+complete -c borderctl -n "__fish_borderctl_using_subcommand top" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand ports" -l watch -d 'Print again every so many seconds, until interrupted' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand ports" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand ports" -l json -d 'Print JSON for programs'
