@@ -35,6 +35,7 @@ use crate::metrics::{self, Pages};
 use crate::preflight;
 use crate::report;
 use crate::signals::Signals;
+use crate::watchdog;
 use crate::workers::{self, Workers, local_mtu};
 
 /// Bytes of each exception ring.

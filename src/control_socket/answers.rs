@@ -122,7 +122,7 @@ impl Relay for RunningRelay {
         if !status.translating {
             reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
         }
-        reasons.extend(service::failing(&status.service).map(|test| service::sentence(test)));
+        reasons.extend(service::failing(&status.service).map(service::sentence));
         let health = match (status.translating, reasons.is_empty()) {
             (true, true) => Health::Ok,
             (true, false) => Health::Degraded,

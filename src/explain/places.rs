@@ -46,6 +46,7 @@ fn used(route: &KernelRoute) -> Used {
     let kind = match route.kind {
         RouteKind::Unicast => "",
         RouteKind::Local => "local ",
+        RouteKind::Broadcast => "broadcast ",
         RouteKind::Blackhole => "blackhole ",
         RouteKind::Unreachable => "unreachable ",
         RouteKind::Prohibit => "prohibit ",
@@ -54,9 +55,10 @@ fn used(route: &KernelRoute) -> Used {
     let via: Vec<String> =
         route.hops.iter().filter_map(|hop| hop.gateway.map(|gateway| format!(" via {gateway}"))).collect();
     let table = match route.table {
-        Table::Local => "local",
-        Table::Main => "main",
-        Table::Default => "default",
+        Table::Local => "local".to_owned(),
+        Table::Main => "main".to_owned(),
+        Table::Default => "default".to_owned(),
+        Table::Other(number) => number.to_string(),
     };
     Used {
         entry: format!("{kind}{}{}", route.destination, via.concat()),

@@ -1,4 +1,5 @@
 //! Runs the program under test.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::ffi::OsStr;
 use std::process::{Command, Output};

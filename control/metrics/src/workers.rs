@@ -11,8 +11,11 @@ use crate::seconds;
 /// Label and value that tell events of one family apart.
 type Mark = Option<(&'static str, &'static str)>;
 
+/// A metric: its name, its help, and the events it consists of.
+type Named = (&'static str, &'static str, &'static [(Event, Mark)]);
+
 /// Events that have a name of their own, or one together. All others are called as they are in `docs/counters.md`.
-const NAMED: &[(&str, &str, &[(Event, Mark)])] = &[
+const NAMED: &[Named] = &[
     ("received_packets", "", &[(Event::Received, None)]),
     ("received_bytes", "", &[(Event::ReceivedBytes, None)]),
     ("sent_packets", "", &[(Event::Sent, None)]),
@@ -151,6 +154,9 @@ fn by_reason(page: &mut Page, workers: &[Worker<'_>], reason: &str, value: impl 
     }
 }
 
+/// One number of a cost.
+type Pick = fn(timing::Cost) -> u64;
+
 fn timings(page: &mut Page, counters: &Counters) {
     let workers: Vec<(String, &Timings)> =
         counters.timings.iter().enumerate().map(|(number, timings)| (number.to_string(), timings)).collect();
@@ -167,7 +173,7 @@ fn timings(page: &mut Page, counters: &Counters) {
     let mut stay = timing::Histogram::default();
     counters.timings.iter().for_each(|timings| stay.merge(&timings.stay));
     page.buckets(&[], &timing::BOUNDS, &stay.counts, seconds(stay.cycles, hertz));
-    let costs: [(&str, &str, fn(timing::Cost) -> u64); 2] = [
+    let costs: [(&str, &str, Pick); 2] = [
         ("sampled_packets", "Packets of the turns whose cycles are counted, one in 64.", |cost| cost.packets),
         (
             "sampled_cycles",

@@ -1,4 +1,5 @@
 //! Both formats, read by those who define them: Prometheus' own checker, and the reference parser of OpenMetrics.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod common;
 

@@ -167,7 +167,8 @@ fn look(order: &Order) -> Audit {
         samples: order.destinations.iter().map(|to| (*to, Vec::new())).collect(),
         ..Audit::default()
     };
-    let (mut any, mut parts): (Vec<Mapped>, BTreeMap<Option<u16>, (TableDigest, u64)>) = Default::default();
+    let mut any: Vec<Mapped> = Vec::new();
+    let mut parts: BTreeMap<Option<u16>, (TableDigest, u64)> = BTreeMap::new();
     for eam in translation.eams.iter() {
         audit.digest.add(&eam);
         let part = parts.entry(part_of(&eam)).or_default();

@@ -8,7 +8,8 @@ const TTL: u8 = 64;
 /// Discard, to which nobody listens.
 const PORT: u16 = 9;
 const PAYLOAD: [u8; 16] = *b"borderline probe";
-const UDP_LENGTH: u16 = 8 + PAYLOAD.len() as u16;
+/// Header and payload.
+const UDP_LENGTH: u16 = 8 + 16;
 
 /// A UDP datagram between two addresses, from its IP header on, with correct checksums and DF.
 pub(super) fn datagram(source: IpAddr, destination: IpAddr) -> Vec<u8> {

@@ -233,7 +233,8 @@ impl<'t> Parser<'t> {
         let follows = |at: usize, words: &[&str]| {
             self.tokens.get(self.next + at).is_some_and(|token| words.contains(&token.word))
         };
-        if !follows(0, &["port"]) && !(follows(0, &["src", "dst"]) && follows(1, &["port"])) {
+        let with_ports = follows(0, &["port"]) || follows(0, &["src", "dst"]) && follows(1, &["port"]);
+        if !with_ports {
             return Ok(protocol);
         }
         let next = self.word("a port")?;

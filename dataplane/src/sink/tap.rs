@@ -134,6 +134,7 @@ pub struct Piece<'a> {
 }
 
 /// What a ring holds.
+#[allow(clippy::large_enum_variant, reason = "borrowed from the ring, one at a time, and never kept")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Captured<'a> {
     /// A packet.

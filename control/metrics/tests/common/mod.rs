@@ -7,9 +7,11 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use control::actor::{
-    Counters, Link, PortCounts, PortFacts, PortStatus, Reloads, Stalls, Status, WorkerStatus,
+    Activity, Counters, InService, Link, PortCounts, PortFacts, PortStatus, Reloads, Stalls, Status,
+    WorkerStatus,
 };
-use control::kernel::KernelCounters;
+use control::announce::{Announcement, Standing};
+use control::kernel::{KernelCounters, Queues};
 use control_metrics::{Format, Mappings, Readings, Revision, render};
 use dataplane::counters::{Counts, Event};
 use dataplane::memory::MemoryBuffer;
@@ -80,10 +82,16 @@ impl Relay {
                     send_errors: count(7),
                     no_mbuf: count(8),
                 },
+                activity: Activity::default(),
             }
         };
         let all: Vec<Counts> = (1..=workers).map(|worker| counts(worker, doublings)).collect();
-        let worker = |(cpu, counts): (u16, &Counts)| WorkerStatus { cpu, load: 0.25, counts: counts.clone() };
+        let worker = |(cpu, counts): (u16, &Counts)| WorkerStatus {
+            cpu,
+            load: 0.25,
+            packets_per_second: 1,
+            counts: counts.clone(),
+        };
         let mut kernel = KernelCounters::default();
         kernel.to_twin.fill(7);
         kernel.lost.count(PuntReason::UnresolvedNextHop, DropReason::NeighborWaitExpired, 1);
@@ -105,6 +113,22 @@ impl Relay {
                 workers: (1..).zip(&all).map(worker).collect(),
                 ports: ports.clone(),
                 complaints: Vec::new(),
+                last_reload: None,
+                service: InService {
+                    health: Vec::new(),
+                    announcement: Announcement {
+                        standing: Standing::Announcing,
+                        destinations: Vec::new(),
+                        drain: None,
+                        translated_pps: 3,
+                    },
+                    senders: Vec::new(),
+                    audit: None,
+                    settings: String::new(),
+                },
+                queues: Queues::default(),
+                kernel: kernel.clone(),
+                stalls: Stalls::default(),
             },
             counters: Counters {
                 timings: (1..=workers).map(timing).collect(),

@@ -120,7 +120,7 @@ pub(super) fn capture(query: &CaptureQuery) -> Result<Receiver<CaptureLine>, Ref
 }
 
 fn packet(id: u64) -> CapturedPacket {
-    let is_dropped = id % 2 == 0;
+    let is_dropped = id.is_multiple_of(2);
     let frame = |port: &str, kind: [u8; 2], bytes: &[u8]| {
         let bytes = [&[2; 12][..], &kind, bytes].concat();
         CapturedFrame { port: port.to_owned(), length: bytes.len() as u64, bytes: hex(&bytes) }

@@ -67,7 +67,7 @@ fn a_rule_for_an_interface_sends_one_family_to_its_table() {
     assert_eq!(kernel.action_in(1, "2001:db8::/32"), None, "the rule is of IPv4");
     let other = rule(101, "if10", 21);
     kernel.tell(Event::Rule(other.clone()));
-    assert_eq!(kernel.state.unfollowed_rules(), [other.clone()]);
+    assert_eq!(kernel.state.unfollowed_rules(), std::slice::from_ref(&other));
     kernel.tell(Event::RuleRemoved(other));
     assert_eq!(kernel.state.unfollowed_rules(), []);
     assert!(kernel.tell(Event::RuleRemoved(rule(100, "if10", 20))).doubt, "there may be another one like it");

@@ -54,7 +54,7 @@ fn same(bench: &mut Bench, port: usize, frame: &[u8], explained: &Explained) -> 
         Punted::Translated { reason, packet } => {
             Some((format!("delivered as {}", reason.name()), packet.to_vec()))
         }
-        Punted::ZeroChecksum(_) => None,
+        Punted::Probed { .. } | Punted::Sample { .. } | Punted::ZeroChecksum(_) => None,
     };
     while let Some(punted) = bench.punted.receive(take) {
         kernel.extend(punted);
