@@ -44,6 +44,13 @@ complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "routes" -d 'The
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "neighbors" -d 'The neighbours the workers use'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "workers" -d 'The workers, and how loaded each is'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "counters" -d 'Every counter; docs/counters.md says what each means'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "drops" -d 'Dropped packets: why, how many, since when, what to check, and samples of them'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "capture" -d 'Write packets into a file, each as it came and as it went'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "trace" -d 'Packets as they pass, one line each; or how many take which way'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "health" -d 'Whether the relay is in service: tests, announced routes, a drain'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "drain" -d 'Take the relay out of service'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "undrain" -d 'Take the relay back into service'
+complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "digest" -d 'What the mappings in use hash to, or how they differ from those of another relay'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "explain" -d 'What the relay would do with a packet now, and why'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "events" -d 'What happens, as it happens: revisions, reloads'
 complete -c borderctl -n "__fish_borderctl_needs_command" -f -a "version" -d 'The versions of this program, of the relay, and of what they speak'
@@ -184,6 +191,48 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l watch -
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand counters" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l last -d 'Show the newest samples of dropped packets, 20 unless told' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l reason -d 'Only that reason' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l pcap -d 'Write samples as a capture (pcapng), a comment with the reason on each' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l all -d 'Reasons without a drop too'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l filter -d 'Which packets; every packet when left out' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l count -d 'End after so many packets; 1000 unless told, 10000 with --paths' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l seconds -d 'End after so many seconds' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l rate -d 'Packets a second at most' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l snap -d 'Bytes of each frame at most, 64 to 9600' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -s w -l write -d 'The file, which is written with your rights' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l filter -d 'Which packets; every packet when left out' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l count -d 'End after so many packets; 1000 unless told, 10000 with --paths' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l seconds -d 'End after so many seconds' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l rate -d 'Packets a second at most' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l paths -d 'How many packets took which way, at the end'
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand health" -l watch -d 'Print again every so many seconds, until interrupted' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand health" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand health" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand health" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l lead -d 'How long the routes stay, worse than usual (10s, 1m); as configured when left out' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l timeout -d 'Give up waiting after that time; the drain goes on' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l no-wait -d 'Do not wait until it is quiet'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c borderctl -n "__fish_borderctl_using_subcommand undrain" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand undrain" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand undrain" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand digest" -l compare -d 'The control socket of the other relay, or http://HOST:PORT where that is forwarded to' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand digest" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand digest" -l json -d 'Print JSON for programs'
+complete -c borderctl -n "__fish_borderctl_using_subcommand digest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l src -d 'Source address, as the relay receives it' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l dst -d 'Destination address' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand explain" -l proto -d 'tcp, udp, icmp (an echo request) or a protocol number [default: tcp]' -r
