@@ -214,7 +214,12 @@ fn dpdk_table() {
             "out of range",
             "64 to",
         ),
-        dpdk_with_workers("poll = \"sleep\" # HERE", "dpdk.poll", "not one", "\"adaptive\" or \"busy\""),
+        dpdk_with_workers(
+            "poll = \"idle\" # HERE",
+            "dpdk.poll",
+            "not one",
+            "\"adaptive\" or \"busy\" or \"sleep\"",
+        ),
         dpdk_with_workers(
             "extra_args = [\"--vdev=net_null1\"] # HERE",
             "dpdk.extra_args",

@@ -136,7 +136,7 @@ pub(crate) enum Verb {
     /// direction v4_to_v6|v6_to_v4, verdict WORD, reason WORD, in PORT, out PORT.
     #[command(
         after_help = "Examples:\n  borderctl capture --filter 'host 192.0.2.1 and tcp port 443' --count 100 -w https.pcapng\n  \
-        borderctl capture --filter 'verdict dropped and not reason hop_limit_exceeded' --seconds 10 -w dropped.pcapng\n  \
+        borderctl capture --filter 'verdict dropped' --seconds 10 -w dropped.pcapng\n  \
         tshark -r https.pcapng -Y 'frame.comment contains \"192.0.2.1/32\"'"
     )]
     Capture(Capture),

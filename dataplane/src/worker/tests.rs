@@ -204,6 +204,8 @@ fn packets_of_the_box_are_translated_and_their_answers_delivered() {
     let answer = testing::udp_v6("2001:db8:12:34::1", &format!("2001:db8:46::{own}"), b"answer");
     bench.rx[1].put(&testing::frame(MAC_V6, &answer));
     assert_eq!(bench.turn().dropped(DropReason::DestinationIsLocal), 1, "as long as nobody takes it");
+    let [refused] = bench.tx[1].take().try_into().unwrap();
+    assert_eq!((refused[14] >> 4, refused[54]), (6, 1), "an ICMPv6 destination unreachable");
 
     bench.worker.transmit.local_mtu = Some(1400);
     bench.inject.send_packet(&testing::udp_v4(own, "192.0.2.1", b"question")).unwrap();

@@ -12,7 +12,7 @@ fn drops_are_shown_with_their_rates_and_what_to_check() {
     let lab = Lab::new();
     let out = lab.good("drops");
     for words in [
-        "unassigned_service_address   1234   2.50    0.12  0.06  2026-01-02T03:04:05Z  2026-01-02T04:04:05Z        3",
+        "unassigned_service_address   1234   2.50    0.25  0.06  2026-01-02T03:04:05Z  2026-01-02T04:04:05Z        3",
         "without a pause since 2026-01-02T03:05:00Z",
         "The meaning of unassigned_service_address.",
         "What to check.",
@@ -27,7 +27,7 @@ fn drops_are_shown_with_their_rates_and_what_to_check() {
         ("reason", json!("unassigned_service_address")),
         ("count", json!(1234)),
         ("rate", json!(2.5)),
-        ("rate_1m", json!(0.125)),
+        ("rate_1m", json!(0.25)),
         ("rate_1h", json!(0.0625)),
         ("first_seen", json!("2026-01-02T03:04:05Z")),
         ("last_seen", json!("2026-01-02T04:04:05Z")),

@@ -22,7 +22,7 @@ pub(super) fn drops() -> Drops {
         reason: reason.to_owned(),
         count,
         rate: 2.5 * f64::from(u8::from(seen)),
-        rate_1m: 0.125 * f64::from(u8::from(seen)),
+        rate_1m: 0.25 * f64::from(u8::from(seen)),
         rate_1h: 0.0625 * f64::from(u8::from(seen)),
         first_seen: seen.then(|| "2026-01-02T03:04:05Z".to_owned()),
         last_seen: seen.then(|| "2026-01-02T04:04:05Z".to_owned()),
