@@ -39,7 +39,7 @@ fn drops_are_shown_with_their_rates_and_what_to_check() {
     assert!(lab.refused("drops --reason nothing").contains("no drop reason"));
     let status = lab.good("status");
     assert!(
-        status.contains("unassigned_service_address since 2026-01-02T03:05:00Z, 0.12 a second"),
+        status.contains("unassigned_service_address since 2026-01-02T03:05:00Z, 0.25 a second"),
         "{status}"
     );
 }
