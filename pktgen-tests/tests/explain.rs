@@ -85,7 +85,7 @@ fn what_is_explained_is_what_the_relay_sends_and_says_where_each_entry_is_writte
         return Ok(());
     }
     let mut lab = Controlled::up()?;
-    lab.good("eam add 192.0.2.0/28 2001:db8:99::/124 --comment 'a whole rack'")?;
+    lab.good("eam add 192.0.2.0/28 2001:db8:99::/124 --comment rack")?;
     let line =
         "explain --src 203.0.113.50 --dst 192.0.2.1 --proto udp --sport 4000 --dport 7 --size 61 --ttl 9";
     let answer = lab.json(line)?;
@@ -95,7 +95,7 @@ fn what_is_explained_is_what_the_relay_sends_and_says_where_each_entry_is_writte
     let origin = destination["used"]["origin"].as_str().unwrap_or_default();
     assert!(origin.starts_with("borderline.toml, line "), "{destination}");
     assert_eq!(destination["shadowed"][0]["entry"], "192.0.2.0/28 = 2001:db8:99::/124");
-    assert_eq!(destination["shadowed"][0]["origin"], "store, revision 2 (a whole rack)");
+    assert_eq!(destination["shadowed"][0]["origin"], "store, revision 2 (rack)");
     let hop = phase(&answer, "next_hop");
     assert_eq!((&hop["mtu"], &hop["used"]["entry"]), (&1520.into(), &"2001:db8:12:34::/64".into()), "{hop}");
     assert!(

@@ -45,12 +45,14 @@ impl Prober {
     ) -> (ProbeEnd, Option<P::Buffer>) {
         // The clone is let go of within the turn: the worker never has the last one.
         let snapshot = Snapshot { fib: Arc::clone(&self.fib), ..snapshot.clone() };
+        // No mapping is billed for a probe.
+        let meter = lcore.meter.take();
         let (end, fast) = way(packet, &snapshot, lcore, pool, false);
-        if end != ProbeEnd::Translated {
-            return (end, None);
-        }
-        match (fast, way(packet, &snapshot, lcore, pool, true)) {
-            (Some(fast), (ProbeEnd::Translated, Some(slow))) if same(fast.data(), slow.data()) => {
+        let again = (end == ProbeEnd::Translated).then(|| way(packet, &snapshot, lcore, pool, true));
+        lcore.meter = meter;
+        match (fast, again) {
+            (_, None) => (end, None),
+            (Some(fast), Some((ProbeEnd::Translated, Some(slow)))) if same(fast.data(), slow.data()) => {
                 (end, Some(fast))
             }
             _ => (ProbeEnd::Ambiguous, None),
