@@ -1,7 +1,7 @@
 //! Where a worker's time goes: how long its turns take, how long a packet stays, and what a packet of each kind costs.
 //!
 //! The worker adds to its own cells and nobody else writes them, so an addition is a load and a store. A turn is measured
-//! with the two clock reads it has anyway. One turn in [`Sampling::EVERY`] is looked at more closely: its bursts are timed one by
+//! with the two clock reads it has anyway. One turn in `Sampling::EVERY` is looked at more closely: its bursts are timed one by
 //! one, and a burst's cycles are shared out equally among its packets by what became of them. Bursts of one kind are exact;
 //! with one family to a port nearly all are.
 

@@ -214,7 +214,7 @@ pub(crate) enum EamVerb {
     List(List),
     /// Packets and bytes of each mapping since the start of the relay, both ways
     ///
-    /// Needs `mappings` in [metrics]. Bytes are those of the IP packets as they came. Mappings that were removed come last, without an
+    /// Needs `mappings` in `[metrics]`. Bytes are those of the IP packets as they came. Mappings that were removed come last, without an
     /// IPv6 prefix.
     #[command(
         after_help = "Examples:\n  borderctl eam counters --top 20\n  borderctl eam counters --format csv"
