@@ -193,6 +193,9 @@ fn ftp(idc: &Idc) -> TestResult {
     const ACTIVE: &str = "--disable-eprt --ftp-port -";
     let client = idc.node("client4");
     for (address, server) in [("192.0.2.4", &idc.servers().ftp_a), ("192.0.2.5", &idc.servers().ftp_b)] {
+        // On a busy machine routes may have gone and come again, and the server may still be starting.
+        let answers = || fetch(client, PASSIVE, &format!("ftp://{address}/large")).is_ok();
+        assert!(wait_until(Duration::from_secs(40), answers), "{address} answers");
         for how in [PASSIVE, ACTIVE] {
             assert_eq!(fetch(client, how, &format!("ftp://{address}/large"))?, LARGE, "{address} {how}");
         }
