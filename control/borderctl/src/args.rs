@@ -182,7 +182,8 @@ pub(crate) enum Verb {
     #[command(
         after_help = "Examples:\n  borderctl explain --src 203.0.113.50 --dst 192.0.2.1 --dport 443\n  \
         borderctl explain --src 203.0.113.50 --dst 192.0.2.1 --proto udp --size 1500 --df false --ttl 1\n  \
-        borderctl explain --pcap trouble.pcap --packet 2"
+        borderctl explain --pcap trouble.pcap --packet 2\n  \
+        borderctl explain --last-drop 6"
     )]
     Explain(Box<Explain>),
     /// What happens, as it happens: revisions, reloads
