@@ -407,7 +407,7 @@ fn happen(suite: Suite, daily: &[&str]) -> TestResult {
 #[test]
 #[ignore = "needs root, namespaces, daemons and the release binary; scripts/test runs it"]
 fn what_happens_to_a_relay_costs_little_with_bird() -> TestResult {
-    happen(Suite { routing: Routing::Bird, kit: Kit::Bgp }, &["kill", "stop", "stall"])
+    happen(Suite { routing: Routing::Bird, kit: Kit::Bgp }, &["kill", "stop", "stall", "upgrade", "standby"])
 }
 
 #[test]
