@@ -355,12 +355,15 @@ fn a_rule_for_a_twin_gives_it_a_table_of_its_own() {
             routes.filter(|route| route.destination == destination.parse().unwrap()).count()
         };
         lab.play(Duration::from_secs(10), |lab| there(lab, "10.0.0.0/8") == 1).await;
+        let dumps = lab.kernel.counters().netlink_dumps;
         sh("ip route add 10.1.0.0/16 via 192.0.2.3 table 100; ip route del 10.0.0.0/8 table 100");
         lab.play(Duration::from_secs(10), |lab| {
             (there(lab, "10.1.0.0/16"), there(lab, "10.0.0.0/8")) == (1, 0)
         })
         .await;
+        assert_eq!(lab.kernel.counters().netlink_dumps, dumps, "followed, not read again");
         assert_eq!(route(&lab.routing(), "10.1.0.0/16"), None, "the main table has none of it");
+        assert_eq!(table(&lab.follow_anew(sleep(Duration::from_millis(200))).await), apart);
         sh("ip rule del priority 99");
         lab.until("the main table", |routing| table(routing) == TableId::MAIN).await;
         lab.play(Duration::from_secs(10), |lab| lab.routes_in(apart).is_empty()).await;
