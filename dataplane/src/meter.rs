@@ -243,73 +243,131 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Has the line of a host fetched, for [`Self::host`] soon after; where that is.
+    /// For a burst of packets: what all of them need is looked for once.
     #[inline]
-    pub(crate) fn fetch(&mut self, address: Ipv4Addr) -> u32 {
-        if self.metering != Metering::Exact {
-            return 0;
-        }
-        let table = self.table.load();
-        let start = table.start(key_of(address, 32));
-        if let Some(line) = table.at(start) {
-            prefetch(line.0);
-        }
-        start
-    }
-
-    /// Counts a packet of the host `address`, which has a mapping of its own and whose line was fetched.
-    #[inline]
-    pub(crate) fn host(&mut self, address: Ipv4Addr, fetched: u32, way: Way, bytes: u16) {
-        let key = key_of(address, 32);
-        if self.metering == Metering::Exact
-            && let Some(line) = self.table.load().at(fetched)
-            && line.key() == key
-        {
-            return line.count(way, 1, u64::from(bytes));
-        }
-        self.count(key, way, u64::from(bytes));
+    pub(crate) fn begin(&mut self) -> Counting<'_> {
+        let sample = Sample { left: &mut self.left, random: &mut self.random };
+        Counting { metering: self.metering, table: self.table.load(), sample }
     }
 
     /// Counts a packet for the mapping around `address`, if there is one.
     #[inline]
     pub(crate) fn any(&mut self, eams: &EamTable, address: Ipv4Addr, way: Way, bytes: u16) {
         if eams.may_cover(address) {
+            let mut counting = self.begin();
+            if counting.metering == Metering::Exact || counting.sample.is_next() {
+                counting.around(eams, address, way, bytes);
+            }
+        }
+    }
+}
+
+/// Which packets the busiest mappings are found by.
+struct Sample<'a> {
+    left: &'a mut u64,
+    random: &'a mut u64,
+}
+
+impl Sample<'_> {
+    /// Whether the next packet is one of them.
+    fn is_next(&mut self) -> bool {
+        *self.left -= 1;
+        if *self.left > 0 {
+            return false;
+        }
+        *self.left = self.gap();
+        true
+    }
+
+    /// The first of the packets from the `from`-th of a burst of `of` on that is one of them.
+    fn next_of(&mut self, from: usize, of: usize) -> Option<usize> {
+        let rest = of - from;
+        match usize::try_from(*self.left) {
+            Ok(left) if left <= rest => {
+                *self.left = self.gap();
+                Some(from + left - 1)
+            }
+            _ => {
+                *self.left -= rest as u64;
+                None
+            }
+        }
+    }
+
+    /// Gaps are random, or a rhythm in the traffic would hide some of it.
+    fn gap(&mut self) -> u64 {
+        *self.random = mix(self.random.wrapping_add(0x9e37_79b9_7f4a_7c15));
+        1 + *self.random % (2 * BUSIEST_EVERY - 1)
+    }
+}
+
+/// A meter during one burst.
+pub(crate) struct Counting<'a> {
+    metering: Metering,
+    table: &'a MeterTable,
+    sample: Sample<'a>,
+}
+
+impl Counting<'_> {
+    /// Whether every packet counts; those of a sample otherwise ([`Self::next_of`]).
+    #[inline]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.metering == Metering::Exact
+    }
+
+    /// The next packet to count from the `from`-th of a burst of `of` on.
+    pub(crate) fn next_of(&mut self, from: usize, of: usize) -> Option<usize> {
+        self.sample.next_of(from, of)
+    }
+
+    /// Has the line of a host fetched, for [`Self::host`] soon after; where that is.
+    #[inline(always)]
+    pub(crate) fn fetch(&self, address: Ipv4Addr) -> u32 {
+        let start = self.table.start(key_of(address, 32));
+        if let Some(line) = self.table.at(start) {
+            prefetch(line.0);
+        }
+        start
+    }
+
+    /// Counts a packet of the host `address`, which has a mapping of its own and whose line was fetched.
+    #[inline(always)]
+    pub(crate) fn host(&self, address: Ipv4Addr, fetched: u32, way: Way, bytes: u16) {
+        let key = key_of(address, 32);
+        match self.table.at(fetched) {
+            Some(line) if self.is_exact() && line.key() == key => line.count(way, 1, u64::from(bytes)),
+            _ => self.count(key, way, u64::from(bytes)),
+        }
+    }
+
+    /// Counts a packet for the mapping around `address`, if there is one.
+    #[inline(always)]
+    pub(crate) fn any(&self, eams: &EamTable, address: Ipv4Addr, way: Way, bytes: u16) {
+        if eams.may_cover(address) {
             self.around(eams, address, way, bytes);
         }
     }
 
     #[inline(never)]
-    fn around(&mut self, eams: &EamTable, address: Ipv4Addr, way: Way, bytes: u16) {
+    fn around(&self, eams: &EamTable, address: Ipv4Addr, way: Way, bytes: u16) {
         if let Some(prefix) = eams.mapping_around(address) {
             self.count(key_of(prefix.network(), prefix.prefix_len()), way, u64::from(bytes));
         }
     }
 
-    fn count(&mut self, key: u64, way: Way, bytes: u64) {
+    #[inline(never)]
+    fn count(&self, key: u64, way: Way, bytes: u64) {
+        let table = self.table;
         match self.metering {
-            Metering::Exact => {
-                let table = self.table.load();
-                match table.find(key).or_else(|| table.claim(key)) {
-                    Some(line) => line.count(way, 1, bytes),
-                    None => add(&table.uncounted, 1),
-                }
-            }
+            Metering::Exact => match table.find(key).or_else(|| table.claim(key)) {
+                Some(line) => line.count(way, 1, bytes),
+                None => add(&table.uncounted, 1),
+            },
             Metering::Busiest => {
-                self.left -= 1;
-                if self.left == 0 {
-                    self.sample(key, way, bytes);
+                if let Some(line) = table.contend(key) {
+                    line.count(way, BUSIEST_EVERY, BUSIEST_EVERY * bytes);
                 }
             }
-        }
-    }
-
-    #[cold]
-    fn sample(&mut self, key: u64, way: Way, bytes: u64) {
-        // Gaps are random, or a rhythm in the traffic would hide some of it.
-        self.random = mix(self.random.wrapping_add(0x9e37_79b9_7f4a_7c15));
-        self.left = 1 + self.random % (2 * BUSIEST_EVERY - 1);
-        if let Some(line) = self.table.load().contend(key) {
-            line.count(way, BUSIEST_EVERY, BUSIEST_EVERY * bytes);
         }
     }
 }
@@ -414,8 +472,10 @@ mod tests {
     }
 
     fn count(meter: &mut Meter, address: Ipv4Addr, way: Way, bytes: u16) {
-        let fetched = meter.fetch(address);
-        meter.host(address, fetched, way, bytes);
+        let mut counting = meter.begin();
+        if counting.is_exact() || counting.next_of(0, 1).is_some() {
+            counting.host(address, counting.fetch(address), way, bytes);
+        }
     }
 
     fn read(slot: &MeterSlot) -> HashMap<Ipv4Net, Traffic> {

@@ -240,8 +240,10 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
     fn send_single(&mut self, packet: P::Buffer, lane: &Lane<'_>) -> End<P::Buffer> {
         let end = self.send_lane(packet, 0, lane);
         if let (End::Forwarded(_), Some(meter)) = (&end, &mut self.lcore.meter) {
-            let fetched = lane.fetch_counts(meter);
-            lane.count(meter, fetched, &self.snapshot.translation.eams);
+            let mut meter = meter.begin();
+            if meter.is_exact() || meter.next_of(0, 1).is_some() {
+                lane.count(&meter, lane.fetch_counts(&meter), &self.snapshot.translation.eams);
+            }
         }
         end
     }

@@ -11,7 +11,10 @@
 //! same questions as the walk does; what any of them refuses is left to the walk, which knows what follows. Lane and
 //! walk so differ in the order of the questions only, and a test compares them over millions of packets.
 //!
-//! Taking one step for all packets before the next lets the waits for memory of a whole burst overlap.
+//! Taking one step for all packets before the next lets the waits for memory of a whole burst overlap. Where there are many IPv6
+//! routes, `deep.rs` does the same with every line of the trie that the second step waits for.
+
+mod deep;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,7 +24,7 @@ use super::{End, GROWTH, Output, Walk, Way, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
 use crate::io::BURST;
-use crate::meter::{self, Meter};
+use crate::meter::{self, Counting};
 use crate::stage::Pass;
 use crate::stage::classify::{self, Class};
 use crate::stage::lookup::{self, Mapping};
@@ -78,6 +81,8 @@ pub(crate) struct Lane<'a> {
     /// Where the interface it came in by looks destinations up.
     table: TableId,
 }
+
+pub(crate) use deep::resolve_deep;
 
 /// One lane for each packet of a burst.
 pub(crate) type Lanes<'a> = ArrayVec<Lane<'a>, BURST>;
@@ -198,7 +203,14 @@ impl<'a> Lane<'a> {
     }
 
     #[inline(always)]
-    fn resolve_ipv4(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
+    fn resolve_ipv4(&mut self, snapshot: &'a Snapshot) -> Option<()> {
+        self.map_ipv4(snapshot)?;
+        self.take(&snapshot.fib, IpAddr::V6(self.destination_ipv6), self.flow_ipv4(), self.length + GROWTH)
+    }
+
+    /// Notes the IPv6 addresses.
+    #[inline(always)]
+    fn map_ipv4(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
         let host = self.fetched.and_then(|line| translation.eams.host_ipv4(line, self.destination_ipv4));
         self.is_host = host.is_some();
         let destination = match host {
@@ -212,8 +224,13 @@ impl<'a> Lane<'a> {
         self.source_ipv6 = source.address;
         self.destination_ipv6 = destination.address;
         self.delta = source.delta.and(destination.delta);
-        let flow = (u64::from(self.source_ipv4.to_bits()), u64::from(self.destination_ipv4.to_bits()));
-        self.take(fib, IpAddr::V6(destination.address), flow, self.length + GROWTH)
+        Some(())
+    }
+
+    /// What tells its flow from others.
+    #[inline(always)]
+    fn flow_ipv4(&self) -> (u64, u64) {
+        (u64::from(self.source_ipv4.to_bits()), u64::from(self.destination_ipv4.to_bits()))
     }
 
     #[inline(always)]
@@ -268,13 +285,12 @@ impl<'a> Lane<'a> {
         };
         self.source_ipv4 = source.address;
         self.delta = self.delta.and(source.delta);
-        let flow = (u64::from(source.address.to_bits()), u64::from(self.destination_ipv4.to_bits()));
-        self.take(fib, IpAddr::V4(self.destination_ipv4), flow, self.length - GROWTH)
+        self.take(fib, IpAddr::V4(self.destination_ipv4), self.flow_ipv4(), self.length - GROWTH)
     }
 
     /// Has the counts of its mapping fetched, once it is resolved; where they are, for [`Self::count`].
     #[inline(always)]
-    pub(crate) fn fetch_counts(&self, meter: &mut Meter) -> u32 {
+    pub(crate) fn fetch_counts(&self, meter: &Counting<'_>) -> u32 {
         match self.heading {
             Heading::ToV6(_) if self.is_host => meter.fetch(self.destination_ipv4),
             Heading::ToV4(_) if self.is_host => meter.fetch(self.source_ipv4),
@@ -284,7 +300,7 @@ impl<'a> Lane<'a> {
 
     /// Counts the packet for its mappings, once it is sent.
     #[inline(always)]
-    pub(crate) fn count(&self, meter: &mut Meter, fetched: u32, eams: &EamTable) {
+    pub(crate) fn count(&self, meter: &Counting<'_>, fetched: u32, eams: &EamTable) {
         let (way, mapped, other) = match self.heading {
             Heading::Walk => return,
             Heading::ToV6(_) => (meter::Way::ToV6, self.destination_ipv4, self.source_ipv4),
@@ -304,6 +320,12 @@ impl<'a> Lane<'a> {
             TableId::MAIN => fib.lookup(destination, || flow_hash(from, to)),
             table => path_apart(fib, table, destination, from, to),
         };
+        self.follow(path, size)
+    }
+
+    /// Notes the next hop of `path`, if it is ready and carries `size` bytes.
+    #[inline(always)]
+    fn follow(&mut self, path: &'a Path, size: u16) -> Option<()> {
         let Path::Adjacent(adjacency) = path else {
             return None;
         };

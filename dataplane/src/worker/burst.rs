@@ -3,15 +3,17 @@
 
 use crate::buffer::{Buffer, BufferPool};
 use crate::io::{BURST, Frames, TransmitQueue};
+use crate::meter::Meter;
 use crate::punt::{self, Offer};
 use crate::sink::Sink;
 use crate::sink::tap::{Tap, Walked};
 use crate::stage::parse::{self, Family, Link};
+use crate::table::eam::EamTable;
 use crate::table::routing::{Interface, PortId, TableId};
 use crate::table::snapshot::Snapshot;
 use crate::transmit::Transmit;
 use crate::verdict::{PuntReason, Verdict};
-use crate::walk::express::{Lane, Lanes, add};
+use crate::walk::express::{Lane, Lanes, add, resolve_deep};
 use crate::walk::{End, LcoreState, Native, Walk};
 use crate::wire::ethernet;
 
@@ -135,8 +137,10 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
             plain.inspect(add(&mut lanes), frame);
         }
         self.sink.received(self.port, frames, bytes);
-        for lane in &mut lanes {
-            lane.resolve(snapshot);
+        if snapshot.fib.is_deep() {
+            resolve_deep(&mut lanes, frames, snapshot);
+        } else {
+            lanes.iter_mut().for_each(|lane| lane.resolve(snapshot));
         }
         if self.lcore.meter.is_some() || self.sink.watching().is_some() {
             return self.walk_observed(&lanes, frames);
@@ -151,7 +155,10 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     fn walk_observed(&mut self, lanes: &Lanes<'_>, frames: &mut Frames<B>) {
         let mut fetched = [0; BURST];
         if let Some(meter) = &mut self.lcore.meter {
-            fetched.iter_mut().zip(lanes).for_each(|(at, lane)| *at = lane.fetch_counts(meter));
+            let meter = meter.begin();
+            if meter.is_exact() {
+                fetched.iter_mut().zip(lanes).for_each(|(at, lane)| *at = lane.fetch_counts(&meter));
+            }
         }
         let sent = if self.sink.watching().is_some() {
             self.walk_watched(lanes, frames)
@@ -163,12 +170,7 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
             sent
         };
         if let Some(meter) = &mut self.lcore.meter {
-            let eams = &self.snapshot.translation.eams;
-            for (at, (lane, fetched)) in lanes.iter().zip(fetched).enumerate() {
-                if sent.has(at) {
-                    lane.count(meter, fetched, eams);
-                }
-            }
+            count(meter, &sent, lanes, &fetched, &self.snapshot.translation.eams);
         }
     }
 
@@ -268,6 +270,26 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     fn punt(&mut self, frame: B, offer: Offer) {
         let verdict = self.transmit.punts.frame(self.port, offer, frame.data());
         self.sink.finish_frame(frame, verdict);
+    }
+}
+
+/// Counts the packets of a burst that went by the lane for their mappings: all, or those that a sample takes.
+fn count(meter: &mut Meter, sent: &Sent, lanes: &Lanes<'_>, fetched: &[u32; BURST], eams: &EamTable) {
+    let mut meter = meter.begin();
+    if meter.is_exact() {
+        for (at, (lane, fetched)) in lanes.iter().zip(fetched).enumerate() {
+            if sent.has(at) {
+                lane.count(&meter, *fetched, eams);
+            }
+        }
+        return;
+    }
+    let mut from = 0;
+    while let Some(at) = meter.next_of(from, lanes.len()) {
+        if sent.has(at) {
+            lanes[at].count(&meter, 0, eams);
+        }
+        from = at + 1;
     }
 }
 

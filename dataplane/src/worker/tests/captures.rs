@@ -204,7 +204,7 @@ fn captured_packets_count_for_their_mappings() {
     fragment[6] = 0x20;
     testing::fix_checksum_v4(&mut fragment);
     let back = testing::udp_v6("2001:db8:12:34::1", "2001:db8:46::203.0.113.50", b"back");
-    let mut round = |bench: &mut Bench| {
+    let round = |bench: &mut Bench| {
         for packet in [to_server(b"one"), testing::frame(MAC_V4, &fragment), to_server(b"two")] {
             bench.rx[0].put(&packet);
         }
