@@ -14,6 +14,7 @@ use control::plan::PlanError;
 use control::reload::Running;
 use dataplane::dpdk::{self, EalError, LcoreError, MempoolError, Port, PortError};
 use dataplane::exception::{InjectReceiver, PuntSender, inject_ring, punt_ring};
+use dataplane::sink::lone::LoneSampler;
 use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
 use dataplane::table::routing::{MacAddress, PortId};
@@ -193,7 +194,10 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let up = create_up_link(config).await?;
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
-    let kernel = Kernel::new(twins.clone(), rings, publisher.view())?.with_up_link(up);
+    let (sampler, lost_samples) = LoneSampler::new(workers::clock().hertz);
+    let kernel = Kernel::new(twins.clone(), rings, publisher.view())?
+        .with_up_link(up)
+        .with_samples(sampler, workers::clock());
     let meters = Meters::start(config.metrics.mappings, config.dpdk.workers.len(), eams)
         .map_err(|error| AppError::System { what: "threads", error })?;
     let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher, &meters)?;
@@ -213,11 +217,13 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
         Arc::new(Box::new(move || log.lost()))
     };
     let (observatory, observing) =
-        Observatory::start(handle.clone(), ends, config.ports.len(), workers::clock())
+        Observatory::start(handle.clone(), ends, lost_samples, config.ports.len(), workers::clock())
             .map_err(|error| AppError::System { what: "threads", error })?;
     let names = config.ports.iter().map(|port| port.name.clone()).collect();
     let summary = socket.as_ref().map(ControlSocket::summary);
-    let pages = Arc::new(Pages::new(handle.clone(), Arc::clone(&lost), Arc::clone(&meters), summary));
+    let pages =
+        Pages::new(handle.clone(), Arc::clone(&lost), Arc::clone(&meters), observatory.clone(), summary);
+    let pages = Arc::new(pages);
     let scraped = metrics_socket.map(|socket| metrics::serve(socket, Arc::clone(&pages))).transpose()?;
     let server = socket
         .map(|socket| socket.serve(handle.clone(), observatory, names, lost, pages, meters))

@@ -5,21 +5,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use control::actor::ControlHandle;
-use control_api::{MappingCounters, Refusal, RevisionSummary};
-use control_metrics::{Format, Mappings, Readings, Revision, render};
+use control::observe::Observatory;
+use control_api::{Failing, MappingCounters, Refusal, RevisionSummary};
+use control_metrics::{Format, LastExit, Mappings, NextHop, Readings, Revision, Store, render};
 use control_server::{MetricsServer, MetricsSocket, Page, scraper_limits};
 use dataplane::meter::Traffic;
 use ipnet::Ipv4Net;
 
 use crate::app::AppError;
-use crate::control_socket::{BUSIEST, LogLost, build, stopping};
+use crate::control_socket::{BUSIEST, LogLost, build, complaints, failing, names, stopping};
+use crate::last_exit;
 use crate::meters::Meters;
 
 /// For so long a page is good for all who ask: no number of scrapers costs the control thread more than twenty a second.
 const FRESH: Duration = Duration::from_millis(50);
 
-/// What is said about the store: its summary, the staged changes, and how many notices there are from the start.
-pub(crate) type StoreSummary = Box<dyn Fn() -> (RevisionSummary, u64, u64) + Send + Sync>;
+/// What is said about the store, and what is kept beside it.
+pub(crate) struct StoreSummary {
+    pub(crate) revision: RevisionSummary,
+    /// Changes that are staged.
+    pub(crate) staged: u64,
+    /// What there is to complain about, in sentences.
+    pub(crate) complaints: u64,
+    pub(crate) last_exit: Option<last_exit::LastExit>,
+    /// Files of the configuration that are not as they were when they were read.
+    pub(crate) files_changed: u64,
+}
+
+/// Asks for it.
+pub(crate) type AskStore = Box<dyn Fn() -> StoreSummary + Send + Sync>;
 
 /// How long a ranking of the busiest mappings is good for.
 const RANKED: Duration = Duration::from_secs(1);
@@ -32,7 +46,8 @@ pub(crate) struct Pages {
     handle: ControlHandle,
     log_lost: Arc<LogLost>,
     meters: Arc<Meters>,
-    store: Option<StoreSummary>,
+    observatory: Observatory,
+    store: Option<AskStore>,
     fresh: Mutex<HashMap<Format, (Instant, Page)>>,
     ranked: Mutex<Ranked>,
 }
@@ -42,9 +57,18 @@ impl Pages {
         handle: ControlHandle,
         log_lost: Arc<LogLost>,
         meters: Arc<Meters>,
-        store: Option<StoreSummary>,
+        observatory: Observatory,
+        store: Option<AskStore>,
     ) -> Self {
-        Self { handle, log_lost, meters, store, fresh: Mutex::default(), ranked: Mutex::default() }
+        Self {
+            handle,
+            log_lost,
+            meters,
+            observatory,
+            store,
+            fresh: Mutex::default(),
+            ranked: Mutex::default(),
+        }
     }
 
     /// The page for a client that accepts that.
@@ -74,12 +98,12 @@ impl Pages {
     fn text(&self, format: Format) -> Result<String, Refusal> {
         let counters = self.handle.counters().map_err(|_| stopping())?;
         let status = self.handle.status().map_err(|_| stopping())?;
-        let mut complaints = status.complaints.len() as u64 + u64::from(!status.translating);
-        let revision = self.store.as_ref().map(|summary| {
-            let (revision, staged, notices) = summary();
-            complaints += notices;
-            Revision { id: revision.id, is_pending: revision.pending_until.is_some(), staged }
-        });
+        let snapshot = self.handle.snapshot().map_err(|_| stopping())?;
+        let store = self.store.as_ref().map(|ask| ask());
+        let complaints = complaints(&status) + store.as_ref().map_or(0, |store| store.complaints);
+        let drops = self.observatory.drops();
+        let failing: Vec<NextHop> =
+            failing(&status, &snapshot, &names(&status)).into_iter().map(next_hop).collect();
         let (uncounted, memory) = self.meters.room();
         let busiest = self.busiest();
         let mappings = (self.meters.kind() != MappingCounters::Off).then_some(Mappings {
@@ -94,11 +118,31 @@ impl Pages {
             build: build(),
             complaints,
             log_lines_lost: (self.log_lost)(),
-            revision,
+            store: store.map(kept),
+            drops: &drops,
+            failing: &failing,
             mappings,
         };
         Ok(render(&readings, format))
     }
+}
+
+fn kept(store: StoreSummary) -> Store {
+    let StoreSummary { revision, staged, last_exit, files_changed, .. } = store;
+    let last_exit = last_exit.map(|last| LastExit {
+        at: last.at,
+        orderly: last.orderly,
+        cause: last.cause,
+        ran: last.ran,
+    });
+    let revision = Revision { id: revision.id, is_pending: revision.pending_until.is_some(), staged };
+    Store { revision, last_exit, files_changed }
+}
+
+fn next_hop(failing: Failing) -> NextHop {
+    let Failing { address, interface, service, lost, since_seconds, last_seconds } = failing;
+    let (since, last) = (Duration::from_secs(since_seconds), Duration::from_secs(last_seconds));
+    NextHop { address, interface, service, lost, since, last }
 }
 
 /// Opens the socket of `[metrics]`, so that a start fails rather than a scrape.

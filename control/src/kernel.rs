@@ -46,6 +46,7 @@ mod tables;
 mod tests;
 mod twin;
 mod up;
+mod waits;
 mod zero_checksum;
 
 use std::cell::{Cell, RefCell};
@@ -55,9 +56,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::exception::{InjectSender, ProbeEnd, PuntReceiver, Punted, ZeroChecksum};
+use dataplane::sink::lone::LoneSampler;
+use dataplane::sink::samples::Layer;
 use dataplane::table::publish::SnapshotView;
 use dataplane::table::routing::{MacAddress, PortId, Update};
-use dataplane::verdict::{DropReason, PuntReason};
+use dataplane::verdict::PuntReason;
+use dataplane::worker::Clock;
 use futures_util::future::try_join_all;
 use rustix::io::Errno;
 use tokio::sync::Notify;
@@ -82,11 +86,12 @@ pub use self::twin::{PREFIX, Twin, TwinError};
 pub use self::up::{
     Announced, NAME as UP_LINK, PROTOCOL as ANNOUNCED_PROTOCOL, UpLink, switch as switch_up_link,
 };
+pub use self::waits::{QueueWaits, WAIT_BOUNDS, Waits};
 
 use self::carrier::Carriers;
 use self::complaints::{Complaints, Topic, about_master};
 use self::drain::Drain;
-use self::exchange::Exchange;
+use self::exchange::{Exchange, LostSamples};
 use self::follower::Follower;
 use self::neighbor_tables::{Asked, NeighborTable, mapped_inside};
 use self::netlink::neighbor_table::neighbor_table;
@@ -144,8 +149,8 @@ impl Kernel {
             up: None,
             probed: RefCell::default(),
             samples: RefCell::default(),
+            punts: RefCell::new(Drain::new(rings.punts, rings.bell.rung())),
             bell: rings.bell,
-            punts: RefCell::new(Drain::new(rings.punts)),
             exchange: RefCell::new(exchange),
             caller: Caller::new().map_err(KernelError::Listen)?,
             zero_checksums: RefCell::default(),
@@ -160,6 +165,13 @@ impl Kernel {
     #[must_use]
     pub fn with_up_link(self, up: Option<UpLink>) -> Self {
         Self { up, ..self }
+    }
+
+    /// With samples of what is dropped on the way to the kernel and back. `clock` is the workers'.
+    #[must_use]
+    pub fn with_samples(self, sampler: LoneSampler, clock: Clock) -> Self {
+        self.exchange.borrow_mut().samples = Some(LostSamples { sampler, clock });
+        self
     }
 
     /// The interface that announced routes lead to.
@@ -334,7 +346,7 @@ impl Kernel {
         let sent = self.twins.iter().find(|twin| twin.port() == port).map(|twin| twin.send(frame));
         self.with(|exchange| match sent {
             Some(Ok(())) => exchange.counters.to_twin[reason.index()] += 1,
-            Some(Err(_)) | None => exchange.counters.lost.count(reason, DropReason::TwinRefused, 1),
+            Some(Err(_)) | None => exchange.refused_by_twin(port, reason, Layer::Link, frame),
         });
     }
 
@@ -342,7 +354,7 @@ impl Kernel {
         let sent = self.up.as_ref().map(|up| up.send(packet));
         self.with(|exchange| match sent {
             Some(Ok(())) => exchange.counters.to_twin[reason.index()] += 1,
-            Some(Err(_)) | None => exchange.counters.lost.count(reason, DropReason::TwinRefused, 1),
+            Some(Err(_)) | None => exchange.refused_by_twin(PortId(0), reason, Layer::Ip, packet),
         });
     }
 

@@ -13,6 +13,7 @@ use crate::verdict::{DropReason, Verdict};
 
 pub mod counters;
 pub mod filter;
+pub mod lone;
 pub mod samples;
 pub mod tap;
 

@@ -116,13 +116,9 @@ impl Relay for RunningRelay {
         let mut status = self.actor()?;
         let snapshot = self.snapshot()?;
         let (revision, staged) = self.mappings.summary();
-        let mut reasons = std::mem::take(&mut status.complaints);
+        let mut reasons = of_the_relay(&mut status);
         reasons.extend(self.notices.in_force(revision.id));
         reasons.extend(self.mappings.trouble());
-        if !status.translating {
-            reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
-        }
-        reasons.extend(service::failing(&status.service).map(service::sentence));
         let health = match (status.translating, reasons.is_empty()) {
             (true, true) => Health::Ok,
             (true, false) => Health::Degraded,
@@ -342,8 +338,24 @@ pub(crate) fn build() -> &'static str {
     version.split_once('(').map_or("unknown", |(_, build)| build.trim_end_matches(')'))
 }
 
+/// What is wrong with the relay itself, one sentence each.
+fn of_the_relay(status: &mut control::actor::Status) -> Vec<String> {
+    let mut reasons = std::mem::take(&mut status.complaints);
+    if !status.translating {
+        reasons.push("the kernel's routes have not been read yet; wait a moment".to_owned());
+    }
+    reasons.extend(service::failing(&status.service).map(service::sentence));
+    reasons
+}
+
+/// How many sentences that is.
+pub(crate) fn complaints(status: &control::actor::Status) -> u64 {
+    let unread = usize::from(!status.translating);
+    (status.complaints.len() + unread + service::failing(&status.service).count()) as u64
+}
+
 /// The names of the ports, in their order.
-fn names(status: &control::actor::Status) -> Vec<String> {
+pub(crate) fn names(status: &control::actor::Status) -> Vec<String> {
     status.ports.iter().map(|port| port.facts.name.clone()).collect()
 }
 

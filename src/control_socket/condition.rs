@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::actor::{self, Status};
-use control::kernel::{FailingHop, WaitingHop};
-use control_api::{Agreement, Failing, Fill, Flow, LastExit, LastReload, Queues, WorkerQueues, rfc3339};
+use control::kernel::{FailingHop, WaitingHop, Waits};
+use control_api::{
+    Agreement, Failing, Fill, Flow, LastExit, LastReload, QueueWait, Queues, WorkerQueues, rfc3339,
+};
 use dataplane::counters::Event;
 use dataplane::table::snapshot::Snapshot;
 use dataplane::verdict::DropReason;
@@ -100,8 +102,29 @@ pub(super) fn queues(status: &Status) -> Queues {
         overflowed: kernel.lost.dropped(DropReason::NeighborWaitOverflow)
             + kernel.lost.dropped(DropReason::NeighborTableFull),
         to_twins: kernel.to_twin.iter().sum(),
-        longest_us: u64::try_from(stalls.actor.max(stalls.kernel).as_micros()).unwrap_or(u64::MAX),
+        longest_us: micros(stalls.actor.max(stalls.kernel)),
+        waits: [
+            ("urgent", queues.waits.urgent),
+            ("other", queues.waits.other),
+            ("neighbor", queues.waits.neighbor),
+        ]
+        .map(|(queue, waits)| wait(queue, &waits))
+        .into(),
     }
+}
+
+fn wait(queue: &str, waits: &Waits) -> QueueWait {
+    let count = waits.count();
+    QueueWait {
+        queue: queue.to_owned(),
+        count,
+        mean_us: micros(waits.sum).checked_div(count).unwrap_or(0),
+        longest_us: micros(waits.longest),
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Packets a second at which a worker of this load would be busy all the time.
@@ -128,7 +151,7 @@ pub(super) fn agreement(status: &Status) -> Agreement {
 }
 
 /// The next hops that fail, with the services behind them.
-pub(super) fn failing(status: &Status, snapshot: &Snapshot, ports: &[String]) -> Vec<Failing> {
+pub(crate) fn failing(status: &Status, snapshot: &Snapshot, ports: &[String]) -> Vec<Failing> {
     let one = |hop: &FailingHop| Failing {
         address: hop.next_hop.to_string(),
         interface: interface_name(hop.interface, snapshot, ports),

@@ -27,8 +27,9 @@ use control_server::{Limits, ListenError, Listener, Server};
 use eam_store::{Notice, Options, Store, StoreError};
 
 use self::answers::RunningRelay;
-pub(crate) use self::answers::{LogLost, build};
+pub(crate) use self::answers::{LogLost, build, complaints, names};
 use self::condition::FilesInForce;
+pub(crate) use self::condition::failing;
 pub(crate) use self::load::BUSIEST;
 use self::notices::Notices;
 use self::observed::Observed;
@@ -38,7 +39,7 @@ use self::tables::Published;
 pub(crate) use self::tables::stopping;
 use crate::last_exit::{self, LastExit};
 use crate::meters::Meters;
-use crate::metrics::{Pages, StoreSummary};
+use crate::metrics::{AskStore, Pages, StoreSummary};
 
 /// Why there is no control socket; the relay does not start then.
 #[derive(Debug, thiserror::Error)]
@@ -107,12 +108,20 @@ impl ControlSocket {
     }
 
     /// What there is to say about the store, for metrics.
-    pub(crate) fn summary(&self) -> StoreSummary {
+    pub(crate) fn summary(&self) -> AskStore {
         let (mappings, notices) = (self.mappings.clone(), Arc::clone(&self.notices));
+        let (last_exit, files) = (self.last_exit.clone(), self.files.clone());
         Box::new(move || {
             let (revision, staged) = mappings.summary();
-            let notices = notices.in_force(revision.id).count() as u64;
-            (revision, staged, notices)
+            let complaints =
+                notices.in_force(revision.id).count() + usize::from(mappings.trouble().is_some());
+            StoreSummary {
+                revision,
+                staged,
+                complaints: complaints as u64,
+                last_exit: last_exit.clone(),
+                files_changed: files.changed().len() as u64,
+            }
         })
     }
 

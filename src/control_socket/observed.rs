@@ -51,8 +51,9 @@ impl Observed {
             time: rfc3339_micros(unix_ns),
             unix_ns,
             port: port.cloned().unwrap_or_else(|| sample.port.0.to_string()),
-            queue: sample.worker,
-            worker: sample.worker,
+            queue: sample.worker.unwrap_or_default(),
+            worker: sample.worker.unwrap_or_default(),
+            control: sample.worker.is_none(),
             reason: sample.reason.name().to_owned(),
             one_in: sample.one_in,
             layer: match sample.layer {

@@ -93,6 +93,24 @@ pub struct Queues {
     /// The longest time the control thread was busy with other things in one go, in microseconds: so long a packet in a ring
     /// may have waited for its turn.
     pub longest_us: u64,
+    /// How long packets waited in the queues.
+    #[serde(default)]
+    pub waits: Vec<QueueWait>,
+}
+
+/// How long packets waited in a queue since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QueueWait {
+    /// `urgent` and `other`: the rings to the control thread, from the doorbell of a burst until the ring was empty. `neighbor`:
+    /// packets that were sent when their next hop answered.
+    pub queue: String,
+    /// How many waits there were.
+    pub count: u64,
+    /// How long one took on average, in microseconds.
+    pub mean_us: u64,
+    /// How long the longest took, in microseconds.
+    pub longest_us: u64,
 }
 
 /// A next hop that packets were lost for since it last answered.

@@ -52,10 +52,14 @@ pub struct DropSample {
     pub unix_ns: u64,
     /// The port it was received on; the one that refused it for `transmit_queue_full`.
     pub port: String,
-    /// The queue of the port it was received from.
+    /// The queue of the port it was received from; 0 if the control thread dropped it.
     pub queue: u16,
-    /// The worker, by its place in the configuration.
+    /// The worker, by its place in the configuration; 0 if the control thread dropped it.
     pub worker: u16,
+    /// The control thread dropped it: translated already where the reason is about its next hop, and `port` is the one it was
+    /// to leave by.
+    #[serde(default)]
+    pub control: bool,
     /// Why it was dropped.
     pub reason: String,
     /// It stands for so many drops of its reason, itself included.

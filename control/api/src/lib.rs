@@ -21,7 +21,9 @@ mod time;
 
 pub use announce::{Announcement, Destination, DigestPart, Digests, Drain, HealthTest, Sender, Service};
 pub use capture::{CaptureLine, CaptureTotals, CapturedFrame, CapturedPacket, CapturedPort};
-pub use condition::{Agreement, Failing, Fill, Flow, LastExit, LastReload, Queues, WorkerQueues, WorkerView};
+pub use condition::{
+    Agreement, Failing, Fill, Flow, LastExit, LastReload, QueueWait, Queues, WorkerQueues, WorkerView,
+};
 pub use drops::{DropCount, DropSample, DropSamples, Drops, PersistentDrop, hex, unhex};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};
 pub use error::{Code, Finding, Refusal};

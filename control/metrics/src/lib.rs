@@ -9,13 +9,20 @@
 //! there is something to count.
 #![forbid(unsafe_code)]
 
+mod drops;
+mod health;
 mod mappings;
 mod page;
+mod past;
 mod ports;
+mod queues;
 mod relay;
 mod workers;
 
+use std::time::Duration;
+
 use control::actor::{Counters, Status};
+use control::observe::DropRow;
 
 use dataplane::meter::Traffic;
 use ipnet::Ipv4Net;
@@ -23,7 +30,7 @@ pub use page::Format;
 use page::Page;
 
 /// What goes on a page.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Readings<'r> {
     /// Everything that is counted.
     pub counters: &'r Counters,
@@ -38,9 +45,54 @@ pub struct Readings<'r> {
     /// Lines of the log that were lost.
     pub log_lines_lost: u64,
     /// The store; none without `[control]`.
-    pub revision: Option<Revision>,
+    pub store: Option<Store>,
+    /// What is known of each drop reason.
+    pub drops: &'r [DropRow],
+    /// Next hops that packets were lost for, latest first.
+    pub failing: &'r [NextHop],
     /// Traffic of mappings; none while it is not counted.
     pub mappings: Option<Mappings<'r>>,
+}
+
+/// The store, and what is kept beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// The revision in force.
+    pub revision: Revision,
+    /// How the relay before this one ended; none if nobody knows.
+    pub last_exit: Option<LastExit>,
+    /// Files of the configuration that are not as they were when they were read.
+    pub files_changed: u64,
+}
+
+/// How the relay before this one ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastExit {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// As it was asked to.
+    pub orderly: bool,
+    /// Why, in one sentence.
+    pub cause: String,
+    /// How long it ran, in seconds.
+    pub ran: u64,
+}
+
+/// A next hop that packets were lost for since it last answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextHop {
+    /// Its address.
+    pub address: String,
+    /// The interface it is behind.
+    pub interface: String,
+    /// The IPv4 service address that is mapped to it, if one is.
+    pub service: Option<String>,
+    /// Packets that were lost.
+    pub lost: u64,
+    /// Time since the first of them.
+    pub since: Duration,
+    /// Time since the last.
+    pub last: Duration,
 }
 
 /// The store's revision in force.
@@ -70,9 +122,14 @@ pub struct Mappings<'r> {
 pub fn render(readings: &Readings<'_>, format: Format) -> String {
     let mut page = Page::new(format);
     relay::families(&mut page, readings);
+    past::families(&mut page, readings);
+    let revision = readings.store.as_ref().map(|store| store.revision.id);
+    health::families(&mut page, &readings.status.service, revision);
     ports::families(&mut page, readings.status);
     workers::families(&mut page, readings.counters, readings.status);
+    drops::families(&mut page, readings.drops);
     relay::exception_path(&mut page, &readings.counters.kernel);
+    queues::families(&mut page, &readings.status.queues, readings.failing);
     if let Some(mappings) = &readings.mappings {
         mappings::families(&mut page, mappings);
     }

@@ -7,6 +7,7 @@ use crate::page::{Kind, Page};
 pub(crate) fn families(page: &mut Page, status: &Status) {
     let ports = &status.ports[..];
     gauges(page, ports);
+    idle(page, ports);
     both(
         page,
         ports,
@@ -61,6 +62,20 @@ fn gauges(page: &mut Page, ports: &[PortStatus]) {
     page.family("port_mtu_bytes", Kind::Gauge, "Largest IP packet of the port.");
     for port in ports {
         page.sample(&[("port", &port.facts.name)], u64::from(port.facts.mtu));
+    }
+}
+
+fn idle(page: &mut Page, ports: &[PortStatus]) {
+    page.family(
+        "port_idle_seconds",
+        Kind::Gauge,
+        "Time since the last frame the port received, or sent; absent until there was one.",
+    );
+    for port in ports {
+        let flows = [("receive", port.activity.received), ("transmit", port.activity.sent)];
+        for (direction, idle) in flows.iter().filter_map(|(way, flow)| Some((*way, flow.idle?))) {
+            page.real(&[("port", &port.facts.name), ("direction", direction)], idle.as_secs_f64());
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use control::kernel::KernelCounters;
 use dataplane::verdict::PuntReason;
 
-use crate::Readings;
 use crate::page::{Kind, Page};
+use crate::{Readings, Store};
 
 pub(crate) fn families(page: &mut Page, readings: &Readings<'_>) {
     let Readings { counters, status, .. } = readings;
@@ -31,7 +31,7 @@ pub(crate) fn families(page: &mut Page, readings: &Readings<'_>) {
     }
     page.family("uptime_seconds", Kind::Gauge, "Time since the start.");
     page.real(&[], status.uptime.as_secs_f64());
-    if let Some(revision) = readings.revision {
+    if let Some(Store { revision, .. }) = &readings.store {
         let gauges = [
             ("revision", "Revision of the stored mappings that is in force.", revision.id),
             ("revision_pending", "Whether it is undone unless confirmed.", u64::from(revision.is_pending)),
@@ -74,6 +74,11 @@ pub(crate) fn exception_path(page: &mut Page, kernel: &KernelCounters) {
         ),
         ("neighbor_waits", "Packets that began to wait for a link-layer address.", kernel.unresolved_queued),
         ("neighbor_waits_ended", "Packets sent once the address was known.", kernel.unresolved_released),
+        (
+            "slow_path_packets",
+            "Packets sent by the control thread although their next hop was known: a worker had not heard of it yet.",
+            kernel.slow_path,
+        ),
         (
             "neighbor_requests",
             "Times the kernel was asked to resolve or confirm a neighbour.",

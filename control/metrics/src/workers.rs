@@ -84,6 +84,8 @@ pub(crate) fn families(page: &mut Page, counters: &Counters, status: &Status) {
         page.family(event.name(), Kind::Counter, event.description());
         event_samples(page, &workers, *event, None);
     }
+    page.family("worker_clock_hertz", Kind::Gauge, "Cycles of the workers' clock in a second.");
+    page.sample(&[], counters.hertz);
     for (name, event) in TIMES {
         page.family(name, Kind::Counter, &event.description().replace("TSC cycles", "Time"));
         for worker in &workers {

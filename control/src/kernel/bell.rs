@@ -2,7 +2,9 @@
 
 mod asleep;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use dataplane::exception::Doorbell;
 use tokio::sync::Notify;
@@ -13,12 +15,48 @@ use self::asleep::Asleep;
 #[derive(Debug, Clone, Default)]
 pub struct Bell(Arc<Inner>);
 
-/// On cache lines of its own: workers look at it after every burst with a punt.
+/// When a worker rang for what is in its rings, in nanoseconds since the bell was made; 0 when it has not.
 #[derive(Debug, Default)]
+#[repr(align(128))]
+struct Rang(AtomicU64);
+
+/// The control thread's view of it.
+#[derive(Debug, Clone)]
+pub(super) struct Rung {
+    rang: Arc<Rang>,
+    made: Instant,
+}
+
+impl Rung {
+    /// When the worker rang for the first time since the last call.
+    pub(super) fn take(&self) -> Option<Instant> {
+        match self.rang.0.swap(0, Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(self.made + Duration::from_nanos(nanos)),
+        }
+    }
+}
+
+/// On cache lines of its own: workers look at it after every burst with a punt.
+#[derive(Debug)]
 #[repr(align(128))]
 struct Inner {
     asleep: Asleep,
     notify: Notify,
+    made: Instant,
+    /// One for each doorbell, in the order they were made in.
+    rang: Mutex<Vec<Arc<Rang>>>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            asleep: Asleep::default(),
+            notify: Notify::default(),
+            made: Instant::now(),
+            rang: Mutex::default(),
+        }
+    }
 }
 
 impl Inner {
@@ -36,11 +74,25 @@ impl Bell {
         Self::default()
     }
 
-    /// What the rings call. Only the first ring after the pump fell asleep enters the kernel.
+    /// What the rings of one more worker call. Only the first ring after the pump fell asleep enters the kernel, and the first
+    /// after the rings were emptied looks at the clock.
     #[must_use]
     pub fn doorbell(&self) -> Doorbell {
-        let inner = Arc::clone(&self.0);
-        Arc::new(move || inner.ring())
+        let (inner, rang) = (Arc::clone(&self.0), Arc::<Rang>::default());
+        self.0.rang.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&rang));
+        Arc::new(move || {
+            if rang.0.load(Ordering::Relaxed) == 0 {
+                let nanos = u64::try_from(inner.made.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                rang.0.store(nanos.max(1), Ordering::Relaxed);
+            }
+            inner.ring();
+        })
+    }
+
+    /// When each worker rang, in the order of their doorbells.
+    pub(super) fn rung(&self) -> Vec<Rung> {
+        let rang = self.0.rang.lock().unwrap_or_else(PoisonError::into_inner);
+        rang.iter().map(|rang| Rung { rang: Arc::clone(rang), made: self.0.made }).collect()
     }
 
     /// Wakes the pump for what is not in a ring.

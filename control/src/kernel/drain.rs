@@ -1,8 +1,12 @@
 //! In which order the punt rings are emptied.
 
+use std::time::Instant;
+
 use dataplane::exception::{PuntReceiver, Punted};
 
+use super::bell::Rung;
 use super::queues::{Fill, RingFills};
+use super::waits::Waits;
 
 /// Records taken from one ring before others get their turn: a tenth of a millisecond.
 const BATCH: usize = 16;
@@ -12,13 +16,32 @@ pub(super) struct Drain {
     rings: Vec<PuntReceiver>,
     /// Bytes that were found in each ring at most: in the urgent one, and in the other.
     highest: Vec<[usize; 2]>,
+    /// When the workers rang for what is in their rings.
+    rung: Vec<Rung>,
+    /// Since when there has been something in each ring.
+    filled: Vec<[Option<Instant>; 2]>,
+    /// Of all urgent rings, and of all others.
+    waits: [Waits; 2],
     /// Whose turn it is.
     next: usize,
 }
 
 impl Drain {
-    pub(super) fn new(rings: Vec<PuntReceiver>) -> Self {
-        Self { highest: vec![[0; 2]; rings.len()], rings, next: 0 }
+    pub(super) fn new(rings: Vec<PuntReceiver>, rung: Vec<Rung>) -> Self {
+        let workers = rings.len();
+        Self {
+            highest: vec![[0; 2]; workers],
+            filled: vec![[None; 2]; workers],
+            waits: [Waits::default(); 2],
+            rings,
+            rung,
+            next: 0,
+        }
+    }
+
+    /// How long what came waited, in the urgent rings and in the others.
+    pub(super) fn waits(&self) -> [Waits; 2] {
+        self.waits
     }
 
     /// How full the rings are.
@@ -40,9 +63,26 @@ impl Drain {
     }
 
     fn look(&mut self) {
-        for (ring, highest) in self.rings.iter().zip(&mut self.highest) {
-            for ((used, _), highest) in ring.fill().into_iter().zip(highest) {
+        for (worker, ring) in self.rings.iter().enumerate() {
+            let rang = self.rung.get(worker).and_then(Rung::take);
+            for (way, (used, _)) in ring.fill().into_iter().enumerate() {
+                let highest = &mut self.highest[worker][way];
                 *highest = used.max(*highest);
+                if used > 0 && self.filled[worker][way].is_none() {
+                    self.filled[worker][way] = Some(rang.unwrap_or_else(Instant::now));
+                }
+            }
+        }
+    }
+
+    /// The rings that are empty now: what was in them has waited.
+    fn emptied(&mut self) {
+        let now = Instant::now();
+        for (ring, filled) in self.rings.iter().zip(&mut self.filled) {
+            for (way, (used, _)) in ring.fill().into_iter().enumerate() {
+                if let Some(since) = filled[way].take_if(|_| used == 0) {
+                    self.waits[way].add(now.saturating_duration_since(since));
+                }
             }
         }
     }
@@ -51,7 +91,15 @@ impl Drain {
     /// urgent rings again after each batch; no longer than until `is_over`. Whether there was anything.
     pub(super) fn turn(&mut self, is_over: impl Fn() -> bool, mut handle: impl FnMut(&Punted<'_>)) -> bool {
         self.look();
-        let mut any = self.urgent(&is_over, &mut handle);
+        let any = self.take(&is_over, &mut handle);
+        if any {
+            self.emptied();
+        }
+        any
+    }
+
+    fn take(&mut self, is_over: &impl Fn() -> bool, handle: &mut impl FnMut(&Punted<'_>)) -> bool {
+        let mut any = self.urgent(is_over, handle);
         for _ in 0..self.rings.len() {
             if is_over() {
                 break;
@@ -60,7 +108,7 @@ impl Drain {
             let ring = &mut self.rings[self.next];
             if batch(|| ring.receive_other(|punted| handle(&punted))) {
                 any = true;
-                self.urgent(&is_over, &mut handle);
+                self.urgent(is_over, handle);
             }
         }
         any
@@ -93,6 +141,9 @@ mod tests {
     use dataplane::table::routing::PortId;
     use dataplane::verdict::PuntReason;
     use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::kernel::Bell;
 
     const URGENT: PuntReason = PuntReason::RoutingProtocol;
     const OTHER: PuntReason = PuntReason::KernelRoute;
@@ -127,7 +178,7 @@ mod tests {
                 }
             }
         };
-        let mut drain = Drain::new(rings);
+        let mut drain = Drain::new(rings, Vec::new());
         while drain.turn(|| false, &mut handle) {}
         assert!(since_late.is_none(), "it was taken");
         assert_eq!(order[..100], [URGENT; 100], "first of all");
@@ -143,7 +194,7 @@ mod tests {
                 worker.send_frame(PortId(port), OTHER, &[0; 60]).unwrap();
             }
         }
-        let mut drain = Drain::new(rings);
+        let mut drain = Drain::new(rings, Vec::new());
         let mut of_worker = [0; 3];
         for _ in 0..6 {
             let looks = std::cell::Cell::new(0);
@@ -155,5 +206,29 @@ mod tests {
             }));
         }
         assert_eq!(of_worker, [2 * BATCH; 3]);
+    }
+
+    #[test]
+    fn a_ring_tells_how_long_it_took_to_be_emptied() {
+        let bell = Bell::new();
+        let (mut worker, ring) = punt_ring(1 << 20, bell.doorbell());
+        let mut drain = Drain::new(vec![ring], bell.rung());
+        send(&mut worker, OTHER, 1);
+        worker.ring_doorbell();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(drain.turn(|| false, |_| ()));
+        let [urgent, other] = drain.waits();
+        assert_eq!((urgent.count(), other.count()), (0, 1));
+        assert!(other.longest >= Duration::from_millis(20), "{other:?}");
+        // A ring that was emptied before its worker rang does not wait from then on.
+        worker.ring_doorbell();
+        drain.turn(|| false, |_| ());
+        send(&mut worker, URGENT, 3 * BATCH);
+        std::thread::sleep(Duration::from_millis(20));
+        worker.ring_doorbell();
+        while drain.turn(|| false, |_| ()) {}
+        let [urgent, other] = drain.waits();
+        assert_eq!((urgent.count(), other.count()), (1, 1));
+        assert!(urgent.sum <= Duration::from_secs(1), "{urgent:?}");
     }
 }

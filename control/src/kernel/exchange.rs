@@ -7,24 +7,40 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
 use dataplane::exception::InjectSender;
+use dataplane::sink::lone::LoneSampler;
+use dataplane::sink::samples::Layer;
 use dataplane::table::routing::{Change, Interface, InterfaceId, MacAddress, PortId};
 use dataplane::verdict::{DropReason, PuntReason};
+use dataplane::worker::Clock;
 
 use super::carrier::Carriers;
 use super::counters::KernelCounters;
 use super::event::{Dump, Event};
 use super::interfaces::ethernet_header;
 use super::queues::Fill;
-use super::resolver::{Queued, Request, Resolver};
+use super::resolver::{Lost, Queued, Request, Resolver};
 use super::slow_path::SlowPath;
 use super::state::{Changes, KernelState, Meanwhile, NeighborChange, News};
 use super::tables::DumpedTables;
+use super::waits::Waits;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// Whether a host has an EAM of its own.
 pub(super) type Mapped = Box<dyn Fn(Ipv6Addr) -> bool>;
+
+/// Samples of what the control thread drops, with the workers' clock.
+pub(super) struct LostSamples {
+    pub(super) sampler: LoneSampler,
+    pub(super) clock: Clock,
+}
+
+impl LostSamples {
+    fn dropped(&mut self, port: PortId, reason: DropReason, layer: Layer, bytes: &[u8]) {
+        self.sampler.dropped((self.clock.now)(), reason, port, layer, bytes);
+    }
+}
 
 /// State, waiting packets, inject rings and counters.
 pub(super) struct Exchange {
@@ -37,6 +53,10 @@ pub(super) struct Exchange {
     /// Bytes that were in each of them at most.
     inject_highest: Vec<usize>,
     mapped: Mapped,
+    /// How long packets waited for the next hops that answered.
+    pub(super) neighbor_waits: Waits,
+    /// Samples of what is lost here.
+    pub(super) samples: Option<LostSamples>,
 }
 
 impl Exchange {
@@ -50,6 +70,8 @@ impl Exchange {
             inject_highest: vec![0; injects.len()],
             injects,
             mapped,
+            neighbor_waits: Waits::default(),
+            samples: None,
         }
     }
 
@@ -95,7 +117,7 @@ impl Exchange {
     /// A packet for a next hop whose link-layer address the worker does not know.
     pub(super) fn unresolved(&mut self, interface: InterfaceId, hop: IpAddr, packet: &[u8], now: Instant) {
         let (Some(index), true) = (self.state.index(interface), ether_type(packet).is_some()) else {
-            self.lose(DropReason::InterfaceDown, 1);
+            self.lose_one(interface, DropReason::InterfaceDown, packet);
             return;
         };
         if let Some(mac) = self.state.resolved(interface, hop) {
@@ -112,8 +134,9 @@ impl Exchange {
             Queued::Waits { displaced } => {
                 self.counters.unresolved_queued += 1;
                 self.lose(DropReason::NeighborWaitOverflow, displaced);
+                self.sample_lost();
             }
-            Queued::Overflow => self.lose(DropReason::NeighborWaitOverflow, 1),
+            Queued::Overflow => self.lose_one(interface, DropReason::NeighborWaitOverflow, packet),
         }
     }
 
@@ -176,6 +199,7 @@ impl Exchange {
         let expired = self.resolver.tick(now);
         self.lose(DropReason::NeighborWaitExpired, expired.late);
         self.lose(DropReason::NeighborTableFull, expired.table_full);
+        self.sample_lost();
         changes
     }
 
@@ -187,7 +211,8 @@ impl Exchange {
                     self.resolver.resolved(neighbor);
                     self.resolver.answered(hop);
                     for packet in self.resolver.take(hop) {
-                        self.release(change.interface, mac, &packet);
+                        self.neighbor_waits.add(now.saturating_duration_since(packet.since));
+                        self.release(change.interface, mac, &packet.bytes);
                     }
                     // The kernel sees none of the packets the relay sends to it: without being asked it would never
                     // find out that a neighbour is gone or has a new address.
@@ -197,9 +222,9 @@ impl Exchange {
                 }
                 News::Failed { gateway, lost } => {
                     self.resolver.failed(neighbor);
-                    let waiting = self.resolver.take(hop).count();
-                    self.resolver.lost(hop, waiting, now);
+                    let waiting = self.resolver.give_up(hop, DropReason::NeighborFailed, now);
                     self.lose(DropReason::NeighborFailed, waiting);
+                    self.sample_lost();
                     if lost {
                         self.resolver.ask_again(neighbor, now);
                     } else if gateway {
@@ -214,14 +239,14 @@ impl Exchange {
     fn release(&mut self, interface: InterfaceId, mac: MacAddress, packet: &[u8]) {
         let frame = self.state.interface(interface).and_then(|interface| frame(&interface, mac, packet));
         let Some((port, frame)) = frame else {
-            self.lose(DropReason::InterfaceDown, 1);
+            self.lose_one(interface, DropReason::InterfaceDown, packet);
             return;
         };
         if self.hand_over(port, &frame) {
             self.counters.unresolved_released += 1;
             self.counters.injected += 1;
         } else {
-            self.lose(DropReason::InjectRingFull, 1);
+            self.lose_one(interface, DropReason::InjectRingFull, packet);
         }
     }
 
@@ -232,6 +257,36 @@ impl Exchange {
         let sent = inject.send(port, frame).is_ok();
         self.inject_highest[at] = self.inject_highest[at].max(inject.fill().0);
         sent
+    }
+
+    /// A frame or packet for the box came to nothing.
+    pub(super) fn refused_by_twin(&mut self, port: PortId, punted: PuntReason, layer: Layer, bytes: &[u8]) {
+        self.counters.lost.count(punted, DropReason::TwinRefused, 1);
+        self.sample(port, DropReason::TwinRefused, layer, bytes);
+    }
+
+    /// A packet for a next hop behind `interface` ends here.
+    fn lose_one(&mut self, interface: InterfaceId, reason: DropReason, packet: &[u8]) {
+        self.lose(reason, 1);
+        self.sample(self.port_of(interface), reason, Layer::Ip, packet);
+    }
+
+    /// Samples of what waited in vain.
+    fn sample_lost(&mut self) {
+        for Lost { hop: (interface, _), reason, bytes } in self.resolver.take_lost() {
+            self.sample(self.port_of(interface), reason, Layer::Ip, &bytes);
+        }
+    }
+
+    fn sample(&mut self, port: PortId, reason: DropReason, layer: Layer, bytes: &[u8]) {
+        if let Some(samples) = &mut self.samples {
+            samples.dropped(port, reason, layer, bytes);
+        }
+    }
+
+    /// The port behind an interface; the first one for an interface that is gone.
+    fn port_of(&self, interface: InterfaceId) -> PortId {
+        self.state.interface(interface).map_or(PortId(0), |interface| interface.port)
     }
 
     /// Packets that waited for a neighbour end here.

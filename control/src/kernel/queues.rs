@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use dataplane::table::routing::InterfaceId;
 
 use super::Kernel;
+use super::waits::QueueWaits;
 
 /// How full a ring is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +67,8 @@ pub struct Queues {
     pub waiting: Vec<WaitingHop>,
     /// Next hops that packets were lost for, latest first.
     pub failing: Vec<FailingHop>,
+    /// How long packets waited since the start.
+    pub waits: QueueWaits,
 }
 
 impl Kernel {
@@ -73,7 +76,10 @@ impl Kernel {
     #[must_use]
     pub fn queues(&self) -> Queues {
         let now = Instant::now();
-        let mut rings = self.punts.borrow().fills();
+        let (mut rings, [urgent, other]) = {
+            let punts = self.punts.borrow();
+            (punts.fills(), punts.waits())
+        };
         self.with(|exchange| {
             for (ring, inject) in rings.iter_mut().zip(exchange.inject_fills()) {
                 ring.inject = inject;
@@ -82,7 +88,8 @@ impl Kernel {
             waiting.sort_by_key(|hop| std::cmp::Reverse(hop.oldest));
             let mut failing: Vec<_> = exchange.resolver.failing_hops(now).collect();
             failing.sort_by_key(|hop| hop.last);
-            Queues { rings, waiting, failing }
+            let waits = QueueWaits { urgent, other, neighbor: exchange.neighbor_waits };
+            Queues { rings, waiting, failing, waits }
         })
     }
 }

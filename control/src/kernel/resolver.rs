@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use dataplane::table::routing::InterfaceId;
+use dataplane::verdict::DropReason;
 
 use super::queues::{FailingHop, WaitingHop};
 
@@ -21,7 +22,7 @@ use self::slots::{Place, Slots};
 pub(super) use self::standing::Standing;
 use self::standing::{Acquaintances, Repeats};
 use self::waiting::Waiting;
-pub(super) use self::waiting::{Expired, Queued};
+pub(super) use self::waiting::{Expired, Lost, Packet, Queued};
 
 /// How long a packet waits. The kernel gives up after three tries a second apart; its verdict should come first.
 pub const PATIENCE: Duration = Duration::from_secs(4);
@@ -161,11 +162,6 @@ impl Resolver {
         }
     }
 
-    /// Packets that waited for a next hop were given up.
-    pub(super) fn lost(&mut self, hop: NextHop, packets: usize, now: Instant) {
-        self.waiting.failing.note(hop, packets, now);
-    }
-
     /// A next hop answers.
     pub(super) fn answered(&mut self, hop: NextHop) {
         self.waiting.failing.answered(hop);
@@ -193,8 +189,20 @@ impl Resolver {
     }
 
     /// The packets of a next hop, oldest first. They wait no longer.
-    pub(super) fn take(&mut self, hop: NextHop) -> impl Iterator<Item = Vec<u8>> + use<> {
+    pub(super) fn take(&mut self, hop: NextHop) -> impl Iterator<Item = Packet> + use<> {
         self.waiting.take(hop)
+    }
+
+    /// The packets of a next hop are given up; how many there were.
+    pub(super) fn give_up(&mut self, hop: NextHop, reason: DropReason, now: Instant) -> usize {
+        let packets = self.waiting.give_up(hop, reason);
+        self.waiting.failing.note(hop, packets, now);
+        packets
+    }
+
+    /// The packets that were lost since the last call.
+    pub(super) fn take_lost(&mut self) -> Vec<Lost> {
+        self.waiting.take_lost()
     }
 
     /// Has a neighbour confirmed soon.
@@ -255,9 +263,7 @@ impl Resolver {
             Place::Free => {}
             Place::InsteadOf(other, its_hop) => {
                 self.asked.remove(&other);
-                let count = self.waiting.take(its_hop).count();
-                self.waiting.failing.note(its_hop, count, now);
-                self.given_up += count;
+                self.given_up += self.give_up(its_hop, DropReason::NeighborWaitExpired, now);
                 self.requests.push_back(Request::Forget(other));
             }
         }

@@ -21,10 +21,12 @@ pub struct DropSample {
     pub id: u64,
     /// When it was dropped, to the turn of its worker.
     pub time: SystemTime,
-    /// The port it was received on; the one that refused it for `transmit_queue_full`.
+    /// The port it was received on; the one that refused it for `transmit_queue_full`, and of the control thread the one it was
+    /// to leave by.
     pub port: PortId,
-    /// The worker, whose queue of every port has the same number.
-    pub worker: u16,
+    /// The worker, whose queue of every port has the same number; none for the control thread, which drops packets that are
+    /// translated and wait, and frames for a twin.
+    pub worker: Option<u16>,
     /// Why.
     pub reason: DropReason,
     /// It stands for so many drops of its reason.
@@ -60,8 +62,9 @@ impl Anchor {
 
 /// All of them.
 pub(super) struct Kept {
-    /// By worker, then reason.
+    /// By worker, the control thread last, then by reason.
     samples: Vec<VecDeque<DropSample>>,
+    workers: usize,
     next: u64,
     /// Samples that came, by reason.
     taken: [u64; DROPS],
@@ -71,11 +74,12 @@ pub(super) struct Kept {
 
 impl Kept {
     pub(super) fn new(workers: usize) -> Self {
-        let samples = (0..workers * DROPS).map(|_| VecDeque::new()).collect();
-        Self { samples, next: 1, taken: [0; DROPS], one_in: [1; DROPS] }
+        let samples = (0..(workers + 1) * DROPS).map(|_| VecDeque::new()).collect();
+        Self { samples, workers, next: 1, taken: [0; DROPS], one_in: [1; DROPS] }
     }
 
-    pub(super) fn keep(&mut self, worker: u16, sample: &Sample<'_>, anchor: &Anchor) {
+    /// A sample of a worker, or of the control thread.
+    pub(super) fn keep(&mut self, worker: Option<u16>, sample: &Sample<'_>, anchor: &Anchor) {
         let reason = sample.reason.index();
         let id = self.next;
         self.next += 1;
@@ -86,7 +90,8 @@ impl Kept {
             Layer::Ip => Some(0),
             Layer::Link => frame::ip_offset(sample.bytes),
         };
-        let kept = &mut self.samples[usize::from(worker) * DROPS + reason];
+        let place = worker.map_or(self.workers, usize::from);
+        let kept = &mut self.samples[place * DROPS + reason];
         // The memory of the one that goes serves the one that comes.
         let mut bytes = if kept.len() < KEPT {
             Vec::new()
@@ -147,13 +152,13 @@ mod tests {
             hertz: 1000,
             wall: SystemTime::UNIX_EPOCH + Duration::from_secs(5000),
         };
-        kept.keep(1, &sample(DropReason::SourceNotMapped, 10, Layer::Ip, &[0x45, 1]), &anchor);
+        kept.keep(Some(1), &sample(DropReason::SourceNotMapped, 10, Layer::Ip, &[0x45, 1]), &anchor);
         for turn in 0..10_000 {
-            kept.keep(0, &sample(DropReason::NoRoute, 100 + turn, Layer::Ip, &[0x45, 2]), &anchor);
+            kept.keep(Some(0), &sample(DropReason::NoRoute, 100 + turn, Layer::Ip, &[0x45, 2]), &anchor);
         }
         assert_eq!(kept.samples.iter().map(VecDeque::len).sum::<usize>(), KEPT + 1);
         let rare = kept.newest(Some(DropReason::SourceNotMapped), 20);
-        assert_eq!((rare.len(), rare[0].id, rare[0].worker), (1, 1, 1));
+        assert_eq!((rare.len(), rare[0].id, rare[0].worker), (1, 1, Some(1)));
         assert_eq!(rare[0].time, SystemTime::UNIX_EPOCH + Duration::from_millis(4_000_010));
         assert_eq!(kept.get(1), Some(&rare[0]));
         assert_eq!(kept.get(2), None, "long replaced");
@@ -168,8 +173,8 @@ mod tests {
         let anchor = Anchor { cycles: 0, hertz: 1, wall: SystemTime::UNIX_EPOCH };
         let tagged = [&[2; 12][..], &[0x81, 0, 0, 7, 0x86, 0xdd], &[0x60, 9, 9]].concat();
         let arp = [&[2; 12][..], &[8, 6], &[0, 1]].concat();
-        kept.keep(0, &sample(DropReason::LinkBroadcast, 0, Layer::Link, &tagged), &anchor);
-        kept.keep(0, &sample(DropReason::PuntPoliced, 0, Layer::Link, &arp), &anchor);
+        kept.keep(Some(0), &sample(DropReason::LinkBroadcast, 0, Layer::Link, &tagged), &anchor);
+        kept.keep(Some(0), &sample(DropReason::PuntPoliced, 0, Layer::Link, &arp), &anchor);
         let [ip, link] = [kept.get(1).unwrap(), kept.get(2).unwrap()];
         assert_eq!((ip.layer, &ip.bytes[..], ip.length), (Layer::Ip, &[0x60, 9, 9][..], 3 + 100));
         assert_eq!((link.layer, &link.bytes[..], link.length), (Layer::Link, &arp[..], 16 + 100));

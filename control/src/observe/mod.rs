@@ -74,6 +74,8 @@ struct Shared {
 
 struct Drops {
     receivers: Vec<SampleReceiver>,
+    /// Of the control thread.
+    control: Option<SampleReceiver>,
     kept: Kept,
 }
 
@@ -98,23 +100,25 @@ pub struct Observing {
 }
 
 impl Observatory {
-    /// Looks from now on. `workers` are in their order, `ports` is how many ports there are, `clock` is the workers'.
+    /// Looks from now on. `workers` are in their order, `control` has samples of the control thread, `ports` is how many ports there are, `clock` is the workers'.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         handle: ControlHandle,
         workers: Vec<WorkerEnds>,
+        control: SampleReceiver,
         ports: usize,
         clock: Clock,
     ) -> std::io::Result<(Self, Observing)> {
         let source = move || handle.counters().ok().map(|counters| settled(&counters));
-        Self::with_source(Box::new(source), workers, ports, clock)
+        Self::with_source(Box::new(source), workers, Some(control), ports, clock)
     }
 
     fn with_source(
         source: Source,
         workers: Vec<WorkerEnds>,
+        control: Option<SampleReceiver>,
         ports: usize,
         clock: Clock,
     ) -> std::io::Result<(Self, Observing)> {
@@ -125,7 +129,7 @@ impl Observatory {
             clock,
             started: Instant::now(),
             history: Mutex::new(History::new(SystemTime::now())),
-            drops: Mutex::new(Drops { receivers, kept }),
+            drops: Mutex::new(Drops { receivers, control, kept }),
             captures: Mutex::new(Captures { workers, ports, sessions: Vec::new() }),
             stop: (Mutex::new(false), Condvar::new()),
         });
@@ -248,9 +252,12 @@ impl Shared {
 
     fn drain(&self) {
         let anchor = Anchor::now(self.clock);
-        let Drops { receivers, kept } = &mut *lock(&self.drops);
+        let Drops { receivers, control, kept } = &mut *lock(&self.drops);
         for (worker, receiver) in (0..).zip(receivers) {
-            receiver.drain(|sample| kept.keep(worker, &sample, &anchor));
+            receiver.drain(|sample| kept.keep(Some(worker), &sample, &anchor));
+        }
+        if let Some(receiver) = control {
+            receiver.drain(|sample| kept.keep(None, &sample, &anchor));
         }
     }
 

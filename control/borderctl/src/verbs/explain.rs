@@ -106,6 +106,13 @@ fn sampled(context: &Context, id: u64, question: &mut Question) -> Result<Sample
     let sample: Value = context.client.ask(&Request::get(&format!("{SAMPLES}/{id}")))?;
     let text = |name: &str| sample[name].as_str().unwrap_or_default().to_owned();
     let bytes = text("bytes");
+    if sample["control"] == true && sample["layer"] == "ip" {
+        return Err(Error::Usage(format!(
+            "the packet {id} was translated already and waited for its next hop in vain ({}); `borderctl neighbors` and \
+             `borderctl status` name who does not answer",
+            text("reason")
+        )));
+    }
     if sample["length"].as_u64().is_some_and(|length| length * 2 > bytes.len() as u64) {
         return Err(Error::Usage(format!(
             "of the packet {id} only the first {} bytes were kept: what would become of it cannot be said",

@@ -1,6 +1,8 @@
 //! `status`, `version`.
 
-use control_api::{API, Failing, Flow, Health, Status, Versions, path};
+use control_api::{
+    API, Failing, Fill, Flow, Health, QueueWait, Queues, Status, Versions, WorkerQueues, path,
+};
 use serde::Serialize;
 
 use super::Context;
@@ -113,6 +115,7 @@ fn before(status: &Status, paper: &mut Paper) -> Result<()> {
         "waiting    {} for a neighbor (the oldest {} ms); {} delivered, {} expired, {} failed, {} without room",
         queues.waiting, queues.oldest_ms, queues.delivered, queues.expired, queues.failed, queues.overflowed
     ))?;
+    rings(queues, paper)?;
     let counts = &status.agreement;
     paper.line(&format!(
         "counts     drivers received {} and sent {}; workers received {} and sent {}",
@@ -126,6 +129,26 @@ fn before(status: &Status, paper: &mut Paper) -> Result<()> {
         paper.line(&format!(
             "           {address}{service} on {interface} does not answer: {lost} lost since {since}, the last {last} ago"
         ))?;
+    }
+    Ok(())
+}
+
+/// How full the rings to and from the control thread are, of all workers together, and how long they took to be emptied.
+fn rings(queues: &Queues, paper: &mut Paper) -> Result<()> {
+    type Ring = fn(&WorkerQueues) -> Fill;
+    let rings: [(&str, Ring); 3] =
+        [("urgent", |rings| rings.urgent), ("other", |rings| rings.other), ("inject", |rings| rings.inject)];
+    for (number, (name, ring)) in rings.into_iter().enumerate() {
+        let fills = || queues.workers.iter().map(ring);
+        let (used, room) = fills().fold((0, 0), |sum, fill| (sum.0 + fill.used, sum.1 + fill.capacity));
+        let highest = fills().map(|fill| fill.highest).max().unwrap_or(0);
+        let waits = queues.waits.iter().find(|wait| wait.queue == name);
+        let waits = waits.map_or_else(String::new, |wait| {
+            let QueueWait { mean_us, longest_us, .. } = wait;
+            format!("; emptied in {mean_us} us, {longest_us} us at most")
+        });
+        let title = if number == 0 { "rings" } else { "" };
+        paper.line(&format!("{title:<11}{name} {used} of {room} bytes, {highest} at most in one{waits}"))?;
     }
     Ok(())
 }

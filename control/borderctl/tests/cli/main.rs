@@ -5,6 +5,7 @@ mod documents;
 mod exchanges;
 mod import;
 mod lab;
+mod numbers;
 mod observed;
 mod people;
 mod service;

@@ -62,6 +62,7 @@ pub(super) fn sample(id: u64) -> Option<DropSample> {
         port: "v4".to_owned(),
         queue: 0,
         worker: 0,
+        control: false,
         reason: reason.to_owned(),
         one_in: 4,
         layer: layer.to_owned(),

@@ -7,9 +7,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use dataplane::verdict::DropReason;
+
 use super::failing::Failing;
 use super::standing::Standing;
 use super::{NextHop, OnLink, PATIENCE};
+
+const EXPIRED: DropReason = DropReason::NeighborWaitExpired;
+const TABLE_FULL: DropReason = DropReason::NeighborTableFull;
 
 /// Packets for one next hop, and packets in all.
 const fn bounds(standing: Standing) -> (usize, usize) {
@@ -33,9 +38,17 @@ pub(in crate::kernel) enum Queued {
     Overflow,
 }
 
-struct Packet {
-    since: Instant,
-    bytes: Vec<u8>,
+/// A packet that waits.
+pub(in crate::kernel) struct Packet {
+    pub(in crate::kernel) since: Instant,
+    pub(in crate::kernel) bytes: Vec<u8>,
+}
+
+/// A packet that waited for nothing.
+pub(in crate::kernel) struct Lost {
+    pub(in crate::kernel) hop: NextHop,
+    pub(in crate::kernel) reason: DropReason,
+    pub(in crate::kernel) bytes: Vec<u8>,
 }
 
 /// The packets for one next hop.
@@ -71,11 +84,18 @@ pub(super) struct Waiting {
     dice: u64,
     /// For whom packets were lost.
     pub(super) failing: Failing,
+    /// Those that were lost since somebody asked.
+    lost: Vec<Lost>,
 }
 
 impl Waiting {
     pub(super) fn new() -> Self {
-        Self { rooms: Standing::ALL.map(Room::new), dice: 0x9e37_79b9_7f4a_7c15, failing: Failing::default() }
+        Self {
+            rooms: Standing::ALL.map(Room::new),
+            dice: 0x9e37_79b9_7f4a_7c15,
+            failing: Failing::default(),
+            lost: Vec::new(),
+        }
     }
 
     pub(super) fn queue(
@@ -94,7 +114,16 @@ impl Waiting {
         let mut displaced = 0;
         if room.packets == room.in_all {
             match room.victim(hop, dice) {
-                Some(victim) => displaced = room.turn_out(victim).packets.len(),
+                Some(victim) => {
+                    let Line { hop, packets, .. } = room.turn_out(victim);
+                    displaced = packets.len();
+                    let reason = DropReason::NeighborWaitOverflow;
+                    self.lost.extend(packets.into_iter().map(|Packet { bytes, .. }| Lost {
+                        hop,
+                        reason,
+                        bytes,
+                    }));
+                }
                 None => return Queued::Overflow,
             }
         }
@@ -104,7 +133,7 @@ impl Waiting {
     }
 
     /// The packets of a next hop, oldest first. They wait no longer.
-    pub(super) fn take(&mut self, hop: NextHop) -> impl Iterator<Item = Vec<u8>> + use<> {
+    pub(super) fn take(&mut self, hop: NextHop) -> impl Iterator<Item = Packet> + use<> {
         let mut packets = Vec::new();
         // In more than one room only if its standing has changed, for the better in most cases.
         for room in self.rooms.iter_mut().rev() {
@@ -113,7 +142,20 @@ impl Waiting {
             }
         }
         packets.sort_by_key(|packet| packet.since);
-        packets.into_iter().map(|packet| packet.bytes)
+        packets.into_iter()
+    }
+
+    /// The packets of a next hop are given up; how many there were.
+    pub(super) fn give_up(&mut self, hop: NextHop, reason: DropReason) -> usize {
+        let before = self.lost.len();
+        let packets = self.take(hop);
+        self.lost.extend(packets.map(|Packet { bytes, .. }| Lost { hop, reason, bytes }));
+        self.lost.len() - before
+    }
+
+    /// What was lost since the last call.
+    pub(super) fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
     }
 
     /// The neighbour of a next hop has been asked for.
@@ -129,7 +171,7 @@ impl Waiting {
     pub(super) fn expire(&mut self, now: Instant) -> Expired {
         let mut expired = Expired::default();
         for room in &mut self.rooms {
-            room.expire(now, &mut expired, &mut self.failing);
+            room.expire(now, &mut expired, &mut self.failing, &mut self.lost);
         }
         expired
     }
@@ -210,12 +252,13 @@ impl Room {
         line
     }
 
-    fn expire(&mut self, now: Instant, expired: &mut Expired, failing: &mut Failing) {
+    fn expire(&mut self, now: Instant, expired: &mut Expired, failing: &mut Failing, lost: &mut Vec<Lost>) {
         let late = |packet: &Packet| now.saturating_duration_since(packet.since) >= PATIENCE;
         let mut place = 0;
         while let Some(line) = self.lines.get_mut(place) {
             let count = line.packets.iter().take_while(|packet| late(packet)).count();
-            line.packets.drain(..count);
+            let (hop, reason) = (line.hop, if line.refused { TABLE_FULL } else { EXPIRED });
+            lost.extend(line.packets.drain(..count).map(|Packet { bytes, .. }| Lost { hop, reason, bytes }));
             self.packets -= count;
             failing.note(line.hop, count, now);
             *(if line.refused { &mut expired.table_full } else { &mut expired.late }) += count;
@@ -263,7 +306,7 @@ mod tests {
             assert_eq!(queue(&mut waiting, Standing::Known, 1, n, now), expected);
         }
         assert_eq!(queue(&mut waiting, Standing::Known, 2, 99, now), WAITS, "others have room");
-        let packets: Vec<_> = waiting.take(hop(1)).collect();
+        let packets: Vec<_> = waiting.take(hop(1)).map(|packet| packet.bytes).collect();
         assert_eq!(packets, (0..16).map(|n| vec![n]).collect::<Vec<_>>());
         assert_eq!(waiting.take(hop(1)).count(), 0);
         assert_eq!(waiting.take(hop(2)).count(), 1);
@@ -310,7 +353,7 @@ mod tests {
         waiting.refused(hop(2));
         assert_eq!(waiting.expire(now + PATIENCE - Duration::from_millis(1)), Expired::default());
         assert_eq!(waiting.expire(now + PATIENCE), Expired { late: 1, table_full: 1 });
-        assert_eq!(waiting.take(hop(1)).collect::<Vec<_>>(), [vec![2]]);
+        assert_eq!(waiting.take(hop(1)).map(|packet| packet.bytes).collect::<Vec<_>>(), [vec![2]]);
         assert!(waiting.rooms.iter().all(|room| room.packets == 0 && room.lines.is_empty()));
     }
 
@@ -320,7 +363,10 @@ mod tests {
         queue(&mut waiting, Standing::Unknown, 1, 1, now);
         queue(&mut waiting, Standing::Sought, 1, 2, now + Duration::from_millis(1));
         queue(&mut waiting, Standing::Known, 1, 3, now + Duration::from_millis(2));
-        assert_eq!(waiting.take(hop(1)).collect::<Vec<_>>(), [vec![1], vec![2], vec![3]]);
+        assert_eq!(
+            waiting.take(hop(1)).map(|packet| packet.bytes).collect::<Vec<_>>(),
+            [vec![1], vec![2], vec![3]]
+        );
     }
 
     #[test]
