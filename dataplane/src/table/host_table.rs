@@ -20,8 +20,9 @@ use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::Ordering;
 
-use super::pages::{Line, Pages};
+use super::pages::Pages;
 use crate::hash::{high32, high64, low32, low64};
+use crate::huge::Line;
 use crate::prefetch::prefetch;
 
 const PLACES: usize = 3;
