@@ -22,7 +22,7 @@ use dataplane::exception::{inject_ring, punt_ring};
 use dataplane::io::BURST;
 use dataplane::stage::translate::{v4_to_v6, v6_to_v4};
 use dataplane::stage::transport::{self, TransportV4, TransportV6};
-use dataplane::table::eam::EamTable;
+use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::fib::Fib;
 use dataplane::table::icmp_source::{Choice, IcmpSourcePool};
 use dataplane::table::prefix::TranslationPrefix;
@@ -40,10 +40,10 @@ use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
 
 use common::allocations::counted;
 use common::clock::now;
-use common::keys::{SIZES, eams};
+use common::keys::{SIZES, eams, service_v4};
 use common::packets::{self, Make};
 use common::report::{Arguments, Row, publish};
-use common::routes::full_table;
+use common::routes::{full_table, inside, ipv6_prefixes, ipv6_table};
 use common::slab::{Pool, Rx, Shared, SlabBuffer, Tx};
 
 mod common {
@@ -92,6 +92,7 @@ fn main() {
 
 /// Towards clients everywhere: a full table beside a default route.
 fn routes(arguments: &Arguments, rows: &mut Vec<Row>) {
+    ipv6_routes(arguments, rows);
     for (label, count) in [("default", 0), ("1m", 1_000_000)] {
         let name = format!("cycles_v6_to_v4_eam_10k_routes_{label}");
         if arguments.wants(&name) {
@@ -100,6 +101,47 @@ fn routes(arguments: &Arguments, rows: &mut Vec<Row>) {
             rows.push(bench.measure(&name, arguments.bursts, BURST, packets::udp_v6_to_anywhere(TABLE)));
         }
     }
+}
+
+/// Towards servers and natives everywhere in IPv6: a full table beside a default route.
+fn ipv6_routes(arguments: &Arguments, rows: &mut Vec<Row>) {
+    for (label, count) in [("default", 0), ("250k", 250_000)] {
+        let names = [
+            format!("cycles_v4_to_v6_eam_10k_routes6_{label}"),
+            format!("cycles_v4_to_v6_eam_1m_routes6_{label}"),
+            format!("cycles_native_v6_routes6_{label}"),
+        ];
+        if !arguments.want_any(names.iter().map(String::as_str)) {
+            continue;
+        }
+        let prefixes = ipv6_prefixes(250_000);
+        let table = ipv6_table(&prefixes[..count]);
+        for (name, eams) in names.iter().zip([TABLE, 1_000_000]) {
+            if arguments.wants(name) {
+                let servers = inside(&prefixes, eams as usize);
+                let eam = |(number, server): (u32, &Ipv6Addr)| Eam {
+                    ipv4: service_v4(number).into(),
+                    ipv6: (*server).into(),
+                };
+                let eams = distinct((0..).zip(&servers).map(eam).collect());
+                let count = eams.len() as u32;
+                let mut bench = Bench::new(translation_of(&eams, Settings::default()), Fib::build(&table));
+                rows.push(bench.measure(name, arguments.bursts, BURST, packets::udp_v4_to_v6(count)));
+            }
+        }
+        if arguments.wants(&names[2]) {
+            let mut bench = Bench::new(translation(TABLE, Settings::default()), Fib::build(&table));
+            let make = packets::native_v6_to(TABLE, inside(&prefixes, 1 << 20));
+            rows.push(bench.measure(&names[2], arguments.bursts, BURST, make));
+        }
+    }
+}
+
+/// Those of different servers, their IPv4 addresses one after the other.
+fn distinct(eams: Vec<Eam>) -> Vec<Eam> {
+    let mut seen = std::collections::HashSet::new();
+    let eams = eams.into_iter().filter(|eam| seen.insert(eam.ipv6));
+    (0..).zip(eams).map(|(number, eam)| Eam { ipv4: service_v4(number).into(), ..eam }).collect()
 }
 
 /// Every kind of packet.
@@ -172,10 +214,14 @@ fn turns(
 }
 
 fn translation(count: u32, settings: Settings) -> Translation {
+    translation_of(&eams(count), settings)
+}
+
+fn translation_of(eams: &[Eam], settings: Settings) -> Translation {
     Translation::new(TranslationParts {
         settings,
         prefixes: vec![TranslationPrefix::new("2001:db8:46::/96".parse().unwrap()).unwrap()],
-        eams: EamTable::build(&eams(count)).unwrap(),
+        eams: EamTable::build(eams).unwrap(),
         service_pools: vec!["100.64.0.0/10".parse().unwrap()],
         translatable_pools: Vec::new(),
         denylist: Vec::new(),
@@ -330,8 +376,8 @@ fn translate_v4_to_v6(buffers: &mut [SlabBuffer], _: &Settings) {
             buffer,
             transport,
             first,
-            source,
-            destination,
+            &source,
+            &destination,
             delta,
             length,
             offset,

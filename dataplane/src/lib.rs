@@ -23,6 +23,7 @@ pub mod dpdk;
 pub mod exception;
 pub mod explain;
 mod hash;
+mod huge;
 pub mod io;
 mod limit;
 pub mod memory;

@@ -26,6 +26,7 @@ use arc_swap::{ArcSwap, Cache};
 use ipnet::Ipv4Net;
 
 use crate::hash::{high32, mix};
+use crate::huge::{Line, Lines};
 use crate::prefetch::prefetch;
 use crate::table::eam::EamTable;
 
@@ -33,11 +34,11 @@ use crate::table::eam::EamTable;
 /// nearly always the first or second; among a million keys the longest way is some hundred lines.
 const REACH: usize = 512;
 /// The same where the busiest are found, and lines are never free for long.
-const BUSIEST_REACH: usize = 16;
+const BUSIEST_REACH: usize = 8;
 /// Lines of the table in which the busiest are found.
 const BUSIEST_LINES: usize = 2048;
 /// One packet in so many is looked at for the busiest, on average.
-const BUSIEST_EVERY: u64 = 16;
+const BUSIEST_EVERY: u64 = 64;
 
 /// Which way packets are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,17 +83,16 @@ impl Traffic {
     }
 }
 
-/// One mapping's counts. One writer.
-#[derive(Default)]
-#[repr(align(64))]
-struct Line {
-    /// Zero while nobody has it.
-    key: AtomicU64,
-    packets: [AtomicU64; 2],
-    bytes: [AtomicU64; 2],
-    /// How hard it is to push out, where the busiest are found.
-    weight: AtomicU64,
-}
+/// One mapping's counts: a line of memory. One writer.
+#[derive(Clone, Copy)]
+struct Account<'a>(&'a Line);
+
+/// Where the words of a line are: the key is zero while nobody has it; of packets and bytes there are two each, one for each
+/// way; the weight says how hard it is to push out, where the busiest are found.
+const KEY: usize = 0;
+const PACKETS: usize = 1;
+const BYTES: usize = 3;
+const WEIGHT: usize = 5;
 
 const fn key_of(address: Ipv4Addr, length: u8) -> u64 {
     1 << 40 | (address.to_bits() as u64) << 8 | length as u64
@@ -110,31 +110,44 @@ fn add(cell: &AtomicU64, amount: u64) {
     cell.store(cell.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
 
-impl Line {
+impl<'a> Account<'a> {
     #[inline]
-    fn count(&self, way: Way, packets: u64, bytes: u64) {
-        add(&self.packets[way as usize], packets);
-        add(&self.bytes[way as usize], bytes);
+    fn word(self, at: usize) -> &'a AtomicU64 {
+        &self.0[at]
     }
 
-    fn take_over(&self, key: u64) {
-        for cell in self.packets.iter().chain(&self.bytes) {
-            cell.store(0, Ordering::Relaxed);
-        }
-        self.weight.store(0, Ordering::Relaxed);
-        self.key.store(key, Ordering::Relaxed);
+    #[inline]
+    fn key(self) -> u64 {
+        self.word(KEY).load(Ordering::Relaxed)
     }
 
-    fn read(&self) -> Option<(Ipv4Net, Traffic)> {
-        let prefix = prefix_of(self.key.load(Ordering::Relaxed))?;
-        let read = |cells: &[AtomicU64; 2]| [0, 1].map(|way| cells[way].load(Ordering::Relaxed));
-        Some((prefix, Traffic { packets: read(&self.packets), bytes: read(&self.bytes) }))
+    fn weight(self) -> u64 {
+        self.word(WEIGHT).load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn count(self, way: Way, packets: u64, bytes: u64) {
+        add(self.word(PACKETS + way as usize), packets);
+        add(self.word(BYTES + way as usize), bytes);
+    }
+
+    fn take_over(self, key: u64) {
+        self.0[PACKETS..=WEIGHT].iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        self.word(KEY).store(key, Ordering::Relaxed);
+    }
+
+    fn read(self) -> Option<(Ipv4Net, Traffic)> {
+        let prefix = prefix_of(self.key())?;
+        let read = |first: usize| [0, 1].map(|way| self.word(first + way).load(Ordering::Relaxed));
+        Some((prefix, Traffic { packets: read(PACKETS), bytes: read(BYTES) }))
     }
 }
 
 /// The lines of one worker.
 struct MeterTable {
-    lines: Box<[Line]>,
+    lines: Lines,
+    /// How many lines hash values choose from; those behind the last are in its reach.
+    starts: u32,
     reach: usize,
     used: AtomicU64,
     /// Packets that found no line.
@@ -143,27 +156,37 @@ struct MeterTable {
 
 impl MeterTable {
     fn new(lines: usize, reach: usize) -> Self {
-        // The lines behind the last hash value are in reach of it.
-        let lines = lines + reach;
+        let starts = u32::try_from(lines).unwrap_or(u32::MAX);
         Self {
+            lines: Lines::zeroed(lines + reach),
+            starts,
             reach,
-            lines: (0..lines).map(|_| Line::default()).collect(),
             used: AtomicU64::new(0),
             uncounted: AtomicU64::new(0),
         }
     }
 
+    /// Where the line of a key is looked for first.
     #[inline]
-    fn reach(&self, key: u64) -> &[Line] {
-        let starts = (self.lines.len() - self.reach) as u64;
-        let at = usize::try_from((u64::from(high32(mix(key))) * starts) >> 32).unwrap_or(0);
-        &self.lines[at..at + self.reach]
+    fn start(&self, key: u64) -> u32 {
+        // Fibonacci hashing: neighbouring addresses, which pools are made of, are spread evenly.
+        let hash = high32(key.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        high32(u64::from(hash) * u64::from(self.starts))
     }
 
     #[inline]
-    fn find(&self, key: u64) -> Option<&Line> {
+    fn at(&self, line: u32) -> Option<Account<'_>> {
+        self.lines.all().get(line as usize).map(Account)
+    }
+
+    fn reach(&self, key: u64) -> impl Iterator<Item = Account<'_>> {
+        self.lines.all()[self.start(key) as usize..].iter().take(self.reach).map(Account)
+    }
+
+    #[inline]
+    fn find(&self, key: u64) -> Option<Account<'_>> {
         for line in self.reach(key) {
-            match line.key.load(Ordering::Relaxed) {
+            match line.key() {
                 found if found == key => return Some(line),
                 // Lines are never given back: nobody went on from here.
                 0 => return None,
@@ -175,23 +198,23 @@ impl MeterTable {
 
     /// A line for a key that has none yet.
     #[cold]
-    fn claim(&self, key: u64) -> Option<&Line> {
-        let line = self.reach(key).iter().find(|line| line.key.load(Ordering::Relaxed) == 0)?;
+    fn claim(&self, key: u64) -> Option<Account<'_>> {
+        let line = self.reach(key).find(|line| line.key() == 0)?;
         line.take_over(key);
         add(&self.used, 1);
         Some(line)
     }
 
     /// A line for a sampled key: its own, a free one, or the lightest, once that has lost its weight.
-    fn contend(&self, key: u64) -> Option<&Line> {
+    fn contend(&self, key: u64) -> Option<Account<'_>> {
         if let Some(line) = self.find(key).or_else(|| self.claim(key)) {
-            add(&line.weight, 1);
+            add(line.word(WEIGHT), 1);
             return Some(line);
         }
-        let lightest = self.reach(key).iter().min_by_key(|line| line.weight.load(Ordering::Relaxed))?;
-        let weight = lightest.weight.load(Ordering::Relaxed);
+        let lightest = self.reach(key).min_by_key(|line| line.weight())?;
+        let weight = lightest.weight();
         if weight > 0 {
-            lightest.weight.store(weight - 1, Ordering::Relaxed);
+            lightest.word(WEIGHT).store(weight - 1, Ordering::Relaxed);
             return None;
         }
         lightest.take_over(key);
@@ -199,11 +222,15 @@ impl MeterTable {
     }
 
     fn is_nearly_full(&self) -> bool {
-        self.used.load(Ordering::Relaxed) * 8 > (self.lines.len() as u64) * 5
+        self.used.load(Ordering::Relaxed) * 8 > u64::from(self.starts) * 5
     }
 
     fn read(&self) -> impl Iterator<Item = (Ipv4Net, Traffic)> + '_ {
-        self.lines.iter().filter_map(Line::read)
+        self.lines.all().iter().filter_map(|line| Account(line).read())
+    }
+
+    fn memory(&self) -> usize {
+        size_of_val(self.lines.all())
     }
 }
 
@@ -218,61 +245,131 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Counts a packet of the host `address`, which has a mapping of its own.
+    /// For a burst of packets: what all of them need is looked for once.
     #[inline]
-    pub(crate) fn host(&mut self, address: Ipv4Addr, way: Way, bytes: u16) {
-        self.count(key_of(address, 32), way, u64::from(bytes));
+    pub(crate) fn begin(&mut self) -> Counting<'_> {
+        let sample = Sample { left: &mut self.left, random: &mut self.random };
+        Counting { metering: self.metering, table: self.table.load(), sample }
     }
 
     /// Counts a packet for the mapping around `address`, if there is one.
     #[inline]
     pub(crate) fn any(&mut self, eams: &EamTable, address: Ipv4Addr, way: Way, bytes: u16) {
         if eams.may_cover(address) {
+            let mut counting = self.begin();
+            if counting.metering == Metering::Exact || counting.sample.is_next() {
+                counting.around(eams, address, way, bytes);
+            }
+        }
+    }
+}
+
+/// Which packets the busiest mappings are found by.
+struct Sample<'a> {
+    left: &'a mut u64,
+    random: &'a mut u64,
+}
+
+impl Sample<'_> {
+    /// Whether the next packet is one of them.
+    fn is_next(&mut self) -> bool {
+        *self.left -= 1;
+        if *self.left > 0 {
+            return false;
+        }
+        *self.left = self.gap();
+        true
+    }
+
+    /// The first of the packets from the `from`-th of a burst of `of` on that is one of them.
+    fn next_of(&mut self, from: usize, of: usize) -> Option<usize> {
+        let rest = of - from;
+        match usize::try_from(*self.left) {
+            Ok(left) if left <= rest => {
+                *self.left = self.gap();
+                Some(from + left - 1)
+            }
+            _ => {
+                *self.left -= rest as u64;
+                None
+            }
+        }
+    }
+
+    /// Gaps are random, or a rhythm in the traffic would hide some of it.
+    fn gap(&mut self) -> u64 {
+        *self.random = mix(self.random.wrapping_add(0x9e37_79b9_7f4a_7c15));
+        1 + *self.random % (2 * BUSIEST_EVERY - 1)
+    }
+}
+
+/// A meter during one burst.
+pub(crate) struct Counting<'a> {
+    metering: Metering,
+    table: &'a MeterTable,
+    sample: Sample<'a>,
+}
+
+impl Counting<'_> {
+    /// Whether every packet counts; those of a sample otherwise ([`Self::next_of`]).
+    #[inline]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.metering == Metering::Exact
+    }
+
+    /// The next packet to count from the `from`-th of a burst of `of` on.
+    pub(crate) fn next_of(&mut self, from: usize, of: usize) -> Option<usize> {
+        self.sample.next_of(from, of)
+    }
+
+    /// Has the line of a host fetched, for [`Self::host`] soon after; where that is.
+    #[inline(always)]
+    pub(crate) fn fetch(&self, address: Ipv4Addr) -> u32 {
+        let start = self.table.start(key_of(address, 32));
+        if let Some(line) = self.table.at(start) {
+            prefetch(line.0);
+        }
+        start
+    }
+
+    /// Counts a packet of the host `address`, which has a mapping of its own and whose line was fetched.
+    #[inline(always)]
+    pub(crate) fn host(&self, address: Ipv4Addr, fetched: u32, way: Way, bytes: u16) {
+        let key = key_of(address, 32);
+        match self.table.at(fetched) {
+            Some(line) if self.is_exact() && line.key() == key => line.count(way, 1, u64::from(bytes)),
+            _ => self.count(key, way, u64::from(bytes)),
+        }
+    }
+
+    /// Counts a packet for the mapping around `address`, if there is one.
+    #[inline(always)]
+    pub(crate) fn any(&self, eams: &EamTable, address: Ipv4Addr, way: Way, bytes: u16) {
+        if eams.may_cover(address) {
             self.around(eams, address, way, bytes);
         }
     }
 
     #[inline(never)]
-    fn around(&mut self, eams: &EamTable, address: Ipv4Addr, way: Way, bytes: u16) {
+    fn around(&self, eams: &EamTable, address: Ipv4Addr, way: Way, bytes: u16) {
         if let Some(prefix) = eams.mapping_around(address) {
             self.count(key_of(prefix.network(), prefix.prefix_len()), way, u64::from(bytes));
         }
     }
 
-    /// Has the line of a host fetched.
-    #[inline]
-    pub(crate) fn fetch(&mut self, address: Ipv4Addr) {
-        if self.metering == Metering::Exact {
-            prefetch(&self.table.load().reach(key_of(address, 32))[0]);
-        }
-    }
-
-    #[inline]
-    fn count(&mut self, key: u64, way: Way, bytes: u64) {
+    #[inline(never)]
+    fn count(&self, key: u64, way: Way, bytes: u64) {
+        let table = self.table;
         match self.metering {
-            Metering::Exact => {
-                let table = self.table.load();
-                match table.find(key).or_else(|| table.claim(key)) {
-                    Some(line) => line.count(way, 1, bytes),
-                    None => add(&table.uncounted, 1),
-                }
-            }
+            Metering::Exact => match table.find(key).or_else(|| table.claim(key)) {
+                Some(line) => line.count(way, 1, bytes),
+                None => add(&table.uncounted, 1),
+            },
             Metering::Busiest => {
-                self.left -= 1;
-                if self.left == 0 {
-                    self.sample(key, way, bytes);
+                if let Some(line) = table.contend(key) {
+                    line.count(way, BUSIEST_EVERY, BUSIEST_EVERY * bytes);
                 }
             }
-        }
-    }
-
-    #[cold]
-    fn sample(&mut self, key: u64, way: Way, bytes: u64) {
-        // Gaps are random, or a rhythm in the traffic would hide some of it.
-        self.random = mix(self.random.wrapping_add(0x9e37_79b9_7f4a_7c15));
-        self.left = 1 + self.random % (2 * BUSIEST_EVERY - 1);
-        if let Some(line) = self.table.load().contend(key) {
-            line.count(way, BUSIEST_EVERY, BUSIEST_EVERY * bytes);
         }
     }
 }
@@ -319,7 +416,7 @@ impl MeterSlot {
         earlier.settle();
         let current = self.current.load_full();
         if self.metering == Metering::Exact && current.is_nearly_full() {
-            self.current.store(Arc::new(MeterTable::new(2 * current.lines.len(), REACH)));
+            self.current.store(Arc::new(MeterTable::new(2 * current.starts as usize, REACH)));
             earlier.leaving.push(current);
         }
     }
@@ -346,8 +443,8 @@ impl MeterSlot {
     /// Bytes of memory.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let leaving = self.earlier().leaving.iter().map(|table| table.lines.len()).sum::<usize>();
-        (leaving + self.current.load().lines.len()) * size_of::<Line>()
+        let leaving = self.earlier().leaving.iter().map(|table| table.memory()).sum::<usize>();
+        leaving + self.current.load().memory()
     }
 
     fn earlier(&self) -> MutexGuard<'_, Earlier> {
@@ -376,15 +473,17 @@ mod tests {
         Ipv4Addr::from_bits(0xc000_0200 + number)
     }
 
+    fn count(meter: &mut Meter, address: Ipv4Addr, way: Way, bytes: u16) {
+        let mut counting = meter.begin();
+        if counting.is_exact() || counting.next_of(0, 1).is_some() {
+            counting.host(address, counting.fetch(address), way, bytes);
+        }
+    }
+
     fn read(slot: &MeterSlot) -> HashMap<Ipv4Net, Traffic> {
         let mut sums = HashMap::new();
         slot.read(&mut sums, |_| true);
         sums
-    }
-
-    #[test]
-    fn a_line_is_one_cache_line() {
-        assert_eq!((size_of::<Line>(), align_of::<Line>()), (64, 64));
     }
 
     #[test]
@@ -394,9 +493,9 @@ mod tests {
         let mappings = 100_000;
         for round in 0..3 {
             for number in 0..mappings {
-                meter.host(host(number), Way::ToV6, 100);
+                count(&mut meter, host(number), Way::ToV6, 100);
                 if number % 2 == 0 {
-                    meter.host(host(number), Way::ToV4, 1000);
+                    count(&mut meter, host(number), Way::ToV4, 1000);
                 }
                 if number % 500 == 0 {
                     slot.grow();
@@ -426,7 +525,7 @@ mod tests {
     fn what_finds_no_room_is_told() {
         let slot = MeterSlot::new(Metering::Exact, 0);
         let mut meter = slot.meter();
-        (0..20_000).for_each(|number| meter.host(host(number), Way::ToV6, 1));
+        (0..20_000).for_each(|number| count(&mut meter, host(number), Way::ToV6, 1));
         let counted: u64 = read(&slot).values().map(|traffic| traffic.packets[0]).sum();
         assert!(counted > 3000 && slot.uncounted() > 0);
         assert_eq!(counted + slot.uncounted(), 20_000);
@@ -441,7 +540,7 @@ mod tests {
         for number in 0..2_000_000_u32 {
             let address =
                 if number % 2 == 0 { host(number / 2 % busy) } else { host(1000 + number % 200_000) };
-            meter.host(address, Way::ToV6, 100);
+            count(&mut meter, address, Way::ToV6, 100);
         }
         let mut sums: Vec<_> = read(&slot).into_iter().collect();
         sums.sort_by_key(|(_, traffic)| std::cmp::Reverse(traffic.all_bytes()));

@@ -80,15 +80,16 @@ impl<B: Buffer> Sink<B> {
         self.port = port;
     }
 
-    /// Counts a burst that `port` delivered.
+    /// Counts a burst of so many bytes that `port` delivered.
     #[inline]
-    pub fn received(&mut self, port: PortId, frames: &[B]) {
+    pub fn received(&mut self, port: PortId, frames: &[B], bytes: u64) {
+        debug_assert_eq!(self::bytes(frames), bytes);
         if let Some(tap) = self.watching() {
             tap.received(port, frames);
         }
         self.counts.count(Event::Bursts);
         self.counts.add(Event::Received, frames.len() as u64);
-        self.counts.add(Event::ReceivedBytes, bytes(frames));
+        self.counts.add(Event::ReceivedBytes, bytes);
     }
 
     /// Ends a frame that a receive queue cannot deliver: received, and dropped at once.
@@ -224,7 +225,7 @@ mod tests {
         sink.begin_turn(1000);
         sink.from_port(PortId(3));
         let mut burst = frames(1..6);
-        sink.received(PortId(3), &burst);
+        sink.received(PortId(3), &burst, 15);
         let punted = burst.pop().unwrap();
         sink.finish(punted, Verdict::Punted(PuntReason::Arp));
         sink.send(PortId(1), &mut Two, &mut burst, 1 + 2 + 3 + 4);

@@ -46,19 +46,25 @@ impl<T: TransmitQueue> Transmit<T> {
     }
 
     /// Puts a whole frame onto a port's burst.
-    #[inline(always)]
     pub(crate) fn enqueue(&mut self, port: PortId, frame: T::Buffer, sink: &mut Sink<T::Buffer>) {
+        let bytes = frame.data().len();
+        self.enqueue_bytes(port, frame, bytes, sink);
+    }
+
+    /// The same for a frame that is known to have so many bytes.
+    #[inline(always)]
+    fn enqueue_bytes(&mut self, port: PortId, frame: T::Buffer, bytes: usize, sink: &mut Sink<T::Buffer>) {
+        debug_assert_eq!(frame.data().len(), bytes);
         let Some(out) = self.ports.get_mut(usize::from(port.0)) else {
             // A route by a port this worker does not have cannot be: all workers have all ports.
             sink.finish_frame(frame, Verdict::Dropped(DropReason::NoRoute));
             return;
         };
-        let bytes = frame.data().len() as u64;
         if let Err(full) = out.frames.try_push(frame) {
             out.flush(sink);
             out.frames.push(full.element());
         }
-        out.bytes += bytes;
+        out.bytes += bytes as u64;
     }
 
     /// What waits for each port.
@@ -84,8 +90,8 @@ impl<T: TransmitQueue> Output<T::Buffer> for Transmit<T> {
     }
 
     #[inline(always)]
-    fn emit(&mut self, frame: T::Buffer, adjacency: &Adjacency, sink: &mut Sink<T::Buffer>) {
-        self.enqueue(adjacency.port, frame, sink);
+    fn emit(&mut self, frame: T::Buffer, bytes: usize, adjacency: &Adjacency, sink: &mut Sink<T::Buffer>) {
+        self.enqueue_bytes(adjacency.port, frame, bytes, sink);
     }
 
     fn forward(&mut self, mut packet: T::Buffer, adjacency: &Adjacency, sink: &mut Sink<T::Buffer>) {

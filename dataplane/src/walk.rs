@@ -57,9 +57,10 @@ pub trait Output<B: Buffer> {
         LinkHeader::None
     }
 
-    /// Sends a frame that has its link-layer header.
+    /// Sends a frame of so many bytes that has its link-layer header.
     #[inline]
-    fn emit(&mut self, frame: B, adjacency: &Adjacency, sink: &mut Sink<B>) {
+    fn emit(&mut self, frame: B, bytes: usize, adjacency: &Adjacency, sink: &mut Sink<B>) {
+        debug_assert_eq!(frame.data().len(), bytes);
         self.forward(frame, adjacency, sink);
     }
 
@@ -222,7 +223,7 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             lane.inspect_ipv4(packet.data(), self.snapshot, self.table);
             lane.resolve(self.snapshot);
         }
-        if lane.is_left() { self.walk_ipv4(packet, ingress) } else { self.send_lane(packet, 0, &lane) }
+        if lane.is_left() { self.walk_ipv4(packet, ingress) } else { self.send_single(packet, &lane) }
     }
 
     /// The same for an IPv6 packet.
@@ -232,7 +233,19 @@ impl<'a, P: BufferPool, O: Output<P::Buffer>> Walk<'a, P, O> {
             lane.inspect_ipv6(packet.data(), self.snapshot, self.table);
             lane.resolve(self.snapshot);
         }
-        if lane.is_left() { self.walk_ipv6(packet, ingress) } else { self.send_lane(packet, 0, &lane) }
+        if lane.is_left() { self.walk_ipv6(packet, ingress) } else { self.send_single(packet, &lane) }
+    }
+
+    /// Sends a packet by the lane and counts it for its mappings.
+    fn send_single(&mut self, packet: P::Buffer, lane: &Lane<'_>) -> End<P::Buffer> {
+        let end = self.send_lane(packet, 0, lane);
+        if let (End::Forwarded(_), Some(meter)) = (&end, &mut self.lcore.meter) {
+            let mut meter = meter.begin();
+            if meter.is_exact() || meter.next_of(0, 1).is_some() {
+                lane.count(&meter, lane.fetch_counts(&meter), &self.snapshot.translation.eams);
+            }
+        }
+        end
     }
 
     /// Whether a packet that was not a link-layer broadcast would take the express lane. For tests that must know which

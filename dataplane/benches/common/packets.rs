@@ -209,6 +209,18 @@ pub(crate) fn native_v6(eams: u32) -> Make {
     })
 }
 
+/// From a service to natives: forwarded as it is.
+#[allow(dead_code, reason = "benchmarks use different parts of it")]
+pub(crate) fn native_v6_to(eams: u32, natives: Vec<Ipv6Addr>) -> Make {
+    let mut outer = udp_v6_to_v4(eams);
+    Box::new(move |number, buffer| {
+        let port = outer(number, buffer);
+        let to = natives[number as usize % natives.len()];
+        patch(buffer.frame(), 38, &to.octets(), &[BEHIND_V6 + UDP_CHECKSUM]);
+        port
+    })
+}
+
 /// An IPv4 template whose addresses are replaced for every packet: client to service. `checksums` cover them.
 fn from_v4(packet: &[u8], eams: u32, checksums: &'static [usize]) -> Make {
     let template = testing::frame(testing::MAC_V4, packet);

@@ -24,6 +24,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::host_table::{Bucket, HostTable, Pair};
 use super::prefix_eams::PrefixEams;
 use super::{MappedV4, MappedV6};
+use crate::hash::high64;
 use crate::wire::checksum::{Delta, Sum};
 
 /// One mapping between an IPv4 and an IPv6 prefix.
@@ -61,6 +62,18 @@ pub enum EamError {
     Unknown(Eam),
 }
 
+/// How many mappings of one kind there are more after the changes.
+fn gained(changes: &[Change], is_of_kind: fn(&Eam) -> bool) -> usize {
+    let (mut added, mut removed) = (0_usize, 0);
+    for change in changes {
+        match change {
+            Change::Add(eam) => added += usize::from(is_of_kind(eam)),
+            Change::Remove(eam) => removed += usize::from(is_of_kind(eam)),
+        }
+    }
+    added.saturating_sub(removed)
+}
+
 /// Mappings whose lines are fetched before the first of them is touched.
 const FETCHED_AHEAD: usize = 32;
 
@@ -73,6 +86,8 @@ pub struct EamTable {
     /// Every mapping that is not between two hosts. One of an IPv4 host and an IPv6 prefix is in `by_ipv4` as well.
     prefixes: Arc<PrefixEams>,
     mappings: usize,
+    /// Those between hosts of which the IPv6 address is not one that every host may have.
+    odd: usize,
 }
 
 /// The cache line in which the mapping of one host is looked for first.
@@ -98,6 +113,7 @@ impl EamTable {
             by_ipv6: HostTable::with_capacity(hosts(|eam| eam.ipv6.prefix_len() == 128)),
             prefixes: Arc::default(),
             mappings: 0,
+            odd: 0,
         };
         for some in eams.chunks(FETCHED_AHEAD) {
             some.iter().for_each(|eam| table.fetch(eam));
@@ -113,8 +129,8 @@ impl EamTable {
     /// [`EamError`], the first one found. This version is as it was in any case.
     pub fn apply(&self, changes: &[Change]) -> Result<Self, EamError> {
         let mut next = self.clone();
-        next.by_ipv4.prepare(changes.len());
-        next.by_ipv6.prepare(changes.len());
+        next.by_ipv4.prepare(changes.len(), gained(changes, |eam| eam.ipv4.prefix_len() == 32));
+        next.by_ipv6.prepare(changes.len(), gained(changes, |eam| eam.ipv6.prefix_len() == 128));
         for some in changes.chunks(FETCHED_AHEAD) {
             for Change::Add(eam) | Change::Remove(eam) in some {
                 next.fetch(eam);
@@ -162,6 +178,13 @@ impl EamTable {
     #[must_use]
     pub fn host_ipv6(&self, fetched: Fetched<'_>, address: Ipv6Addr) -> Option<MappedV4> {
         self.by_ipv6.find_in(fetched.0, address).map(|ipv4| mapped_v4(address, ipv4, false))
+    }
+
+    /// Whether the IPv6 address of every mapping that the two functions above find is global unicast ([`is_global_unicast`]).
+    #[inline(always)]
+    #[must_use]
+    pub const fn are_global(&self) -> bool {
+        self.odd == 0
     }
 
     /// RFC 7757 3.3.1: the IPv6 address for an IPv4 address, or none when no EAM covers it.
@@ -289,6 +312,7 @@ impl EamTable {
         }
         self.cover.add(eam.ipv4);
         self.mappings += 1;
+        self.odd += usize::from(eam.is_odd());
         Ok(())
     }
 
@@ -307,6 +331,8 @@ impl EamTable {
         }
         self.cover.remove(eam.ipv4);
         self.mappings -= 1;
+        // The table has exactly this mapping, so it was counted.
+        self.odd -= usize::from(eam.is_odd());
         Ok(())
     }
 
@@ -338,10 +364,24 @@ impl Eam {
         network.contains(&self.ipv6) || self.ipv6.contains(&network)
     }
 
+    /// Whether it is in a table of hosts by an IPv6 address that not every host may have.
+    fn is_odd(&self) -> bool {
+        let is_host = self.ipv4.prefix_len() == 32 || self.ipv6.prefix_len() == 128;
+        is_host && !is_global_unicast(self.ipv6.network())
+    }
+
     /// The same without host bits.
     fn trunc(self) -> Self {
         Self { ipv4: self.ipv4.trunc(), ipv6: self.ipv6.trunc() }
     }
+}
+
+/// Neither one of the special addresses that begin with 64 zero bits nor an ORCHID nor of less than global scope. A no may
+/// be wrong.
+#[inline(always)]
+pub(crate) const fn is_global_unicast(address: Ipv6Addr) -> bool {
+    let high = high64(address.to_bits());
+    high != 0 && high < 0xfe80 << 48 && high >> 36 != 0x200_1001
 }
 
 #[inline]
@@ -413,6 +453,26 @@ mod tests {
 
     fn eam(ipv4: &str, ipv6: &str) -> Eam {
         Eam { ipv4: ipv4.parse().unwrap(), ipv6: ipv6.parse().unwrap() }
+    }
+
+    #[test]
+    fn it_is_known_whether_all_mapped_hosts_are_global() {
+        let global = [eam("192.0.2.1/32", "2001:db8::1/128"), eam("192.0.2.2/32", "fd00::1/128")];
+        let mut table = EamTable::build(&global).unwrap();
+        assert!(table.are_global());
+        // Link-local, ORCHID, the first 64 bits zero; the last one a host by its IPv4 address alone.
+        let odd = ["fe80::1/128", "2001:10::1/128", "::1/128", "fe80:1::/64"];
+        let odd = (3..).zip(odd).map(|(host, ipv6)| eam(&format!("192.0.2.{host}/32"), ipv6));
+        for odd in odd {
+            table = table.apply(&[Change::Add(odd)]).unwrap();
+            assert!(!table.are_global(), "{odd:?}");
+            table = table.apply(&[Change::Remove(global[0])]).unwrap();
+            assert!(!table.are_global(), "{odd:?}");
+            table = table.apply(&[Change::Add(global[0]), Change::Remove(odd)]).unwrap();
+            assert!(table.are_global(), "{odd:?} is gone");
+        }
+        let prefix = eam("198.51.100.0/24", "fe80:2::/120");
+        assert!(table.apply(&[Change::Add(prefix)]).unwrap().are_global(), "no host");
     }
 
     /// RFC 7757 figure 1.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use super::hosts::Hosts;
-use super::lpm::{self, Ipv4Lpm, Lpm};
+use super::lpm::{self, Descents, Ipv4Lpm, Lpm, Value};
 use super::routing::{Interface, InterfaceId, PortId, Routing, TableId};
 use crate::hash::{high32, high64, low64};
 
@@ -157,6 +157,36 @@ impl Fib {
         self.main.ipv4.fetch(destination);
     }
 
+    /// Whether the main table has so many IPv6 routes that look-ups wait for memory: [`Self::begin_ipv6`] for a burst of them.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_deep(&self) -> bool {
+        self.main.ipv6.is_deep()
+    }
+
+    /// Begins to look for the route to `destination` in the main table; its number, if that is found at once.
+    #[inline(always)]
+    pub fn begin_ipv6<'a, const N: usize>(
+        &'a self,
+        descents: &mut Descents<'a, N>,
+        number: u8,
+        destination: Ipv6Addr,
+    ) -> Option<Value> {
+        descents.begin(number, &self.main.ipv6, lpm::key(destination.into()))
+    }
+
+    /// The path of a route whose number was found so; the other arguments as for [`Self::lookup`].
+    #[inline(always)]
+    #[must_use]
+    pub fn lookup_found(
+        &self,
+        route: Value,
+        destination: Ipv6Addr,
+        flow_hash: impl FnOnce() -> u32,
+    ) -> &Path {
+        self.lead(route, destination.into(), flow_hash)
+    }
+
     /// The path for packets to `destination` that came in by an interface of `table`. What that table has no route for is
     /// looked up in the main table, as the kernel's rules do.
     #[inline(always)]
@@ -188,7 +218,13 @@ impl Fib {
 
     #[inline(always)]
     fn path(&self, table: &Table, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
-        match &self.targets[table.number(destination) as usize] {
+        self.lead(table.number(destination), destination, flow_hash)
+    }
+
+    /// Where a route leads.
+    #[inline(always)]
+    fn lead(&self, route: Value, destination: IpAddr, flow_hash: impl FnOnce() -> u32) -> &Path {
+        match &self.targets[route as usize] {
             Target::Path(path) => path,
             Target::OnLink { hosts, unknown } => hosts.get(destination).unwrap_or(unknown),
             Target::Multipath(slots) => self.member(slots, destination, flow_hash() as usize),

@@ -16,11 +16,12 @@
 //! deepest one with a prefix for the address, and reads one value at the end.
 //!
 //! Where all prefixes below a place share more bits than one level consumes, a skip stands for the levels in between. A
-//! host route on a /64 is so three or four steps deep instead of nineteen.
+//! host route on a /64 is so three or four steps deep instead of nineteen. Where there is one prefix only, it is a leaf.
 //!
 //! A version ([`Lpm`]) is immutable. The [`LpmEditor`] shares every node with the versions it gave but those on the way to
 //! a change, which it copies once.
 
+mod descent;
 mod edit;
 mod ipv4;
 
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use crate::hash::{high64, low64};
 
+pub use descent::Descents;
 pub use edit::LpmEditor;
 pub use ipv4::{Ipv4Lpm, Ipv4LpmEditor};
 
@@ -46,6 +48,7 @@ const IS_NODE: u32 = 1 << 31;
 #[derive(Clone)]
 pub struct Lpm {
     top: Arc<[Top; 1 << TOP_BITS]>,
+    prefixes: usize,
 }
 
 #[derive(Clone, Default)]
@@ -68,6 +71,7 @@ struct Wide {
 enum Node {
     Branch(Branch),
     Skip(Skip),
+    Leaf(Leaf),
 }
 
 const _: () = assert!(size_of::<Node>() == 64, "one cache line");
@@ -110,6 +114,16 @@ struct Skip {
     child: Arc<Node>,
 }
 
+/// One prefix with no other below the same place: most are.
+#[derive(Clone)]
+struct Leaf {
+    /// Its bits and which these are, as in a skip.
+    bits: [u64; 2],
+    mask: [u64; 2],
+    length: u32,
+    value: Value,
+}
+
 /// For each slot, the bits of `short` whose prefixes cover it.
 const COVER: [u64; 64] = {
     let mut cover = [0; 64];
@@ -137,7 +151,7 @@ pub const fn key(address: IpAddr) -> u128 {
 
 impl Default for Lpm {
     fn default() -> Self {
-        Self { top: Arc::new(std::array::from_fn(|_| Top::default())) }
+        Self { top: Arc::new(std::array::from_fn(|_| Top::default())), prefixes: 0 }
     }
 }
 
@@ -164,8 +178,8 @@ impl Lpm {
         let word = wide.words[slot];
         let mut value = word;
         if word & IS_NODE != 0 {
-            if let Some((branch, slot)) = wide.node(slot, word).last_match(key, ROOT_BITS) {
-                return branch.value(slot);
+            if let Some(value) = wide.node(slot, word).find(key, ROOT_BITS) {
+                return value;
             }
             value = wide.under[slot];
         }
@@ -184,6 +198,7 @@ impl Lpm {
 /// Bytes of nodes that stand side by side, and of all below.
 fn memory(nodes: &[Node]) -> usize {
     let below = |node: &Node| match node {
+        Node::Leaf(_) => 0,
         Node::Skip(skip) => memory(std::slice::from_ref(&skip.child)),
         Node::Branch(branch) => {
             let values = match &branch.values {
@@ -205,9 +220,9 @@ impl Wide {
 }
 
 impl Node {
-    /// The branch with the longest prefix that covers `key`, from here, `depth` bits down, and the slot there.
+    /// The value of the longest prefix that covers `key`, from here, `depth` bits down.
     #[inline(always)]
-    fn last_match(&self, key: u128, depth: u32) -> Option<(&Branch, u32)> {
+    fn find(&self, key: u128, depth: u32) -> Option<Value> {
         let (mut node, mut rest, mut last) = (self, key << depth, None);
         loop {
             match node {
@@ -218,19 +233,24 @@ impl Node {
                     }
                     match branch.child(slot) {
                         Some(child) => node = child,
-                        None => return last,
+                        None => break,
                     }
                     rest <<= STRIDE;
                 }
                 Self::Skip(skip) => {
-                    if skip.leaves(key) {
-                        return last;
+                    if differ(key, skip.bits, skip.mask) {
+                        break;
                     }
                     node = &skip.child;
                     rest = key << skip.depth;
                 }
+                Self::Leaf(leaf) => match leaf.covers(key) {
+                    true => return Some(leaf.value),
+                    false => break,
+                },
             }
         }
+        last.map(|(branch, slot)| branch.value(slot))
     }
 }
 
@@ -258,6 +278,16 @@ impl Branch {
     /// The value of the longest of those; there must be one.
     #[inline(always)]
     fn value(&self, slot: u32) -> Value {
+        let place = self.place(slot);
+        match &self.values {
+            Values::Few(values) => values[place],
+            Values::Many(values) => values[place],
+        }
+    }
+
+    /// Where that is.
+    #[inline(always)]
+    const fn place(&self, slot: u32) -> usize {
         let bit = 1_u64 << slot;
         let place = if self.long & bit != 0 {
             self.short.count_ones() + (self.long & (bit - 1)).count_ones()
@@ -266,26 +296,37 @@ impl Branch {
             let longest = 63 - (self.short & COVER[slot as usize]).leading_zeros();
             (self.short & ((1 << longest) - 1)).count_ones()
         };
-        match &self.values {
-            Values::Few(values) => values[place as usize],
-            Values::Many(values) => values[place as usize],
-        }
+        place as usize
     }
 }
 
 impl Skip {
-    #[inline(always)]
     const fn bits(&self) -> u128 {
-        (self.bits[0] as u128) << 64 | self.bits[1] as u128
+        joined(self.bits)
     }
+}
 
-    /// Whether a key has other bits.
+impl Leaf {
     #[inline(always)]
-    const fn leaves(&self, key: u128) -> bool {
-        let upper = (high64(key) ^ self.bits[0]) & self.mask[0];
-        let lower = (low64(key) ^ self.bits[1]) & self.mask[1];
-        upper | lower != 0
+    const fn covers(&self, key: u128) -> bool {
+        !differ(key, self.bits, self.mask)
     }
+}
+
+/// Whether a key has other bits than these where the mask says so.
+#[inline(always)]
+const fn differ(key: u128, bits: [u64; 2], mask: [u64; 2]) -> bool {
+    let upper = (high64(key) ^ bits[0]) & mask[0];
+    let lower = (low64(key) ^ bits[1]) & mask[1];
+    upper | lower != 0
+}
+
+const fn joined(halves: [u64; 2]) -> u128 {
+    (halves[0] as u128) << 64 | halves[1] as u128
+}
+
+const fn halves(wide: u128) -> [u64; 2] {
+    [high64(wide), low64(wide)]
 }
 
 const fn mask(length: u32) -> u128 {

@@ -7,25 +7,19 @@
 //!                     this version:        places --------------------+
 //! ```
 //!
-//! A table of a million mappings spans thousands of ordinary pages, and a core's address cache holds far fewer: every
-//! random lookup would wait for a walk of the page tables first. So an arena is one mapping for which pages of 2 MB are
-//! asked by advice (`/sys/kernel/mm/transparent_hugepage/enabled`: `madvise` or `always`); where there are none the memory
-//! works the same, on ordinary pages. The pages of a table's versions are parts of it, much smaller, and come back into use
-//! when the last version that had them is gone. Where no part is left, everything is copied to an arena of its own.
+//! An arena is one piece of memory on huge pages ([`Lines`]). The pages of a table's versions are parts of it, much smaller, and
+//! come back into use when the last version that had them is gone. Where no part is left, everything is copied to an arena of
+//! its own.
 //!
 //! One writes to a page that no version has yet, others read the rest, so words are atomic. Every access is relaxed, which on
 //! this kind of processor is an ordinary load or store: what is written before a version is published is seen by whoever
 //! found the version, and a page comes back into use behind the counter that says that all have let go of it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use memmap2::{Advice, MmapMut};
-use self_cell::{MutBorrow, self_cell};
-use zerocopy::FromBytes;
+use crate::huge::{HUGE, LINE, Line, Lines};
 
-const HUGE: usize = 2 << 20;
-const LINE: usize = size_of::<Line>();
 /// Lines of a page: 32 kB. With smaller ones a change copies less, and a look-up waits longer for the larger list of
 /// places (docs/performance.md has both). Tables with too many pages for two bytes have larger ones.
 const SMALLEST_SHIFT: u32 = 9;
@@ -33,22 +27,9 @@ const MOST_PAGES: usize = 1 << 16;
 /// Pages whose users are counted together.
 const GROUP: usize = 64;
 
-/// 64 bytes at an address that is a multiple of 64.
-pub(super) type Line = [AtomicU64; 8];
-type Lines<'a> = &'a [Line];
-
-self_cell! {
-    /// A mapping and its lines.
-    struct Memory {
-        owner: MutBorrow<MmapMut>,
-        #[covariant]
-        dependent: Lines,
-    }
-}
-
 /// What the pages of a table's versions are parts of.
 struct Arena {
-    memory: Memory,
+    lines: Lines,
     /// In how many groups each page is.
     users: Box<[AtomicU32]>,
     free: Mutex<Free>,
@@ -87,17 +68,10 @@ impl Arena {
     fn new(pages: usize, shift: u32) -> Self {
         let page = LINE << shift;
         let bytes = ((pages + pages * 3 / 4) * page).next_multiple_of(HUGE);
-        let map = MmapMut::map_anon(bytes + HUGE).expect("memory for a table");
-        let start = map.as_ptr().align_offset(HUGE);
-        // Refused by kernels built without huge pages: then it stays on ordinary ones.
-        let _ = map.advise_range(Advice::HugePage, start, bytes);
-        let memory = Memory::new(MutBorrow::new(map), |map| {
-            let bytes = &mut map.borrow_mut()[start..start + bytes];
-            <[Line]>::mut_from_bytes(bytes).expect("whole lines, aligned")
-        });
+        let lines = Lines::zeroed(bytes / LINE);
         let pages = (bytes / page).min(MOST_PAGES);
         Self {
-            memory,
+            lines,
             users: (0..pages).map(|_| AtomicU32::new(0)).collect(),
             free: Mutex::new(Free { returned: Vec::new(), fresh: 0 }),
             shift,
@@ -106,7 +80,7 @@ impl Arena {
 
     #[inline(always)]
     fn lines(&self) -> &[Line] {
-        self.memory.borrow_dependent()
+        self.lines.all()
     }
 
     fn free(&self) -> std::sync::MutexGuard<'_, Free> {

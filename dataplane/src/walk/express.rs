@@ -11,7 +11,10 @@
 //! same questions as the walk does; what any of them refuses is left to the walk, which knows what follows. Lane and
 //! walk so differ in the order of the questions only, and a test compares them over millions of packets.
 //!
-//! Taking one step for all packets before the next lets the waits for memory of a whole burst overlap.
+//! Taking one step for all packets before the next lets the waits for memory of a whole burst overlap. Where there are many IPv6
+//! routes, `deep.rs` does the same with every line of the trie that the second step waits for.
+
+mod deep;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -20,15 +23,14 @@ use arrayvec::ArrayVec;
 use super::{End, GROWTH, Output, Walk, Way, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
-use crate::hash::high64;
 use crate::io::BURST;
-use crate::meter::{self, Meter};
+use crate::meter::{self, Counting};
 use crate::stage::Pass;
 use crate::stage::classify::{self, Class};
 use crate::stage::lookup::{self, Mapping};
 use crate::stage::translate::{v4_to_v6, v6_to_v4};
 use crate::stage::transport::{self, TransportV4, TransportV6};
-use crate::table::eam::{EamTable, Fetched};
+use crate::table::eam::{EamTable, Fetched, is_global_unicast};
 use crate::table::fib::{Adjacency, Fib, Path};
 use crate::table::routing::TableId;
 use crate::table::snapshot::Snapshot;
@@ -79,6 +81,8 @@ pub(crate) struct Lane<'a> {
     /// Where the interface it came in by looks destinations up.
     table: TableId,
 }
+
+pub(crate) use deep::resolve_deep;
 
 /// One lane for each packet of a burst.
 pub(crate) type Lanes<'a> = ArrayVec<Lane<'a>, BURST>;
@@ -170,24 +174,19 @@ impl<'a> Lane<'a> {
             return None;
         }
         let header = Ipv4Header::parse(data).ok()?;
-        let (source, destination) = (header.source, header.destination);
+        let destination = header.destination;
         if header.is_fragment() || header.ttl <= 1 || fib.may_be_local(self.table, IpAddr::V4(destination)) {
+            return None;
+        }
+        // What must not be cut has the whole next hop to fit into; what may be is cut to the lowest MTU already.
+        let limit = if header.dont_fragment { u16::MAX } else { translation.settings.lowest_ipv6_mtu };
+        if header.total_length > limit - GROWTH {
             return None;
         }
         // The same header, whose constants the compiler now knows.
         let header = Ipv4Header { more_fragments: false, fragment_offset: 0, ..header };
-        self.fetched = match translation.may_be_service(destination) {
-            true => Some(translation.eams.fetch_ipv4(destination)),
-            false => None,
-        };
-        let data = data.get(..usize::from(header.total_length))?;
-        let transport = transport::ipv4(data, &header, &translation.settings).ok()?;
-        // What must not be cut has the whole next hop to fit into; what may be is cut to the lowest MTU already.
-        let limit = if header.dont_fragment { u16::MAX } else { translation.settings.lowest_ipv6_mtu };
-        if transport == TransportV4::Error || header.total_length > limit - GROWTH {
-            return None;
-        }
-        self.source_ipv4 = source;
+        // Written down as soon as it is known: there are too few registers to keep all of it.
+        self.source_ipv4 = header.source;
         self.destination_ipv4 = destination;
         self.length = header.total_length;
         let traffic_class = translation.settings.traffic_class.unwrap_or(header.tos);
@@ -195,15 +194,27 @@ impl<'a> Lane<'a> {
             if header.protocol == protocol::ICMPV4 { protocol::ICMPV6 } else { header.protocol };
         let payload_length = header.payload_length();
         self.first_word = ipv6::first_word(traffic_class, payload_length, next_header, header.ttl - 1);
-        Some(transport)
+        if translation.may_be_service(destination) {
+            self.fetched = Some(translation.eams.fetch_ipv4(destination));
+        }
+        let data = data.get(..usize::from(header.total_length))?;
+        let transport = transport::ipv4(data, &header, &translation.settings).ok()?;
+        (transport != TransportV4::Error).then_some(transport)
     }
 
     #[inline(always)]
-    fn resolve_ipv4(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
+    fn resolve_ipv4(&mut self, snapshot: &'a Snapshot) -> Option<()> {
+        self.map_ipv4(snapshot)?;
+        self.take(&snapshot.fib, IpAddr::V6(self.destination_ipv6), self.flow_ipv4(), self.length + GROWTH)
+    }
+
+    /// Notes the IPv6 addresses.
+    #[inline(always)]
+    fn map_ipv4(&mut self, Snapshot { translation, fib, .. }: &'a Snapshot) -> Option<()> {
         let host = self.fetched.and_then(|line| translation.eams.host_ipv4(line, self.destination_ipv4));
         self.is_host = host.is_some();
         let destination = match host {
-            Some(mapped) if is_global_unicast(mapped.address) => mapped,
+            Some(mapped) if translation.eams.are_global() || is_global_unicast(mapped.address) => mapped,
             _ => other_destination_ipv4(self.destination_ipv4, translation, fib, self.table)?,
         };
         let source = match translation.embed_plain(self.source_ipv4) {
@@ -213,8 +224,13 @@ impl<'a> Lane<'a> {
         self.source_ipv6 = source.address;
         self.destination_ipv6 = destination.address;
         self.delta = source.delta.and(destination.delta);
-        let flow = (u64::from(self.source_ipv4.to_bits()), u64::from(self.destination_ipv4.to_bits()));
-        self.take(fib, IpAddr::V6(destination.address), flow, self.length + GROWTH)
+        Some(())
+    }
+
+    /// What tells its flow from others.
+    #[inline(always)]
+    fn flow_ipv4(&self) -> (u64, u64) {
+        (u64::from(self.source_ipv4.to_bits()), u64::from(self.destination_ipv4.to_bits()))
     }
 
     #[inline(always)]
@@ -228,15 +244,18 @@ impl<'a> Lane<'a> {
         if header.hop_limit <= 1
             || !matches!(header.next_header, protocol::TCP | protocol::UDP)
                 && protocol::is_ipv6_extension(header.next_header)
-            || fib.may_be_local(self.table, IpAddr::V6(destination))
         {
             return None;
         }
-        self.fetched = Some(translation.eams.fetch_ipv6(header.source));
+        // Written down as soon as it is known: there are too few registers to keep all of it.
         let length = ipv6::HEADER + usize::from(header.payload_length);
-        let transport =
-            transport::ipv6(data.get(..length)?, &plain_chain(&header), &translation.settings).ok()?;
-        if transport == TransportV6::Error {
+        self.length = u16::try_from(length).ok()?;
+        self.source_ipv6 = header.source;
+        self.fields.tos = translation.settings.type_of_service.unwrap_or(header.traffic_class);
+        self.fields.ttl = header.hop_limit - 1;
+        self.fields.protocol = header.next_header;
+        self.fetched = Some(translation.eams.fetch_ipv6(header.source));
+        if fib.may_be_local(self.table, IpAddr::V6(destination)) {
             return None;
         }
         let destination = match translation.extract_plain(destination) {
@@ -244,14 +263,11 @@ impl<'a> Lane<'a> {
             None => other_destination_ipv6(destination, translation, fib, self.table)?,
         };
         fib.fetch_ipv4(destination.address);
-        self.source_ipv6 = header.source;
         self.destination_ipv4 = destination.address;
         self.delta = destination.delta;
-        self.length = u16::try_from(length).ok()?;
-        self.fields.tos = translation.settings.type_of_service.unwrap_or(header.traffic_class);
-        self.fields.ttl = header.hop_limit - 1;
-        self.fields.protocol = header.next_header;
-        Some(transport)
+        let transport =
+            transport::ipv6(data.get(..length)?, &plain_chain(&header), &translation.settings).ok()?;
+        (transport != TransportV6::Error).then_some(transport)
     }
 
     #[inline(always)]
@@ -260,7 +276,8 @@ impl<'a> Lane<'a> {
         self.is_host = host.is_some();
         let source = match host {
             Some(mapped)
-                if translation.may_be_service(mapped.address) && is_global_unicast(self.source_ipv6) =>
+                if translation.may_be_service(mapped.address)
+                    && (translation.eams.are_global() || is_global_unicast(self.source_ipv6)) =>
             {
                 mapped
             }
@@ -268,31 +285,29 @@ impl<'a> Lane<'a> {
         };
         self.source_ipv4 = source.address;
         self.delta = self.delta.and(source.delta);
-        let flow = (u64::from(source.address.to_bits()), u64::from(self.destination_ipv4.to_bits()));
-        self.take(fib, IpAddr::V4(self.destination_ipv4), flow, self.length - GROWTH)
+        self.take(fib, IpAddr::V4(self.destination_ipv4), self.flow_ipv4(), self.length - GROWTH)
     }
 
-    /// Has the counts of its mapping fetched, once it is resolved.
-    #[inline]
-    pub(crate) fn fetch_meter(&self, meter: &mut Meter) {
-        if self.is_host {
-            match self.heading {
-                Heading::Walk => {}
-                Heading::ToV6(_) => meter.fetch(self.destination_ipv4),
-                Heading::ToV4(_) => meter.fetch(self.source_ipv4),
-            }
+    /// Has the counts of its mapping fetched, once it is resolved; where they are, for [`Self::count`].
+    #[inline(always)]
+    pub(crate) fn fetch_counts(&self, meter: &Counting<'_>) -> u32 {
+        match self.heading {
+            Heading::ToV6(_) if self.is_host => meter.fetch(self.destination_ipv4),
+            Heading::ToV4(_) if self.is_host => meter.fetch(self.source_ipv4),
+            _ => 0,
         }
     }
 
-    /// Counts the packet for its mappings.
-    #[inline]
-    fn count(&self, meter: &mut Meter, eams: &EamTable, way: meter::Way) {
-        let (mapped, other) = match way {
-            meter::Way::ToV6 => (self.destination_ipv4, self.source_ipv4),
-            meter::Way::ToV4 => (self.source_ipv4, self.destination_ipv4),
+    /// Counts the packet for its mappings, once it is sent.
+    #[inline(always)]
+    pub(crate) fn count(&self, meter: &Counting<'_>, fetched: u32, eams: &EamTable) {
+        let (way, mapped, other) = match self.heading {
+            Heading::Walk => return,
+            Heading::ToV6(_) => (meter::Way::ToV6, self.destination_ipv4, self.source_ipv4),
+            Heading::ToV4(_) => (meter::Way::ToV4, self.source_ipv4, self.destination_ipv4),
         };
         match self.is_host {
-            true => meter.host(mapped, way, self.length),
+            true => meter.host(mapped, fetched, way, self.length),
             false => meter.any(eams, mapped, way, self.length),
         }
         meter.any(eams, other, way, self.length);
@@ -301,12 +316,28 @@ impl<'a> Lane<'a> {
     /// Notes the next hop to `destination`, if it is ready and carries `size` bytes.
     #[inline(always)]
     fn take(&mut self, fib: &'a Fib, destination: IpAddr, (from, to): (u64, u64), size: u16) -> Option<()> {
-        let Path::Adjacent(adjacency) = fib.lookup_in(self.table, destination, || flow_hash(from, to)) else {
+        let path = match self.table {
+            TableId::MAIN => fib.lookup(destination, || flow_hash(from, to)),
+            table => path_apart(fib, table, destination, from, to),
+        };
+        self.follow(path, size)
+    }
+
+    /// Notes the next hop of `path`, if it is ready and carries `size` bytes.
+    #[inline(always)]
+    fn follow(&mut self, path: &'a Path, size: u16) -> Option<()> {
+        let Path::Adjacent(adjacency) = path else {
             return None;
         };
         self.adjacency = Some(adjacency);
         (size <= adjacency.mtu).then_some(())
     }
+}
+
+/// Where packets go that came in by an interface with a table of its own.
+#[inline(never)]
+fn path_apart(fib: &Fib, table: TableId, destination: IpAddr, from: u64, to: u64) -> &Path {
+    fib.lookup_in(table, destination, || flow_hash(from, to))
 }
 
 /// The rarer kinds of destination: under a mapping of prefixes, or reached through the translation prefix.
@@ -336,14 +367,6 @@ fn other_source_ipv4(address: Ipv4Addr, translation: &Translation) -> Option<Map
 #[inline(never)]
 fn other_source_ipv6(address: Ipv6Addr, translation: &Translation) -> Option<MappedV4> {
     lookup::source_v6_to_v4(translation, address).ok()
-}
-
-/// Neither one of the special addresses that begin with 64 zero bits nor an ORCHID nor of less than global scope. A no may
-/// be wrong.
-#[inline(always)]
-const fn is_global_unicast(address: Ipv6Addr) -> bool {
-    let high = high64(address.to_bits());
-    high != 0 && high < 0xfe80 << 48 && high >> 36 != 0x200_1001
 }
 
 /// The rarer kinds of destination; none for those that turn round here.
@@ -385,14 +408,15 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
             Heading::Walk => unreachable!("the caller asked"),
         };
         match written {
-            Ok(()) => {
-                self.output.emit(frame, adjacency, self.sink);
+            Ok(bytes) => {
+                self.output.emit(frame, bytes, adjacency, self.sink);
                 End::Forwarded(Way::Translated)
             }
             Err(reason) => self.drop(frame, reason),
         }
     }
 
+    /// How many bytes the frame then has.
     #[inline(always)]
     fn write_ipv6(
         &mut self,
@@ -401,29 +425,26 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         lane: &Lane<'_>,
         transport: TransportV4,
         adjacency: &Adjacency,
-    ) -> Result<(), DropReason> {
+    ) -> Result<usize, DropReason> {
         let link = self.output.link_header(adjacency, 6);
-        let Lane { first_word, source_ipv6: source, destination_ipv6: destination, delta, .. } = *lane;
         let (length, front) = (usize::from(lane.length), link.length());
         v4_to_v6::translate_plain(
             frame,
             transport,
-            first_word,
-            source,
-            destination,
-            delta,
+            lane.first_word,
+            &lane.source_ipv6,
+            &lane.destination_ipv6,
+            lane.delta,
             length,
             offset,
             front,
         )?;
         link.write(frame.data_mut());
         self.sink.counts.count(Event::TranslatedV4ToV6);
-        if let Some(meter) = &mut self.lcore.meter {
-            lane.count(meter, &self.snapshot.translation.eams, meter::Way::ToV6);
-        }
-        Ok(())
+        Ok(front + length + usize::from(GROWTH))
     }
 
+    /// How many bytes the frame then has.
     #[inline(always)]
     fn write_ipv4(
         &mut self,
@@ -432,7 +453,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         lane: &Lane<'_>,
         transport: TransportV6,
         adjacency: &Adjacency,
-    ) -> Result<(), DropReason> {
+    ) -> Result<usize, DropReason> {
         frame.truncate(offset + usize::from(lane.length));
         let Lane { fields, source_ipv4: source, destination_ipv4: destination, delta, .. } = *lane;
         let identification = self.lcore.identifications.next(source, destination, fields.protocol);
@@ -441,9 +462,6 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         v6_to_v4::translate(frame, transport, &plan, offset, link.length())?;
         link.write(frame.data_mut());
         self.sink.counts.count(Event::TranslatedV6ToV4);
-        if let Some(meter) = &mut self.lcore.meter {
-            lane.count(meter, &self.snapshot.translation.eams, meter::Way::ToV4);
-        }
-        Ok(())
+        Ok(link.length() + usize::from(lane.length - GROWTH))
     }
 }

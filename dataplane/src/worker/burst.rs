@@ -2,16 +2,18 @@
 //! rings.
 
 use crate::buffer::{Buffer, BufferPool};
-use crate::io::{Frames, TransmitQueue};
+use crate::io::{BURST, Frames, TransmitQueue};
+use crate::meter::Meter;
 use crate::punt::{self, Offer};
 use crate::sink::Sink;
 use crate::sink::tap::{Tap, Walked};
 use crate::stage::parse::{self, Family, Link};
+use crate::table::eam::EamTable;
 use crate::table::routing::{Interface, PortId, TableId};
 use crate::table::snapshot::Snapshot;
 use crate::transmit::Transmit;
 use crate::verdict::{PuntReason, Verdict};
-use crate::walk::express::{Lane, Lanes, add};
+use crate::walk::express::{Lane, Lanes, add, resolve_deep};
 use crate::walk::{End, LcoreState, Native, Walk};
 use crate::wire::ethernet;
 
@@ -40,36 +42,32 @@ impl<'a> PlainLink<'a> {
 
     #[inline(always)]
     fn inspect(&self, lane: &mut Lane<'a>, frame: &[u8]) {
-        let Some((link, packet)) = frame.split_first_chunk::<{ ethernet::HEADER }>() else {
+        let Some((link, rest)) = frame.split_first_chunk::<{ ethernet::HEADER }>() else {
             return lane.leave();
         };
-        let ether_type = u16::from_be_bytes([link[12], link[13]]);
+        let mut ether_type = u16::from_be_bytes([link[12], link[13]]);
+        let (mut interface, mut packet) = (self.untagged, rest);
+        lane.begin_behind(UNTAGGED);
         if ether_type == ethernet::TYPE_VLAN {
-            return self.inspect_tagged(lane, link, packet);
+            let Some((tag, behind)) = rest.split_first_chunk::<TAG>() else {
+                return lane.leave();
+            };
+            interface = self.tagged(ethernet::vlan_of([tag[0], tag[1]]));
+            ether_type = u16::from_be_bytes([tag[2], tag[3]]);
+            packet = behind;
+            lane.begin_behind(TAGGED);
         }
-        match self.untagged {
+        match interface {
             Some(interface) if is_own(interface, link) => {
-                lane.begin_behind(UNTAGGED);
                 self.inspect_packet(lane, ether_type, packet, interface.table);
             }
             _ => lane.leave(),
         }
     }
 
-    #[inline(always)]
-    fn inspect_tagged(&self, lane: &mut Lane<'a>, link: &[u8; ethernet::HEADER], rest: &[u8]) {
-        let Some((tag, packet)) = rest.split_first_chunk::<TAG>() else {
-            return lane.leave();
-        };
-        let vlan = ethernet::vlan_of([tag[0], tag[1]]);
-        match interface(self.snapshot, self.port, vlan) {
-            Some(interface) if self.express && is_own(interface, link) => {
-                lane.begin_behind(TAGGED);
-                let ether_type = u16::from_be_bytes([tag[2], tag[3]]);
-                self.inspect_packet(lane, ether_type, packet, interface.table);
-            }
-            _ => lane.leave(),
-        }
+    #[inline]
+    fn tagged(&self, vlan: Option<u16>) -> Option<&'a Interface> {
+        interface(self.snapshot, self.port, vlan).filter(|_| self.express)
     }
 
     #[inline(always)]
@@ -98,6 +96,24 @@ fn is_extra(interface: &Interface, link: &[u8; ethernet::HEADER]) -> bool {
     interface.extra_macs.iter().any(|mac| link[..6] == mac.0)
 }
 
+/// Which packets of a burst were sent, a bit for each.
+#[derive(Default)]
+struct Sent(u64);
+
+const _: () = assert!(BURST <= 64);
+
+impl Sent {
+    #[inline(always)]
+    fn note(&mut self, at: usize, walked: Walked) {
+        self.0 |= u64::from(matches!(walked, Walked::Sent(_))) << at;
+    }
+
+    #[inline(always)]
+    const fn has(&self, at: usize) -> bool {
+        self.0 >> at & 1 == 1
+    }
+}
+
 /// What the frames of one burst meet.
 pub(super) struct Burst<'a, T: TransmitQueue, P> {
     pub(super) port: PortId,
@@ -110,43 +126,71 @@ pub(super) struct Burst<'a, T: TransmitQueue, P> {
 
 impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'_, T, P> {
     /// Takes all of them to their end; plain ones by the lane if `express`.
+    #[inline(never)]
     pub(super) fn walk(&mut self, frames: &mut Frames<B>, express: bool) {
-        self.sink.received(self.port, frames);
         let snapshot = self.snapshot;
         let plain = PlainLink::of(snapshot, self.port, express);
-        let mut lanes = Lanes::new();
+        let (mut lanes, mut bytes) = (Lanes::new(), 0);
         for frame in frames.iter() {
-            plain.inspect(add(&mut lanes), frame.data());
+            let frame = frame.data();
+            bytes += frame.len() as u64;
+            plain.inspect(add(&mut lanes), frame);
         }
-        for lane in &mut lanes {
-            lane.resolve(snapshot);
+        self.sink.received(self.port, frames, bytes);
+        if snapshot.fib.is_deep() {
+            resolve_deep(&mut lanes, frames, snapshot);
+        } else {
+            lanes.iter_mut().for_each(|lane| lane.resolve(snapshot));
         }
-        if let Some(meter) = &mut self.lcore.meter {
-            lanes.iter().for_each(|lane| lane.fetch_meter(meter));
-        }
-        if self.sink.watching().is_some() {
-            return self.walk_watched(&lanes, frames);
+        if self.lcore.meter.is_some() || self.sink.watching().is_some() {
+            return self.walk_observed(&lanes, frames);
         }
         for (lane, frame) in lanes.iter().zip(frames.drain(..)) {
             self.take(lane, frame);
         }
     }
 
-    /// The same, with captures looking on.
+    /// The same, with captures looking on, or the traffic of mappings counted.
+    #[inline(never)]
+    fn walk_observed(&mut self, lanes: &Lanes<'_>, frames: &mut Frames<B>) {
+        let mut fetched = [0; BURST];
+        if let Some(meter) = &mut self.lcore.meter {
+            let meter = meter.begin();
+            if meter.is_exact() {
+                fetched.iter_mut().zip(lanes).for_each(|(at, lane)| *at = lane.fetch_counts(&meter));
+            }
+        }
+        let sent = if self.sink.watching().is_some() {
+            self.walk_watched(lanes, frames)
+        } else {
+            let mut sent = Sent::default();
+            for (at, (lane, frame)) in lanes.iter().zip(frames.drain(..)).enumerate() {
+                sent.note(at, self.take(lane, frame));
+            }
+            sent
+        };
+        if let Some(meter) = &mut self.lcore.meter {
+            count(meter, &sent, lanes, &fetched, &self.snapshot.translation.eams);
+        }
+    }
+
     #[cold]
     #[inline(never)]
-    fn walk_watched(&mut self, lanes: &Lanes<'_>, frames: &mut Frames<B>) {
+    fn walk_watched(&mut self, lanes: &Lanes<'_>, frames: &mut Frames<B>) -> Sent {
+        let mut sent = Sent::default();
         self.show(|tap, port, frames| tap.forget(port, frames));
         for (at, (lane, frame)) in lanes.iter().zip(frames.drain(..)).enumerate() {
             if let Some(tap) = self.sink.watching() {
                 tap.begin();
             }
             let walked = self.take(lane, frame);
+            sent.note(at, walked);
             self.show(|tap, port, frames| tap.queued(port, frames));
             if let Some(tap) = self.sink.watching() {
                 tap.done(at, walked, !lane.is_left());
             }
         }
+        sent
     }
 
     /// Shows what waits for each port to the captures.
@@ -226,6 +270,26 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     fn punt(&mut self, frame: B, offer: Offer) {
         let verdict = self.transmit.punts.frame(self.port, offer, frame.data());
         self.sink.finish_frame(frame, verdict);
+    }
+}
+
+/// Counts the packets of a burst that went by the lane for their mappings: all, or those that a sample takes.
+fn count(meter: &mut Meter, sent: &Sent, lanes: &Lanes<'_>, fetched: &[u32; BURST], eams: &EamTable) {
+    let mut meter = meter.begin();
+    if meter.is_exact() {
+        for (at, (lane, fetched)) in lanes.iter().zip(fetched).enumerate() {
+            if sent.has(at) {
+                lane.count(&meter, *fetched, eams);
+            }
+        }
+        return;
+    }
+    let mut from = 0;
+    while let Some(at) = meter.next_of(from, lanes.len()) {
+        if sent.has(at) {
+            lanes[at].count(&meter, 0, eams);
+        }
+        from = at + 1;
     }
 }
 

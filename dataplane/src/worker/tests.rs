@@ -111,6 +111,7 @@ impl Bench {
 }
 
 mod captures;
+mod deep;
 
 #[test]
 fn translates_between_the_ports_in_both_directions() {

@@ -110,7 +110,7 @@ pub fn translate(
     front: usize,
 ) -> Result<(), DropReason> {
     let start = offset + usize::from(plan.start);
-    let Ipv6Header { source, destination, .. } = plan.header;
+    let Ipv6Header { source, destination, .. } = &plan.header;
     fix_checksum(&mut buffer.data_mut()[start..], transport, source, destination, plan.delta);
     resize_front(buffer, start, front + plan.length())?;
     write_header(&mut buffer.data_mut()[front..], plan);
@@ -128,8 +128,8 @@ pub fn translate_plain(
     buffer: &mut impl Buffer,
     transport: TransportV4,
     first: u64,
-    source: Ipv6Addr,
-    destination: Ipv6Addr,
+    source: &Ipv6Addr,
+    destination: &Ipv6Addr,
     delta: Delta,
     length: usize,
     offset: usize,
@@ -141,7 +141,7 @@ pub fn translate_plain(
     let grown = front + ipv6::HEADER + length - ipv4::HEADER;
     buffer.reshape(start, front + ipv6::HEADER, grown).map_err(|_| DropReason::NoBuffer)?;
     let header = buffer.data_mut()[front..].first_chunk_mut();
-    ipv6::emit_words(first, source, destination, header.expect("the front was made for the header"));
+    ipv6::emit_words(first, *source, *destination, header.expect("the front was made for the header"));
     Ok(())
 }
 
@@ -180,18 +180,18 @@ fn fragment_header_of(header: &Ipv4Header, next_header: u8) -> FragmentHeader {
 fn fix_checksum(
     payload: &mut [u8],
     transport: TransportV4,
-    source: Ipv6Addr,
-    destination: Ipv6Addr,
+    source: &Ipv6Addr,
+    destination: &Ipv6Addr,
     delta: Delta,
 ) {
     match transport {
         TransportV4::Tcp => adjust_at(payload, protocol::TCP_CHECKSUM, delta),
         TransportV4::Udp => adjust_udp_at(payload, protocol::UDP_CHECKSUM, delta),
-        TransportV4::UdpComputed => compute_udp_checksum(payload, source, destination),
+        TransportV4::UdpComputed => compute_udp_checksum(payload, *source, *destination),
         TransportV4::Echo => {
             let kind = echo_v4_to_v6(payload[0]).expect("transport found an echo message");
             let length = u32::try_from(payload.len()).expect("a packet's length");
-            let delta = echo_delta(payload[0], kind, source, destination, length);
+            let delta = echo_delta(payload[0], kind, *source, *destination, length);
             payload[0] = kind;
             adjust_at(payload, 2, delta);
         }

@@ -1,15 +1,15 @@
 //! Changes of the trie. What a version given before shares is copied, what nobody shares is changed in place.
 //!
-//! The trie has one form for one set of prefixes: no branch without a prefix leads one way only (that is a skip), no
-//! skip follows a skip, and nothing is empty.
+//! The trie has one form for one set of prefixes: what leads to one prefix only is a leaf, no branch without a prefix leads one
+//! way only (that is a skip), no skip follows a skip, and nothing is empty.
 
 use std::mem::take;
 use std::sync::Arc;
 
 use super::{
-    Branch, GROUP, IS_NODE, Lpm, Node, ROOT_BITS, STRIDE, Skip, TOP_BITS, Top, Value, Values, Wide, mask,
+    Branch, GROUP, IS_NODE, Leaf, Lpm, Node, ROOT_BITS, STRIDE, Skip, TOP_BITS, Top, Value, Values, Wide,
+    halves, joined, mask,
 };
-use crate::hash::{high64, low64};
 
 /// The trie's owner.
 #[derive(Clone)]
@@ -47,8 +47,13 @@ impl LpmEditor {
     /// When the value is 2^31 or more.
     pub fn set(&mut self, bits: u128, length: u8, value: Value) -> Value {
         assert!(value < IS_NODE, "values are small numbers");
-        let length = u32::from(length);
-        let bits = bits & mask(length);
+        let before = self.replace(bits & mask(u32::from(length)), u32::from(length), value);
+        self.lpm.prefixes += usize::from(value != 0);
+        self.lpm.prefixes -= usize::from(before != 0);
+        before
+    }
+
+    fn replace(&mut self, bits: u128, length: u32, value: Value) -> Value {
         if length <= ROOT_BITS {
             return self.set_short(bits, length, value);
         }
@@ -120,7 +125,7 @@ impl Wide {
         if word & IS_NODE == 0 {
             if edit.value != 0 {
                 self.under[slot] = word;
-                self.insert(slot, Node::new(edit, ROOT_BITS));
+                self.insert(slot, Node::new(edit));
             }
             return 0;
         }
@@ -164,28 +169,21 @@ pub(super) enum Left {
 }
 
 impl Node {
-    /// The node at `depth` for one prefix.
-    pub(super) fn new(edit: Edit, depth: u32) -> Self {
-        let end = depth + (edit.length - 1 - depth) / STRIDE * STRIDE;
-        let mut branch = Branch::default();
-        branch.set_value(place(edit, end), edit.value);
-        Self::at_end_of(edit.bits, depth, end, Self::Branch(branch))
+    /// The node for one prefix.
+    pub(super) fn new(edit: Edit) -> Self {
+        let Edit { bits, length, value } = edit;
+        Self::Leaf(Leaf { bits: halves(bits), mask: halves(mask(length)), length, value })
     }
 
     /// A way without any turn from `depth` down to a node at `end`.
     fn at_end_of(bits: u128, depth: u32, end: u32, node: Self) -> Self {
         match node {
             node if depth == end => node,
-            Self::Skip(skip) => Self::Skip(skip),
-            node => {
-                let halves = |wide: u128| [high64(wide), low64(wide)];
+            Self::Skip(_) | Self::Leaf(_) => node,
+            Self::Branch(_) => {
                 let mask = mask(end);
-                Self::Skip(Skip {
-                    bits: halves(bits & mask),
-                    mask: halves(mask),
-                    depth: end,
-                    child: Arc::new(node),
-                })
+                let (bits, mask) = (halves(bits & mask), halves(mask));
+                Self::Skip(Skip { bits, mask, depth: end, child: Arc::new(node) })
             }
         }
     }
@@ -210,14 +208,36 @@ impl Node {
                 }
                 let end = skip.depth;
                 let result = Arc::make_mut(&mut skip.child).set(edit, end);
-                if edit.value == 0
-                    && let Self::Skip(deeper) = &*skip.child
-                {
-                    *self = Self::Skip(deeper.clone());
+                if edit.value == 0 && !matches!(*skip.child, Self::Branch(_)) {
+                    *self = Self::clone(&skip.child);
                 }
                 result
             }
+            Self::Leaf(leaf) => {
+                let known = Edit { bits: joined(leaf.bits), length: leaf.length, value: leaf.value };
+                match (known.bits == edit.bits && known.length == edit.length, edit.value) {
+                    (true, 0) => return (known.value, Left::Nothing),
+                    (true, value) => {
+                        leaf.value = value;
+                        return (known.value, Left::Something);
+                    }
+                    (false, 0) => {}
+                    (false, _) => *self = Self::of_two(known, edit, depth),
+                }
+                (0, Left::Something)
+            }
         }
+    }
+
+    /// The node at `depth` for two prefixes: a branch where they part or one of them ends, and the way there.
+    fn of_two(one: Edit, other: Edit, depth: u32) -> Self {
+        let shared = (one.bits ^ other.bits).leading_zeros();
+        let within = shared.min(one.length - 1).min(other.length - 1);
+        let at = depth + (within - depth) / STRIDE * STRIDE;
+        let mut branch = Branch::default();
+        branch.set(one, at);
+        branch.set(other, at);
+        Self::at_end_of(one.bits, depth, at, Self::Branch(branch))
     }
 
     /// Puts a branch at `at` into a skip that begins at `depth`, for a prefix that leaves it there.
@@ -235,18 +255,39 @@ impl Node {
     /// Restores the one form after something was taken out of a branch.
     fn tidy(&mut self, bits: u128, depth: u32) -> Left {
         let Self::Branch(branch) = &*self else { return Left::Something };
-        if branch.short | branch.long != 0 || branch.children.count_ones() > 1 {
-            return Left::Something;
+        let prefixes = branch.short.count_ones() + branch.long.count_ones();
+        match (prefixes, branch.below()) {
+            (0, []) => return Left::Nothing,
+            (0, [child]) => {
+                let slot = u128::from(branch.children.trailing_zeros());
+                let bits = bits & mask(depth) | slot << (128 - STRIDE - depth);
+                *self = Self::at_end_of(bits, depth, depth + STRIDE, child.clone());
+            }
+            (1, []) => *self = Self::new(branch.only(bits & mask(depth), depth)),
+            _ => {}
         }
-        let Some(child) = branch.below().first() else { return Left::Nothing };
-        let slot = u128::from(branch.children.trailing_zeros());
-        let bits = bits & mask(depth) | slot << (128 - STRIDE - depth);
-        *self = Self::at_end_of(bits, depth, depth + STRIDE, child.clone());
         Left::Something
     }
 }
 
 impl Branch {
+    /// The one prefix that ends here; `bits` are those in front of it.
+    fn only(&self, bits: u128, depth: u32) -> Edit {
+        let (length, slot) = match self.long {
+            0 => {
+                let place = self.short.trailing_zeros() + 2;
+                let length = place.ilog2();
+                (length, u128::from(place - (1 << length)))
+            }
+            long => (STRIDE, u128::from(long.trailing_zeros())),
+        };
+        let value = match &self.values {
+            Values::Few(values) => values[0],
+            Values::Many(values) => values[0],
+        };
+        Edit { bits: bits | shifted(slot, depth + length), length: depth + length, value }
+    }
+
     fn set(&mut self, edit: Edit, depth: u32) -> Value {
         let end = depth + STRIDE;
         if edit.length <= end {
@@ -257,7 +298,7 @@ impl Branch {
         if self.children & 1 << slot == 0 {
             if edit.value != 0 {
                 self.children |= 1 << slot;
-                insert(&mut self.below, at, Node::new(edit, end));
+                insert(&mut self.below, at, Node::new(edit));
             }
             return 0;
         }
@@ -356,6 +397,11 @@ fn place(edit: Edit, depth: u32) -> Place {
     }
 }
 
+/// `bits` at the end of a prefix of so many bits. The last level reaches beyond the 128th.
+const fn shifted(bits: u128, length: u32) -> u128 {
+    if length > 128 { bits >> (length - 128) } else { bits << (128 - length) }
+}
+
 /// The bits that one level consumes behind the first `depth`; bits behind the 128th are zero.
 #[allow(clippy::cast_possible_truncation, reason = "six bits")]
 fn slot(bits: u128, depth: u32) -> u32 {
@@ -390,7 +436,7 @@ fn owned(nodes: &mut Option<Arc<[Node]>>) -> Vec<Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::lpm::key;
+    use crate::table::lpm::{Descents, key};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -403,10 +449,26 @@ mod tests {
         longest.map_or(0, |(_, value)| *value)
     }
 
+    /// One of several look-ups at once.
+    fn stepwise(lpm: &Lpm, key: u128) -> Value {
+        let (mut descents, mut values) = (Descents::<3>::new(), [None; 3]);
+        for (number, key) in (0..).zip([!key, key, key ^ 1 << 90]) {
+            values[usize::from(number)] = descents.begin(number, lpm, key);
+        }
+        descents.finish(|number, value| {
+            assert_eq!(values[usize::from(number)].replace(value), None, "found once");
+        });
+        values[1].expect("every look-up ends")
+    }
+
     /// Everything of it but who shares what.
     fn form(lpm: &Lpm) -> String {
         fn shown(node: &Node) -> String {
             match node {
+                Node::Leaf(leaf) => {
+                    assert_eq!(joined(leaf.mask), mask(leaf.length));
+                    format!("leaf {:032x}/{} {}", joined(leaf.bits), leaf.length, leaf.value)
+                }
                 Node::Skip(skip) => {
                     format!("skip {:032x}/{} {}", skip.bits(), skip.depth, shown(&skip.child))
                 }
@@ -417,6 +479,7 @@ mod tests {
                         Values::Many(values) => values,
                     };
                     assert!(values.len() == count && (count > 5) == matches!(branch.values, Values::Many(_)));
+                    assert!(count + branch.below().len() > 1, "a leaf or a skip");
                     let below: Vec<_> = branch.below().iter().map(shown).collect();
                     format!(
                         "({:x} {:x} {:x} {values:?} {below:?})",
@@ -485,9 +548,9 @@ mod tests {
         let below = |lpm: &Lpm, at: usize| match &group(lpm)[0] {
             Node::Branch(branch) => match &branch.below()[at] {
                 Node::Branch(branch) => branch.values.clone(),
-                Node::Skip(_) => unreachable!(),
+                _ => unreachable!(),
             },
-            Node::Skip(_) => unreachable!(),
+            _ => unreachable!(),
         };
         assert!(matches!(below(&after, 1), Values::Few([5, 6, 7, 999, 0])));
         assert!(!Arc::ptr_eq(&group(&before), &group(&after)));
@@ -517,7 +580,9 @@ mod tests {
                 let ends = model.keys().flat_map(|(bits, length)| [*bits, bits | !mask(u32::from(*length))]);
                 for key in probes.iter().map(|(bits, _)| *bits).chain(ends) {
                     prop_assert_eq!(version.lookup(key), naive(model, key), "{:032x}", key);
+                    prop_assert_eq!(stepwise(version, key), naive(model, key), "{:032x}", key);
                 }
+                prop_assert_eq!(version.prefixes, model.len());
             }
             for (bits, length) in model.into_keys() {
                 editor.set(bits, length, 0);

@@ -132,7 +132,7 @@ impl Deep {
     #[inline(never)]
     fn lookup(&self, address: Ipv4Addr) -> Value {
         let key = super::key(address.into());
-        self.node.last_match(key, TO_WORD).map_or(self.under, |(branch, slot)| branch.value(slot))
+        self.node.find(key, TO_WORD).unwrap_or(self.under)
     }
 }
 
@@ -267,7 +267,7 @@ impl Ipv4LpmEditor {
             }
             Err(at) => {
                 if value != 0 {
-                    block.deep.insert(at, Deep { third, under: 0, node: Node::new(edit, TO_WORD) });
+                    block.deep.insert(at, Deep { third, under: 0, node: Node::new(edit) });
                 }
                 0
             }

@@ -1,6 +1,7 @@
 //! Captures of whole turns: every packet with what it became.
 
 use super::*;
+use crate::meter::{MeterSlot, Metering};
 use crate::sink::filter::{End, Fate, Filter, Node, Test};
 use crate::sink::tap::{CAPTURES, Capture, Captured, TapSender, Wanted, capture, tap};
 
@@ -186,4 +187,34 @@ fn snapshots_are_cut_and_fragments_are_all_shown() {
         lengths.iter().zip(&expected).all(|(got, want)| got.0 == want.0 && got.1 == want.1.min(want.0)),
         "{lengths:?}"
     );
+}
+
+/// What is captured is counted for its mappings as well, by the lane and by the walk.
+#[test]
+fn captured_packets_count_for_their_mappings() {
+    let slot = MeterSlot::new(Metering::Exact, 10);
+    let (mut bench, mut sender) = watched(MemoryPool::unlimited(), usize::MAX);
+    bench.worker.count_mappings(Some(slot.meter()));
+    let counted = |slot: &MeterSlot| {
+        let mut sums = std::collections::HashMap::new();
+        slot.read(&mut sums, |_| true);
+        sums.get(&"192.0.2.1/32".parse().unwrap()).map_or([0; 2], |traffic| traffic.packets)
+    };
+    let mut fragment = testing::udp_v4("203.0.113.50", "192.0.2.1", b"the first eight");
+    fragment[6] = 0x20;
+    testing::fix_checksum_v4(&mut fragment);
+    let back = testing::udp_v6("2001:db8:12:34::1", "2001:db8:46::203.0.113.50", b"back");
+    let round = |bench: &mut Bench| {
+        for packet in [to_server(b"one"), testing::frame(MAC_V4, &fragment), to_server(b"two")] {
+            bench.rx[0].put(&packet);
+        }
+        bench.rx[1].put(&testing::frame(MAC_V6, &back));
+        bench.turn();
+    };
+    round(&mut bench);
+    assert_eq!(counted(&slot), [3, 1], "not captured");
+    let mut all = start(&mut sender, wanted(Filter::default()));
+    round(&mut bench);
+    assert_eq!(counted(&slot), [6, 2], "captured");
+    assert_eq!(drain(&mut all).0.len(), 4);
 }
