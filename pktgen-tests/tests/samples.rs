@@ -479,8 +479,11 @@ fn thousands_of_readers_and_slow_ones_hold_nobody_up() -> TestResult {
     slow.set_read_timeout(Some(Duration::from_secs(20))).expect("a time");
     write!(slow, "GET /v1/capture?count=1000000&seconds=6&rate=100000 HTTP/1.1\r\nhost: relay\r\n\r\n")
         .expect("it reads");
+    let mut piece = [0; 1024];
+    let begun = slow.read(&mut piece).expect("it begins");
+    assert!(String::from_utf8_lossy(&piece[..begun]).contains("200 OK"));
     let slow = thread::spawn(move || {
-        let (mut text, mut piece) = (Vec::new(), [0; 1024]);
+        let mut text = Vec::new();
         while let Ok(length @ 1..) = slow.read(&mut piece) {
             text.extend_from_slice(&piece[..length]);
             let is_over =

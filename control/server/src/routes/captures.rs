@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use control_api::{CaptureLine, LINES, Refusal, path};
@@ -16,7 +17,8 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{App, Query, invalid};
+use super::{App, Client, Query, invalid};
+use crate::connections::Busy;
 use crate::relay::CaptureQuery;
 use crate::reply::{Reply, chunk, push_line, with_type};
 
@@ -51,7 +53,11 @@ struct Wanted {
     (status = 400, body = Refusal),
     (status = 503, body = Refusal),
 ))]
-async fn capture(State(app): State<App>, Query(wanted): Query<Wanted>) -> Reply {
+async fn capture(
+    State(app): State<App>,
+    Extension(connection): Client,
+    Query(wanted): Query<Wanted>,
+) -> Reply {
     let query = CaptureQuery {
         filter: wanted.filter.unwrap_or_default(),
         count: within("count", wanted.count.unwrap_or(1000), &COUNT)?,
@@ -60,7 +66,8 @@ async fn capture(State(app): State<App>, Query(wanted): Query<Wanted>) -> Reply 
         snap: within("snap", wanted.snap.unwrap_or(9600), &SNAP)?,
     };
     let lines = app.ask(move |relay| relay.capture(&query)).await?;
-    Ok(with_type(Body::from_stream(stream::unfold(lines, next)), LINES))
+    // As long as it runs, its connection makes room for no other.
+    Ok(with_type(Body::from_stream(stream::unfold((lines, connection.busy()), next)), LINES))
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(
@@ -74,10 +81,11 @@ fn within<T: PartialOrd + std::fmt::Display>(
     Err(invalid(format!("{name} is {value}"), format!("give {} to {}", range.start(), range.end())))
 }
 
-async fn next(
-    mut lines: Receiver<CaptureLine>,
-) -> Option<(Result<Bytes, Infallible>, Receiver<CaptureLine>)> {
+/// Lines to come, on a connection that is busy meanwhile.
+type Lines = (Receiver<CaptureLine>, Busy);
+
+async fn next((mut lines, busy): Lines) -> Option<(Result<Bytes, Infallible>, Lines)> {
     let mut bytes = Vec::new();
     push_line(&mut bytes, &lines.recv().await?);
-    Some((chunk(bytes), lines))
+    Some((chunk(bytes), (lines, busy)))
 }
