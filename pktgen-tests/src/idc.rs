@@ -138,7 +138,7 @@ impl Idc {
     /// When it does not come up.
     pub fn start_relay(&mut self, side: Side) -> Result<(), LabError> {
         let relay = self.files.start(&self.nodes, side)?;
-        daemons::first(relay.pid(), 1)?;
+        daemons::first(relay.pid())?;
         relays::address(&self.nodes, side)?;
         self.relays[side] = Some(relay);
         Ok(())
@@ -150,7 +150,7 @@ impl Idc {
     /// When it is not.
     pub fn stand_by(&self, side: Side) -> Result<Relay, LabError> {
         let next = self.files.stand_by(&self.nodes, side)?;
-        daemons::first(next.pid(), 1)?;
+        daemons::first(next.pid())?;
         Ok(next)
     }
 

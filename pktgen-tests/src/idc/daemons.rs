@@ -40,7 +40,7 @@ impl Router {
             }
         };
         for daemon in &router.daemons {
-            first(daemon.pid(), 2)?;
+            first(daemon.pid())?;
         }
         Ok(router)
     }
@@ -66,9 +66,9 @@ impl Router {
 }
 
 /// BFD at 3 x 100 ms on a machine whose two processors do everything: as on a router, daemons and the relay come before whatever
-/// else runs here. Where that is not allowed they come first as far as it goes.
-pub(super) fn first(pid: u32, priority: u8) -> Result<(), LabError> {
-    let threads = format!("chrt -a -r -p {priority} {pid} || renice -n -15 -p $(ls /proc/{pid}/task)");
+/// else runs here.
+pub(super) fn first(pid: u32) -> Result<(), LabError> {
+    let threads = format!("renice -n -15 -p $(ls /proc/{pid}/task)");
     Cmd::new("sh").arg("-c").arg(threads).ok().map(drop)
 }
 
