@@ -9,7 +9,7 @@ use control::actor::{self, Status};
 use control::config::Eams;
 use control::kernel::{FailingHop, WaitingHop, Waits};
 use control_api::{
-    Agreement, Failing, Fill, Flow, LastExit, LastReload, QueueWait, Queues, WorkerQueues, rfc3339,
+    Agreement, Failing, Fill, Flow, LastExit, LastReload, Losses, QueueWait, Queues, WorkerQueues, rfc3339,
 };
 use dataplane::counters::Event;
 use dataplane::table::snapshot::Snapshot;
@@ -162,6 +162,19 @@ pub(super) fn agreement(status: &Status) -> Agreement {
         workers_received: event(Event::Received),
         drivers_sent: status.ports.iter().map(|port| port.counts.sent).sum(),
         workers_sent: event(Event::Sent),
+    }
+}
+
+/// Where packets are lost.
+pub(super) fn losses(status: &Status, dropped_rate_1m: f64) -> Losses {
+    let sum =
+        |count: fn(&actor::PortCounts) -> u64| status.ports.iter().map(|port| count(&port.counts)).sum();
+    Losses {
+        dropped_rate_1m,
+        missed: sum(|counts| counts.missed),
+        no_buffer: sum(|counts| counts.no_mbuf),
+        receive_errors: sum(|counts| counts.receive_errors),
+        send_errors: sum(|counts| counts.send_errors),
     }
 }
 
