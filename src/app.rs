@@ -2,13 +2,13 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use control::actor::{Actor, ActorParts, ControlHandle, log_warnings};
 use control::config::{self, Config, Problems};
 use control::health::Pulse;
-use control::kernel::{Bell, Kernel, KernelError, Rings, Twin, TwinError, UpLink};
+use control::kernel::{Bell, Kernel, KernelError, Rings, Tap, Twin, TwinError, UpLink};
 use control::observe::Observatory;
 use control::plan::PlanError;
 use control::reload::Running;
@@ -27,15 +27,17 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::args::{DONE, FAILED, WRONG};
 use crate::control_socket::{ControlError, ControlSocket, LogLost};
+use crate::handover::{Held, Successors};
 use crate::harden;
 use crate::last_exit;
 use crate::log::{Log, LogFormat};
 use crate::machine::{DpdkMachine, Opened, interface_behind};
 use crate::meters::Meters;
 use crate::metrics::{self, Pages};
-use crate::preflight;
+use crate::preflight::{self, Claims};
 use crate::report;
 use crate::signals::Signals;
+use crate::standby::{self, Prepared};
 use crate::watchdog;
 use crate::workers::{self, Workers, local_mtu};
 
@@ -118,13 +120,15 @@ async fn load_and_relay(
     let mut signals =
         Signals::listen().map_err(|error| AppError::System { what: "signal handlers", error })?;
     let Some(mut config) = load(path, log, format) else { return Ok(WRONG) };
+    let mut prepared = Prepared::default();
     if standby && config::check_machine(&config).is_empty() {
-        tokio::select! {
-            () = preflight::free(&config) => tracing::info!("taking over"),
-            () = signals.stopped() => return Ok(DONE),
+        leave_the_workers_alone(&config.dpdk.workers);
+        match standby::wait(path, &config, &mut signals).await {
+            Some(all) => prepared = all,
+            None => return Ok(DONE),
         }
         // It may be another by now: what the relay before read last is what counts.
-        match load(path, log, format) {
+        match prepared.config().or_else(|| load(path, log, format)) {
             Some(newest) => config = newest,
             None => return Ok(WRONG),
         }
@@ -136,14 +140,14 @@ async fn load_and_relay(
     if !lacking.is_empty() {
         return Ok(FAILED);
     }
-    let claims = match preflight::claim(&config) {
+    let claims = match preflight::claim(&config, &prepared.held) {
         Ok(claims) => claims,
         Err(complaints) => {
             complaints.iter().for_each(|complaint| tracing::error!("{complaint}"));
             return Ok(FAILED);
         }
     };
-    let ended = relay(path, &mut config, signals, log).await;
+    let ended = relay(path, &mut config, signals, log, (prepared, &claims)).await;
     match &ended {
         Ok(()) => last_exit::end(true, "it was asked to stop"),
         Err(error) => last_exit::end(false, &error.to_string()),
@@ -173,25 +177,30 @@ fn load(path: &Path, log: &Log, format: Option<LogFormat>) -> Option<Config> {
 }
 
 /// Start, run, stop: each list from top to bottom.
-async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) -> Result<(), AppError> {
-    let socket = config
-        .control
-        .as_ref()
-        .map(|control| ControlSocket::open(path, control, &config.translation, local_mtu(config)))
-        .transpose()?;
+async fn relay(
+    path: &Path,
+    config: &mut Config,
+    signals: Signals,
+    log: &Log,
+    (mut prepared, claims): (Prepared, &Claims),
+) -> Result<(), AppError> {
+    leave_the_workers_alone(&config.dpdk.workers);
+    let Started { socket, opened } = Started::together(path, config, &mut prepared)?;
     let source = socket.as_ref().map(ControlSocket::source);
     if let Some(source) = &source {
         source.check(&config.eams).map_err(AppError::Conflicts)?;
     }
     let metrics_socket = metrics::open(config.metrics.listen)?;
-    let running = Running::start(path, config, source)?;
+    let built = prepared.tables(config, socket.as_ref().map(ControlSocket::digest));
+    let running = Running::start(path, config, source, built)?;
     let (eams, translation) = (running.translation().eams.len(), Arc::clone(running.translation()));
     let config = &*config;
-    leave_the_workers_alone(&config.dpdk.workers);
-    let Opened { eal, mempool, ports, queues } = Opened::open(config)?;
+    let Opened { eal, mempool, ports, queues } = opened;
     harden::run();
-    let twins = create_twins(config, &ports).await?;
-    let up = create_up_link(config).await?;
+    let twins = create_twins(config, &ports, &mut prepared.held).await?;
+    let up = create_up_link(config, &running, &mut prepared.held).await?;
+    let successors = Successors::default();
+    successors.serve(claims, devices(config, &twins, up.as_ref()));
     let publisher = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });
     let (rings, worker_rings) = exception_rings(config);
     let (sampler, lost_samples) = LoneSampler::new(workers::clock().hertz);
@@ -203,6 +212,8 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
     let mut workers = Workers::start(config, &eal, &mempool, queues, worker_rings, &publisher, &meters)?;
     let ends = workers.take_ends();
     tracing::info!(ports = ports.len(), workers = config.dpdk.workers.len(), eams, "started");
+    prepared.started();
+    drop(prepared);
 
     let machine = DpdkMachine::new(config, ports, mempool, workers);
     let printing = log.clone();
@@ -232,13 +243,38 @@ async fn relay(path: &Path, config: &mut Config, signals: Signals, log: &Log) ->
         .map_err(|error| AppError::System { what: "threads", error })?;
     watchdog::tell(&[NotifyState::Ready]);
     let longest = config.announce.as_ref().map_or(0, |announce| announce.stop);
-    let listening = spawn_local(signals.forward(handle, Duration::from_secs(longest.into())));
+    let listening = spawn_local(signals.forward(handle, Duration::from_secs(longest.into()), successors));
     let (machine, ended) = actor.run().await;
     drop((server, scraped));
     drop(observing);
     listening.abort();
     machine.close();
     Ok(ended?)
+}
+
+/// What takes time at a start.
+struct Started {
+    socket: Option<ControlSocket>,
+    opened: Opened,
+}
+
+impl Started {
+    /// The store is gone through while the ports are opened: neither needs the other.
+    fn together(path: &Path, config: &Config, prepared: &mut Prepared) -> Result<Self, AppError> {
+        let (ground, patience) = (prepared.ground(config), prepared.patience());
+        let open_socket = || match &config.control {
+            Some(control) => {
+                ControlSocket::open(path, control, &config.translation, local_mtu(config)).map(Some)
+            }
+            None => Ok(None),
+        };
+        std::thread::scope(|scope| {
+            let socket = scope.spawn(open_socket);
+            let opened = Opened::open(config, ground, patience);
+            let socket = socket.join().expect("opening the store does not panic")?;
+            Ok(Self { socket, opened: opened? })
+        })
+    }
 }
 
 fn start(parts: ActorParts<DpdkMachine>) -> Result<(Actor<DpdkMachine>, ControlHandle), AppError> {
@@ -269,11 +305,16 @@ fn own_threads() -> impl Iterator<Item = Option<Pid>> {
     std::iter::once(None).chain(others.map(Some))
 }
 
-async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>, AppError> {
+/// The twins of the ports: those of a process before this one, if it has given them.
+async fn create_twins(config: &Config, ports: &[Port], held: &mut Held) -> Result<Vec<Arc<Twin>>, AppError> {
     let mut twins = Vec::new();
     for (number, (port, open)) in (0..).zip(config.ports.iter().zip(ports)) {
-        let twin = Twin::create(&port.name, PortId(number), MacAddress(open.info().mac), port.mtu)
-            .await
+        let (id, mac) = (PortId(number), MacAddress(open.info().mac));
+        let twin = match held.take(&port.name) {
+            Some(file) => Twin::take_over(&port.name, id, mac, port.mtu, file).await,
+            None => Twin::create(&port.name, id, mac, port.mtu).await,
+        };
+        let twin = twin
             .map_err(|error| AppError::Twin { port: port.name.clone(), error })?
             .before(interface_behind(port.device.argument()).map(str::to_owned));
         twins.push(Arc::new(twin));
@@ -282,11 +323,31 @@ async fn create_twins(config: &Config, ports: &[Port]) -> Result<Vec<Arc<Twin>>,
 }
 
 /// The interface that announced routes lead to, if there are to be any.
-async fn create_up_link(config: &Config) -> Result<Option<UpLink>, AppError> {
-    match &config.announce {
-        Some(_) => Ok(Some(UpLink::create(least_mtu(config)).await.map_err(AppError::Announce)?)),
-        None => Ok(None),
-    }
+async fn create_up_link(
+    config: &Config,
+    running: &Running,
+    held: &mut Held,
+) -> Result<Option<UpLink>, AppError> {
+    let Some(announce) = &config.announce else { return Ok(None) };
+    let mtu = least_mtu(config);
+    let up = match held.take(preflight::UP) {
+        Some(file) => {
+            // The worse metric first: of two routes the better one stays.
+            let metrics = [announce.drain_metric, announce.metric];
+            let destinations = running.destinations();
+            let routes = destinations.into_iter().flat_map(|to| metrics.map(|metric| (to, metric)));
+            UpLink::take_over(mtu, file, routes).await
+        }
+        None => UpLink::create(mtu).await,
+    };
+    up.map(Some).map_err(AppError::Announce)
+}
+
+/// What a relay that stands by for this one is given.
+fn devices(config: &Config, twins: &[Arc<Twin>], up: Option<&UpLink>) -> Vec<(String, Weak<Tap>)> {
+    let names = config.ports.iter().map(|port| port.name.clone());
+    let devices = names.zip(twins.iter().map(|twin| Arc::downgrade(twin.device())));
+    devices.chain(up.map(|up| (preflight::UP.to_owned(), Arc::downgrade(up.device())))).collect()
 }
 
 /// The least MTU of the ports.

@@ -6,6 +6,7 @@ use control::config::{self, Config};
 use shown::Shown;
 
 use crate::args::{DONE, WRONG};
+use crate::handover::Held;
 use crate::machine;
 use crate::preflight;
 
@@ -40,7 +41,7 @@ fn complaints(path: &Path) -> Vec<String> {
                 .collect();
         }
     };
-    let mut complaints = preflight::claim(&config).err().unwrap_or_default();
+    let mut complaints = preflight::claim(&config, &Held::default()).err().unwrap_or_default();
     complaints.extend(preflight::inspect(&config, &machine::eal_config(&config)));
     complaints
 }

@@ -1,5 +1,7 @@
 //! Ports, workers and packet memory: what DPDK is asked for, in one place, and what the control actor sees of it.
 
+use std::time::{Duration, Instant};
+
 use control::actor::{Link, Machine, PortCounts, PortFacts};
 use control::config::{self, Config};
 use dataplane::counters::Counts;
@@ -29,6 +31,32 @@ pub(crate) struct DpdkMachine {
     mempool: Mempool,
 }
 
+/// What is there before there are ports, and can be there while another process has them.
+pub(crate) struct Ground {
+    eal: Eal,
+    mempool: Mempool,
+}
+
+impl Ground {
+    /// Starts DPDK and takes its memory.
+    pub(crate) fn lay(config: &Config) -> Result<Self, AppError> {
+        let eal = Eal::init(&eal_config(config))?;
+        let mempool = mempool(&eal, config)?;
+        Ok(Self { eal, mempool })
+    }
+
+    /// Whether it can be laid while another process has the same ports: cards are opened when DPDK starts.
+    pub(crate) fn is_apart_from_ports(config: &Config) -> bool {
+        let is_apart = |port: &config::Port| {
+            let device = port.device.argument();
+            !matches!(port.device, config::Device::Pci(_))
+                && !["slave=", "member="].iter().any(|key| device.contains(key))
+        };
+        let allows = |argument: &String| argument.starts_with("-a") || argument.starts_with("--allow");
+        config.ports.iter().all(is_apart) && !config.dpdk.extra_args.iter().any(allows)
+    }
+}
+
 /// What is there before there are workers.
 pub(crate) struct Opened {
     pub(crate) eal: Eal,
@@ -38,11 +66,18 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Starts DPDK and opens every port.
-    pub(crate) fn open(config: &Config) -> Result<Self, AppError> {
-        let eal = Eal::init(&eal_config(config))?;
-        let mempool = mempool(&eal, config)?;
-        let (ports, queues) = open_ports(&eal, config, &mempool)?;
+    /// Opens every port; starts DPDK unless that has been done. A port that another process had is waited for, for
+    /// as long as `patience`: the kernel lets go of it some time after that has ended.
+    pub(crate) fn open(
+        config: &Config,
+        ground: Option<Ground>,
+        patience: Duration,
+    ) -> Result<Self, AppError> {
+        let Ground { eal, mempool } = match ground {
+            Some(ground) => ground,
+            None => Ground::lay(config)?,
+        };
+        let (ports, queues) = open_ports(&eal, config, &mempool, patience)?;
         Ok(Self { eal, mempool, ports, queues })
     }
 }
@@ -213,7 +248,14 @@ fn mempool(eal: &Eal, config: &Config) -> Result<Mempool, AppError> {
 
 type OpenPorts = (Vec<Port>, Vec<Vec<QueuePair>>);
 
-fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts, AppError> {
+/// Ports that another process had are waited for, all of them together for as long as `patience`.
+fn open_ports(
+    eal: &Eal,
+    config: &Config,
+    mempool: &Mempool,
+    patience: Duration,
+) -> Result<OpenPorts, AppError> {
+    let until = Instant::now() + patience;
     let mut opened = (Vec::new(), Vec::new());
     for port in &config.ports {
         let wanted = PortConfig {
@@ -226,6 +268,7 @@ fn open_ports(eal: &Eal, config: &Config, mempool: &Mempool) -> Result<OpenPorts
             fast_free: true,
             interrupts: config.dpdk.poll != config::Poll::Busy,
         };
+        dpdk::wait_until_free(port.device.argument(), until.saturating_duration_since(Instant::now()));
         let (open, queues) = Port::open(eal, port.device.argument(), &wanted)
             .map_err(|error| AppError::Port { port: port.name.clone(), error })?;
         let info = open.info();

@@ -1,8 +1,9 @@
 //! Traffic of each mapping, of all workers together, and the thread that keeps room for it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use control::config::MappingCounters;
 use control_api::{Entry, MappingLoad, Traffic as Counted};
@@ -14,10 +15,22 @@ use crate::harden::keep_nothing;
 /// How often the fill of the workers' tables is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How often it is found out anew which mappings are the busiest while somebody asks, and while nobody does. It takes a pass
+/// over all that is counted: with a million mappings, some hundredths of a second for each worker.
+const RANKED: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+/// Busiest mappings that are known.
+const KNOWN: usize = 100;
+/// Of each worker's table so many more are looked at, for what is little for one worker may be much for all.
+const SPREAD: usize = 10;
+
 /// The meters of all workers; none of `mappings` is off.
 pub(crate) struct Meters {
     kind: MappingCounters,
     slots: Vec<MeterSlot>,
+    /// The busiest mappings when they were looked for last.
+    ranked: Mutex<Arc<Vec<Ipv4Net>>>,
+    /// Somebody has asked since.
+    is_asked: AtomicBool,
 }
 
 impl Meters {
@@ -30,7 +43,8 @@ impl Meters {
         };
         let slots = metering
             .map_or_else(Vec::new, |metering| (0..workers).map(|_| MeterSlot::new(metering, eams)).collect());
-        let meters = Arc::new(Self { kind, slots });
+        let meters =
+            Arc::new(Self { kind, slots, ranked: Mutex::default(), is_asked: AtomicBool::new(false) });
         if kind == MappingCounters::Exact {
             let kept = Arc::downgrade(&meters);
             std::thread::Builder::new().name("meters".to_owned()).spawn(move || {
@@ -67,11 +81,43 @@ impl Meters {
         sums
     }
 
+    /// Those with most bytes, first, a hundred at most, with their counts of now. Where everything is counted, who is among them
+    /// was found out a moment ago, so that nobody waits for a pass over a million.
+    pub(crate) fn ranked(&self, most: usize) -> Vec<(Ipv4Net, Traffic)> {
+        if self.kind != MappingCounters::Exact {
+            return self.busiest(most, |_| true);
+        }
+        self.is_asked.store(true, Ordering::Relaxed);
+        let known = Arc::clone(&self.ranked.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut all = self.counts(known.iter().copied());
+        all.truncate(most);
+        all
+    }
+
+    /// What was counted for these, of all workers together, most bytes first.
+    fn counts(&self, prefixes: impl Iterator<Item = Ipv4Net>) -> Vec<(Ipv4Net, Traffic)> {
+        let count = |prefix: Ipv4Net| {
+            let mut sum = Traffic::default();
+            self.slots.iter().for_each(|slot| sum.merge(&slot.of(prefix)));
+            (prefix, sum)
+        };
+        let mut all: Vec<_> = prefixes.map(count).collect();
+        all.sort_unstable_by_key(order);
+        all
+    }
+
+    fn rank(&self) {
+        let mut candidates = BTreeSet::new();
+        self.slots.iter().for_each(|slot| slot.heaviest(SPREAD * KNOWN, &mut candidates));
+        let mut all = self.counts(candidates.into_iter());
+        all.truncate(KNOWN);
+        let known = all.into_iter().map(|(prefix, _)| prefix).collect();
+        *self.ranked.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+    }
+
     /// Those with most bytes, first.
     pub(crate) fn busiest(&self, most: usize, wanted: impl Fn(&Ipv4Net) -> bool) -> Vec<(Ipv4Net, Traffic)> {
         let mut all: Vec<_> = self.read(wanted).into_iter().collect();
-        let order =
-            |(prefix, traffic): &(Ipv4Net, Traffic)| (std::cmp::Reverse(traffic.all_bytes()), *prefix);
         if all.len() > most {
             all.select_nth_unstable_by_key(most, order);
             all.truncate(most);
@@ -100,6 +146,11 @@ impl Meters {
     }
 }
 
+/// Most bytes first.
+fn order((prefix, traffic): &(Ipv4Net, Traffic)) -> (std::cmp::Reverse<u64>, Ipv4Net) {
+    (std::cmp::Reverse(traffic.all_bytes()), *prefix)
+}
+
 /// Traffic as the socket shows it.
 pub(crate) fn load(ipv4: String, mapping: Option<(String, String)>, traffic: Traffic) -> MappingLoad {
     let way = |way: usize| Counted { packets: traffic.packets[way], bytes: traffic.bytes[way] };
@@ -109,8 +160,14 @@ pub(crate) fn load(ipv4: String, mapping: Option<(String, String)>, traffic: Tra
 
 /// Until the relay is over.
 fn keep_room(meters: &Weak<Meters>) {
+    let mut ranked: Option<Instant> = None;
     while let Some(meters) = meters.upgrade() {
         meters.slots.iter().for_each(MeterSlot::grow);
+        let [soon, late] = RANKED.map(|every| ranked.is_none_or(|at| at.elapsed() >= every));
+        if late || soon && meters.is_asked.swap(false, Ordering::Relaxed) {
+            meters.rank();
+            ranked = Some(Instant::now());
+        }
         drop(meters);
         std::thread::sleep(LOOK);
     }

@@ -9,8 +9,6 @@ use control::observe::Observatory;
 use control_api::{Failing, MappingCounters, Refusal, RevisionSummary};
 use control_metrics::{Format, LastExit, Mappings, NextHop, Readings, Revision, Store, render};
 use control_server::{MetricsServer, MetricsSocket, Page, scraper_limits};
-use dataplane::meter::Traffic;
-use ipnet::Ipv4Net;
 
 use crate::app::AppError;
 use crate::control_socket::{BUSIEST, LogLost, build, complaints, failing, names, stopping};
@@ -35,12 +33,6 @@ pub(crate) struct StoreSummary {
 /// Asks for it.
 pub(crate) type AskStore = Box<dyn Fn() -> StoreSummary + Send + Sync>;
 
-/// How long a ranking of the busiest mappings is good for.
-const RANKED: Duration = Duration::from_secs(1);
-
-/// A ranking, and when it was made.
-type Ranked = (Option<Instant>, Arc<Vec<(Ipv4Net, Traffic)>>);
-
 /// Makes pages.
 pub(crate) struct Pages {
     handle: ControlHandle,
@@ -49,7 +41,6 @@ pub(crate) struct Pages {
     observatory: Observatory,
     store: Option<AskStore>,
     fresh: Mutex<HashMap<Format, (Instant, Page)>>,
-    ranked: Mutex<Ranked>,
 }
 
 impl Pages {
@@ -60,15 +51,7 @@ impl Pages {
         observatory: Observatory,
         store: Option<AskStore>,
     ) -> Self {
-        Self {
-            handle,
-            log_lost,
-            meters,
-            observatory,
-            store,
-            fresh: Mutex::default(),
-            ranked: Mutex::default(),
-        }
+        Self { handle, log_lost, meters, observatory, store, fresh: Mutex::default() }
     }
 
     /// The page for a client that accepts that.
@@ -86,15 +69,6 @@ impl Pages {
         Ok(page)
     }
 
-    /// The busiest mappings; asked anew once a second, for a million take a while to be looked through.
-    fn busiest(&self) -> Arc<Vec<(Ipv4Net, Traffic)>> {
-        let mut ranked = self.ranked.lock().unwrap_or_else(PoisonError::into_inner);
-        if ranked.0.is_none_or(|at| at.elapsed() > RANKED) {
-            *ranked = (Some(Instant::now()), Arc::new(self.meters.busiest(BUSIEST, |_| true)));
-        }
-        Arc::clone(&ranked.1)
-    }
-
     fn text(&self, format: Format) -> Result<String, Refusal> {
         let counters = self.handle.counters().map_err(|_| stopping())?;
         let status = self.handle.status().map_err(|_| stopping())?;
@@ -105,7 +79,7 @@ impl Pages {
         let failing: Vec<NextHop> =
             failing(&status, &snapshot, &names(&status)).into_iter().map(next_hop).collect();
         let (uncounted, memory) = self.meters.room();
-        let busiest = self.busiest();
+        let busiest = self.meters.ranked(BUSIEST);
         let mappings = (self.meters.kind() != MappingCounters::Off).then_some(Mappings {
             busiest: &busiest,
             uncounted,

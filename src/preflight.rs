@@ -4,6 +4,7 @@
 //! interface when it fails. So each interface, card and twin is claimed first. A claim is an abstract Unix socket, which
 //! belongs to the network namespace as interfaces do, and vanishes with its process.
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::io::unix::AsyncFd;
 
+use crate::handover::{self, Held};
 use crate::watchdog;
 
 /// Descriptors of a relay without ports: the log, event queues, netlink, DPDK.
@@ -32,66 +34,86 @@ const DISPATCHER: &str = "xdp_dispatcher";
 
 /// How often a claim is tried whose owner cannot be held on to.
 const POLL: Duration = Duration::from_millis(20);
+/// The kind of a claim for a twin.
+pub(crate) const TWIN: &str = "twin";
 /// The interface of announced routes has a twin's name.
-const UP: &str = "up";
+pub(crate) const UP: &str = "up";
 
 /// Everything this process has claimed, as long as this lives.
-pub(crate) struct Claims {
-    _sockets: Vec<OwnedFd>,
+pub(crate) struct Claims(Vec<Claim>);
+
+struct Claim {
+    /// The twin it stands for, if it does.
+    twin: Option<String>,
+    socket: OwnedFd,
 }
 
-/// Claims everything a configuration names.
+impl Claims {
+    /// The twins' names without their prefix, each with the socket on which one who waits for it may ask.
+    pub(crate) fn twins(&self) -> impl Iterator<Item = (&str, &OwnedFd)> {
+        self.0.iter().filter_map(|claim| Some((claim.twin.as_deref()?, &claim.socket)))
+    }
+}
+
+/// Claims everything a configuration names. Twins in `held` exist already, and rightly so.
 ///
 /// # Errors
 /// All that stands against it, one sentence each.
-pub(crate) fn claim(config: &Config) -> Result<Claims, Vec<String>> {
-    let mut sockets = Vec::new();
+pub(crate) fn claim(config: &Config, held: &Held) -> Result<Claims, Vec<String>> {
+    let mut claims = Vec::new();
     let mut complaints = Vec::new();
     complaints.extend(descriptors(config).err());
     for port in &config.ports {
-        match claim_port(&port.name, &port.device) {
-            Ok(claimed) => sockets.extend(claimed),
+        match claim_port(&port.name, &port.device, held) {
+            Ok(claimed) => claims.extend(claimed),
             Err(complaint) => complaints.push(format!("port {}: {complaint}", port.name)),
         }
     }
     if config.announce.is_some() {
-        let claimed =
-            Twin::check_name(UP).map_err(|error| error.to_string()).and_then(|()| claim_name("twin", UP));
-        match claimed {
-            Ok(claimed) => sockets.push(claimed),
+        match claim_twin(UP, held) {
+            Ok(claimed) => claims.push(claimed),
             Err(complaint) => complaints.push(format!("announcing: {complaint}")),
         }
     }
-    if complaints.is_empty() { Ok(Claims { _sockets: sockets }) } else { Err(complaints) }
+    if complaints.is_empty() { Ok(Claims(claims)) } else { Err(complaints) }
 }
 
 /// Waits until nobody has any of what a configuration names. The kernel says so: it closes a claim with its process, however
-/// that ends.
-pub(crate) async fn free(config: &Config) {
+/// that ends. `held` is what the owner gives meanwhile.
+pub(crate) async fn free(config: &Config, held: &RefCell<Held>) {
+    let mut known = None;
     while let Some((kind, name)) = names(config).into_iter().find(|(kind, name)| is_taken(kind, name)) {
         let owner = owner(kind, &name);
-        tracing::info!(kind, name, process = owner, "standing by: another relay has it");
-        let status = owner.map_or_else(String::new, |pid| format!(" (process {pid})"));
-        let status = format!("standing by for another relay{status}");
-        watchdog::tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
-        match hold_on(kind, &name) {
-            // Readable: the other end is gone.
-            Ok(claim) => drop(claim.readable().await),
-            // Its queue is full of those who asked who it is: asked again and again then.
-            Err(_) => {
-                while is_taken(kind, &name) {
-                    tokio::time::sleep(POLL).await;
-                }
-            }
+        if known.replace(owner) != Some(owner) {
+            stand_by(config, kind, &name, owner, held).await;
+        }
+        // Readable: the other end is gone.
+        let claim = hold_on(kind, &name, &held.borrow());
+        if let Ok(claim) = claim {
+            drop(claim.readable().await);
+        }
+        // Its queue is full of those who asked who it is, or it lets go of one thing after the other.
+        if is_taken(kind, &name) {
+            tokio::time::sleep(POLL).await;
         }
     }
+}
+
+/// Says whom it waits for, and asks that one for its twins.
+async fn stand_by(config: &Config, kind: &str, name: &str, owner: Option<u32>, held: &RefCell<Held>) {
+    tracing::info!(kind, name, process = owner, "standing by: another relay has it");
+    let status = owner.map_or_else(String::new, |pid| format!(" (process {pid})"));
+    let status = format!("standing by for another relay{status}");
+    watchdog::tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    let twins = names(config).into_iter().filter(|(kind, _)| *kind == TWIN).map(|(_, name)| name);
+    handover::ask(twins.collect(), held).await;
 }
 
 /// Everything a configuration names, by kind.
 fn names(config: &Config) -> Vec<(&'static str, String)> {
     let mut names = Vec::new();
     for port in &config.ports {
-        names.push(("twin", port.name.clone()));
+        names.push((TWIN, port.name.clone()));
         if let Device::Pci(_) = port.device {
             names.push(("card", port.device.name().to_owned()));
         }
@@ -99,7 +121,7 @@ fn names(config: &Config) -> Vec<(&'static str, String)> {
             names.push(("interface", interface.to_owned()));
         }
     }
-    names.extend(config.announce.as_ref().map(|_| ("twin", UP.to_owned())));
+    names.extend(config.announce.as_ref().map(|_| (TWIN, UP.to_owned())));
     names
 }
 
@@ -109,17 +131,25 @@ fn is_taken(kind: &str, name: &str) -> bool {
 }
 
 /// A connection that ends with the owner of a claim.
-fn hold_on(kind: &str, name: &str) -> std::io::Result<AsyncFd<OwnedFd>> {
+fn hold_on(kind: &str, name: &str, held: &Held) -> std::io::Result<AsyncFd<OwnedFd>> {
+    match held.connection(name).filter(|_| kind == TWIN) {
+        Some(connection) => wait_for(connection.try_clone()?),
+        None => wait_for(connect(kind, name)?),
+    }
+}
+
+/// A connection to the owner of a claim.
+pub(crate) fn connect(kind: &str, name: &str) -> std::io::Result<OwnedFd> {
     let socket = socket()?;
     net::connect(&socket, &address(kind, name)?)?;
-    wait_for(socket)
+    Ok(socket)
 }
 
 #[allow(
     deprecated,
     reason = "its replacement is unsafe, which this crate forbids; what it asks for holds: an OwnedFd, never replaced"
 )]
-fn wait_for(socket: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn wait_for(socket: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(socket, tokio::io::Interest::READABLE)
 }
 
@@ -161,23 +191,30 @@ fn descriptors(config: &Config) -> Result<(), String> {
     }
 }
 
-fn claim_port(name: &str, device: &Device) -> Result<Vec<OwnedFd>, String> {
+fn claim_port(name: &str, device: &Device, held: &Held) -> Result<Vec<Claim>, String> {
     let device_text = device.argument();
     if let Some(needs) = dpdk::missing_privileges(device_text) {
         return Err(format!("not permitted to open device {device_text}: {needs}"));
     }
-    Twin::check_name(name).map_err(|error| error.to_string())?;
-    let mut sockets = vec![claim_name("twin", name)?];
+    let mut claims = vec![claim_twin(name, held)?];
+    let other = |socket| Claim { twin: None, socket };
     if let Device::Pci(_) = device {
-        sockets.push(claim_name("card", device.name())?);
+        claims.push(other(claim_name("card", device.name())?));
     }
     if let Some((interface, is_xdp)) = interface_of(device_text) {
-        sockets.push(claim_name("interface", interface)?);
+        claims.push(other(claim_name("interface", interface)?));
         if is_xdp {
             no_strange_program(interface)?;
         }
     }
-    Ok(sockets)
+    Ok(claims)
+}
+
+fn claim_twin(name: &str, held: &Held) -> Result<Claim, String> {
+    if !held.has(name) {
+        Twin::check_name(name).map_err(|error| error.to_string())?;
+    }
+    Ok(Claim { twin: Some(name.to_owned()), socket: claim_name(TWIN, name)? })
 }
 
 /// An abstract socket under the name of a thing.
@@ -205,7 +242,7 @@ fn socket() -> Result<OwnedFd, Errno> {
 fn bind(kind: &str, name: &str) -> Result<OwnedFd, Errno> {
     let socket = socket()?;
     net::bind(&socket, &address(kind, name)?)?;
-    // Nobody is ever accepted: whoever connects learns the owner's process id.
+    // Whoever connects learns the owner's process id, also where nobody is ever accepted.
     net::listen(&socket, 1)?;
     Ok(socket)
 }
@@ -282,10 +319,13 @@ mod tests {
     fn whoever_stands_by_goes_on_when_the_owner_of_the_last_claim_is_gone() {
         let config = config(&format!("s{}", std::process::id() % 1_000_000));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let within =
-            |time| runtime.block_on(async { tokio::time::timeout(time, free(&config)).await.is_ok() });
+        let within = |time| {
+            runtime.block_on(async {
+                tokio::time::timeout(time, free(&config, &RefCell::default())).await.is_ok()
+            })
+        };
         assert!(within(Duration::from_secs(20)), "nobody has it");
-        let claimed = claim_name("twin", &config.ports[0].name).unwrap();
+        let claimed = claim_name(TWIN, &config.ports[0].name).unwrap();
         assert!(!within(Duration::from_millis(300)), "somebody has it");
         let ends = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(100));
@@ -294,8 +334,8 @@ mod tests {
         assert!(within(Duration::from_secs(20)), "and is gone");
         ends.join().unwrap();
         // Those who asked before have filled the queue.
-        let claimed = claim_name("twin", &config.ports[0].name).unwrap();
-        let asked: Vec<_> = (0..5).map(|_| owner("twin", &config.ports[0].name)).collect();
+        let claimed = claim_name(TWIN, &config.ports[0].name).unwrap();
+        let asked: Vec<_> = (0..5).map(|_| owner(TWIN, &config.ports[0].name)).collect();
         assert_eq!(asked[0], Some(std::process::id()));
         assert!(!within(Duration::from_millis(300)));
         drop(claimed);
@@ -309,7 +349,7 @@ mod tests {
         let refused = claim_name("interface", &name).unwrap_err();
         let pid = format!("(process {})", std::process::id());
         assert!(refused.contains("in use by another borderline") && refused.contains(&pid), "{refused}");
-        assert!(claim_name("twin", &name).is_ok(), "another kind");
+        assert!(claim_name(TWIN, &name).is_ok(), "another kind");
         drop(claimed);
         assert!(claim_name("interface", &name).is_ok());
     }

@@ -8,18 +8,20 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::FAILED;
+use crate::handover::Successors;
 use crate::last_exit;
 use crate::watchdog;
 
 /// Longer than any orderly end takes.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// SIGTERM and SIGINT stop, SIGHUP asks for a reload, SIGUSR1 for the counters.
+/// SIGTERM and SIGINT stop, SIGHUP asks for a reload, SIGUSR1 for the counters, SIGUSR2 has the relay that stands by take over.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
     user: Signal,
+    hand_over: Signal,
     is_ending: bool,
 }
 
@@ -31,6 +33,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             user: signal(SignalKind::user_defined1())?,
+            hand_over: signal(SignalKind::user_defined2())?,
             is_ending: false,
         })
     }
@@ -44,18 +47,35 @@ impl Signals {
     }
 
     /// Passes on what each signal asks for, until there is nobody to ask any more. A stop may wait for as long as `drain`.
-    pub(crate) async fn forward(mut self, relay: ControlHandle, drain: Duration) {
+    pub(crate) async fn forward(mut self, relay: ControlHandle, drain: Duration, successors: Successors) {
         loop {
             let passed_on = tokio::select! {
                 _ = self.terminate.recv() => self.stop(&relay, drain).await,
                 _ = self.interrupt.recv() => self.stop(&relay, drain).await,
                 _ = self.hangup.recv() => relay.request_reload().await,
                 _ = self.user.recv() => relay.request_counters().await,
+                _ = self.hand_over.recv() => self.hand_over(&relay, &successors).await,
             };
             if passed_on.is_err() {
                 return;
             }
         }
+    }
+
+    async fn hand_over(&mut self, relay: &ControlHandle, successors: &Successors) -> Result<(), Gone> {
+        if !successors.ready() {
+            tracing::error!(
+                "SIGUSR2: nobody stands by who has everything prepared; start one with `borderline run --standby` and wait for \
+                 its line `ready to take over`, or stop this relay with SIGTERM"
+            );
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.is_ending, true) {
+            tracing::info!("handing over to the relay that stands by");
+            watchdog::tell(&[NotifyState::Stopping]);
+            limit_the_end(END_LIMIT);
+        }
+        relay.request_hand_over().await
     }
 
     async fn stop(&mut self, relay: &ControlHandle, drain: Duration) -> Result<(), Gone> {

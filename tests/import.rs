@@ -39,6 +39,16 @@ fn becomes(from: &str, text: &str, lines: &[&str], not: &[&str]) {
 }
 
 #[test]
+fn both_names_of_jools_denylist_count() {
+    becomes(
+        "jool",
+        r#"{"pool6": "2001:db8:64::/96", "denylist4": ["198.51.100.0/30"], "blacklist4": ["10.0.0.0/8"]}"#,
+        &["\ndenylist = [\"198.51.100.0/30\", \"10.0.0.0/8\"]\n"],
+        &[],
+    );
+}
+
+#[test]
 fn jools_json_with_everything() {
     becomes(
         "jool",

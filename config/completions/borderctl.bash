@@ -374,7 +374,7 @@ _borderctl() {
             return 0
             ;;
         borderctl__subcmd__drops)
-            opts="-h --last --reason --pcap --all --watch --socket --json --help"
+            opts="-h --last --reason --senders --pcap --all --watch --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1014,7 +1014,7 @@ _borderctl() {
             return 0
             ;;
         borderctl__subcmd__trace)
-            opts="-h --filter --count --seconds --rate --paths --socket --json --help"
+            opts="-h --filter --count --seconds --rate --paths --services --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -196,11 +196,12 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l reason -d 
 complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l pcap -d 'Write samples as a capture (pcapng), a comment with the reason on each' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l watch -d 'Print again every so many seconds, until interrupted' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l socket -d 'The relay\'s control socket' -r -F
+complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l senders -d 'Who sends them: the sources of the samples, with the packets these stand for'
 complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l all -d 'Reasons without a drop too'
 complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand drops" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l filter -d 'Which packets; every packet when left out' -r
-complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l count -d 'End after so many packets; 1000 unless told, 10000 with --paths' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l count -d 'End after so many packets; 1000 unless told, 10000 with --paths and --services' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l seconds -d 'End after so many seconds' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l rate -d 'Packets a second at most' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l snap -d 'Bytes of each frame at most, 64 to 9600' -r
@@ -209,11 +210,12 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l socket -
 complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l filter -d 'Which packets; every packet when left out' -r
-complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l count -d 'End after so many packets; 1000 unless told, 10000 with --paths' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l count -d 'End after so many packets; 1000 unless told, 10000 with --paths and --services' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l seconds -d 'End after so many seconds' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l rate -d 'Packets a second at most' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l paths -d 'How many packets took which way, at the end'
+complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l services -d 'How many packets and bytes each mapping had, at the end: which service takes the traffic'
 complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand trace" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand health" -l watch -d 'Print again every so many seconds, until interrupted' -r

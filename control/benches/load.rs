@@ -94,7 +94,7 @@ fn run(case: &Case, directory: &Path) -> Value {
     let path = directory.join("relay.toml");
     fs::copy(directory.join("before"), directory.join("eams")).unwrap();
     let (mut config, _) = Config::load(&path).unwrap();
-    let mut running = Running::start(&path, &mut config, None).unwrap();
+    let mut running = Running::start(&path, &mut config, None, None).unwrap();
     let mut publisher = publisher(&running);
     fs::copy(directory.join("after"), directory.join("eams")).unwrap();
 
@@ -196,7 +196,7 @@ fn measure_changes(runs: usize) -> Vec<Value> {
     fs::write(&path, CONFIG).unwrap();
     fs::write(directory.path().join("eams"), csv_hosts()).unwrap();
     let (mut config, _) = Config::load(&path).unwrap();
-    let mut publisher = publisher(&Running::start(&path, &mut config, None).unwrap());
+    let mut publisher = publisher(&Running::start(&path, &mut config, None, None).unwrap());
     let mut reader = publisher.reader();
     let stop = AtomicBool::new(false);
     let (replaced, to_free) = mpsc::channel::<Vec<Arc<Snapshot>>>();

@@ -42,6 +42,7 @@ mod rules;
 mod slow_path;
 mod state;
 mod tables;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod twin;
@@ -82,6 +83,7 @@ pub use self::queues::{FailingHop, Fill, Queues, RingFills, WaitingHop};
 pub use self::resolver::{ASK_INTERVAL, PATIENCE};
 pub use self::rules::unfollowed_rules;
 pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborChange, News};
+pub use self::tap::Tap;
 pub use self::twin::{PREFIX, Twin, TwinError};
 pub use self::up::{
     Announced, NAME as UP_LINK, PROTOCOL as ANNOUNCED_PROTOCOL, UpLink, switch as switch_up_link,

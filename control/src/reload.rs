@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dataplane::table::eam::Eam;
 use dataplane::table::translation::Translation;
 use ipnet::IpNet;
 
@@ -119,7 +120,7 @@ pub fn load(path: &Path) -> Loaded {
 
 impl Running {
     /// What a relay has that is started with `config`, whose mappings are taken out of it, and with those of `source`, which
-    /// is told of those of the files.
+    /// is told of those of the files. `built` are the tables of just these mappings, if somebody has them already ([`build`]).
     ///
     /// # Errors
     /// [`PlanError`]: a contradiction between validation and tables.
@@ -127,9 +128,13 @@ impl Running {
         path: &Path,
         config: &mut Config,
         mut source: Option<Box<dyn MappingSource>>,
+        built: Option<Arc<Translation>>,
     ) -> Result<Self, PlanError> {
         let eams = take_rows(std::mem::take(&mut config.eams), source.as_deref_mut(), &config.translation);
-        let translation = Arc::new(tables::build(&config.translation, &eams, source.as_deref())?);
+        let translation = match built {
+            Some(built) => built,
+            None => Arc::new(tables::build(&config.translation, &eams, source.as_deref())?),
+        };
         Ok(Self {
             path: path.to_owned(),
             dpdk: config.dpdk.clone(),
@@ -231,6 +236,15 @@ impl Running {
         let (changes, destinations, settings) = (changes.counts(), self.destinations(), self.settings_hash());
         Ok((Prepared { translation, way, changes, eams, destinations, settings, warnings, times }, replaced))
     }
+}
+
+/// The tables of a configuration, and of mappings that are kept elsewhere.
+///
+/// # Errors
+/// [`PlanError`]: a contradiction between validation and tables.
+pub fn build(config: &Config, others: Vec<Eam>) -> Result<Arc<Translation>, PlanError> {
+    let eams = EamSet::new(plan::rows(config.eams.to_vec()));
+    Ok(Arc::new(tables::build_of(&config.translation, &eams, others)?))
 }
 
 /// The rows of the files; `source` keeps where they stood.

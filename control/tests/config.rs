@@ -321,6 +321,8 @@ fn a_relay_without_a_prefix_is_told_what_it_loses() {
         assert_eq!(config.translation.prefix(), None);
         assert_eq!(warnings.len(), 1, "{warnings:#?}");
         assert!(warnings[0].contains("only hosts under EAMs reach each other"), "{warnings:#?}");
+        let (_, warnings) = parse(&format!("{text}role = \"{role}\"\nhairpin = \"simple\"\n{eam}"));
+        assert!(warnings[1].contains("nothing passes from IPv4 to IPv6"), "{warnings:#?}");
     }
 }
 

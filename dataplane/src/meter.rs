@@ -15,6 +15,8 @@
 //! A packet's mapping is the one with the longest IPv4 prefix around its address; where mappings overlap, that need not be the one
 //! that was applied to an IPv6 address. Bytes are those of the IP packet as it came.
 
+mod ranking;
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -502,6 +504,11 @@ mod tests {
             let sums = read(&slot);
             assert_eq!(sums.len(), mappings as usize);
             let times = round + 1;
+            // What is read one by one, and what is found to be heaviest, is the same, whichever tables it lies in.
+            assert_eq!(slot.of(host(2).into()), sums[&host(2).into()]);
+            let mut heaviest = std::collections::BTreeSet::new();
+            slot.heaviest(50, &mut heaviest);
+            assert!(heaviest.iter().all(|prefix| prefix.addr().to_bits() % 2 == 0), "{heaviest:?}");
             for number in 0..mappings {
                 let back = times * u64::from(number % 2 == 0);
                 let expected = Traffic { packets: [times, back], bytes: [100 * times, 1000 * back] };

@@ -207,7 +207,7 @@ where
             before = after;
             // Numbers lag a little, under load as well as while only the cycles change.
             unpublished += 1;
-            if self.idle.is_first() || unpublished == 64 {
+            if self.idle.is_first() || unpublished == 64 || self.idle.sleeps_long() {
                 self.publish_counts();
                 unpublished = 0;
             }

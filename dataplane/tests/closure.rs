@@ -3,7 +3,7 @@
 //!
 //! Configurations and packets are those of `oracle`. Every packet that leaves (translated, cut in pieces, turned round) is
 //! quoted by routers of the family it left in, from its headers and 8 bytes up to all of it. `CLOSURE_PACKETS` sets how
-//! many packets are quoted.
+//! many packets are quoted, `CLOSURE_SEED` makes them others.
 
 #![allow(
     clippy::unwrap_used,
@@ -56,6 +56,7 @@ struct Met {
     turned: u64,
     pieces_of_icmp: u64,
     native: u64,
+    odd_chains: u64,
     without_prefix: u64,
     plain_translator: u64,
     above_32_kib: u64,
@@ -65,7 +66,8 @@ struct Met {
 fn errors_about_whatever_was_sent_come_home() {
     let wanted: u64 =
         std::env::var("CLOSURE_PACKETS").map_or(20_000, |count| count.parse().expect("a number"));
-    let mut state = 0x00c1_0512_e000;
+    let seed: u64 = std::env::var("CLOSURE_SEED").map_or(0, |seed| seed.parse().expect("a number"));
+    let mut state = 0x00c1_0512_e000 ^ seed << 48;
     let mut met = Met::default();
     while met.packets < wanted {
         let mut world = World::from_bytes(&bytes(&mut state, oracle::world::BYTES));
@@ -80,7 +82,7 @@ fn errors_about_whatever_was_sent_come_home() {
             let choices = bytes(&mut state, 96);
             let (_, made) = packet::from_bytes(world.clone(), &mut Bytes(&choices), family);
             for packet in made {
-                let packet = stretched(packet, &mut state);
+                let packet = rechained(stretched(packet, &mut state), &mut state);
                 let run = relay.run(&packet);
                 if let Err(why) = judge(&world, &mut relay, &packet, &run, &mut state, &mut met) {
                     panic!("{why}\n{packet:02x?}\n{:02x?}\n{world:?}", run.out);
@@ -94,6 +96,7 @@ fn errors_about_whatever_was_sent_come_home() {
         ("towards IPv4", met.down),
         ("turned round", met.turned),
         ("pieces of ICMP messages", met.pieces_of_icmp),
+        ("with odd chains of headers", met.odd_chains),
         ("without a prefix", met.without_prefix),
         ("of the plain translator", met.plain_translator),
         ("of more than 32 KiB", met.above_32_kib),
@@ -117,6 +120,55 @@ fn stretched(mut packet: Vec<u8>, state: &mut u64) -> Vec<u8> {
     let checksum = (!naive::sum(&packet[..20])).to_be_bytes();
     packet[10..12].copy_from_slice(&checksum);
     packet
+}
+
+/// Now and then a packet with headers that seldom stand where they stand here: AH before and behind all others, twice,
+/// several Fragment headers, Mobility and the like; in IPv4 as what they are there, payload.
+fn rechained(packet: Vec<u8>, state: &mut u64) -> Vec<u8> {
+    const KINDS: [u8; 12] = [0, 43, 44, 44, 50, 51, 51, 60, 60, 135, 139, 140];
+    let (at, next) = match packet.first() {
+        Some(first) if first >> 4 == 6 => (40, 6),
+        Some(first) => (usize::from(first & 15).max(5) * 4, 9),
+        None => return packet,
+    };
+    if below(state, 4) != 0 || packet.len() < at || packet.len() > 65_535 - 4 * 24 {
+        return packet;
+    }
+    let mut chain = Vec::new();
+    let mut protocol = packet[next];
+    for _ in 0..=below(state, 4) {
+        let kind = KINDS[below(state, KINDS.len())];
+        let words = if kind == 44 { 0 } else { below(state, 3) };
+        let mut header = vec![0; 8 * (words + 1)];
+        header[0] = protocol;
+        // AH counts words of four bytes, less two (RFC 4302 2.2).
+        header[1] = if kind == 51 { 2 * words as u8 } else { words as u8 };
+        if kind == 44 && below(state, 2) == 0 {
+            header[3] = 1;
+        }
+        header.append(&mut chain);
+        (chain, protocol) = (header, kind);
+    }
+    let mut odd = packet[..at].to_vec();
+    odd[next] = protocol;
+    odd.extend(chain);
+    odd.extend_from_slice(&packet[at..]);
+    let length = if next == 6 { odd.len() - 40 } else { odd.len() };
+    let length_at = if next == 6 { 4 } else { 2 };
+    odd[length_at..length_at + 2]
+        .copy_from_slice(&u16::try_from(length).expect("below 65,536").to_be_bytes());
+    if next == 9 {
+        odd[10..12].fill(0);
+        let checksum = (!naive::sum(&odd[..at])).to_be_bytes();
+        odd[10..12].copy_from_slice(&checksum);
+    }
+    odd
+}
+
+/// Whether AH, ESP, or one of the extension headers that IPv4 takes for payload stands directly behind the IP header.
+fn is_odd(sent: &[u8]) -> bool {
+    let next = sent[if sent[0] >> 4 == 6 { 6 } else { 9 }];
+    matches!(next, 50 | 51 | 135 | 139 | 140)
 }
 
 fn judge(
@@ -145,6 +197,7 @@ fn judge(
             continue;
         }
         met.packets += 1;
+        met.odd_chains += u64::from(is_odd(sent));
         met.without_prefix += u64::from(world.prefixes.is_empty());
         met.plain_translator += u64::from(world.settings.role == Role::Siit);
         met.above_32_kib += u64::from(packet.len() > 1 << 15);

@@ -555,8 +555,13 @@ def map_v4(config, v4, eam_allowed=True):
     if not config.translation_prefixes:
         raise Refusal("no_mapping", "prohibited")
     prefix = config.translation_prefixes[0]
-    check_prefix_use(config, prefix, v4)
-    return prefix.embed(v4)
+    embedded = prefix.embed(v4)
+    # What policy keeps from passing through the prefix may have passed by a row that covers its form in the prefix: answers
+    # and errors come back from there (RFC 7757 4.2.1).
+    row = config.eam_for_v6(embedded)
+    if not row or eam_v4(row, embedded) != v4:
+        check_prefix_use(config, prefix, v4)
+    return embedded
 
 
 def map_v6(config, v6, never=never_destination_v4):

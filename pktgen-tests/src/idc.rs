@@ -143,6 +143,24 @@ impl Idc {
         Ok(())
     }
 
+    /// Starts another process that stands by for a relay; it is ready when this returns.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn stand_by(&self, side: Side) -> Result<Relay, LabError> {
+        self.files.stand_by(&self.nodes, side)
+    }
+
+    /// One that stood by is the relay now: waits until it translates. There is nothing to be done about addresses.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn succeed(&mut self, side: Side, mut next: Relay) -> Result<(), LabError> {
+        next.has_taken_over()?;
+        self.relays[side] = Some(next);
+        Ok(())
+    }
+
     /// The control socket of a relay.
     #[must_use]
     pub fn socket(&self, side: Side) -> std::path::PathBuf {

@@ -249,11 +249,7 @@ fn a_worker_that_hangs_and_a_cable_that_is_out_take_the_routes_away() -> TestRes
     });
     assert!(heard, "{words}");
 
-    let thread = worker_thread(lab.lab.relay().pid()).expect("it has a worker");
-    let python = Cmd::new("python3").arg("-c").arg(HOLD).arg(thread);
-    let directory = tempfile::tempdir().expect("there is room for a directory");
-    let holder = Daemon::start_interactive("holder", &python, directory)?;
-    assert!(soon(10, || holder.log().contains("held")), "{}", holder.log());
+    let holder = hold_worker(&mut lab)?;
     assert!(soon(10, || none_announced(&lab.lab)), "{}", routes(&lab.lab)?);
     assert_eq!(lab.failing("heartbeat")?, ["worker 0 (CPU 1)"]);
     assert!(lab.good("status")?.contains("test heartbeat of worker 0"), "{}", lab.good("status")?);
@@ -268,6 +264,45 @@ fn a_worker_that_hangs_and_a_cable_that_is_out_take_the_routes_away() -> TestRes
     assert_eq!(lab.failing("link")?, ["v4"]);
     lab.lab.client.ip("link set c4 up")?;
     assert!(soon(30, || announced(&lab.lab, 4242)), "damped, not for ever: {}", lab.good("health")?);
+    lab.lab.assert_healthy()
+}
+
+/// The worker hangs until what is returned is dropped.
+fn hold_worker(lab: &mut Announcing) -> Result<Daemon, LabError> {
+    let thread = worker_thread(lab.lab.relay().pid()).expect("it has a worker");
+    let python = Cmd::new("python3").arg("-c").arg(HOLD).arg(thread);
+    let directory = tempfile::tempdir().expect("there is room for a directory");
+    let holder = Daemon::start_interactive("holder", &python, directory)?;
+    assert!(soon(30, || holder.log().contains("held")), "{}", holder.log());
+    Ok(holder)
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn a_machine_that_is_slow_stays_announced_and_a_worker_that_hangs_on_it_does_not() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let mut lab = Announcing::up("")?;
+    let burner = Cmd::new("timeout").args("120 sh -c").arg("while :; do :; done");
+    let burners: Result<Vec<Daemon>, LabError> = (0..16)
+        .map(|_| {
+            let directory = tempfile::tempdir().expect("there is room for a directory");
+            Daemon::start("burner", &burner, directory)
+        })
+        .collect();
+    let burners = burners?;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        assert!(announced(&lab.lab, 4242), "{}\n{}", routes(&lab.lab)?, lab.good("health")?);
+        thread::sleep(Duration::from_millis(50));
+    }
+    let holder = hold_worker(&mut lab)?;
+    assert!(soon(20, || none_announced(&lab.lab)), "{}", routes(&lab.lab)?);
+    assert!(soon(10, || lab.failing("heartbeat").is_ok_and(|failing| failing == ["worker 0 (CPU 1)"])));
+    drop(holder);
+    assert!(soon(40, || announced(&lab.lab, 4242)), "{}", lab.good("health")?);
+    drop(burners);
     lab.lab.assert_healthy()
 }
 

@@ -1,12 +1,15 @@
 //! pktgen against the relay over memif: every packet of every kind comes back right, and none is lost at a rate that
 //! even a busy machine manages.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use pktgen_tests::lab::{Cmd, LabError, Namespace, Need, Relay, TestResult, skip_unless, wait_until};
+use pktgen_tests::lab::{
+    Cmd, LabError, Namespace, Need, Relay, TestResult, borderctl, skip_unless, wait_until,
+};
 use pktgen_tests::pktgen::report::{self, Measurement};
 
 const EAMS: u32 = 200;
@@ -85,6 +88,7 @@ fn generate(sockets: &Path, traffic: &str, trial: &str) -> Result<Measurement, L
         .arg(config.display().to_string())
         .arg("--json")
         .arg(json.display().to_string())
+        .timeout(120)
         .ok()?;
     Ok(report::read(&json).expect("the results just written").pop().expect("one result"))
 }
@@ -186,6 +190,73 @@ fn nothing_is_lost_while_mappings_change_again_and_again() -> TestResult {
     println!("{} reloads, {} packets, none lost", reloads.applied, result.sent);
     assert!(reloads.applied > 3 && reloads.refused == 0, "{reloads:?}");
     Ok(())
+}
+
+/// Mappings of the store come and go in commits of one, of a hundred and of ten thousand, each durable and in force before the
+/// next, while the generator sends to those of a file that stay.
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn nothing_is_lost_while_commits_of_all_sizes_are_made() -> TestResult {
+    if skip_unless(&[Need::Root, Need::Relay]) {
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let sockets = directory.path();
+    write_eams(sockets, MANY)?;
+    let path = |name: &str| sockets.join(name).display().to_string();
+    let socket = path("control.sock");
+    let control = format!("\n[control]\nsocket = \"{socket}\"\nstore = \"{}\"\n", path("mappings.db"));
+    let namespace = Namespace::new("relay")?;
+    let config = format!("{}{control}", relay_config(sockets));
+    let relay = Relay::start_with(&namespace, &config, &["v4", "v6"])?;
+    add_routes(&namespace)?;
+    prefer_workers(relay.pid())?;
+    let lines = |op: &str, count: u32| {
+        (0..count).fold(String::new(), |mut text, number| {
+            let [_, a, b, c] = number.to_be_bytes();
+            let ipv4 = format!("100.127.{b}.{c}");
+            writeln!(
+                text,
+                "{{\"op\":\"{op}\",\"ipv4\":\"{ipv4}\",\"ipv6\":\"2001:db8:77::{a:x}:{b:x}:{c:x}\"}}"
+            )
+            .ok();
+            text
+        })
+    };
+    let mut commits = Vec::new();
+    for count in [1, 100, 10_000] {
+        for op in ["add", "remove"] {
+            let file = path(&format!("{op}-{count}"));
+            fs::write(&file, lines(op, count))?;
+            commits.push(file);
+        }
+    }
+    let ctl = borderctl().expect("it is built with the relay").display().to_string();
+    let (result, made) = thread::scope(|scope| {
+        let traffic = format!("eams = {MANY}");
+        let trial = "[trial]\nrate = 20000\nseconds = 3\ndrain_ms = 1000\n";
+        let load = scope.spawn(move || generate(sockets, &traffic, trial));
+        let mut made = 0_usize;
+        while !load.is_finished() {
+            let file = &commits[made % commits.len()];
+            Cmd::new(&ctl).arg("--socket").arg(&socket).args("eam import").arg(file).ok()?;
+            made += 1;
+            // The generator shares its processor with whatever makes the commits.
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok::<_, LabError>((load.join().expect("the thread does not panic")?, made))
+    })?;
+    assert_eq!((result.lost, result.corrupt.total(), result.reordered), (0, 0, 0), "{result:#?}");
+    println!("{made} commits, {} packets, none lost", result.sent);
+    assert!(made >= commits.len(), "{made} commits");
+    Ok(())
+}
+
+/// The workers come first, and no other thread of the relay.
+fn prefer_workers(process: u32) -> TestResult {
+    let each = "case $(cat $task/comm) in worker-*) renice -n -15 -p ${task##*/};; esac";
+    let line = format!("for task in /proc/{process}/task/*; do {each}; done");
+    Cmd::new("sh").arg("-c").arg(line).ok().map(drop)
 }
 
 /// Where the line of this number starts, the first being 0.

@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use pktgen_tests::lab::probe::udp_socket;
 use pktgen_tests::lab::{
     Cmd, Daemon, Lab, LabError, Need, Shape, TestResult, borderctl, skip_unless, wait_until,
 };
@@ -284,6 +286,62 @@ fn traffic_of_each_mapping_is_exact_and_survives_changes_of_others() -> TestResu
     assert_eq!(traffic(&lab, "192.0.2.2")?, after, "it goes on counting");
     let top = json(&lab.ctl("--json top --once")?);
     assert!(top["mappings"].as_array().is_some_and(|mappings| mappings.len() == 2), "{top}");
+    lab.lab.assert_healthy()
+}
+
+/// A mapping for each address of 10.0.0.0/12 but the last of them, a million in all, and traffic of some thousand.
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn a_scrape_is_small_with_a_million_mappings() -> TestResult {
+    const MAPPINGS: u32 = 1_000_000;
+    const WITH_TRAFFIC: u32 = 20_000;
+    if skip_unless(&[Need::Root, Need::Relay, Need::Program("curl")]) {
+        return Ok(());
+    }
+    let files = tempfile::tempdir().expect("there is room for a directory");
+    let file = files.path().join("million.csv");
+    let mut text = String::with_capacity(48 << 20);
+    for number in 0..MAPPINGS {
+        let ipv4 = Ipv4Addr::from_bits(0x0a00_0000 + number);
+        text += &format!("{ipv4},2001:db8:64:{:x}::{:x}\n", number >> 16, number & 0xffff);
+    }
+    fs::write(&file, text)?;
+    let tables = format!("eam_files = [\"{}\"]\n", file.display());
+    let mut lab = Metered::up(Shape { translation: tables, ..Shape::default() })?;
+    lab.lab.client.ip("route replace 10.0.0.0/12 via 203.0.113.1")?;
+    let socket = udp_socket(&lab.lab.client, Ipv4Addr::UNSPECIFIED.into(), 0)?;
+    for number in 0..WITH_TRAFFIC {
+        // Some of them more than others.
+        for _ in 0..=u32::from(number % 1000 == 0) * 9 {
+            socket.send_to(b"x", (Ipv4Addr::from_bits(0x0a00_0000 + number * 37), 9)).ok();
+        }
+    }
+    let busiest =
+        |page: &str| page.lines().filter(|line| line.starts_with("borderline_mapping_bytes_total{")).count();
+    let mut page = String::new();
+    let is_ranked = wait_until(Duration::from_secs(60), || {
+        page = lab.scrape("application/openmetrics-text").unwrap_or_default();
+        busiest(&page) == 100
+    });
+    assert!(is_ranked, "{page}");
+    assert_eq!(samples(&page.replace("# EOF", "#"))["borderline_mappings"], f64::from(MAPPINGS + 1));
+    let series = page.lines().filter(|line| !line.starts_with('#')).count();
+    assert!(page.len() < 200_000 && series < 3000, "{} bytes, {series} series", page.len());
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        // A page is good for all who ask within 50 ms.
+        std::thread::sleep(Duration::from_millis(100));
+        let curl = lab.lab.relay_ns.cmd("curl").args("-sS --fail -m 10 -o /dev/null -w %{time_total}");
+        times.push(number(curl.arg(format!("http://{LISTEN}/metrics")).ok()?.stdout.trim()));
+    }
+    times.sort_by(f64::total_cmp);
+    println!(
+        "{MAPPINGS} mappings, all counted: {} bytes, {series} series, a scrape takes {:.2} ms, {:.2} to {:.2} of 20",
+        page.len(),
+        times[10] * 1e3,
+        times[0] * 1e3,
+        times[19] * 1e3
+    );
     lab.lab.assert_healthy()
 }
 

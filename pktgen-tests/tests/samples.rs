@@ -442,13 +442,133 @@ fn readers_that_stop_lose_packets_and_hold_nobody_up() -> TestResult {
     many.iter().for_each(|reader| reader.signal(Signal::SIGSTOP));
     let flood = lab.flood(Duration::from_secs(2))?;
     let refused = lab.ctl(&["trace", "--count", "1"]).run()?;
-    assert!(!refused.success() && refused.text().contains("captures are under way"), "{}", refused.text());
+    assert!(
+        !refused.success() && refused.text().contains("are under way, as many as can be"),
+        "{}",
+        refused.text()
+    );
     flood.join().expect("the flood does not panic");
     assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 10));
     drop(many);
     let again =
         || lab.ctl(&["trace", "--count", "1", "--seconds", "1"]).run().is_ok_and(|output| output.success());
     assert!(wait_until(Duration::from_secs(60), again), "captures end with their clients");
+    lab.lab.assert_healthy()
+}
+
+/// Pages in memory of a process, in kB.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim_end_matches("kB").trim().parse().ok()).expect("the relay runs")
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn thousands_of_readers_and_slow_ones_hold_nobody_up() -> TestResult {
+    const READERS: usize = 2000;
+    if skip_unless(&NEEDS) {
+        return Ok(());
+    }
+    let mut lab = Observed::up()?;
+    let pid = lab.lab.relay().pid();
+    let before = resident(pid);
+    let socket = lab.path("control.sock");
+    // One reads as slowly as it may, a kilobyte at a time.
+    let mut slow = UnixStream::connect(&socket).expect("the relay listens");
+    slow.set_read_timeout(Some(Duration::from_secs(20))).expect("a time");
+    write!(slow, "GET /v1/capture?count=1000000&seconds=6&rate=100000 HTTP/1.1\r\nhost: relay\r\n\r\n")
+        .expect("it reads");
+    let slow = thread::spawn(move || {
+        let (mut text, mut piece) = (Vec::new(), [0; 1024]);
+        while let Ok(length @ 1..) = slow.read(&mut piece) {
+            text.extend_from_slice(&piece[..length]);
+            let is_over =
+                String::from_utf8_lossy(&text[text.len().saturating_sub(2000)..]).contains("\"end\"");
+            if is_over {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        text
+    });
+    let flood = lab.flood(Duration::from_secs(5))?;
+    // Thousands ask for streams, pages and drops, and read nothing of them; most find no place, and some none to connect to.
+    let mut asked = 0;
+    let readers: Vec<_> = (0..READERS)
+        .filter_map(|number| {
+            let stream = UnixStream::connect(&socket).ok()?;
+            stream.set_write_timeout(Some(Duration::from_millis(200))).ok()?;
+            let target = ["/v1/capture?count=1000000&seconds=60", "/v1/metrics", "/v1/drops", "/v1/events"]
+                [number % 4];
+            let sent = write!(&stream, "GET {target} HTTP/1.1\r\nhost: relay\r\n\r\n").is_ok();
+            asked += usize::from(sent);
+            Some(stream)
+        })
+        .collect();
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 10), "packets pass");
+    let grown = resident(pid).saturating_sub(before);
+    println!("{asked} of {READERS} could ask; the relay grew by {grown} kB");
+    assert!(asked >= 64 && grown < 128 << 10, "{asked} asked, {grown} kB");
+    flood.join().expect("the flood does not panic");
+    drop(readers);
+    let text = slow.join().expect("the reader does not panic");
+    let text = String::from_utf8_lossy(&text);
+    // Chunks of HTTP lie between the lines.
+    let end = text.rsplit_once("\"end\"").map(|(_, end)| end.to_owned()).unwrap_or_default();
+    let lost = end.split("\"lost\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
+    let lost: u64 = lost.and_then(|lost| lost.parse().ok()).unwrap_or_default();
+    assert!(lost > 0, "{end}: a slow reader is told of what it lost");
+    assert!(wait_until(Duration::from_secs(60), || lab
+        .ctl(&["status"])
+        .run()
+        .is_ok_and(|run| run.success())));
+    let again =
+        || lab.ctl(&["trace", "--count", "1", "--seconds", "1"]).run().is_ok_and(|output| output.success());
+    assert!(wait_until(Duration::from_secs(60), again), "captures end with their clients");
+    lab.lab.assert_healthy()
+}
+
+#[test]
+#[ignore = "needs root, namespaces and the release binary; scripts/test runs it"]
+fn what_the_control_thread_drops_is_sampled_as_well() -> TestResult {
+    if skip_unless(&NEEDS) {
+        return Ok(());
+    }
+    let mut lab = Observed::up()?;
+    // A service whose server is not there.
+    lab.good(&["eam", "add", "192.0.2.7", "2001:db8:12:34::7"])?;
+    let socket = udp_socket(&lab.lab.client, Ipv4Addr::UNSPECIFIED.into(), 0)?;
+    let lost = ["neighbor_failed", "neighbor_wait_expired"];
+    let sample = |lab: &Observed| {
+        let samples = lost.map(|reason| lab.json(&["drops", "--last", "5", "--reason", reason]));
+        samples.into_iter().flatten().find_map(|samples| samples.get(0).cloned())
+    };
+    let is_sampled = || {
+        socket.send_to(b"is anybody there?", (Ipv4Addr::new(192, 0, 2, 7), 7)).ok();
+        sample(&lab).is_some()
+    };
+    assert!(wait_until(Duration::from_secs(30), is_sampled), "{}", lab.good(&["drops"])?);
+    let sample = sample(&lab).expect("it was there a moment ago");
+    assert_eq!(
+        (&sample["control"], &sample["layer"], &sample["port"]),
+        (&true.into(), &"ip".into(), &"v6".into())
+    );
+    let bytes = control_api_unhex(sample["bytes"].as_str().unwrap_or_default());
+    let server = Ipv6Addr::new(0x2001, 0xdb8, 0x12, 0x34, 0, 0, 0, 7);
+    assert_eq!(bytes[24..40], server.octets(), "as it would have left");
+    assert!(bytes.ends_with(b"is anybody there?"));
+    for reason in lost {
+        let row = lab.reason(reason)?;
+        let number = |name: &str| row[name].as_u64().unwrap_or_default();
+        assert_eq!(number("sampled") + number("samples_lost"), number("count"), "{row}");
+    }
+    let id = sample["id"].to_string();
+    let explained = lab.ctl(&["explain", "--last-drop", &id]).run()?;
+    assert!(!explained.success() && explained.text().contains("borderctl neighbors"), "{}", explained.text());
+    assert!(lab.good(&["drops", "--last", "5"])?.contains("control"));
+    let status = lab.good(&["status"])?;
+    assert!(status.contains("2001:db8:12:34::7 (service 192.0.2.7) on bl-v6 does not answer"), "{status}");
     lab.lab.assert_healthy()
 }
 

@@ -153,6 +153,7 @@ impl Relay for RunningRelay {
             last_exit: self.last_exit.as_ref().map(condition::last_exit),
             queues: condition::queues(&status),
             agreement: condition::agreement(&status),
+            losses: condition::losses(&status, self.observed.dropped_rate_1m()),
             failing: condition::failing(&status, &snapshot, &names(&status)),
         })
     }

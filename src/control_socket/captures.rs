@@ -13,7 +13,6 @@ use control_api::{
 };
 use control_server::CaptureQuery;
 use dataplane::sink::filter::Side;
-use dataplane::sink::tap::CAPTURES;
 use dataplane::table::routing::PortId;
 use dataplane::table::snapshot::Snapshot;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -65,12 +64,10 @@ pub(super) fn start(
             Err(TrySendError::Closed(_)) => Delivery::Gone,
         }
     };
-    observed.observatory.capture(&order, Box::new(deliver)).map_err(|busy| {
-        Refusal::new(
-            Code::Unavailable,
-            format!("{busy}, of {CAPTURES} at a time"),
-            "wait until one has ended, or end one: a capture ends with its client",
-        )
+    observed.observatory.capture(&order, Box::new(deliver)).map_err(|full| {
+        let seconds = full.ends_in.as_secs() + 1;
+        let remedy = format!("wait {seconds} s at most, or end one: a capture ends with its client");
+        Refusal::new(Code::Unavailable, full.to_string(), remedy)
     })?;
     Ok(receiver)
 }

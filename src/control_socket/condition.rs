@@ -1,14 +1,15 @@
 //! How the relay does, in the API's words: what flows, what waits, who does not answer, what was before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::actor::{self, Status};
+use control::config::Eams;
 use control::kernel::{FailingHop, WaitingHop, Waits};
 use control_api::{
-    Agreement, Failing, Fill, Flow, LastExit, LastReload, QueueWait, Queues, WorkerQueues, rfc3339,
+    Agreement, Failing, Fill, Flow, LastExit, LastReload, Losses, QueueWait, Queues, WorkerQueues, rfc3339,
 };
 use dataplane::counters::Event;
 use dataplane::table::snapshot::Snapshot;
@@ -20,7 +21,7 @@ use crate::last_exit;
 
 /// The files that the tables in force were made of, each as it was then.
 #[derive(Clone, Default)]
-pub(super) struct FilesInForce(Arc<Mutex<BTreeMap<PathBuf, Option<Identity>>>>);
+pub(crate) struct FilesInForce(Arc<Mutex<BTreeMap<PathBuf, Option<Identity>>>>);
 
 /// Whether a file is the same: another one in its place, or one that was written to, is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +32,28 @@ struct Identity {
 }
 
 impl FilesInForce {
+    /// The file of a configuration, and those of its mappings.
+    pub(crate) fn of(config: &Path, eams: &Eams) -> Self {
+        let files = Self::default();
+        files.set_all(config, eams);
+        files
+    }
+
+    /// The same from now on.
+    pub(super) fn set_all(&self, config: &Path, eams: &Eams) {
+        let read = (0..eams.iter().len()).map(|at| eams.place(at).file);
+        let read: BTreeSet<Arc<Path>> = read.collect();
+        self.set(read.iter().map(|path| &**path).chain([config]));
+    }
+
     /// These files were read.
-    pub(super) fn set<'p>(&self, files: impl IntoIterator<Item = &'p Path>) {
+    fn set<'p>(&self, files: impl IntoIterator<Item = &'p Path>) {
         let files = files.into_iter().map(|path| (path.to_owned(), identity(path))).collect();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
     /// The names of those that are not as they were.
-    pub(super) fn changed(&self) -> Vec<String> {
+    pub(crate) fn changed(&self) -> Vec<String> {
         let files = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let changed = files.iter().filter(|(path, then)| identity(path) != **then);
         changed.map(|(path, _)| path.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect()
@@ -147,6 +162,19 @@ pub(super) fn agreement(status: &Status) -> Agreement {
         workers_received: event(Event::Received),
         drivers_sent: status.ports.iter().map(|port| port.counts.sent).sum(),
         workers_sent: event(Event::Sent),
+    }
+}
+
+/// Where packets are lost.
+pub(super) fn losses(status: &Status, dropped_rate_1m: f64) -> Losses {
+    let sum =
+        |count: fn(&actor::PortCounts) -> u64| status.ports.iter().map(|port| count(&port.counts)).sum();
+    Losses {
+        dropped_rate_1m,
+        missed: sum(|counts| counts.missed),
+        no_buffer: sum(|counts| counts.no_mbuf),
+        receive_errors: sum(|counts| counts.receive_errors),
+        send_errors: sum(|counts| counts.send_errors),
     }
 }
 

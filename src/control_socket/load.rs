@@ -17,7 +17,7 @@ pub(super) fn load(
     meters: &Meters,
     known: impl Fn(&str) -> Option<(String, String)>,
 ) -> Load {
-    let busiest = meters.busiest(BUSIEST, |_| true);
+    let busiest = meters.ranked(BUSIEST);
     let mapping = |(prefix, traffic): (ipnet::Ipv4Net, _)| {
         let ipv4 = prefix.to_string();
         let mapping = known(&ipv4);

@@ -24,12 +24,11 @@ use control::config;
 use control::observe::Observatory;
 use control_server::mappings::Mappings;
 use control_server::{Limits, ListenError, Listener, Server};
-use eam_store::{Notice, Options, Store, StoreError};
+use eam_store::{Digest, Notice, Options, Store, StoreError};
 
 use self::answers::RunningRelay;
 pub(crate) use self::answers::{LogLost, build, complaints, names};
-use self::condition::FilesInForce;
-pub(crate) use self::condition::failing;
+pub(crate) use self::condition::{FilesInForce, failing};
 pub(crate) use self::load::BUSIEST;
 use self::notices::Notices;
 use self::observed::Observed;
@@ -59,6 +58,7 @@ pub(crate) struct ControlSocket {
     last_exit: Option<LastExit>,
     config: PathBuf,
     files: FilesInForce,
+    digest: Digest,
 }
 
 impl ControlSocket {
@@ -89,6 +89,7 @@ impl ControlSocket {
             );
         }
         let head = opened.store.head();
+        let digest = head.digest;
         let notices = Arc::new(Notices::new(&opened.notices, head.id.0));
         tracing::info!(
             socket = %control.socket.display(),
@@ -99,7 +100,12 @@ impl ControlSocket {
         );
         let mappings = Mappings::new(opened.store, Arc::new(ConfiguredRules::new(settings)));
         let (config, files) = (config.to_owned(), FilesInForce::default());
-        Ok(Self { listener, mappings, notices, local_mtu, last_exit, config, files })
+        Ok(Self { listener, mappings, notices, local_mtu, last_exit, config, files, digest })
+    }
+
+    /// What the store's mappings hash to.
+    pub(crate) const fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// What takes part in reloads.

@@ -33,6 +33,11 @@ impl Observed {
         self.observatory.drops().iter().filter_map(persistent).collect()
     }
 
+    /// Packets a second of all reasons together, in the last minute.
+    pub(super) fn dropped_rate_1m(&self) -> f64 {
+        rounded(self.observatory.drops().iter().map(|row| row.rates.rate_1m).sum())
+    }
+
     pub(super) fn samples(&self, reason: Option<&str>, last: u32) -> Result<DropSamples, Refusal> {
         let reason = reason.map(named).transpose()?;
         let samples = self.observatory.samples(reason, usize::try_from(last).unwrap_or(usize::MAX));

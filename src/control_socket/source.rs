@@ -1,6 +1,5 @@
 //! The store's mappings in reloads.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,9 +50,7 @@ impl MappingSource for StoredMappings {
 
     fn accept(&mut self, files: Eams, settings: &config::Translation) {
         self.source.rules(Arc::new(ConfiguredRules::new(settings)));
-        let read = (0..files.iter().len()).map(|at| files.place(at).file);
-        let read: BTreeSet<Arc<Path>> = read.collect();
-        self.files.set(read.iter().map(|path| &**path).chain([self.config.as_path()]));
+        self.files.set_all(&self.config, &files);
         match self.source.accept(foreign(&files)) {
             Ok(conflicts) => {
                 for conflict in conflicts {

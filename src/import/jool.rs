@@ -98,7 +98,13 @@ pub(super) fn json(text: &str, refusals: &mut Refusals) -> Draft {
                 None => refusals.add(line, "`global` is no object"),
             },
             "eamt" => eamt(&mut draft, text, value, refusals),
-            "pool6" | "denylist4" | "blacklist4" | "blacklist" | "pool6791" => {
+            // Two names of one list, that may stand side by side.
+            "denylist4" | "blacklist4" | "blacklist" => {
+                let prefixes = flat(value);
+                let prefixes = prefixes.split(',').map(str::trim).filter(|prefix| !prefix.is_empty());
+                draft.listed("denylist").extend(prefixes.map(str::to_owned));
+            }
+            "pool6" | "pool6791" => {
                 if let Err(message) = global(&mut draft, name, &flat(value)) {
                     refusals.add(line, message);
                 }

@@ -113,6 +113,22 @@ pub struct QueueWait {
     pub longest_us: u64,
 }
 
+/// Where packets are lost: here, before the workers, or on the cables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Losses {
+    /// Packets a second, in the last minute, that the relay received and dropped, for whatever reason.
+    pub dropped_rate_1m: f64,
+    /// Frames lost before a worker could fetch them, since the start: the workers did not keep up.
+    pub missed: u64,
+    /// Times there was no buffer to receive into, since the start.
+    pub no_buffer: u64,
+    /// Frames that came damaged, since the start: a cable, or who sent them.
+    pub receive_errors: u64,
+    /// Frames that could not be sent, since the start.
+    pub send_errors: u64,
+}
+
 /// A next hop that packets were lost for since it last answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -22,7 +22,7 @@ mod time;
 pub use announce::{Announcement, Destination, DigestPart, Digests, Drain, HealthTest, Sender, Service};
 pub use capture::{CaptureLine, CaptureTotals, CapturedFrame, CapturedPacket, CapturedPort};
 pub use condition::{
-    Agreement, Failing, Fill, Flow, LastExit, LastReload, QueueWait, Queues, WorkerQueues, WorkerView,
+    Agreement, Failing, Fill, Flow, LastExit, LastReload, Losses, QueueWait, Queues, WorkerQueues, WorkerView,
 };
 pub use drops::{DropCount, DropSample, DropSamples, Drops, PersistentDrop, hex, unhex};
 pub use eam::{Allocated, Change, Entry, Lookup, Op, Pool, Pools, STORE, Step};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::condition::{Agreement, Failing, Flow, LastExit, LastReload, Queues};
+use crate::condition::{Agreement, Failing, Flow, LastExit, LastReload, Losses, Queues};
 use crate::{PersistentDrop, Service};
 
 /// Versions of the API, both included.
@@ -143,6 +143,9 @@ pub struct Status {
     /// What drivers and workers count.
     #[serde(default)]
     pub agreement: Agreement,
+    /// Where packets are lost.
+    #[serde(default)]
+    pub losses: Losses,
     /// Next hops that packets were lost for since they last answered, latest first.
     #[serde(default)]
     pub failing: Vec<Failing>,

@@ -144,7 +144,8 @@ pub(crate) enum Verb {
     ///
     /// Filters are those of `borderctl capture`.
     #[command(
-        after_help = "Examples:\n  borderctl trace --filter 'host 192.0.2.1' --count 10\n  borderctl trace --paths --seconds 10"
+        after_help = "Examples:\n  borderctl trace --filter 'host 192.0.2.1' --count 10\n  borderctl trace --paths --seconds 10\n  \
+        borderctl trace --services --seconds 5"
     )]
     Trace(Trace),
     /// Whether the relay is in service: tests, announced routes, a drain
@@ -182,7 +183,8 @@ pub(crate) enum Verb {
     #[command(
         after_help = "Examples:\n  borderctl explain --src 203.0.113.50 --dst 192.0.2.1 --dport 443\n  \
         borderctl explain --src 203.0.113.50 --dst 192.0.2.1 --proto udp --size 1500 --df false --ttl 1\n  \
-        borderctl explain --pcap trouble.pcap --packet 2"
+        borderctl explain --pcap trouble.pcap --packet 2\n  \
+        borderctl explain --last-drop 6"
     )]
     Explain(Box<Explain>),
     /// What happens, as it happens: revisions, reloads
@@ -297,6 +299,9 @@ pub(crate) struct Drops {
     /// Only that reason
     #[arg(long, value_name = "REASON")]
     pub(crate) reason: Option<String>,
+    /// Who sends them: the sources of the samples, with the packets these stand for
+    #[arg(long, conflicts_with_all = ["pcap", "watch"])]
+    pub(crate) senders: bool,
     /// Write samples as a capture (pcapng), a comment with the reason on each
     #[arg(long, value_name = "FILE", conflicts_with = "watch")]
     pub(crate) pcap: Option<PathBuf>,
@@ -312,7 +317,7 @@ pub(crate) struct Wanted {
     /// Which packets; every packet when left out
     #[arg(long, value_name = "FILTER")]
     pub(crate) filter: Option<String>,
-    /// End after so many packets; 1000 unless told, 10000 with --paths
+    /// End after so many packets; 1000 unless told, 10000 with --paths and --services
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) count: Option<u64>,
     /// End after so many seconds
@@ -342,6 +347,9 @@ pub(crate) struct Trace {
     /// How many packets took which way, at the end
     #[arg(long)]
     pub(crate) paths: bool,
+    /// How many packets and bytes each mapping had, at the end: which service takes the traffic
+    #[arg(long, conflicts_with = "paths")]
+    pub(crate) services: bool,
 }
 
 #[derive(Args)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use control_api::{
     API, Agreement, Announcement, CaptureLine, Code, CostLoad, Counters, Destination, DigestPart, Digests,
     Drain, DropSample, DropSamples, Drops, Explanation, Failing, Field, Flow, Growth, Health, HealthTest,
-    LastExit, LastReload, Leaving, Load, Lookup, MappingCounters, MappingLoad, Neighbor, Neighbors,
+    LastExit, LastReload, Leaving, Load, Lookup, Losses, MappingCounters, MappingLoad, Neighbor, Neighbors,
     Path as Way, Phase, Port, PortLoad, PortSummary, Ports, Question, Queues, ReasonLoad, Refusal, Reloaded,
     Route, Routes, Sender, Status, Traffic, Used, Versions, Worker, WorkerLoad, WorkerSummary, WorkerView,
     Workers, path,
@@ -204,6 +204,13 @@ impl Relay for FakeRelay {
                 pid: 4711,
             }),
             queues: Queues { waiting: 3, oldest_ms: 1500, delivered: 40, expired: 2, ..Queues::default() },
+            losses: Losses {
+                dropped_rate_1m: 0.25,
+                missed: 71,
+                no_buffer: 72,
+                receive_errors: 73,
+                send_errors: 74,
+            },
             agreement: Agreement {
                 drivers_received: 1_234_567,
                 workers_received: 1_234_560,

@@ -128,6 +128,14 @@ impl ControlHandle {
         self.send(Request::Stop).await
     }
 
+    /// Asks for the end, without waiting for anybody: another process goes on with the twins and what is announced.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub async fn request_hand_over(&self) -> Result<(), Gone> {
+        self.send(Request::HandOver).await
+    }
+
     async fn send(&self, request: Request) -> Result<(), Gone> {
         self.0.send(request).await.map_err(|_| Gone)
     }

@@ -37,6 +37,8 @@ pub(super) enum Request {
     PrintCounters,
     /// End; a second time: at once.
     Stop,
+    /// End at once, for another process that goes on with the twins and what is announced.
+    HandOver,
 }
 
 /// What the relay is and how it is.

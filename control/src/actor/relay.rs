@@ -93,6 +93,8 @@ pub struct Actor<M> {
     service: Service,
     /// It is to stop, and waits no longer than that for traffic to go elsewhere.
     stopping: Option<Instant>,
+    /// Another process goes on with everything: whatever makes an end soft for others is not wanted.
+    handing_over: bool,
 }
 
 impl<M: Machine> Actor<M> {
@@ -116,7 +118,10 @@ impl<M: Machine> Actor<M> {
         let (routings, results) = mpsc::unbounded_channel();
         let eams = running.translation().eams.len();
         let workers = machine.worker_cpus().len();
-        let service = Service::start(&running, workers, pulse, routings.clone())?;
+        let mut service = Service::start(&running, workers, pulse, routings.clone())?;
+        if let Some(up) = kernel.up_link() {
+            service.announcer.inherit(up.announced(), Instant::now());
+        }
         service.published(&publisher.current());
         let actor = Self {
             builder: Builder::start(running, &routings)?,
@@ -145,6 +150,7 @@ impl<M: Machine> Actor<M> {
             unconfirmed: Vec::new(),
             service,
             stopping: None,
+            handing_over: false,
         };
         Ok((actor, handle))
     }
@@ -167,6 +173,10 @@ impl<M: Machine> Actor<M> {
                     None => break None,
                     Some(Request::Stop) if self.stop_now() => break None,
                     Some(Request::Stop) => {}
+                    Some(Request::HandOver) => {
+                        self.handing_over = true;
+                        break None;
+                    }
                     Some(request) => self.request(request),
                 },
                 Some(done) = self.results.recv() => self.done(done),
@@ -219,7 +229,7 @@ impl<M: Machine> Actor<M> {
             Request::Drain(lead, asker) => drop(asker.send(self.service.drain(lead, Instant::now()))),
             Request::Undrain(asker) => drop(asker.send(self.service.undrain(Instant::now()))),
             Request::PrintCounters => (self.print)(&self.counters()),
-            Request::Stop => unreachable!("handled by the loop"),
+            Request::Stop | Request::HandOver => unreachable!("handled by the loop"),
         }
     }
 
@@ -446,8 +456,9 @@ impl<M: Machine> Actor<M> {
         let last = self.kernel_counters();
         // Taking things apart takes as long as it takes: nobody waits any more.
         let stalls = self.stalls();
-        if self.stopping.is_some() {
-            // Traffic has gone elsewhere, or had its time: nothing is forwarded any more, then routing daemons lose the twins.
+        if self.stopping.is_some() || self.handing_over {
+            // Another process has the twins as well, or traffic has gone elsewhere or had its time: nothing is forwarded any
+            // more, then routing daemons lose the twins.
             self.machine.stop_workers();
             self.twins.clear();
             self.kernel = None;

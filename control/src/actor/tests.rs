@@ -156,7 +156,7 @@ fn run(
     let local = LocalSet::new();
     local.block_on(runtime, async {
         let (mut config, _) = Config::load(path).unwrap();
-        let running = Running::start(path, &mut config, None).unwrap();
+        let running = Running::start(path, &mut config, None, None).unwrap();
         let translation = Arc::clone(running.translation());
         let publisher =
             Publisher::new(Snapshot { generation: 1, translation, fib: Arc::new(Fib::default()) });

@@ -8,8 +8,11 @@ use ipnet::IpNet;
 use super::damping::Damping;
 use super::drain::{Drain, DrainPhase, DrainStatus};
 use crate::config;
-use crate::health::Board;
+use crate::health::{Board, HealthTest, TestState};
 use crate::kernel::Announced;
+
+/// How long what the process before announced stays while nothing is known against it: until the tests have been made once.
+const INHERITANCE: Duration = Duration::from_secs(5);
 
 /// What the relay does about its announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub struct Announcer {
     whole: Damping,
     each: BTreeMap<IpNet, Damping>,
     drain: Option<Drain>,
+    /// What a process before this one announced, and until when that stays without being tested.
+    inherited: Option<(Announced, Instant)>,
     /// What is announced, or why not.
     now: BTreeMap<IpNet, Result<u32, String>>,
     is_well: bool,
@@ -85,10 +90,17 @@ impl Announcer {
             whole: Damping::default(),
             each: BTreeMap::new(),
             drain: None,
+            inherited: None,
             now: BTreeMap::new(),
             is_well: false,
             translated_pps: 0,
         }
+    }
+
+    /// The process before this one announced these, and its successor is to go on without a gap: they stay for a moment, as long
+    /// as no test fails.
+    pub fn inherit(&mut self, routes: Announced, now: Instant) {
+        self.inherited = Some((routes, now + INHERITANCE));
     }
 
     /// Other destinations lead here.
@@ -115,6 +127,7 @@ impl Announcer {
         let configured = self.config.as_ref().map_or(0, |config| config.drain_lead);
         let lead = lead.unwrap_or(Duration::from_secs(configured.into()));
         let lead = if self.is_on() { lead } else { Duration::ZERO };
+        self.inherited = None;
         match &mut self.drain {
             Some(drain) => drain.hurry(lead, now),
             None => self.drain = Some(Drain::start(lead, now)),
@@ -153,6 +166,7 @@ impl Announcer {
             None if !whole => Some(held(&self.whole, now)),
             None => None,
         };
+        self.inherited.take_if(|(_, until)| now >= *until || board.against_everything().any(fails));
         let phase = self.drain.as_ref().map(|drain| drain.phase(now));
         let metric = if phase.is_some() { config.drain_metric } else { config.metric };
         self.now.clear();
@@ -169,6 +183,7 @@ impl Announcer {
                 (_, None, None) if !is_well => Err(held(damping, now)),
                 (_, None, None) => Ok(metric),
             };
+            let result = inherited_or(&mut self.inherited, *to, result, against.is_some_and(fails));
             self.now.insert(*to, result);
         }
         self.now.iter().filter_map(|(to, result)| Some((*to, *result.as_ref().ok()?))).collect()
@@ -195,6 +210,25 @@ impl Announcer {
             translated_pps: self.translated_pps,
         }
     }
+}
+
+/// What is not announced by its own right may be by that of the process before. Once it has its own it needs no other.
+fn inherited_or(
+    inherited: &mut Option<(Announced, Instant)>,
+    to: IpNet,
+    result: Result<u32, String>,
+    fails: bool,
+) -> Result<u32, String> {
+    let Some((routes, _)) = inherited else { return result };
+    if result.is_ok() || fails {
+        routes.remove(&to);
+        return result;
+    }
+    routes.get(&to).copied().ok_or(()).or(result)
+}
+
+fn fails(test: &HealthTest) -> bool {
+    test.state == TestState::Failing
 }
 
 fn held(damping: &Damping, now: Instant) -> String {
@@ -271,6 +305,37 @@ mod tests {
         assert_eq!(announcer.announcement(at(15)).standing, Standing::Draining);
         announcer.undrain();
         assert_eq!(metrics(&announcer.decide(&board, at(16))), both(4242));
+    }
+
+    #[test]
+    fn what_the_process_before_announced_stays_until_the_tests_were_made() {
+        let (mut board, start) = (Board::default(), Instant::now());
+        let untested = Err(Unfit::Unknown("not yet".to_owned()));
+        board.set(TestName::Tables, "", Scope::Everything, untested);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let inherited: Announced = [(PREFIX.parse().unwrap(), 4242)].into();
+        let mut heir = announcer();
+        heir.inherit(inherited.clone(), start);
+        assert_eq!(metrics(&heir.decide(&board, at(1))), [(PREFIX.to_owned(), 4242)], "and nothing else");
+        assert!(heir.decide(&board, start + INHERITANCE).is_empty(), "not for ever");
+        assert!(heir.decide(&board, at(1)).is_empty());
+
+        let mut heir = announcer();
+        heir.inherit(inherited.clone(), start);
+        let mut ill = Board::default();
+        failing(&mut ill, TestName::Link, Scope::Everything);
+        assert!(heir.decide(&ill, at(1)).is_empty(), "what fails is not passed on");
+        assert!(heir.decide(&board, at(2)).is_empty());
+
+        let mut heir = announcer();
+        heir.inherit(inherited.clone(), start);
+        assert_eq!(metrics(&heir.decide(&Board::default(), at(1))), both(4242), "its own right");
+        assert!(heir.decide(&board, at(2)).is_empty(), "which it can lose");
+
+        let mut heir = announcer();
+        heir.inherit(inherited, start);
+        heir.drain(Some(Duration::ZERO), start);
+        assert!(heir.decide(&board, at(1)).is_empty(), "drained");
     }
 
     #[test]

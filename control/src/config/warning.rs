@@ -49,6 +49,12 @@ pub enum WarningKind {
          seem to come from the relay; add a prefix to serve clients of all kinds"
     )]
     NoPrefix,
+    /// Simple hairpinning without a translation prefix.
+    #[error(
+        "sources are mapped through the prefix (RFC 7757 section 4.2.1), and there is none: nothing passes from IPv4 to IPv6; \
+         set hairpin = \"intrinsic\", or add a prefix"
+    )]
+    SimpleHairpinWithoutPrefix,
     /// The address could also be a service's.
     #[error(
         "overlaps service pool {pool}: errors will seem to come from a service; keep these addresses free of EAMs"

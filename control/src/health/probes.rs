@@ -10,8 +10,11 @@ use ipnet::IpNet;
 use super::audit::{Audit, Clients, Mapped};
 use super::packet;
 
-/// A worker answers within a burst; the control thread may be busy for some milliseconds.
+/// A worker answers within a burst; it may have to wait for its CPU, and the control thread for its own.
 const PATIENCE: Duration = Duration::from_millis(800);
+/// Seconds in a row whose probes a worker must miss before it counts as one that does not answer: a full ring or a machine that
+/// is busy for a moment is no reason to move everybody's traffic.
+const ROUNDS: u32 = 2;
 /// Destinations that are probed in one second; those of other seconds have the others.
 const DESTINATIONS: usize = 16;
 
@@ -34,6 +37,7 @@ struct Sent {
     expected: (IpAddr, IpAddr),
     way: &'static str,
     at: Instant,
+    round: usize,
 }
 
 /// What a worker did last.
@@ -41,7 +45,19 @@ struct Sent {
 enum Answer {
     None,
     Given,
-    Missed,
+    /// It has answered nothing of so many rounds; the last of them.
+    Missed(u32, usize),
+}
+
+impl Answer {
+    /// A probe of that round was not answered.
+    fn miss(&mut self, round: usize) {
+        *self = match *self {
+            Self::Missed(rounds, last) if last == round => Self::Missed(rounds, last),
+            Self::Missed(rounds, _) => Self::Missed(rounds.saturating_add(1), round),
+            Self::None | Self::Given => Self::Missed(1, round),
+        };
+    }
 }
 
 /// Probes on their way, and what became of those before.
@@ -101,8 +117,13 @@ impl Probes {
         if let Some(sent) = self.sent.remove(&number)
             && let Some(answer) = self.workers.get_mut(sent.worker)
         {
-            *answer = Answer::Missed;
+            answer.miss(sent.round);
         }
+    }
+
+    /// The control thread did not look for so long: what it has not seen meanwhile is not late.
+    pub fn excuse(&mut self, time: Duration) {
+        self.sent.values_mut().for_each(|sent| sent.at += time);
     }
 
     /// What became of a probe.
@@ -131,10 +152,10 @@ impl Probes {
 
     /// Lets time pass: what is not answered by now will not be.
     pub fn tick(&mut self, now: Instant) {
-        let late = |sent: &Sent| now.duration_since(sent.at) > PATIENCE;
+        let late = |sent: &Sent| now.saturating_duration_since(sent.at) > PATIENCE;
         for (_, sent) in self.sent.extract_if(|_, sent| late(sent)) {
             if let Some(answer) = self.workers.get_mut(sent.worker) {
-                *answer = Answer::Missed;
+                answer.miss(sent.round);
             }
         }
     }
@@ -145,7 +166,7 @@ impl Probes {
         match self.workers.get(worker)? {
             Answer::None => None,
             Answer::Given => Some(true),
-            Answer::Missed => Some(false),
+            Answer::Missed(rounds, _) => Some(*rounds < ROUNDS),
         }
     }
 
@@ -172,7 +193,8 @@ impl Probes {
     fn probe(&mut self, worker: usize, destination: IpNet, way: Way, now: Instant) -> Probe {
         self.next = self.next.wrapping_add(1);
         let (from, to) = way.packet;
-        let sent = Sent { worker, destination, expected: way.expected, way: way.name, at: now };
+        let sent =
+            Sent { worker, destination, expected: way.expected, way: way.name, at: now, round: self.round };
         self.sent.insert(self.next, sent);
         Probe { worker, number: self.next, packet: packet::datagram(from, to) }
     }
@@ -286,15 +308,25 @@ mod tests {
         probes.tick(start + PATIENCE);
         assert_eq!((probes.answers(0), probes.answers(1)), (Some(true), None));
         probes.tick(start + PATIENCE * 2);
-        assert_eq!(
-            (probes.answers(0), probes.answers(1), probes.verdict(pool)),
-            (Some(true), Some(false), None)
-        );
+        assert_eq!((probes.answers(1), probes.verdict(pool)), (Some(true), None), "once is no reason yet");
         let late = sent.iter().find(|probe| probe.worker == 1).unwrap();
         probes.answer(late.number, ProbeEnd::Translated, &translated(late));
-        assert_eq!(probes.answers(1), Some(false), "too late");
-        let refused = probes.send(&audit, start)[0].number;
-        probes.refused(refused);
+        let again = probes.send(&audit, start);
+        // The control thread looks late, which is not the worker's fault.
+        probes.excuse(PATIENCE * 2);
+        probes.tick(start + PATIENCE * 2);
+        assert_eq!(probes.answers(1), Some(true));
+        probes.tick(start + PATIENCE * 4);
+        assert_eq!((probes.answers(0), probes.answers(1)), (Some(true), Some(false)), "too late, and again");
+        assert_eq!(again.len(), 4);
+        let third = probes.send(&audit, start);
+        let of_worker = third.iter().find(|probe| probe.worker == 1).unwrap();
+        probes.answer(of_worker.number, ProbeEnd::Translated, &translated(of_worker));
+        assert_eq!(probes.answers(1), Some(true));
+        for _ in 0..ROUNDS {
+            let refused = probes.send(&audit, start)[0].number;
+            probes.refused(refused);
+        }
         assert_eq!(probes.answers(0), Some(false));
     }
 

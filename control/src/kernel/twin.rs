@@ -8,6 +8,8 @@
 //! checksums, at most one MTU long.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use dataplane::table::routing::{MacAddress, PortId};
 use rustix::io::Errno;
@@ -16,6 +18,7 @@ use rustix::net::{AddressFamily, SocketType, netdevice};
 use super::interfaces::TwinSettings;
 use super::netlink::request::Request;
 use super::netlink::socket;
+use super::tap::Tap;
 
 /// Twins are named after their port, with this in front.
 pub const PREFIX: &str = "bl-";
@@ -103,7 +106,7 @@ pub struct Twin {
     name: String,
     settings: TwinSettings,
     behind: Option<String>,
-    device: tokio_tun::Tun,
+    device: Arc<Tap>,
 }
 
 impl Twin {
@@ -125,16 +128,54 @@ impl Twin {
         let Some(index) = interface_index(&name) else {
             return Err(TwinError::Create { name, source: io::Error::from(Errno::NODEV) });
         };
-        let twin = Self { name, settings: TwinSettings { index, port, mtu }, behind: None, device };
+        let settings = TwinSettings { index, port, mtu };
+        let twin = Self { name, settings, behind: None, device: Arc::new(Tap::made(device)) };
         twin.set_carrier(false)?;
+        twin.bring_up(mac)?;
+        tracing::info!(interface = twin.name, port = port.0, mtu, "twin created");
+        Ok(twin)
+    }
+
+    /// The interface of a process that is gone, from its open file: with its addresses, routes and carrier, as if nothing had
+    /// happened.
+    ///
+    /// # Errors
+    /// [`TwinError`], when somebody has removed or renamed it, or the kernel refuses MAC or MTU.
+    #[expect(clippy::unused_async, reason = "the device must be registered with a running runtime")]
+    pub async fn take_over(
+        port_name: &str,
+        port: PortId,
+        mac: MacAddress,
+        mtu: u16,
+        file: OwnedFd,
+    ) -> Result<Self, TwinError> {
+        let name = checked_name(port_name)?;
+        let failed = |name: &str, source| TwinError::Create { name: name.to_owned(), source };
+        let Some(index) = interface_index(&name) else {
+            return Err(failed(&name, io::Error::from(Errno::NODEV)));
+        };
+        let device = Tap::inherited(file).map_err(|source| failed(&name, source))?;
+        let settings = TwinSettings { index, port, mtu };
+        let twin = Self { name, settings, behind: None, device: Arc::new(device) };
+        twin.bring_up(mac)?;
+        tracing::info!(interface = twin.name, port = port.0, mtu, "twin taken over");
+        Ok(twin)
+    }
+
+    fn bring_up(&self, mac: MacAddress) -> Result<(), TwinError> {
+        let TwinSettings { index, mtu, .. } = self.settings;
         socket::call(Request::bring_up(index, mac, mtu)).map_err(|source| TwinError::Configure {
-            name: twin.name.clone(),
+            name: self.name.clone(),
             mac: mac.0,
             mtu,
             source,
-        })?;
-        tracing::info!(interface = twin.name, port = port.0, mtu, "twin created");
-        Ok(twin)
+        })
+    }
+
+    /// Its open file, for whoever gives it to a process that is to take over.
+    #[must_use]
+    pub fn device(&self) -> &Arc<Tap> {
+        &self.device
     }
 
     /// Whether the twin of a port could get its name.
@@ -187,12 +228,12 @@ impl Twin {
 
     /// The next frame the kernel sends. Cancel-safe.
     pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.device.recv(buffer).await
+        self.device.receive(buffer).await
     }
 
     /// Gives a frame to the kernel, which takes or refuses it at once.
     pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
-        self.device.try_send(frame).map(drop)
+        self.device.send(frame)
     }
 }
 

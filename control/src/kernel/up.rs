@@ -8,12 +8,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::netlink::request::Request;
 use super::netlink::socket::{self, Caller};
+use super::tap::Tap;
 use super::twin::{TwinError, interface_index, open_tun};
 
 /// Name of the interface.
@@ -31,7 +34,7 @@ const LOOKS: usize = 64;
 /// The interface and the routes to it.
 pub struct UpLink {
     index: u32,
-    device: tokio_tun::Tun,
+    device: Arc<Tap>,
     caller: Caller,
     routes: RefCell<Routes>,
 }
@@ -64,7 +67,7 @@ impl UpLink {
             return Err(TwinError::NameInUse { name });
         }
         let failed = |source| TwinError::Create { name: NAME.to_owned(), source };
-        let device = open_tun(NAME)?;
+        let device = Arc::new(Tap::made(open_tun(NAME)?));
         let index = interface_index(NAME).ok_or_else(|| failed(Errno::NODEV.into()))?;
         if let Err(error) = socket::call(Request::no_link_local(index)) {
             tracing::debug!(%error, "bl-up may have a link-local address");
@@ -74,6 +77,43 @@ impl UpLink {
         let caller = Caller::new().map_err(failed)?;
         tracing::info!(interface = NAME, mtu, "announcing by");
         Ok(Self { index, device, caller, routes: RefCell::default() })
+    }
+
+    /// The interface of a process that is gone, from its open file, with the routes that lead to it. Which of `expected` there
+    /// are is found out; of two with the same destination the later one stays.
+    ///
+    /// # Errors
+    /// [`TwinError`], when somebody has removed it, or the kernel refuses the MTU.
+    #[expect(clippy::unused_async, reason = "the device must be registered with a running runtime")]
+    pub async fn take_over(
+        port_mtu: u16,
+        file: OwnedFd,
+        expected: impl Iterator<Item = (IpNet, u32)>,
+    ) -> Result<Self, TwinError> {
+        let failed = |source| TwinError::Create { name: NAME.to_owned(), source };
+        let index = interface_index(NAME).ok_or_else(|| failed(Errno::NODEV.into()))?;
+        let device = Arc::new(Tap::inherited(file).map_err(failed)?);
+        let mtu = Self::mtu(port_mtu);
+        socket::call(Request::up(index, mtu)).map_err(failed)?;
+        let caller = Caller::new().map_err(failed)?;
+        let up = Self { index, device, caller, routes: RefCell::default() };
+        for (to, metric) in expected {
+            if up.caller.call(Request::same_route(to, index, PROTOCOL, metric)).is_ok()
+                && let Some(other) = up.routes.borrow_mut().present.insert(to, metric)
+            {
+                // It died between the two steps of an exchange.
+                up.remove(to, other);
+            }
+        }
+        let routes = up.routes.borrow().present.len();
+        tracing::info!(interface = NAME, mtu, routes, "announcing as the process before did");
+        Ok(up)
+    }
+
+    /// Its open file, for whoever gives it to a process that is to take over.
+    #[must_use]
+    pub fn device(&self) -> &Arc<Tap> {
+        &self.device
     }
 
     /// The MTU of the interface, in bytes.
@@ -126,12 +166,12 @@ impl UpLink {
 
     /// The next packet the kernel sends. Cancel-safe.
     pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.device.recv(buffer).await
+        self.device.receive(buffer).await
     }
 
     /// Gives a packet to the kernel, which takes or refuses it at once.
     pub(super) fn send(&self, packet: &[u8]) -> io::Result<()> {
-        self.device.try_send(packet).map(drop)
+        self.device.send(packet)
     }
 
     /// Whether the route is there now.

@@ -170,6 +170,11 @@ impl Session {
         !self.workers.is_empty()
     }
 
+    /// How long it goes on at most, if workers still look for it.
+    pub(super) fn ends_in(&self) -> Option<Duration> {
+        self.is_on().then(|| self.until.saturating_duration_since(Instant::now()))
+    }
+
     /// The relay is stopping.
     pub(super) fn stop(&mut self) {
         self.finish(Over::Stopping);

@@ -93,6 +93,14 @@ struct Captures {
     sessions: Vec<Session>,
 }
 
+/// There are as many captures as can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{CAPTURES} captures and traces are under way, as many as can be")]
+pub struct Full {
+    /// The first of them ends after this time at the latest.
+    pub ends_in: Duration,
+}
+
 /// The thread that looks. Dropping it ends it.
 pub struct Observing {
     shared: Arc<Shared>,
@@ -178,11 +186,12 @@ impl Observatory {
     /// Captures from now on; `deliver` gets the events on the observing thread.
     ///
     /// # Errors
-    /// [`Busy`] while there are as many captures as can be.
-    pub fn capture(&self, order: &CaptureOrder, deliver: Deliver) -> Result<(), Busy> {
+    /// [`Full`] while there are as many captures as can be.
+    pub fn capture(&self, order: &CaptureOrder, deliver: Deliver) -> Result<(), Full> {
         let Captures { workers, ports, sessions } = &mut *lock(&self.0.captures);
+        let full = Full { ends_in: sessions.iter().filter_map(Session::ends_in).min().unwrap_or_default() };
         if sessions.iter().filter(|session| session.is_on()).count() >= CAPTURES {
-            return Err(Busy);
+            return Err(full);
         }
         let share = u32::try_from(workers.len()).unwrap_or(u32::MAX).max(1);
         let wanted = Wanted {
@@ -197,7 +206,7 @@ impl Observatory {
             worker.reclaim();
             let (ours, theirs) = capture(wanted.clone());
             // Those that were sent end with their other halves.
-            worker.send(ours)?;
+            worker.send(ours).map_err(|Busy| full)?;
             captures.push(theirs);
         }
         sessions.push(Session::new(order, captures, *ports, deliver));

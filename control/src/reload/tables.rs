@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dataplane::table::eam::EamTable;
+use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::translation::Translation;
 
 use super::Running;
@@ -40,7 +40,15 @@ pub(super) fn build(
     eams: &EamSet,
     source: Option<&dyn MappingSource>,
 ) -> Result<Translation, PlanError> {
-    let others = source.map(MappingSource::rows).unwrap_or_default();
+    build_of(settings, eams, source.map(MappingSource::rows).unwrap_or_default())
+}
+
+/// New tables, of the mappings of the files and others.
+pub(super) fn build_of(
+    settings: &config::Translation,
+    eams: &EamSet,
+    others: Vec<Eam>,
+) -> Result<Translation, PlanError> {
     let table = if others.is_empty() {
         EamTable::build(eams.rows())
     } else {
@@ -84,7 +92,7 @@ mod tests {
     /// A relay without mappings.
     fn running() -> Running {
         let (mut config, _) = Config::parse(Path::new("relay.toml"), BASE).unwrap();
-        Running::start(Path::new("relay.toml"), &mut config, None).unwrap()
+        Running::start(Path::new("relay.toml"), &mut config, None, None).unwrap()
     }
 
     fn eam(ipv4: String, ipv6: String) -> Eam {

@@ -26,7 +26,7 @@ impl Relay {
         fs::write(&path, BASE).unwrap();
         fs::write(directory.path().join("eams.csv"), EAMS).unwrap();
         let (mut config, _) = Config::load(&path).unwrap();
-        let running = Running::start(&path, &mut config, None).unwrap();
+        let running = Running::start(&path, &mut config, None, None).unwrap();
         assert_eq!(running.translation().eams.len(), 3);
         Self { directory, running }
     }
@@ -164,7 +164,7 @@ fn mappings_kept_elsewhere_survive_reloads_and_are_asked_first() {
     let path = directory.path().join("relay.toml");
     let (mut config, _) = Config::load(&path).unwrap();
     let told = Arc::default();
-    let running = Running::start(&path, &mut config, Some(Box::new(Other(Arc::clone(&told))))).unwrap();
+    let running = Running::start(&path, &mut config, Some(Box::new(Other(Arc::clone(&told)))), None).unwrap();
     let mut relay = Relay { directory, running };
     let has =
         |relay: &Relay| relay.running.translation().eams.lookup_ipv4(Ipv4Addr::new(192, 0, 2, 9)).is_some();

@@ -62,7 +62,7 @@ pub enum ImportError {
 }
 
 impl Imported {
-    fn take(&mut self, at: usize, findings: Vec<Finding>) {
+    pub(crate) fn take(&mut self, at: usize, findings: Vec<Finding>) {
         for finding in findings {
             if self.findings.len() < LISTED {
                 self.findings.push((at, finding));
@@ -94,10 +94,18 @@ pub struct Candidate {
     lengths: Lengths,
 }
 
+/// What an edited row was and will be.
 #[derive(Debug, Clone)]
-struct Staged {
+pub(crate) struct Staged {
     before: Option<Box<Row>>,
     after: Option<Row>,
+}
+
+impl Staged {
+    /// A row that was not there.
+    pub(crate) fn new(row: Row) -> Self {
+        Self { before: None, after: Some(row) }
+    }
 }
 
 impl Candidate {
@@ -111,6 +119,12 @@ impl Candidate {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.staged.is_empty()
+    }
+
+    /// How many rows would change.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.staged.len()
     }
 
     /// What would change.
@@ -144,6 +158,17 @@ impl Candidate {
 
     pub(crate) const fn lengths(&self) -> &Lengths {
         &self.lengths
+    }
+
+    /// Puts many rows into a candidate that has none: both lists are sorted.
+    pub(crate) fn fill(&mut self, base: RevisionId, staged: Vec<(Key4, Staged)>, by_ipv6: Vec<(Key6, Key4)>) {
+        if staged.is_empty() {
+            return;
+        }
+        staged.iter().filter_map(|(_, row)| row.after.as_ref()).for_each(|row| self.lengths.add(&row.eam()));
+        self.base.get_or_insert(base);
+        self.staged = staged.into_iter().collect();
+        self.by_ipv6 = by_ipv6.into_iter().collect();
     }
 
     /// `held` is what the table has, if the row was not edited before.
@@ -201,6 +226,7 @@ impl Store {
         let mut next = candidate.clone();
         let (mut imported, mut failed) = (Imported::default(), Vec::new());
         let mut more = 0;
+        self.stage_hosts(&mut next, &order, &mut edits, &mut imported)?;
         for (_, _, at) in order {
             let Some(edit) = edits[at].take() else { continue };
             match self.stage(&mut next, edit) {
@@ -284,7 +310,7 @@ impl Store {
         Ok((ipv4.into(), held.map(|held| held.row), after))
     }
 
-    fn lint(&self, candidate: &Candidate, eam: &Eam) -> Result<Vec<Finding>, StageError> {
+    pub(crate) fn lint(&self, candidate: &Candidate, eam: &Eam) -> Result<Vec<Finding>, StageError> {
         let mut findings = Vec::new();
         if let Some(lint) = &self.rules.lint {
             let texts = lint.check(eam).map_err(|reason| Conflict::Refused { eam: *eam, reason })?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -16,7 +17,8 @@ pub struct Eam {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Row {
     eam: Eam,
-    comment: Option<Box<str>>,
+    /// Shared: a row is copied from the candidate to the change that is recorded.
+    comment: Option<Arc<str>>,
 }
 
 /// Why two prefixes and a note are no row.
@@ -100,7 +102,7 @@ impl Row {
         {
             return Err(RowError::Comment { eam, length: text.len() });
         }
-        Ok(Self { eam, comment: comment.map(Box::from) })
+        Ok(Self { eam, comment: comment.map(Arc::from) })
     }
 
     /// The mapping.

@@ -20,6 +20,7 @@
 //! The crate knows neither the data path nor HTTP: [`Changes::lost`] and [`Changes::gained`] are what a data path needs.
 #![forbid(unsafe_code)]
 
+mod bulk;
 mod candidate;
 mod change;
 mod clock;

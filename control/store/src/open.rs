@@ -193,6 +193,7 @@ impl Store {
             foreign: Foreign::default(),
             lengths: sound.lengths,
             ranges: sound.ranges,
+            loaded: None,
             free_from: HashMap::new(),
         };
         take_back(store, sound.eams, notices)

@@ -22,13 +22,17 @@ pub struct RangeDigest {
 
 impl RangeDigest {
     pub(crate) fn add(&mut self, eam: &Eam) {
-        self.rows += 1;
-        self.digest.add(Digest::of_eam(eam));
+        self.take_in(Digest::of_eam(eam));
     }
 
-    fn remove(&mut self, eam: &Eam) {
+    fn take_in(&mut self, eam: Digest) {
+        self.rows += 1;
+        self.digest.add(eam);
+    }
+
+    fn take_out(&mut self, eam: Digest) {
         self.rows -= 1;
-        self.digest.subtract(Digest::of_eam(eam));
+        self.digest.subtract(eam);
     }
 }
 
@@ -56,14 +60,16 @@ impl Ranges {
     }
 
     pub(crate) fn add(&mut self, eam: &Eam) {
-        self.whole.add(eam);
-        self.by_ipv4.entry(top(eam)).or_default().add(eam);
+        let digest = Digest::of_eam(eam);
+        self.whole.take_in(digest);
+        self.by_ipv4.entry(top(eam)).or_default().take_in(digest);
     }
 
     pub(crate) fn remove(&mut self, eam: &Eam) {
-        self.whole.remove(eam);
+        let digest = Digest::of_eam(eam);
+        self.whole.take_out(digest);
         let range = self.by_ipv4.entry(top(eam)).or_default();
-        range.remove(eam);
+        range.take_out(digest);
         if range.rows == 0 {
             self.by_ipv4.remove(&top(eam));
         }

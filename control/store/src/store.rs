@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use rusqlite::Connection;
 
+use crate::bulk::Loaded;
 use crate::change::Changes;
 use crate::clock::Clock;
 use crate::conflict::{Conflict, Rules};
@@ -43,6 +44,8 @@ pub struct Store {
     /// Lengths of the prefixes in the file.
     pub(crate) lengths: Lengths,
     pub(crate) ranges: Ranges,
+    /// The file's rows, while many are asked for.
+    pub(crate) loaded: Option<Loaded>,
     /// Of pools that were asked for a free address: none before this one is free.
     pub(crate) free_from: HashMap<Ipv4Net, Ipv4Addr>,
 }
@@ -129,6 +132,7 @@ impl Store {
 
     /// Takes over what a commit did, once it is durable.
     pub(crate) fn applied(&mut self, record: Record, changes: &Changes) {
+        self.forget();
         for change in changes.as_slice() {
             if let Some(row) = change.before() {
                 self.lengths.remove(&row.eam());

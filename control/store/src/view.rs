@@ -326,6 +326,9 @@ impl Store {
         if self.head.revision.rows == 0 {
             return Ok(None);
         }
+        if let Some(loaded) = &self.loaded {
+            return Ok(loaded.by_ipv4.get(&key).cloned());
+        }
         let read = || {
             let mut select =
                 self.connection.prepare_cached("SELECT ipv4, ipv6, comment FROM eams WHERE ipv4 = ?1")?;
@@ -337,6 +340,9 @@ impl Store {
     pub(crate) fn row_by_ipv6(&self, key: Key6) -> Result<Option<Row>, StoreError> {
         if self.head.revision.rows == 0 {
             return Ok(None);
+        }
+        if let Some(loaded) = &self.loaded {
+            return Ok(loaded.by_ipv6(key).cloned());
         }
         let read = || {
             let mut select =

@@ -321,3 +321,72 @@ fn a_large_import_is_a_revision_like_any_other() {
     lab.rollback(RevisionId(2)).unwrap();
     assert_eq!(rows(lab.store()), [host(50_000, 50_000)]);
 }
+
+/// Edits that come together, in the order in which they are taken up, one by one.
+fn one_by_one(store: &eam_store::Store, edits: &[Edit]) -> (Candidate, Vec<usize>) {
+    let mut order: Vec<usize> = (0..edits.len()).collect();
+    order.sort_by_key(|at| (!matches!(edits[*at], Edit::Remove { .. }), edits[*at].ipv4(), *at));
+    let (mut staged, mut refused) = (Candidate::default(), Vec::new());
+    for at in order {
+        match store.stage(&mut staged, edits[at].clone()) {
+            Ok(_) => {}
+            Err(StageError::Conflict(_)) => refused.push(at),
+            Err(StageError::Store(error)) => panic!("{error}"),
+        }
+    }
+    refused.sort_unstable();
+    (staged, refused)
+}
+
+#[test]
+fn many_edits_at_once_come_to_what_they_are_one_by_one() {
+    let mut lab = Lab::new();
+    let held: Vec<_> = (0..4_000).map(|number| Edit::Add(host(2 * number, 2 * number))).collect();
+    lab.commit(&held);
+    // New hosts in no order, notes, prefixes around some of them, rows that go, rows that take what others leave.
+    let new =
+        |number: u32| noted(&host(number * 7_919 % 40_000 * 2 + 1, number * 31 % 40_000 * 2 + 1), "new");
+    let mut edits: Vec<_> = (0..11_000).map(|number| Edit::Add(new(number))).collect();
+    edits.extend([
+        Edit::Add(row("10.0.0.0/24", "2001:db8:77::/120")),
+        Edit::Add(row("172.16.0.0/30", "2001:db8::/126")),
+        Edit::Remove { ipv4: host(10, 10).eam().ipv4(), ipv6: None },
+        Edit::Remove { ipv4: host(12, 12).eam().ipv4(), ipv6: None },
+        Edit::Add(host(90_001, 10)),
+        Edit::Add(host(12, 90_003)),
+        Edit::Put(noted(&host(14, 90_005), "moved")),
+        Edit::Put(host(90_007, 90_007)),
+        Edit::Change(noted(&host(16, 16), "changed")),
+    ]);
+    for expects in [false, true] {
+        if expects {
+            lab.store().expect_many(edits.len()).unwrap();
+        }
+        let (single, refused) = one_by_one(lab.store(), &edits);
+        assert!(refused.is_empty(), "{refused:?}");
+        let mut staged = Candidate::default();
+        lab.store().stage_all(&mut staged, edits.clone()).unwrap();
+        assert_eq!((staged.changes(), staged.base()), (single.changes(), single.base()));
+        // The candidate goes on as any other.
+        let again = lab
+            .store()
+            .stage(&mut staged, Edit::Add(host(100_001, new(5).eam().ipv6().addr().segments()[7].into())));
+        assert!(matches!(again, Err(StageError::Conflict(Conflict::Duplicate { .. }))), "{again:?}");
+        lab.store().forget();
+    }
+    // The same edits are refused, whether they come together or not.
+    edits.extend([
+        Edit::Add(new(3)),
+        Edit::Add(host(90_009, 90_007)),
+        Edit::Add(host(20, 90_011)),
+        Edit::Add(host(90_013, 20)),
+        Edit::Remove { ipv4: host(90_015, 0).eam().ipv4(), ipv6: None },
+    ]);
+    let (_, refused) = one_by_one(lab.store(), &edits);
+    assert_eq!(refused.len(), 5, "{refused:?}");
+    let mut staged = Candidate::default();
+    let error = lab.store().stage_all(&mut staged, edits).unwrap_err();
+    let ImportError::Conflicts { conflicts, more: 0 } = error else { panic!("{error}") };
+    assert_eq!(conflicts.iter().map(|(at, _)| *at).collect::<Vec<_>>(), refused);
+    assert!(staged.is_empty());
+}

@@ -37,6 +37,7 @@ mod port_state;
 mod precheck;
 mod queue;
 mod xdp;
+mod xdp_queue;
 
 pub use alarm::RxAlarm;
 pub use eal::{Eal, EalConfig, Memory, check_memory};
@@ -52,3 +53,4 @@ pub use port_setup::{inspect_device, interface_of, missing_privileges};
 pub use port_state::{Link, MacFilter, PortInfo, PortStats, Spread};
 pub use queue::{RxQueue, TxQueue};
 pub use xdp::xdp_program_name;
+pub use xdp_queue::wait_until_free;

@@ -34,8 +34,9 @@ use crate::table::routing::PortId;
 use crate::verdict::{DropReason, PuntReason, Verdict};
 use crate::walk::{End, Way};
 
-/// Captures at a time.
-pub const CAPTURES: usize = 4;
+/// Captures at a time. Each has a ring of 1 MB on every worker, and every filter is asked about every packet: enough for some
+/// operators with a trace or two each, and memory and time that are known beforehand.
+pub const CAPTURES: usize = 8;
 /// Bytes that are kept of one side of a packet at most.
 pub const LONGEST: usize = 9600;
 /// What a packet may become: pieces that are kept.

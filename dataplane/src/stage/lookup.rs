@@ -151,20 +151,39 @@ pub fn embed(translation: &Translation, address: Ipv4Addr) -> Result<MappedV6, R
     let Some(prefix) = &translation.prefix else {
         return Err(Refusal::prohibited_v4(DropReason::SourceNotMapped));
     };
-    if translation.denylist.contains(address) {
-        return Err(Refusal::prohibited_v4(DropReason::Denylisted));
-    }
-    if refused_by_well_known_prefix(translation, prefix, address) {
-        return Err(Refusal::prohibited_v4(DropReason::WellKnownPrefixNonGlobal));
+    let refused = if translation.denylist.contains(address) {
+        Some(DropReason::Denylisted)
+    } else if refused_by_well_known_prefix(translation, prefix, address) {
+        Some(DropReason::WellKnownPrefixNonGlobal)
+    } else {
+        None
+    };
+    if let Some(reason) = refused
+        && !passes_by_row(translation, prefix, address)
+    {
+        return Err(Refusal::prohibited_v4(reason));
     }
     Ok(prefix.embed(address))
 }
 
 fn embed_quoted(translation: &Translation, address: Ipv4Addr) -> Result<MappedV6, Refusal> {
     match &translation.prefix {
-        Some(prefix) if !never_through_prefix(translation, prefix, address) => Ok(prefix.embed(address)),
+        Some(prefix)
+            if !never_through_prefix(translation, prefix, address)
+                || passes_by_row(translation, prefix, address) =>
+        {
+            Ok(prefix.embed(address))
+        }
         _ => Err(DropReason::IcmpInnerUntranslatable.into()),
     }
+}
+
+/// Whether a row covers the very address that the prefix has for an IPv4 address: packets to it pass, whatever policy says
+/// about the prefix, so answers and errors come back from it.
+#[cold]
+fn passes_by_row(translation: &Translation, prefix: &TranslationPrefix, address: Ipv4Addr) -> bool {
+    let back = translation.eams.lookup_ipv6(prefix.embed(address).address);
+    back.is_some_and(|back| back.address == address)
 }
 
 /// The IPv4 destination embedded in `address`, if policy lets it be used.

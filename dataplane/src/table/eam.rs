@@ -62,6 +62,18 @@ pub enum EamError {
     Unknown(Eam),
 }
 
+/// How many mappings of one kind there are more after the changes.
+fn gained(changes: &[Change], is_of_kind: fn(&Eam) -> bool) -> usize {
+    let (mut added, mut removed) = (0_usize, 0);
+    for change in changes {
+        match change {
+            Change::Add(eam) => added += usize::from(is_of_kind(eam)),
+            Change::Remove(eam) => removed += usize::from(is_of_kind(eam)),
+        }
+    }
+    added.saturating_sub(removed)
+}
+
 /// Mappings whose lines are fetched before the first of them is touched.
 const FETCHED_AHEAD: usize = 32;
 
@@ -117,8 +129,8 @@ impl EamTable {
     /// [`EamError`], the first one found. This version is as it was in any case.
     pub fn apply(&self, changes: &[Change]) -> Result<Self, EamError> {
         let mut next = self.clone();
-        next.by_ipv4.prepare(changes.len());
-        next.by_ipv6.prepare(changes.len());
+        next.by_ipv4.prepare(changes.len(), gained(changes, |eam| eam.ipv4.prefix_len() == 32));
+        next.by_ipv6.prepare(changes.len(), gained(changes, |eam| eam.ipv6.prefix_len() == 128));
         for some in changes.chunks(FETCHED_AHEAD) {
             for Change::Add(eam) | Change::Remove(eam) in some {
                 next.fetch(eam);

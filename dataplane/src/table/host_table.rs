@@ -203,9 +203,14 @@ impl<K: Key> HostTable<K> {
         }
     }
 
-    /// Makes ready for so many changes.
-    pub(super) fn prepare(&mut self, changes: usize) {
-        self.pages.prepare(changes);
+    /// Makes ready for so many changes that leave so many more pairs: the table grows once, not again and again.
+    pub(super) fn prepare(&mut self, changes: usize, more: usize) {
+        let pairs = self.pairs + more;
+        if pairs * 2 > (self.mask + 1) * PLACES {
+            self.grow_to(pairs);
+        } else {
+            self.pages.prepare(changes);
+        }
     }
 
     /// Has the line of `key` fetched: [`Self::find_in`] some hundred cycles later does not wait.
@@ -247,7 +252,7 @@ impl<K: Key> HostTable<K> {
     pub(super) fn insert(&mut self, pair: Pair) {
         // Half full: beyond that too many keys go on to the next bucket.
         if (self.pairs + 1) * 2 > (self.mask + 1) * PLACES {
-            self.grow();
+            self.grow_to(2 * self.pairs + 2);
         }
         self.pairs += 1;
         let mut at = self.first(K::of(pair));
@@ -326,8 +331,8 @@ impl<K: Key> HostTable<K> {
         self.pages.memory()
     }
 
-    fn grow(&mut self) {
-        let mut larger = Self::with_capacity(2 * self.pairs + 2);
+    fn grow_to(&mut self, pairs: usize) {
+        let mut larger = Self::with_capacity(pairs);
         for pair in self.iter() {
             larger.insert(pair);
         }

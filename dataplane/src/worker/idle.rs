@@ -124,6 +124,12 @@ impl Idle {
         self.turns == 1
     }
 
+    /// Whether each turn takes so long that its numbers must not wait for others: who counts seldom looks as if it hung.
+    #[inline]
+    pub(super) fn sleeps_long(&self) -> bool {
+        self.turns > Self::QUIET && self.poll == Poll::Sleep
+    }
+
     /// There was nothing to do: whether it is time to wait for an interrupt. The queues interrupt from now on, and must be
     /// looked at once more before [`Idle::rest`], for what came before.
     #[inline]

@@ -103,6 +103,34 @@ fn simple_hairpinning_maps_sources_by_prefix() {
     assert_eq!(source_v6(&out), parse("2001:db8:12:34::3"));
 }
 
+#[test]
+fn an_address_of_the_prefix_that_a_row_covers_answers_and_is_named_in_errors() {
+    // Policy keeps the prefix from standing for this address, but the row lets a packet to that very address pass.
+    let address = "64:ff9b::192.0.2.64";
+    let mut lab = Lab::with(|settings| {
+        settings.hairpin = Hairpin::Simple;
+        settings.wkp_strict = true;
+        settings.anti_spoof = false;
+    });
+    lab.prefixes = vec!["64:ff9b::/96"];
+    let rows = lab.eams.clone();
+    lab.eams.push(("192.0.2.64/32", "64:ff9b::c000:240/128"));
+    let sent = lab.run(&udp_v6(HOST, address, &[1; 8])).translated();
+    assert_eq!(destination_v4(&sent).to_string(), "192.0.2.64");
+    let error = error_about_v4("9.9.9.9", 11, 0, [0; 4], &sent);
+    let out = lab.run(&error).translated();
+    let inner = &icmp(&out)[8..];
+    assert_eq!((address_v6(inner, 8), address_v6(inner, 24)), (parse(HOST), parse(address)));
+    // The host itself speaks by the address it was spoken to.
+    let answer = lab.run(&udp_v4("192.0.2.64", SERVICE, &[1; 8])).translated();
+    assert_eq!(source_v6(&answer), parse(address));
+    let own = lab.run(&error_about_v4("192.0.2.64", 3, 3, [0; 4], &sent)).translated();
+    assert_eq!(source_v6(&own), parse(address));
+    // Without the row no such packet has passed.
+    lab.eams = rows;
+    lab.run(&error).silent("icmp_inner_untranslatable");
+}
+
 /// What host B received when A sent to it: the packet that B's complaints quote.
 fn received_by_b() -> Vec<u8> {
     turned(Lab::default().run(&udp_v6(HOST, B, &payload(33))))

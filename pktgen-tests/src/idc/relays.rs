@@ -37,6 +37,11 @@ impl Files {
         Relay::start_with(nodes.get(NODES[side]), &self.config(side), &["v4", "v6"])
     }
 
+    /// Another process that stands by for a relay.
+    pub(super) fn stand_by(&self, nodes: &Nodes, side: Side) -> Result<Relay, LabError> {
+        Relay::stand_by(nodes.get(NODES[side]), &self.config(side))
+    }
+
     fn config(&self, side: Side) -> String {
         let (socket, store) = (self.socket(side), self.0.path().join(format!("{}.db", NODES[side])));
         let mut text = format!(
@@ -45,7 +50,7 @@ impl Files {
              [[port]]\nname = \"v6\"\ndevice = \"net_af_xdp1,iface=r6\"\nmtu = 1500\n\n\
              [translation]\nprefixes = [\"2001:db8:46::/96\"]\nservice_pools = [\"192.0.2.0/24\"]\n\
              lowest_ipv6_mtu = 1500\n\n\
-             [control]\nsocket = \"{}\"\nstore = \"{}\"\n\n[announce]\nenabled = true\n",
+             [control]\nsocket = \"{}\"\nstore = \"{}\"\n\n[announce]\nenabled = true\ndefault_route = \"required\"\n",
             side % processors(),
             socket.display(),
             store.display(),

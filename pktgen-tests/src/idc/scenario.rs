@@ -31,6 +31,8 @@ pub struct Scenario {
     /// What happens.
     pub what: &'static str,
     limits: Limits,
+    /// Its routes are not to go.
+    stays: bool,
     break_it: fn(&mut Idc) -> Result<Broken, LabError>,
 }
 
@@ -45,38 +47,65 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "kill",
         what: "kill -9",
-        limits: Limits { lost: HALF_A_SECOND, back: None },
+        limits: Limits { lost: HALF_A_SECOND, back: 0 },
+        stays: false,
         break_it: cause::kill,
     },
     Scenario {
         name: "stop",
         what: "SIGSTOP, then SIGCONT",
-        limits: Limits { lost: HALF_A_SECOND, back: None },
+        limits: Limits { lost: HALF_A_SECOND, back: 0 },
+        stays: false,
         break_it: cause::stop,
     },
     Scenario {
         name: "stall",
         what: "a worker hangs, then goes on",
-        limits: Limits { lost: HALF_A_SECOND, back: None },
+        limits: Limits { lost: HALF_A_SECOND, back: 0 },
+        stays: false,
         break_it: cause::stall,
     },
     Scenario {
         name: "port-down",
         what: "the IPv4 port loses its link",
-        limits: Limits { lost: 4 * HALF_A_SECOND, back: None },
+        limits: Limits { lost: 4 * HALF_A_SECOND, back: 0 },
+        stays: false,
         break_it: cause::port_down,
     },
     Scenario {
         name: "damage",
         what: "a bit of its table turns over",
-        limits: Limits { lost: 0, back: Some(0) },
+        limits: Limits { lost: 0, back: 0 },
+        stays: false,
         break_it: cause::damage,
     },
     Scenario {
         name: "drain",
         what: "drained, then undrained",
-        limits: Limits { lost: 0, back: Some(0) },
+        limits: Limits { lost: 0, back: 0 },
+        stays: false,
         break_it: cause::drain,
+    },
+    Scenario {
+        name: "upgrade",
+        what: "drained, stopped, and another process that stood by takes over",
+        limits: Limits { lost: 0, back: 0 },
+        stays: false,
+        break_it: cause::upgrade,
+    },
+    Scenario {
+        name: "standby",
+        what: "kill -9 while another process stands by",
+        limits: Limits { lost: HALF_A_SECOND, back: 0 },
+        stays: true,
+        break_it: cause::standby,
+    },
+    Scenario {
+        name: "hand-over",
+        what: "SIGUSR2: hands over to the process that stands by",
+        limits: Limits { lost: HALF_A_SECOND, back: 0 },
+        stays: true,
+        break_it: cause::hand_over,
     },
 ];
 
@@ -104,9 +133,16 @@ impl Scenario {
         std::thread::sleep(CALM);
         let start = Instant::now();
         let mend = (self.break_it)(idc)?;
-        let gone = wait_until(STALE, || !is_used(idc)).then(|| start.elapsed());
+        let gone = if self.stays {
+            std::thread::sleep(CALM * 3);
+            None
+        } else {
+            wait_until(STALE, || !is_used(idc)).then(|| start.elapsed())
+        };
         std::thread::sleep(CALM);
-        Ok((mend, traffic.finish(), gone))
+        let lost = traffic.finish();
+        let gone = if self.stays && !is_used(idc) { Some(Duration::ZERO) } else { gone };
+        Ok((mend, lost, gone))
     }
 }
 

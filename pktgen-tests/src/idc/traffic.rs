@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::servers::LARGE;
 use super::{CLIENT4, Idc, Side};
 use crate::lab::probe::udp_socket;
-use crate::lab::{LabError, embedded};
+use crate::lab::{LabError, embedded, wait_until};
 use crate::storm::flow::{Flow, Seen};
 
 /// Tenant A's www, and its service address.
@@ -107,9 +107,14 @@ fn port_over(idc: &Idc, way: &Way, side: Side) -> Result<u16, LabError> {
         for _ in 0..PROBES {
             socket.send_to(b"which way", SocketAddr::new(way.to, port))?;
         }
-        thread::sleep(Duration::from_millis(20));
-        let after = idc.sent_to_relays(way.router);
-        if after[side] - before[side] >= PROBES {
+        let mut grown = [0, 0];
+        // On a busy machine the router forwards them a while later.
+        wait_until(Duration::from_secs(2), || {
+            let after = idc.sent_to_relays(way.router);
+            grown = [after[0] - before[0], after[1] - before[1]];
+            grown.iter().any(|grown| *grown >= PROBES)
+        });
+        if grown[side] >= PROBES {
             return Ok(port);
         }
     }

@@ -27,6 +27,8 @@ pub enum Driver {
 
 /// What the relay logs once its workers have their first snapshot.
 const READY: &str = "translating";
+/// What one that stands by logs when it has prepared everything.
+const PREPARED: &str = "ready to take over";
 /// Its configuration, in a directory of its own.
 const FILE: &str = "borderline.toml";
 
@@ -146,17 +148,43 @@ impl Relay {
     /// # Errors
     /// As [`Relay::start`].
     pub fn run(binary: &Path, namespace: &Namespace, toml: &str, ports: &[&str]) -> Result<Self, LabError> {
-        let directory = directory()?;
-        let file = write(directory.path().join(FILE), toml)?;
-        let command = namespace
-            .cmd(&binary.display().to_string())
-            .args("run --log-format text --config")
-            .arg(file.display().to_string());
-        let mut daemon = Daemon::start("borderline", &command, directory)?;
+        let mut daemon = Self::spawn(binary, namespace, toml, "")?;
         let twins: Vec<String> = ports.iter().map(|port| format!("bl-{port}")).collect();
         daemon.wait_for("twins", 20, |_| twins.iter().all(|twin| namespace.has_link(twin)))?;
         daemon.wait_for(READY, 5, |daemon| daemon.log().contains(READY))?;
         Ok(Self { daemon })
+    }
+
+    /// Starts a relay that stands by for the one with the same ports, and waits until it has everything prepared.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready within 25 seconds.
+    pub fn stand_by(namespace: &Namespace, toml: &str) -> Result<Self, LabError> {
+        let binary =
+            binary().ok_or_else(|| LabError::Relay { what: "is not built".into(), log: String::new() })?;
+        let mut daemon = Self::spawn(&binary, namespace, toml, "--standby")?;
+        daemon.wait_for(PREPARED, 25, |daemon| daemon.log().contains(PREPARED))?;
+        Ok(Self { daemon })
+    }
+
+    /// Waits until one that stood by translates.
+    ///
+    /// # Errors
+    /// When it does not within 20 seconds.
+    pub fn has_taken_over(&mut self) -> TestResult {
+        self.daemon.wait_for(READY, 20, |daemon| daemon.log().contains(READY))
+    }
+
+    fn spawn(binary: &Path, namespace: &Namespace, toml: &str, how: &str) -> Result<Daemon, LabError> {
+        let directory = directory()?;
+        let file = write(directory.path().join(FILE), toml)?;
+        let command = namespace
+            .cmd(&binary.display().to_string())
+            .args("run --log-format text")
+            .args(how)
+            .arg("--config")
+            .arg(file.display().to_string());
+        Daemon::start("borderline", &command, directory)
     }
 
     /// Its process id.
@@ -267,9 +295,17 @@ impl Relay {
     ///
     /// # Errors
     /// When it is still there after 10 seconds, or prints no counters.
-    pub fn stop(mut self) -> Result<(ExitStatus, Counters), LabError> {
-        let status = self.daemon.stop(Signal::SIGTERM, Duration::from_secs(10));
-        let status = status.ok_or_else(|| self.error("did not end within 10 s of SIGTERM"))?;
+    pub fn stop(self) -> Result<(ExitStatus, Counters), LabError> {
+        self.ends_by(Signal::SIGTERM)
+    }
+
+    /// The same by another signal.
+    ///
+    /// # Errors
+    /// As [`Relay::stop`].
+    pub fn ends_by(mut self, signal: Signal) -> Result<(ExitStatus, Counters), LabError> {
+        let status = self.daemon.stop(signal, Duration::from_secs(10));
+        let status = status.ok_or_else(|| self.error(&format!("did not end within 10 s of {signal}")))?;
         Ok((status, self.last_counters()?))
     }
 

@@ -10,6 +10,7 @@ use capture::{ANSWERED, DROPPED, InterfaceId, Link, PASSED, PcapngWriter, REDIRE
 use control_api::{CaptureLine, CaptureTotals, CapturedFrame, CapturedPacket, path, unhex};
 
 use super::Context;
+use super::services::Services;
 use crate::args;
 use crate::client::Request;
 use crate::error::{Error, Result};
@@ -185,11 +186,14 @@ fn comment(packet: &CapturedPacket) -> String {
 
 pub(crate) fn trace(context: &Context, wanted: &args::Trace) -> Result<()> {
     let mut paths = BTreeMap::<String, u64>::new();
-    let request = request(&wanted.wanted, if wanted.paths { 10_000 } else { 1000 }, Some(HEADERS));
+    let mut services = Services::default();
+    let is_counted = wanted.paths || wanted.services;
+    let request = request(&wanted.wanted, if is_counted { 10_000 } else { 1000 }, Some(HEADERS));
     context.stream(&request, |line, event| {
         let mut paper = Paper::plain();
         match event {
             CaptureLine::Packet(packet) if wanted.paths => *paths.entry(packet.path).or_default() += 1,
+            CaptureLine::Packet(packet) if wanted.services => services.count(&packet),
             CaptureLine::Packet(_) if context.json => paper.line(line)?,
             CaptureLine::Packet(packet) => {
                 if packet.lost > 0 {
@@ -197,10 +201,13 @@ pub(crate) fn trace(context: &Context, wanted: &args::Trace) -> Result<()> {
                 }
                 paper.line(&traced(&packet))?;
             }
-            CaptureLine::End { .. } if context.json && !wanted.paths => paper.line(line)?,
+            CaptureLine::End { .. } if context.json && !is_counted => paper.line(line)?,
             CaptureLine::End { cause, totals } => {
                 if wanted.paths {
                     histogram(context, &paths, &totals, &mut paper)?;
+                }
+                if wanted.services {
+                    services.print(context, &totals, &mut paper)?;
                 }
                 // Standard error, so that the lines of packets stay among themselves.
                 if !context.json {
@@ -259,6 +266,6 @@ fn histogram(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share is a rounded number")]
-fn share(part: u64, all: u64) -> f64 {
+pub(super) fn share(part: u64, all: u64) -> f64 {
     part as f64 / all.max(1) as f64
 }

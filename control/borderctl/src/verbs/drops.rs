@@ -8,7 +8,7 @@ use std::time::Duration;
 use capture::{Link, PcapngWriter, Record};
 use control_api::{DropSample, DropSamples, Drops, path, unhex};
 
-use super::Context;
+use super::{Context, senders};
 use crate::args;
 use crate::client::Request;
 use crate::error::{Error, Result};
@@ -25,6 +25,11 @@ pub(crate) fn drops(context: &Context, wanted: &args::Drops) -> Result<()> {
         return context.print(&samples, Paper::plain(), |_, paper| {
             paper.line(&format!("{count} written to {}", file.display()))
         });
+    }
+    if wanted.senders {
+        let samples: DropSamples = context.client.ask(&samples(wanted, ALL))?;
+        return context
+            .print(&senders::of(&samples), Paper::paged(), |found, paper| senders::human(found, paper));
     }
     if wanted.last.is_some() {
         return context.watch(&samples(wanted, 20), &wanted.watch, packets);

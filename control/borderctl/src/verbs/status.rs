@@ -121,6 +121,15 @@ fn before(status: &Status, paper: &mut Paper) -> Result<()> {
         "counts     drivers received {} and sent {}; workers received {} and sent {}",
         counts.drivers_received, counts.drivers_sent, counts.workers_received, counts.workers_sent
     ))?;
+    let losses = &status.losses;
+    paper.line(&format!(
+        "losses     here {} a second; {} missed by workers, {} without buffer; damaged {}, not sent {}",
+        super::drops::rate(losses.dropped_rate_1m),
+        losses.missed,
+        losses.no_buffer,
+        losses.receive_errors,
+        losses.send_errors
+    ))?;
     for failing in &status.failing {
         let service =
             failing.service.as_ref().map_or_else(String::new, |service| format!(" (service {service})"));

@@ -110,3 +110,25 @@ fn a_trace_has_a_line_for_each_packet_or_counts_their_ways() {
     let ways = lab.json("trace --paths --count 5");
     assert_eq!(ways["paths"][1], json!({"path": "v4 > ipv4 > express > dropped no_route", "count": 2}));
 }
+
+#[test]
+fn who_sends_what_is_dropped_and_which_service_takes_the_traffic_are_answered() {
+    let lab = Lab::new();
+    let out = lab.good("drops --senders");
+    assert!(out.starts_with("SOURCE") && out.contains("203.0.113.9 "), "{out}");
+    assert!(out.contains("ff:ff:ff:ff:ff:ff"), "{out}");
+    let senders = lab.json("drops --senders --reason unassigned_service_address");
+    assert_eq!(
+        senders,
+        json!([{
+            "source": "203.0.113.9", "reason": "unassigned_service_address", "port": "v4", "samples": 1, "packets": 4,
+            "last": senders[0]["last"],
+        }])
+    );
+    let out = lab.good("trace --services --count 4");
+    let row = out.lines().nth(1).unwrap();
+    assert!(row.starts_with("      4 ") && row.ends_with("100.0 %  192.0.2.77/32 = 2020:2020::/128"), "{out}");
+    let services = lab.json("trace --services --count 4");
+    assert_eq!((&services["captured"], &services["services"][0]["packets"]), (&json!(4), &json!(4)));
+    assert_eq!(lab.run("trace --services --paths").status, 2);
+}

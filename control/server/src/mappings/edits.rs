@@ -31,10 +31,24 @@ pub(super) fn stage(
     edits: &[Edit],
     replace: bool,
 ) -> Result<Outcome, Refusal> {
-    let before = candidate.changes().as_slice().len();
+    store.expect_many(edits.len()).map_err(|error| store_error(&error))?;
+    let outcome = stage_expected(store, candidate, pools, edits, replace);
+    store.forget();
+    outcome
+}
+
+fn stage_expected(
+    store: &mut Store,
+    candidate: &mut Candidate,
+    pools: &[Ipv4Net],
+    edits: &[Edit],
+    replace: bool,
+) -> Result<Outcome, Refusal> {
+    let before = candidate.len();
     let mut work = Work {
         store,
         pools,
+        allocates: edits.iter().any(|edit| matches!(edit.target, Target::Auto { .. })),
         taken: HashSet::new(),
         replace,
         kept: HashSet::new(),
@@ -42,7 +56,9 @@ pub(super) fn stage(
         findings: Vec::new(),
         more: 0,
     };
-    work.taken.extend(candidate.changes().gained().map(|eam| eam.ipv4()));
+    if work.allocates {
+        work.taken.extend(candidate.changes().gained().map(|eam| eam.ipv4()));
+    }
     let mut lines = Vec::with_capacity(edits.len());
     let mut wanted = Vec::with_capacity(edits.len());
     for edit in edits {
@@ -65,7 +81,7 @@ pub(super) fn stage(
     outcome.more_warnings = (imported.findings.len() - told + imported.more) as u64;
     outcome.warnings =
         imported.findings.iter().take(LISTED).map(|(at, finding)| warning(line(*at), finding)).collect();
-    let staged = candidate.changes().as_slice().len().saturating_sub(before);
+    let staged = candidate.len().saturating_sub(before);
     outcome.unchanged = (edits.len() as u64).saturating_sub(staged as u64);
     Ok(outcome)
 }
@@ -93,7 +109,9 @@ fn others(store: &Store, kept: &HashSet<Ipv4Net>) -> Result<Vec<eam_store::Edit>
 struct Work<'s> {
     store: &'s mut Store,
     pools: &'s [Ipv4Net],
-    /// Service addresses that edits before have taken.
+    /// Whether a free service address is looked for.
+    allocates: bool,
+    /// Service addresses that edits before have taken, if so.
     taken: HashSet<Ipv4Net>,
     /// Whether the store's other mappings go.
     replace: bool,
@@ -110,22 +128,34 @@ impl Work<'_> {
         match edit.target {
             Target::Add { ipv4, ipv6 } => {
                 if self.is_there(ipv4, ipv6, edit)? {
-                    self.kept.insert(ipv4);
+                    self.keep(ipv4);
                     return Ok(None);
                 }
-                self.taken.insert(ipv4);
+                self.take(ipv4);
                 let note = if self.replace { self.note(ipv4, edit)? } else { None };
                 Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Add))
             }
             Target::Set { ipv4, ipv6 } => {
-                self.kept.insert(ipv4);
-                self.taken.insert(ipv4);
+                self.keep(ipv4);
+                self.take(ipv4);
                 let note = self.note(ipv4, edit)?;
                 Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Put))
             }
             Target::Auto { ipv6 } => self.auto(edit, ipv6),
             Target::Remove { ipv4: Some(ipv4), ipv6 } => Ok(Some(eam_store::Edit::Remove { ipv4, ipv6 })),
             Target::Remove { ipv4: None, ipv6 } => self.remove(edit, ipv6, candidate),
+        }
+    }
+
+    fn take(&mut self, ipv4: Ipv4Net) {
+        if self.allocates {
+            self.taken.insert(ipv4);
+        }
+    }
+
+    fn keep(&mut self, ipv4: Ipv4Net) {
+        if self.replace {
+            self.kept.insert(ipv4);
         }
     }
 

@@ -229,6 +229,11 @@ fn hairpin(table: &TranslationTable, role: Role, report: &mut Report) -> Hairpin
     if let (Role::EdgeRelay, Hairpin::Simple, Some(at)) = (role, hairpin, table.hairpin.given()) {
         report.problems.push(at.finding(ProblemKind::SimpleHairpinOnEdgeRelay));
     }
+    if let (Hairpin::Simple, Some(at)) = (hairpin, table.hairpin.given())
+        && table.prefixes.given().is_some_and(lists_nothing)
+    {
+        report.warnings.push(at.finding(WarningKind::SimpleHairpinWithoutPrefix));
+    }
     hairpin
 }
 

@@ -159,6 +159,13 @@ impl Request {
         request
     }
 
+    /// The same with `change`: refused if there is none.
+    pub(in crate::kernel) fn same_route(to: IpNet, index: u32, protocol: u8, metric: u32) -> Self {
+        let mut request = Self::new(RTM_NEWROUTE, NLM_F_ACK | NLM_F_REPLACE, 1);
+        request.route(to, index, protocol, metric);
+        request
+    }
+
     /// The same with `del`.
     pub(in crate::kernel) fn remove_route(to: IpNet, index: u32, protocol: u8, metric: u32) -> Self {
         let mut request = Self::new(RTM_DELROUTE, NLM_F_ACK, 1);

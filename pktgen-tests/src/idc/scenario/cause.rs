@@ -85,6 +85,32 @@ pub(super) fn drain(idc: &mut Idc) -> Result<Broken, LabError> {
     Ok(Box::new(|idc| control(idc, "undrain")))
 }
 
+/// A new version stands by. Once nobody sends to the old one any more it is stopped, and the new one goes on with its twins.
+pub(super) fn upgrade(idc: &mut Idc) -> Result<Broken, LabError> {
+    let next = idc.stand_by(VICTIM)?;
+    control(idc, "drain --lead 2s")?;
+    Ok(Box::new(|idc| {
+        idc.take_relay(VICTIM).stop()?;
+        idc.succeed(VICTIM, next)
+    }))
+}
+
+/// The process is gone, and another one that has everything prepared goes on with what it held.
+pub(super) fn standby(idc: &mut Idc) -> Result<Broken, LabError> {
+    let next = idc.stand_by(VICTIM)?;
+    idc.take_relay(VICTIM).kill();
+    idc.succeed(VICTIM, next)?;
+    Ok(Box::new(|_| Ok(())))
+}
+
+/// The same in good order, and without a drain.
+pub(super) fn hand_over(idc: &mut Idc) -> Result<Broken, LabError> {
+    let next = idc.stand_by(VICTIM)?;
+    idc.take_relay(VICTIM).ends_by(Signal::SIGUSR2)?;
+    idc.succeed(VICTIM, next)?;
+    Ok(Box::new(|_| Ok(())))
+}
+
 fn control(idc: &Idc, verb: &str) -> Result<(), LabError> {
     let missing = || LabError::Unreadable { what: "borderctl".into(), text: "not beside the relay".into() };
     let program = borderctl().ok_or_else(missing)?;

@@ -11,8 +11,8 @@ use super::Scenario;
 pub(super) struct Limits {
     /// When it breaks.
     pub(super) lost: u64,
-    /// When it is back; shown, but without a limit where that depends on which of its sessions comes up first.
-    pub(super) back: Option<u64>,
+    /// When it is back.
+    pub(super) back: u64,
 }
 
 /// What happened.
@@ -20,7 +20,7 @@ pub struct Outcome {
     pub(super) scenario: Scenario,
     pub(super) suite: Suite,
     pub(super) lost: Toll,
-    /// Until its routes were gone everywhere.
+    /// Until its routes were gone everywhere; of one whose routes are to stay, none.
     pub(super) gone: Option<Duration>,
     pub(super) back: Toll,
     /// Until they were there again.
@@ -41,8 +41,8 @@ impl Outcome {
         self.lost.flows.iter().zip(self.limits()).all(|(seen, limit)| seen.lost <= limit)
             && self.lost.all_whole()
             && self.back.all_whole()
-            && limits.back.is_none_or(|limit| self.back.lost() <= limit)
-            && self.gone.is_some()
+            && self.back.lost() <= limits.back
+            && self.gone.is_some() != self.scenario.stays
             && self.returned.is_some()
     }
 
@@ -73,7 +73,7 @@ impl Outcome {
             back.gap,
             self.lost.downloads(),
             self.back.downloads(),
-            time(self.gone),
+            if self.scenario.stays && self.gone.is_none() { "stay".to_owned() } else { time(self.gone) },
             self.back.lost(),
             time(self.returned),
             if self.held() { "held" } else { "**not held**" },
