@@ -125,13 +125,14 @@ fn every_question_is_answered_by_its_command() -> TestResult {
     let mut wrong = Vec::new();
     for row in &table {
         let line = row.command.strip_prefix("borderctl ").expect("a command of borderctl");
-        let samples: Value =
-            serde_json::from_str(&good(&socket, "--json drops --last 1 --reason unassigned_service_address")?)
-                .expect("JSON");
+        let samples: Value = serde_json::from_str(&good(
+            &socket,
+            "--json drops --last 1 --reason unassigned_service_address",
+        )?)
+        .expect("JSON");
         let line = line.replace("--last-drop 272", &format!("--last-drop {}", samples[0]["id"]));
-        let is_answered = |text: &str| {
-            row.answers.iter().all(|answer| skeleton(text).contains(&skeleton(answer)))
-        };
+        let is_answered =
+            |text: &str| row.answers.iter().all(|answer| skeleton(text).contains(&skeleton(answer)));
         // Rates and ages settle in a second or two.
         let mut text = String::new();
         let found = wait_until(Duration::from_secs(15), || {

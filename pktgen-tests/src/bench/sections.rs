@@ -364,6 +364,10 @@ mod tests {
                 ("vdev_rate_relay_v4_to_v6", "Mpps", 4.0),
                 ("latency_relay_mixed_p50", "us", 9.0),
                 ("option_anti_spoof", "%", 1.5),
+                ("feature_mappings_exact_1m_without", "cycles/packet", 40.0),
+                ("feature_mappings_exact_1m_with", "cycles/packet", 50.0),
+                ("feature_mappings_exact_1m_share", "%", 25.0),
+                ("feature_mappings_exact_1m_memory_mb", "MB", 65.0),
                 ("load_1m_seconds", "s", 0.5),
             ] {
                 collector.add(name, unit, value * run);
@@ -379,8 +383,10 @@ mod tests {
     fn every_part_shows_its_results() {
         let parts = all(&report());
         let names: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
-        let expected =
-            ["machine", "cycles", "kinds", "ratio", "sizes", "latency", "options", "tables", "model"];
+        let expected = [
+            "machine", "cycles", "kinds", "ratio", "sizes", "latency", "options", "features", "tables",
+            "model",
+        ];
         assert_eq!(names, expected);
         for (name, line) in [
             ("machine", "| CPU | Some CPU |"),
@@ -390,12 +396,33 @@ mod tests {
             ("sizes", "| 64 | 8.00 (4.00 - 12.0) | - | 12.0 | 30.0 | 120 |"),
             ("latency", "| relay, mixed | 18.0 (9.00 - 27.0) | - | - |"),
             ("options", "| `anti_spoof` | 3.00 (1.50 - 4.50) |"),
+            (
+                "features",
+                "| `mappings = \"exact\"`, 1,000,000 mappings | 80.0 (40.0 - 120) | 100 (50.0 - 150) | 50.0 (25.0 - 75.0) |",
+            ),
             ("tables", "| `load_1m_seconds` | 1.00 (0.500 - 1.50) | s |"),
             ("model", "| 120 (translation alone, 10,000 EAMs) | 0.481 |"),
         ] {
             let content = &parts.iter().find(|(part, _)| *part == name).unwrap().1;
             assert!(content.contains(line), "{line} is not in\n{content}");
         }
+    }
+
+    #[test]
+    fn two_revisions_stand_side_by_side() {
+        let change = |name: &str, worse: f64| Change {
+            name: name.into(),
+            unit: "cycles/packet".into(),
+            before: 60.0,
+            after: 60.0 * (1.0 + worse),
+            worse,
+            spread: 0.02,
+        };
+        let changes = [change("cycles_v4_to_v6_eam_10k", -0.05), change("cycles_hairpin", 0.5)];
+        let table = against("abc", &changes);
+        assert!(table.contains("| abc | now |"), "{table}");
+        assert!(table.contains("| v4 to v6, 10,000 EAMs | 60.0 | 57.0 | -5.0 % | 2.0 % |"), "{table}");
+        assert!(!table.contains("1,000,000") && !table.contains("hairpin"), "{table}");
     }
 
     #[test]

@@ -127,7 +127,10 @@ fn who_sends_what_is_dropped_and_which_service_takes_the_traffic_are_answered() 
     );
     let out = lab.good("trace --services --count 4");
     let row = out.lines().nth(1).unwrap();
-    assert!(row.starts_with("      4 ") && row.ends_with("100.0 %  192.0.2.77/32 = 2020:2020::/128"), "{out}");
+    assert!(
+        row.starts_with("      4 ") && row.ends_with("100.0 %  192.0.2.77/32 = 2020:2020::/128"),
+        "{out}"
+    );
     let services = lab.json("trace --services --count 4");
     assert_eq!((&services["captured"], &services["services"][0]["packets"]), (&json!(4), &json!(4)));
     assert_eq!(lab.run("trace --services --paths").status, 2);
