@@ -42,8 +42,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const SHARE: u32 = 10;
 /// A relay that takes over and does not get to the end of it would keep routes alive that lead nowhere.
 const TAKING_OVER: Duration = Duration::from_secs(10);
-/// Longest that the kernel needs to free a port of a process that has ended.
-const LETTING_GO: Duration = Duration::from_secs(5);
+/// Longest that the kernel needs to free the ports of a process that has ended; 0.05 to 0.15 s were seen.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// What is there when the other relay ends.
 #[derive(Default)]

@@ -1,9 +1,10 @@
 //! What it costs to count the traffic of each mapping: turns of three workers over the same tables, one that counts nothing, one
 //! that looks for the busiest mappings, one that counts everything, by turns.
 //!
-//! `cargo bench -p dataplane --features dpdk,testing --bench meter` prints cycles per packet of each, the differences of `--pairs N` (7)
-//! pairs of runs, and the memory. `--bursts N` is the length of a run (3000). Addresses of 10,000 and of a million mappings come in
-//! a random order, so every line that is counted on is a miss of the cache, which is the worst there is.
+//! `cargo bench -p dataplane --features dpdk,testing --bench meter`; arguments as for `walk`, `--bursts N` (3000) is the length of a
+//! run. Seven pairs of runs: the costs of a packet, what counting has more in its pair, and the memory. Addresses of 10,000 and
+//! of a million mappings come in a random order, so every line that is counted on is a miss of the cache, which is the worst there
+//! is.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
@@ -24,9 +25,10 @@ use dataplane::table::translation::{Settings, Translation, TranslationParts};
 use dataplane::testing;
 use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
 
-use common::clock::{TICKS, now};
+use common::clock::now;
 use common::keys::eams;
 use common::packets::{self, Make};
+use common::report::{Arguments, Row, publish};
 use common::slab::{Pool, Rx, Shared, SlabBuffer, Tx};
 
 #[allow(dead_code, reason = "shared by all benchmarks")]
@@ -34,23 +36,22 @@ mod common {
     pub(crate) mod clock;
     pub(crate) mod keys;
     pub(crate) mod packets;
+    pub(crate) mod report;
     pub(crate) mod slab;
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let value = |name: &str, default: usize| {
-        let at = arguments.iter().position(|argument| argument == name);
-        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
-    };
-    let (bursts, pairs) = (value("--bursts", 3000), value("--pairs", 7));
-    println!("{TICKS} per packet, medians of {bursts} bursts of {BURST}; {pairs} pairs");
-    for count in [10_000, 1_000_000] {
-        measure(count, bursts, pairs);
+    let arguments = Arguments::read(3000);
+    let mut rows = Vec::new();
+    for (label, count) in [("10k", 10_000), ("1m", 1_000_000)] {
+        if arguments.want_any([format!("feature_mappings_exact_{label}").as_str()]) {
+            measure(label, count, arguments.bursts, &mut rows);
+        }
     }
+    publish(&arguments, &rows);
 }
 
-fn measure(count: u32, bursts: usize, pairs: usize) {
+fn measure(label: &str, count: u32, bursts: usize, rows: &mut Vec<Row>) {
     let publisher = Publisher::new(testing::snapshot(translation(count)));
     let slots = [Metering::Busiest, Metering::Exact].map(|metering| MeterSlot::new(metering, count as usize));
     let mut benches = [
@@ -64,7 +65,7 @@ fn measure(count: u32, bursts: usize, pairs: usize) {
         bench.run(&mut make, 0, (count as usize / BURST + 1).min(40_000));
     }
     let mut runs: Vec<[f64; 3]> = Vec::new();
-    for pair in 0..pairs {
+    for pair in 0..PAIRS {
         // Each is the first as often as the others.
         let mut run = [0.0; 3];
         for turn in 0..3 {
@@ -73,26 +74,23 @@ fn measure(count: u32, bursts: usize, pairs: usize) {
         }
         runs.push(run);
     }
-    println!("{count} mappings");
-    for (which, name) in ["off", "busiest", "exact"].into_iter().enumerate() {
-        let costs = median(runs.iter().map(|run| run[which]).collect());
-        let differences: Vec<f64> = runs.iter().map(|run| run[which] - run[0]).collect();
-        let shares = median(runs.iter().map(|run| (run[which] - run[0]) / run[0] * 100.0).collect());
-        let (least, most) = (
-            differences.iter().copied().fold(f64::MAX, f64::min),
-            differences.iter().copied().fold(f64::MIN, f64::max),
-        );
-        let memory = if which == 0 { 0 } else { slots[which - 1].memory() };
-        println!(
-            "  {name:8} {costs:7.1}   {:+6.1} ({least:+.1} to {most:+.1})   {shares:+5.1} %   {:6.1} MB",
-            median(differences),
-            memory as f64 / 1e6
-        );
+    let costs = |which: usize| runs.iter().map(|run| run[which]).collect();
+    for (which, name) in [(1, "busiest"), (2, "exact")] {
+        let name = format!("feature_mappings_{name}_{label}");
+        rows.push(Row::of_ticks(&format!("{name}_without"), "packet", costs(0)));
+        rows.push(Row::of_ticks(&format!("{name}_with"), "packet", costs(which)));
+        let shares = runs.iter().map(|run| (run[which] / run[0] - 1.0) * 100.0).collect();
+        rows.push(Row::of(&format!("{name}_share"), "%", shares));
+        let memory = slots[which - 1].memory() as f64 / 1e6;
+        rows.push(Row::of(&format!("{name}_memory_mb"), "MB", vec![memory]));
     }
     for slot in &slots {
         assert_eq!(slot.uncounted(), 0, "there is room for all");
     }
 }
+
+/// Runs of each.
+const PAIRS: usize = 7;
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

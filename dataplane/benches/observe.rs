@@ -1,8 +1,8 @@
 //! What looking costs: samples of dropped packets under a flood, captures idle and active. Pairs of measurements in one run:
 //! the worker without, then the one with, again and again; what counts is the ratio within a pair.
 //!
-//! `cargo bench -p dataplane --features dpdk,testing --bench observe` prints the pairs; `-- --bursts N` sets how long each
-//! measurement is (20000).
+//! `cargo bench -p dataplane --features dpdk,testing --bench observe`; arguments as for `walk`, `--bursts N` (20000) is the length of
+//! a measurement. Three rows for each: the costs of a packet without and with it, and what the second has more in its pair.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
@@ -25,9 +25,10 @@ use dataplane::table::translation::{IcmpErrors, Settings, Translation, Translati
 use dataplane::testing::{self, MAC_V4};
 use dataplane::worker::{Clock, Poll, Worker, WorkerParts};
 
-use common::clock::{TICKS, now};
+use common::clock::now;
 use common::keys::eams;
 use common::packets::{self, Make};
+use common::report::{Arguments, Row, publish};
 use common::slab::{Pool, Rx, Shared, SlabBuffer, Tx};
 
 #[allow(dead_code, reason = "benchmarks use different parts of it")]
@@ -36,6 +37,7 @@ mod common {
     pub(crate) mod clock;
     pub(crate) mod keys;
     pub(crate) mod packets;
+    pub(crate) mod report;
     pub(crate) mod slab;
 }
 
@@ -45,37 +47,24 @@ const PAIRS: usize = 7;
 const HERTZ: u64 = 2_600_000_000;
 
 fn main() {
-    let bursts = std::env::args().skip_while(|argument| argument != "--bursts").nth(1);
-    let bursts = bursts.map_or(20_000, |bursts| bursts.parse().unwrap());
-    println!("{:<44} {:>10} {:>10} {:>8}   ratios of the pairs", "", "without", "with", "median");
-    compare("drops: unassigned service addresses", bursts, unassigned, Watched::sampled);
-    compare("drops: broken IPv4 headers", bursts, broken, Watched::sampled);
-    compare("capture idle", bursts, || packets::mixed(TABLE), Watched::idle);
+    let arguments = Arguments::read(20_000);
+    let mut rows = Vec::new();
+    let mut row = |name: &str, make: fn() -> Make, watched: &dyn Fn() -> Watched| {
+        if arguments.wants(name) {
+            compare(name, arguments.bursts, make, watched, &mut rows);
+        }
+    };
+    let mixed = || packets::mixed(TABLE);
     let nobody = || Filter::default().of(Test::Net(End::Either, "198.18.7.7/32".parse().unwrap()));
-    compare(
-        "capture active, nothing matches, snap 192",
-        bursts,
-        || packets::mixed(TABLE),
-        move || Watched::captured(nobody(), 192, 1),
-    );
-    compare(
-        "capture active, nothing matches, whole",
-        bursts,
-        || packets::mixed(TABLE),
-        move || Watched::captured(nobody(), 9600, 1),
-    );
-    compare(
-        "capture active, all match, 10000/s",
-        bursts,
-        || packets::mixed(TABLE),
-        || Watched::captured(Filter::default(), 9600, 10_000),
-    );
-    compare(
-        "capture active, all match, no limit",
-        bursts,
-        || packets::mixed(TABLE),
-        || Watched::captured(Filter::default(), 9600, u32::MAX),
-    );
+    row("feature_nothing", broken, &Watched::plain);
+    row("feature_drops_unassigned", unassigned, &Watched::sampled);
+    row("feature_drops_broken", broken, &Watched::sampled);
+    row("feature_capture_idle", mixed, &Watched::idle);
+    row("feature_capture_no_match_short", mixed, &|| Watched::captured(nobody(), 192, 1));
+    row("feature_capture_no_match_whole", mixed, &|| Watched::captured(nobody(), 9600, 1));
+    row("feature_capture_all_10k_per_second", mixed, &|| Watched::captured(Filter::default(), 9600, 10_000));
+    row("feature_capture_all", mixed, &|| Watched::captured(Filter::default(), 9600, u32::MAX));
+    publish(&arguments, &rows);
 }
 
 trait Of {
@@ -164,28 +153,30 @@ impl Watched {
     }
 }
 
-fn compare(name: &str, bursts: usize, make: impl Fn() -> Make, watched: impl Fn() -> Watched) {
-    let (mut without, mut with) = (Watched::plain(), watched());
-    let (mut left, mut right) = (make(), make());
-    without.measure(bursts / 4, &mut left);
-    with.measure(bursts / 4, &mut right);
-    let pairs: Vec<(f64, f64)> =
-        (0..PAIRS).map(|_| (without.measure(bursts, &mut left), with.measure(bursts, &mut right))).collect();
-    let mut ratios: Vec<f64> = pairs.iter().map(|(without, with)| with / without - 1.0).collect();
-    ratios.sort_by(f64::total_cmp);
-    let middle = |side: fn(&(f64, f64)) -> f64| {
-        let mut all: Vec<f64> = pairs.iter().map(side).collect();
-        all.sort_by(f64::total_cmp);
-        all[PAIRS / 2]
-    };
-    let shown: Vec<String> = ratios.iter().map(|ratio| format!("{:+.1}", ratio * 100.0)).collect();
-    println!(
-        "{name:<44} {:>10.1} {:>10.1} {:>+6.1} %   {} % ({TICKS}/packet)",
-        middle(|pair| pair.0),
-        middle(|pair| pair.1),
-        ratios[PAIRS / 2] * 100.0,
-        shown.join(" ")
-    );
+/// Pairs of a worker without and one with it, by turns: the costs of a packet, and what the second had more in its pair.
+fn compare(
+    name: &str,
+    bursts: usize,
+    make: impl Fn() -> Make,
+    watched: impl Fn() -> Watched,
+    rows: &mut Vec<Row>,
+) {
+    let (mut costs, mut shares) = ([Vec::new(), Vec::new()], Vec::new());
+    for _ in 0..PAIRS {
+        // New ones for each pair: where they happen to lie in memory is worth a few per cent.
+        let (mut without, mut with) = (Watched::plain(), watched());
+        let (mut left, mut right) = (make(), make());
+        without.measure(bursts / 4, &mut left);
+        with.measure(bursts / 4, &mut right);
+        let pair = [without.measure(bursts, &mut left), with.measure(bursts, &mut right)];
+        costs[0].push(pair[0]);
+        costs[1].push(pair[1]);
+        shares.push((pair[1] / pair[0] - 1.0) * 100.0);
+    }
+    let [off, on] = costs;
+    rows.push(Row::of_ticks(&format!("{name}_without"), "packet", off));
+    rows.push(Row::of_ticks(&format!("{name}_with"), "packet", on));
+    rows.push(Row::of(&format!("{name}_share"), "%", shares));
 }
 
 struct Bench {

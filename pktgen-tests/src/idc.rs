@@ -138,6 +138,7 @@ impl Idc {
     /// When it does not come up.
     pub fn start_relay(&mut self, side: Side) -> Result<(), LabError> {
         let relay = self.files.start(&self.nodes, side)?;
+        daemons::first(relay.pid())?;
         relays::address(&self.nodes, side)?;
         self.relays[side] = Some(relay);
         Ok(())
@@ -148,7 +149,9 @@ impl Idc {
     /// # Errors
     /// When it is not.
     pub fn stand_by(&self, side: Side) -> Result<Relay, LabError> {
-        self.files.stand_by(&self.nodes, side)
+        let next = self.files.stand_by(&self.nodes, side)?;
+        daemons::first(next.pid())?;
+        Ok(next)
     }
 
     /// One that stood by is the relay now: waits until it translates. There is nothing to be done about addresses.

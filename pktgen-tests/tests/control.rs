@@ -303,17 +303,35 @@ fn hostile_clients_do_not_slow_the_kernels_packets() -> TestResult {
     let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_over = std::sync::Arc::clone(&over);
     let hostile = thread::spawn(move || {
-        let mut idle = Vec::new();
+        let mut idle: Vec<UnixStream> = Vec::new();
         let mut sent = 0_u32;
         while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
             let Ok(mut stream) = UnixStream::connect(&socket) else { continue };
-            let nonsense: &[u8] = match sent % 4 {
+            let nonsense: &[u8] = match sent % 7 {
                 0 => b"GET /v1/../../etc/passwd HTTP/1.1\r\n\r\n",
                 1 => b"\0\x01\x02 nonsense\r\n\r\n",
                 2 => b"POST /v1/changes HTTP/1.1\r\nif-match: *\r\ncontent-length: 1000000000\r\n\r\n{",
-                _ => b"GET /v1/eams HTTP/1.1\r\nhost: x\r\n\r\n",
+                3 => b"GET /v1/eams HTTP/1.1\r\nhost: x\r\n\r\n",
+                // Without end, and not announced.
+                4 => b"POST /v1/changes HTTP/1.1\r\nif-match: *\r\ntransfer-encoding: chunked\r\n\r\n",
+                // Closed on one side, and a byte at a time.
+                5 => b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n",
+                _ => b"G",
             };
             let _ = stream.write_all(nonsense);
+            match sent % 7 {
+                4 => {
+                    let _ = stream.set_write_timeout(Some(Duration::from_millis(10)));
+                    let chunk = [&b"10000\r\n"[..], &[b' '; 0x1_0000], b"\r\n"].concat();
+                    (0..16).take_while(|_| stream.write_all(&chunk).is_ok()).for_each(drop);
+                }
+                5 => drop(stream.shutdown(std::net::Shutdown::Write)),
+                _ => {
+                    if let Some(slow) = idle.last_mut() {
+                        let _ = slow.write_all(b"E");
+                    }
+                }
+            }
             idle.push(stream);
             if idle.len() > 1000 {
                 idle.clear();

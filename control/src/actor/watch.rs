@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn facts(xdp_program: Option<u32>, received: u64) -> Option<InterfaceFacts> {
-        Some(InterfaceFacts { xdp_program, received })
+        Some(InterfaceFacts { xdp_program, received, ..InterfaceFacts::default() })
     }
 
     #[track_caller]

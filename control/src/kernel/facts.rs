@@ -10,6 +10,8 @@ use super::netlink::socket::Caller;
 
 /// ifinfomsg: 4 index, 16 attributes.
 const ATTRIBUTES_AT: usize = 16;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_MTU: u16 = 4;
 const IFLA_STATS64: u16 = 23;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_PROG_ID: u16 = 4;
@@ -21,6 +23,10 @@ pub struct InterfaceFacts {
     pub xdp_program: Option<u32>,
     /// Frames it received, those that a program took away included.
     pub received: u64,
+    /// Its Ethernet address, if it has one.
+    pub mac: Option<[u8; 6]>,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
 }
 
 /// Asks the kernel about interfaces, over one socket.
@@ -52,6 +58,8 @@ fn facts(payload: &[u8]) -> InterfaceFacts {
     let mut facts = InterfaceFacts::default();
     for (kind, value) in Attributes(payload.get(ATTRIBUTES_AT..).unwrap_or_default()) {
         match kind {
+            IFLA_ADDRESS => facts.mac = value.try_into().ok(),
+            IFLA_MTU => facts.mtu = u32_of(value).unwrap_or_default(),
             // struct rtnl_link_stats64 begins with the received packets.
             IFLA_STATS64 => {
                 let first = value.first_chunk().copied().map(u64::from_ne_bytes);
@@ -84,6 +92,7 @@ mod tests {
         payload.extend([6, 0, 3, 0, b'r', 0, 0, 0]);
         payload.extend([12, 0, 23, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
         payload.extend([20, 0, 43, 128, 5, 0, 2, 0, 1, 0, 0, 0, 8, 0, 4, 0, 9, 1, 0, 0]);
-        assert_eq!(facts(&payload), InterfaceFacts { xdp_program: Some(265), received: 7 });
+        let expected = InterfaceFacts { xdp_program: Some(265), received: 7, ..InterfaceFacts::default() };
+        assert_eq!(facts(&payload), expected);
     }
 }

@@ -15,6 +15,7 @@ use dataplane::table::routing::{MacAddress, PortId};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, netdevice};
 
+use super::facts::InterfaceFactsReader;
 use super::interfaces::TwinSettings;
 use super::netlink::request::Request;
 use super::netlink::socket;
@@ -157,7 +158,11 @@ impl Twin {
         let device = Tap::inherited(file).map_err(|source| failed(&name, source))?;
         let settings = TwinSettings { index, port, mtu };
         let twin = Self { name, settings, behind: None, device: Arc::new(device) };
-        twin.bring_up(mac)?;
+        // To set the same address once more has the kernel forget all neighbours.
+        let facts = InterfaceFactsReader::new().and_then(|reader| reader.read(&twin.name)).ok().flatten();
+        if !facts.is_some_and(|facts| facts.mac == Some(mac.0) && facts.mtu == u32::from(mtu)) {
+            twin.bring_up(mac)?;
+        }
         tracing::info!(interface = twin.name, port = port.0, mtu, "twin taken over");
         Ok(twin)
     }

@@ -180,7 +180,7 @@ impl EamTable {
         self.by_ipv6.find_in(fetched.0, address).map(|ipv4| mapped_v4(address, ipv4, false))
     }
 
-    /// Whether the IPv6 address of every mapping that the two functions above find is global unicast ([`is_global_unicast`]).
+    /// Whether the IPv6 address of every mapping that the two functions above find is global unicast (RFC 4291 section 2.4).
     #[inline(always)]
     #[must_use]
     pub const fn are_global(&self) -> bool {

@@ -89,13 +89,19 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let path = snapshot.fib.lookup_in(self.table, IpAddr::V4(header.source), flow);
         self.output.note(|| Step::Path { destination: header.source.into(), flow: flow(), path: *path });
         // An IPv4 link may be smaller than the largest error.
-        let room = path.mtu().map_or(0, |mtu| usize::from(mtu).saturating_sub(ipv4::HEADER + ICMP_HEADER));
+        let room = self
+            .usable(path)
+            .ok()
+            .map_or(0, |mtu| usize::from(mtu).saturating_sub(ipv4::HEADER + ICMP_HEADER));
         let packet = &packet[..packet.len().min(room)];
-        let error =
-            egress(path).and_then(|interface| snapshot.fib.icmpv4_source(interface)).and_then(|source| {
-                let identification = self.lcore.identifications.next(source, header.source, 1);
-                icmp_error::ipv4(packet, header.source, source, identification, answer, self.pool)
-            });
+        let source = match egress(path) {
+            Some(interface) => snapshot.fib.icmpv4_source(interface),
+            None => self.told_locally(path).then_some(header.destination),
+        };
+        let error = source.and_then(|source| {
+            let identification = self.lcore.identifications.next(source, header.source, 1);
+            icmp_error::ipv4(packet, header.source, source, identification, answer, self.pool)
+        });
         self.originate(error, path, IpAddr::V4(header.source))
     }
 
@@ -104,10 +110,19 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
         let flow = || flow_hash(low64(header.destination.to_bits()), low64(header.source.to_bits()));
         let path = snapshot.fib.lookup_in(self.table, IpAddr::V6(header.source), flow);
         self.output.note(|| Step::Path { destination: header.source.into(), flow: flow(), path: *path });
-        let error = egress(path)
-            .and_then(|interface| snapshot.fib.icmpv6_source(interface))
-            .and_then(|source| icmp_error::ipv6(packet, header.source, source, answer, self.pool));
+        let source = match egress(path) {
+            Some(interface) => snapshot.fib.icmpv6_source(interface),
+            None => self.told_locally(path).then_some(header.destination),
+        };
+        let error =
+            source.and_then(|source| icmp_error::ipv6(packet, header.source, source, answer, self.pool));
         self.originate(error, path, IpAddr::V6(header.source))
+    }
+
+    /// Whether the sender is the box itself, and can be given packets. It hears of an error from the address it has asked: a packet
+    /// from one of its own, by an interface, is none that a kernel believes.
+    fn told_locally(&self, path: &Path) -> bool {
+        matches!(path, Path::Local) && self.output.local_mtu().is_some()
     }
 
     fn originate(&mut self, error: Option<P::Buffer>, path: &Path, destination: IpAddr) -> bool {

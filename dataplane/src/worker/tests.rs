@@ -229,6 +229,29 @@ fn packets_of_the_box_are_translated_and_their_answers_delivered() {
 }
 
 #[test]
+fn the_box_itself_is_told_what_its_packets_met() {
+    let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
+    let own = "198.51.100.254";
+    let question = testing::udp_v4(own, "192.0.2.99", b"to nobody");
+    bench.inject.send_packet(&question).unwrap();
+    let counts = bench.turn();
+    assert_eq!(counts.event(Event::IcmpErrorsUnsendable), 1, "as long as nobody takes it");
+    bench.worker.transmit.local_mtu = Some(1400);
+    bench.inject.send_packet(&question).unwrap();
+    let counts = bench.turn();
+    assert_eq!(counts.event(Event::OriginatedIcmpErrors), 1);
+    assert!(bench.tx.iter().all(|wire| wire.take().is_empty()), "it leaves by no port");
+    let [(reason, error)] = bench.punts().try_into().unwrap();
+    assert_eq!(reason, PuntReason::LocalAddress);
+    assert_eq!((error[9], &error[12..20]), (1, &[192, 0, 2, 99, 198, 51, 100, 254][..]));
+    assert_eq!(
+        (&error[20..22], &error[28..56]),
+        (&[3, 1][..], &question[..28]),
+        "host unreachable, with its packet"
+    );
+}
+
+#[test]
 fn a_probe_crosses_the_stages_and_leaves_no_trace() {
     let mut bench = Bench::new(MemoryPool::unlimited(), usize::MAX);
     let there = testing::udp_v4("203.0.113.50", "192.0.2.1", b"there");

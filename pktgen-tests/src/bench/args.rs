@@ -24,8 +24,8 @@ pub struct Args {
     #[arg(long, value_name = "REV")]
     pub against: Option<String>,
 
-    /// Renew the tables and plots of docs/performance.md.
-    #[arg(long, conflicts_with = "against")]
+    /// Renew the tables and plots of docs/performance.md; with --against those of the comparison and of what features cost.
+    #[arg(long)]
     pub write_docs: bool,
 
     /// Measure nothing and take the results from a file that --json wrote.
@@ -81,6 +81,12 @@ impl Args {
         self.only.contains(&part)
     }
 
+    /// Whether something is wanted that needs the relay, and not only what is measured in memory.
+    #[must_use]
+    pub fn wants_relay(&self) -> bool {
+        Part::value_variants().iter().any(|part| *part != Part::Micro && self.wants(*part))
+    }
+
     /// Rounds of every measurement.
     #[must_use]
     pub fn rounds(&self) -> u32 {
@@ -106,6 +112,7 @@ mod tests {
         assert_eq!(args.rounds(), 3);
         assert!(parse("--quick --only latency").unwrap().wants(Part::Latency));
         assert!(!parse("--against HEAD").unwrap().wants(Part::Reload));
+        assert!(parse("--against HEAD --write-docs").unwrap().write_docs);
     }
 
     #[test]
@@ -113,6 +120,7 @@ mod tests {
         let args = parse("").unwrap();
         assert!(Part::value_variants().iter().all(|part| args.wants(*part)));
         assert_eq!(args.rounds(), 5);
+        assert!(args.wants_relay() && !parse("--only micro").unwrap().wants_relay());
         let args = parse("--only micro,reload --rounds 7").unwrap();
         assert!(args.wants(Part::Reload) && !args.wants(Part::Forwarding));
         assert_eq!(args.rounds(), 7);
@@ -126,7 +134,6 @@ mod tests {
             ("--only everything", ErrorKind::InvalidValue),
             ("--baseline a --against HEAD", ErrorKind::ArgumentConflict),
             ("--from a --quick", ErrorKind::ArgumentConflict),
-            ("--write-docs --against HEAD", ErrorKind::ArgumentConflict),
             ("--json", ErrorKind::InvalidValue),
             ("surplus", ErrorKind::UnknownArgument),
         ] {

@@ -16,7 +16,7 @@ const PATIENCE: u64 = 3600;
 pub(super) struct Build {
     /// `now`, or the revision as it was asked for.
     pub(super) label: String,
-    /// The relay.
+    /// The relay; none where nothing that is measured needs it.
     pub(super) borderline: PathBuf,
     /// The benchmark programs of the data plane.
     pub(super) benches: Vec<PathBuf>,
@@ -25,32 +25,40 @@ pub(super) struct Build {
 }
 
 impl Build {
-    /// Builds the working tree.
+    /// Builds the working tree, with the relay or only what is measured in memory.
     ///
     /// # Errors
     /// When cargo fails.
-    pub(super) fn of_tree(tree: &Path) -> Result<Self, BenchError> {
-        Self::with("now", tree, &[])
+    pub(super) fn of_tree(tree: &Path, with_relay: bool) -> Result<Self, BenchError> {
+        Self::with("now", tree, &[], with_relay)
     }
 
     /// Builds another revision, in a target directory of its own wherever the working tree's is.
     ///
     /// # Errors
     /// When cargo fails.
-    pub(super) fn of_worktree(label: &str, worktree: &Worktree) -> Result<Self, BenchError> {
+    pub(super) fn of_worktree(
+        label: &str,
+        worktree: &Worktree,
+        with_relay: bool,
+    ) -> Result<Self, BenchError> {
         let target = worktree.path().join("target").display().to_string();
-        Self::with(label, &worktree.path(), &["--target-dir", &target])
+        Self::with(label, &worktree.path(), &["--target-dir", &target], with_relay)
     }
 
-    fn with(label: &str, tree: &Path, more: &[&str]) -> Result<Self, BenchError> {
+    fn with(label: &str, tree: &Path, more: &[&str], with_relay: bool) -> Result<Self, BenchError> {
         let cargo = |args: &str, kind: &str| cargo(tree, args, more, kind);
-        let relay = cargo("build --release --package borderline --bin borderline", "bin")?;
+        let borderline = if with_relay {
+            let relay = cargo("build --release --package borderline --bin borderline", "bin")?;
+            relay.into_iter().next().ok_or_else(|| missing("relay", tree))?.path
+        } else {
+            PathBuf::new()
+        };
         // In one go, so that their slow optimisations run at the same time.
         let benches = "bench --no-run --package dataplane --package control --bench *";
         let benches = cargo(&format!("{benches} --features dataplane/dpdk,dataplane/testing"), "bench")?;
         let (loads, benches): (Vec<_>, Vec<_>) =
             benches.into_iter().partition(|program| program.is_of("control"));
-        let borderline = relay.into_iter().next().ok_or_else(|| missing("relay", tree))?.path;
         if benches.is_empty() {
             return Err(missing("benchmark", tree));
         }

@@ -9,6 +9,9 @@ use super::{BenchError, Machine, table};
 /// A change of the median that matters, beyond the spread.
 const THRESHOLD: f64 = 0.05;
 
+/// The unit of what is a comparison already, of two rows that are compared themselves.
+const SHARE: &str = "%";
+
 /// One result, then and now.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Change {
@@ -102,7 +105,8 @@ fn relative(spread: f64, value: f64) -> f64 {
 /// When the baseline is from another machine.
 pub(super) fn with_baseline(path: &Path, baseline: &Report, now: &Report) -> Result<Vec<Change>, BenchError> {
     refuse_other_machine(path, &baseline.machine, &now.machine)?;
-    let pairs = now.results.iter().filter_map(|row| Some((baseline.row(&row.name)?, row)));
+    let rows = now.results.iter().filter(|row| row.unit != SHARE);
+    let pairs = rows.filter_map(|row| Some((baseline.row(&row.name)?, row)));
     Ok(pairs.map(|(before, after)| Change::of_rows(before, after)).collect())
 }
 
@@ -126,7 +130,7 @@ pub(super) fn refuse_other_machine(
 #[must_use]
 pub(super) fn alternated(before: &Collector, after: &Collector) -> Vec<Change> {
     let pairs = after.entries().iter().filter_map(|entry| Some((before.entry(&entry.name)?, entry)));
-    let pairs = pairs.filter(|(before, after)| before.samples != after.samples);
+    let pairs = pairs.filter(|(before, after)| before.samples != after.samples && after.unit != SHARE);
     pairs.filter_map(|(before, after)| Change::of_pairs(before, after)).collect()
 }
 
@@ -185,6 +189,18 @@ mod tests {
 
     fn meanings(changes: &[Change]) -> Vec<Meaning> {
         changes.iter().map(Change::meaning).collect()
+    }
+
+    #[test]
+    fn shares_are_not_compared_once_more() {
+        let mut collectors = [Collector::default(), Collector::default()];
+        for (collector, value) in collectors.iter_mut().zip([0.1, 0.4]) {
+            collector.add("feature_share", "%", value);
+            collector.add("feature_with", "cycles/packet", 60.0 + value);
+        }
+        let [before, after] = &collectors;
+        let names: Vec<_> = alternated(before, after).into_iter().map(|change| change.name).collect();
+        assert_eq!(names, ["feature_with"]);
     }
 
     #[test]

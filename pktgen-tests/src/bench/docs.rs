@@ -11,6 +11,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::compare::Change;
 use super::report::Report;
 use super::{BenchError, sections};
 
@@ -28,6 +29,31 @@ pub(super) fn write(tree: &Path, report: &Report) -> Result<(), BenchError> {
     fs::create_dir_all(&directory).map_err(BenchError::io(&directory))?;
     sections::draw(report, &directory)?;
     report.write(&directory.join("results.json"))?;
+    fs::write(&path, document).map_err(BenchError::io(&path))
+}
+
+/// Renews what two revisions measured by turns tell: their table, and what features cost in the newer one.
+///
+/// # Errors
+/// When the document cannot be written, or lacks a mark.
+pub(super) fn write_comparison(
+    tree: &Path,
+    report: &Report,
+    revision: &str,
+    changes: &[Change],
+) -> Result<(), BenchError> {
+    let path = tree.join("docs/performance.md");
+    let document = fs::read_to_string(&path).map_err(BenchError::io(&path))?;
+    let facts = report.machine.facts().into_iter().map(|(name, value)| format!("{name} {value}"));
+    let content = format!(
+        "{}\n\nMachine: {}.",
+        sections::against(revision, changes),
+        facts.collect::<Vec<_>>().join(", ")
+    );
+    let mut document = replace(&document, "against", &content)?;
+    if let Some((name, content)) = sections::all(report).into_iter().find(|(name, _)| *name == "features") {
+        document = replace(&document, name, &content)?;
+    }
     fs::write(&path, document).map_err(BenchError::io(&path))
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::compare::Change;
 use super::plot::{self, Chart, Scale};
 use super::report::{Report, Row};
 use super::traffic::{Direction, Size, Table, Traffic};
@@ -22,6 +23,7 @@ pub(super) fn all(report: &Report) -> Vec<(&'static str, String)> {
         ("sizes", sizes(report)),
         ("latency", latency(report)),
         ("options", options(report)),
+        ("features", features(report)),
         ("tables", tables(report)),
         ("model", model::markdown(report)),
     ];
@@ -108,13 +110,71 @@ fn cycles_chart(report: &Report) -> Chart<'static> {
 /// Every other count of cycles in memory.
 fn kinds(report: &Report) -> Option<String> {
     let rows = report.results.iter().filter(|row| row.unit.contains("cycles") || row.unit.contains("ns"));
-    let rows = rows.filter(|row| !row.name.contains("_eam_") && !row.name.starts_with("vdev_"));
+    let elsewhere =
+        |name: &str| name.contains("_eam_") || name.starts_with("vdev_") || name.starts_with("feature_");
+    let rows = rows.filter(|row| !elsewhere(&row.name));
     let rows = rows.map(|row| {
         let title = row.name.strip_prefix("cycles_").unwrap_or(&row.name).replace('_', " ");
         vec![title, cell(Some(row)), row.unit.clone()]
     });
     let rows: Vec<Vec<String>> = rows.collect();
     (!rows.is_empty()).then(|| table::markdown(&["", "median (range)", "unit"], &rows))
+}
+
+/// What the features cost that look on: name of the rows, and in words.
+const FEATURES: [(&str, &str); 12] = [
+    ("nothing", "nothing, which tells how exact the others are: a flood of broken headers"),
+    ("drops_unassigned", "samples of drops, a flood to service addresses that nobody has"),
+    ("drops_broken", "samples of drops, a flood of broken headers: the cheapest drop there is"),
+    ("capture_idle", "captures, nobody captures"),
+    ("capture_no_match_short", "a capture that nothing matches, 192 bytes of a packet"),
+    ("capture_no_match_whole", "a capture that nothing matches, whole packets"),
+    ("capture_all_10k_per_second", "a capture of everything, 10,000 packets a second"),
+    ("capture_all", "a capture of everything, without limit"),
+    ("mappings_busiest_10k", "`mappings = \"busiest\"`, 10,000 mappings"),
+    ("mappings_exact_10k", "`mappings = \"exact\"`, 10,000 mappings"),
+    ("mappings_busiest_1m", "`mappings = \"busiest\"`, 1,000,000 mappings"),
+    ("mappings_exact_1m", "`mappings = \"exact\"`, 1,000,000 mappings"),
+];
+
+fn features(report: &Report) -> Option<String> {
+    let rows = FEATURES.map(|(name, title)| {
+        let of = |what: &str| report.row(&format!("feature_{name}_{what}"));
+        (title.to_owned(), vec![of("without"), of("with"), of("share"), of("memory_mb")])
+    });
+    grid(&["", "without", "with", "more, %", "MB for a worker"], rows.into())
+}
+
+/// Two revisions side by side: a packet's cycles in memory, and over the wires where these were measured.
+#[must_use]
+pub(super) fn against(revision: &str, changes: &[Change]) -> String {
+    let sizes = [("10k", "10,000"), ("1m", "1,000,000")];
+    let memory = sizes.into_iter().flat_map(|(label, title)| {
+        Direction::ALL.map(|direction| {
+            let title = format!("{}, {title} EAMs", direction.title());
+            (title, format!("cycles_{}_eam_{label}", direction.name()))
+        })
+    });
+    let wires = beside().flat_map(|(traffic, title)| {
+        let name = |kind: &str| traffic.row(kind);
+        [
+            (format!("{title}, over wires, cycles"), name("vdev_cycles_relay")),
+            (format!("{title}, over wires, Mpps"), name("vdev_rate_relay")),
+        ]
+    });
+    let rows = memory.chain(wires).filter_map(|(title, name)| {
+        let change = changes.iter().find(|change| change.name == name)?;
+        let percent = |share: f64| format!("{:+.1} %", share * 100.0);
+        let spread = format!("{:.1} %", change.spread * 100.0);
+        Some(vec![
+            title,
+            table::number(change.before),
+            table::number(change.after),
+            percent(change.worse),
+            spread,
+        ])
+    });
+    table::markdown(&["", revision, "now", "worse by", "spread"], &rows.collect::<Vec<_>>())
 }
 
 /// Frame size and table of the rows beside testpmd, and their title.
@@ -304,6 +364,10 @@ mod tests {
                 ("vdev_rate_relay_v4_to_v6", "Mpps", 4.0),
                 ("latency_relay_mixed_p50", "us", 9.0),
                 ("option_anti_spoof", "%", 1.5),
+                ("feature_mappings_exact_1m_without", "cycles/packet", 40.0),
+                ("feature_mappings_exact_1m_with", "cycles/packet", 50.0),
+                ("feature_mappings_exact_1m_share", "%", 25.0),
+                ("feature_mappings_exact_1m_memory_mb", "MB", 65.0),
                 ("load_1m_seconds", "s", 0.5),
             ] {
                 collector.add(name, unit, value * run);
@@ -319,8 +383,10 @@ mod tests {
     fn every_part_shows_its_results() {
         let parts = all(&report());
         let names: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
-        let expected =
-            ["machine", "cycles", "kinds", "ratio", "sizes", "latency", "options", "tables", "model"];
+        let expected = [
+            "machine", "cycles", "kinds", "ratio", "sizes", "latency", "options", "features", "tables",
+            "model",
+        ];
         assert_eq!(names, expected);
         for (name, line) in [
             ("machine", "| CPU | Some CPU |"),
@@ -330,12 +396,33 @@ mod tests {
             ("sizes", "| 64 | 8.00 (4.00 - 12.0) | - | 12.0 | 30.0 | 120 |"),
             ("latency", "| relay, mixed | 18.0 (9.00 - 27.0) | - | - |"),
             ("options", "| `anti_spoof` | 3.00 (1.50 - 4.50) |"),
+            (
+                "features",
+                "| `mappings = \"exact\"`, 1,000,000 mappings | 80.0 (40.0 - 120) | 100 (50.0 - 150) | 50.0 (25.0 - 75.0) |",
+            ),
             ("tables", "| `load_1m_seconds` | 1.00 (0.500 - 1.50) | s |"),
             ("model", "| 120 (translation alone, 10,000 EAMs) | 0.481 |"),
         ] {
             let content = &parts.iter().find(|(part, _)| *part == name).unwrap().1;
             assert!(content.contains(line), "{line} is not in\n{content}");
         }
+    }
+
+    #[test]
+    fn two_revisions_stand_side_by_side() {
+        let change = |name: &str, worse: f64| Change {
+            name: name.into(),
+            unit: "cycles/packet".into(),
+            before: 60.0,
+            after: 60.0 * (1.0 + worse),
+            worse,
+            spread: 0.02,
+        };
+        let changes = [change("cycles_v4_to_v6_eam_10k", -0.05), change("cycles_hairpin", 0.5)];
+        let table = against("abc", &changes);
+        assert!(table.contains("| abc | now |"), "{table}");
+        assert!(table.contains("| v4 to v6, 10,000 EAMs | 60.0 | 57.0 | -5.0 % | 2.0 % |"), "{table}");
+        assert!(!table.contains("1,000,000") && !table.contains("hairpin"), "{table}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn run(args: &Args) -> Result<bool, BenchError> {
             }
             progress("building");
             let mut results = [Collector::default()];
-            measure(args, &[Build::of_tree(&tree)?], &mut results)?;
+            measure(args, &[Build::of_tree(&tree, args.wants_relay())?], &mut results)?;
             Report { machine, results: results[0].rows() }
         }
     };
@@ -70,15 +70,20 @@ fn run(args: &Args) -> Result<bool, BenchError> {
 fn against(args: &Args, tree: &Path, revision: &str) -> Result<bool, BenchError> {
     let machine = Machine::here(tree);
     progress(&format!("building {revision} and the working tree"));
-    let worktree = Worktree::of(tree, revision)?;
-    let builds = [Build::of_worktree(revision, &worktree)?, Build::of_tree(tree)?];
+    let (worktree, relay) = (Worktree::of(tree, revision)?, args.wants_relay());
+    let builds = [Build::of_worktree(revision, &worktree, relay)?, Build::of_tree(tree, relay)?];
     let mut results = [Collector::default(), Collector::default()];
     measure(args, &builds, &mut results)?;
     let [before, after] = results;
+    let changes = compare::alternated(&before, &after);
+    let report = Report { machine, results: after.rows() };
     if let Some(path) = &args.json {
-        Report { machine, results: after.rows() }.write(path)?;
+        report.write(path)?;
     }
-    Ok(compare::print(&compare::alternated(&before, &after), revision))
+    if args.write_docs {
+        docs::write_comparison(tree, &report, revision, &changes)?;
+    }
+    Ok(compare::print(&changes, revision))
 }
 
 /// All rounds of all parts. Each build has a collector.

@@ -40,8 +40,7 @@ impl Router {
             }
         };
         for daemon in &router.daemons {
-            // BFD at 3 x 100 ms on a machine whose two processors do everything: as on a router, the daemons come first.
-            Cmd::new("renice").args("-n -15 -p").arg(daemon.pid().to_string()).ok()?;
+            first(daemon.pid())?;
         }
         Ok(router)
     }
@@ -64,6 +63,13 @@ impl Router {
         let text = sessions(&self.place(), matches!(self.ask, Ask::Bird));
         text.unwrap_or_else(|_| self.daemons.iter().map(Daemon::log).collect())
     }
+}
+
+/// BFD at 3 x 100 ms on a machine whose two processors do everything: as on a router, daemons and the relay come before whatever
+/// else runs here.
+pub(super) fn first(pid: u32) -> Result<(), LabError> {
+    let threads = format!("renice -n -15 -p $(ls /proc/{pid}/task)");
+    Cmd::new("sh").arg("-c").arg(threads).ok().map(drop)
 }
 
 /// Asks the daemon at `place` about its sessions.

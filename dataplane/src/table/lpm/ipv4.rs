@@ -5,7 +5,8 @@
 //!   |
 //!  wide, by the second --------------- value of the longest prefix from /9 to /16, or          3 kB for each /8
 //!   |
-//!  block, by the third --------------- value of the longest prefix from /9 to /24, or          1 kB for each /16
+//!  block, by the third --------------- value of the longest prefix from /9 to /24 in a byte, or   300 bytes for each /16
+//!   |                                   the mark of one that needs more
 //!   |
 //!  node (lpm.rs): prefixes of 25 bits and more in one /24
 //! ```
@@ -14,6 +15,9 @@
 //! behind it has to be guessed: the waits of many look-ups overlap, and [`Ipv4Lpm::fetch`] begins one early. Values of shorter
 //! prefixes are spread over what they cover, those up to /8 excepted, so that a default route is one word. What a change
 //! writes is one block, and for prefixes of 9 to 16 bits the blocks they cover, 128 at most.
+//!
+//! Values are small numbers: those of a table over less than 250 sets of next hops fit into bytes, so a full table takes 20 MB,
+//! which is within the last cache of most processors.
 //!
 //! A version ([`Ipv4Lpm`]) is immutable. The [`Ipv4LpmEditor`] shares with the versions it gave all but what it changes.
 
@@ -50,10 +54,16 @@ struct Wide {
 
 #[derive(Clone)]
 struct Block {
-    words: [u32; OCTET],
+    /// The value, if it is less than [`LARGE`].
+    bytes: [u8; OCTET],
+    /// All words, if some of them are no bytes: values, and marks of what leads further down.
+    words: Option<Box<[u32; OCTET]>>,
     /// What words that are marked lead to, in the order of these.
     deep: Vec<Deep>,
 }
+
+/// In place of a byte: the word says more.
+const LARGE: u8 = u8::MAX;
 
 /// The routes of one /24 that are longer.
 #[derive(Clone)]
@@ -84,7 +94,7 @@ impl Ipv4Lpm {
         if let Some(wide) = &self.top[usize::from(first)].wide
             && let Some(block) = &wide.blocks[usize::from(second)]
         {
-            prefetch(&block.words[usize::from(third)]);
+            prefetch(&block.bytes[usize::from(third)]);
         }
     }
 
@@ -96,14 +106,10 @@ impl Ipv4Lpm {
         let top = &self.top[usize::from(first)];
         let Some(wide) = &top.wide else { return top.value };
         let value = match &wide.blocks[usize::from(second)] {
-            Some(block) => {
-                let word = block.words[usize::from(third)];
-                if word & IS_NODE == 0 {
-                    word
-                } else {
-                    block.deep[(word & !IS_NODE) as usize].lookup(address)
-                }
-            }
+            Some(block) => match block.bytes[usize::from(third)] {
+                LARGE => block.lookup_word(address),
+                value => Value::from(value),
+            },
             None => wide.words[usize::from(second)],
         };
         if value == 0 { top.value } else { value }
@@ -115,7 +121,10 @@ impl Ipv4Lpm {
         let deep = |deep: &Deep| {
             size_of::<Deep>() - size_of::<Node>() + super::memory(std::slice::from_ref(&deep.node))
         };
-        let block = |block: &Arc<Block>| size_of::<Block>() + block.deep.iter().map(deep).sum::<usize>();
+        let words = |block: &Block| block.words.as_deref().map_or(0, size_of_val);
+        let block = |block: &Arc<Block>| {
+            size_of::<Block>() + words(block) + block.deep.iter().map(deep).sum::<usize>()
+        };
         let wide =
             |wide: &Arc<Wide>| size_of::<Wide>() + wide.blocks.iter().flatten().map(block).sum::<usize>();
         size_of_val(&*self.top) + self.top.iter().filter_map(|top| top.wide.as_ref()).map(wide).sum::<usize>()
@@ -137,20 +146,34 @@ impl Deep {
 }
 
 impl Block {
+    const EMPTY: Self = Self { bytes: [0; OCTET], words: None, deep: Vec::new() };
+
+    /// The value of an address whose byte says that there is more to it.
+    #[inline(never)]
+    fn lookup_word(&self, address: Ipv4Addr) -> Value {
+        let word = self.words.as_ref().map_or(0, |words| words[usize::from(address.octets()[2])]);
+        match word & IS_NODE {
+            0 => word,
+            _ => self.deep[(word & !IS_NODE) as usize].lookup(address),
+        }
+    }
+
     /// Writes all words anew: `inherited`, then the values of `prefixes`, shorter ones first.
     fn paint(&mut self, inherited: Value, prefixes: &[(u16, Value)]) {
-        self.words.fill(inherited);
+        let mut words = [inherited; OCTET];
         for (place, value) in prefixes {
             let length = place.ilog2();
             let span = OCTET >> length;
             let first = (usize::from(*place) - (1 << length)) * span;
-            self.words[first..first + span].fill(*value);
+            words[first..first + span].fill(*value);
         }
         for (number, deep) in (0..).zip(&mut self.deep) {
-            let word = &mut self.words[usize::from(deep.third)];
+            let word = &mut words[usize::from(deep.third)];
             deep.under = *word;
             *word = IS_NODE | number;
         }
+        self.bytes = words.map(|word| u8::try_from(word).unwrap_or(LARGE));
+        self.words = self.bytes.contains(&LARGE).then(|| Box::new(words));
     }
 }
 
@@ -290,7 +313,7 @@ impl Ipv4LpmEditor {
         let wide = Arc::make_mut(top.wide.get_or_insert_default());
         let inherited = wide.words[usize::from(second)];
         let place = &mut wide.blocks[usize::from(second)];
-        let block = place.get_or_insert_with(|| Arc::new(Block { words: [0; OCTET], deep: Vec::new() }));
+        let block = place.get_or_insert_with(|| Arc::new(Block::EMPTY));
         let block = Arc::make_mut(block);
         let result = change(block);
         block.paint(inherited, prefixes);
@@ -370,7 +393,7 @@ mod tests {
     proptest! {
         #[test]
         fn changed_one_by_one_it_is_what_a_search_finds(
-            changes in proptest::collection::vec((prefix(), 0_u32..6), 0..120),
+            changes in proptest::collection::vec((prefix(), prop_oneof![0_u32..6, 253_u32..260]), 0..120),
             probes in proptest::collection::vec(any::<u32>(), 30),
         ) {
             let (mut editor, mut model, mut versions) = (Ipv4LpmEditor::default(), Model::new(), Vec::new());
