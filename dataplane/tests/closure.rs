@@ -226,7 +226,7 @@ fn judge(
 /// - the relay's own addresses, which only the box may use, and to which errors are its own;
 /// - sources to which nothing may be sent: multicast and link-local ones (RFC 1122 3.2.2, RFC 4443 2.4 e, RFC 3927 7),
 ///   and the dummy address 192.0.0.8, which RFC 7600 and the registry of RFC 6890 allow as a source only;
-/// - rows that `check` refuses, which give a host an IPv6 address that no host can have (RFC 4291 2.4);
+/// - rows that give a host, or the router, an IPv6 address that no host can have (RFC 4291 2.4), as one for ::/1 does;
 /// - sources and destinations the operator denies, or does not serve, in the direction of the error;
 /// - an Edge Relay whose rows also map the router: the error then has a source that belongs behind the Edge Relay
 ///   (RFC 7756 3), and does not come from the IPv6 network.
@@ -255,7 +255,13 @@ fn comes_home(world: &World, input: &Ip, sent: &Ip, way: Way) -> bool {
     {
         return false;
     }
-    // A row wide enough to map the router as well gives it an address of the Edge Relay's own.
+    // A row wide enough to map the router as well gives it an address that no host can have on its way back.
+    let mapped = naive::eam_to_v4(&world.eams, ROUTER_V6);
+    let router = mapped.and_then(|address| naive::eam_to_v6(&world.eams, address));
+    if way == Way::Turned && router.is_some_and(|address| odd(&IpAddr::V6(address))) {
+        return false;
+    }
+    // Or one of the Edge Relay's own.
     if world.settings.role == Role::EdgeRelay && world.to_v4(ROUTER_V6).is_some() {
         return false;
     }
