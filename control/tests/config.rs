@@ -267,8 +267,20 @@ fn what_is_probably_not_meant_is_a_warning() {
             &[
                 "errors will seem",
                 "the two directions do not mirror",
+                "part of it is \"this network\" (0.0.0.0/8), which no router forwards",
                 "its IPv4 prefix lies inside EAM 0.0.0.0/0",
             ],
+        ),
+        (
+            "[[eam]]\nipv4 = \"192.0.2.64/27\"\nipv6 = \"2000::/3\"",
+            &[
+                "overlaps the translation prefix",
+                "part of it is ORCHID (2001:10::/28), which no router forwards",
+            ],
+        ),
+        (
+            "[[eam]]\nipv4 = \"192.0.2.64/27\"\nipv6 = \"::/1\"",
+            &["overlaps the translation prefix", "part of it is unspecified (::/128)"],
         ),
     ];
     for (lines, expected) in cases {

@@ -145,6 +145,11 @@ pub(super) fn not_unicast6(net: Ipv6Net) -> Option<&'static str> {
     special::never_forwarded_block_ipv6(net)
 }
 
+/// The name of a range that is never translated and that one of the two prefixes goes beyond.
+pub(super) fn partly_unicast(ipv4: Ipv4Net, ipv6: Ipv6Net) -> Option<&'static str> {
+    special::never_forwarded_part(ipv4).or_else(|| special::never_forwarded_part_ipv6(ipv6))
+}
+
 /// Whether a prefix has private addresses in it.
 pub(super) fn touches_private(net: Ipv4Net) -> bool {
     PRIVATE4.iter().any(|range| overlap4(*range, net))

@@ -87,6 +87,15 @@ pub enum WarningKind {
         "its IPv4 prefix is in none of service_pools; add the pool, so that unassigned addresses are refused"
     )]
     OutsideServicePools,
+    /// Some of its addresses never cross a router.
+    #[error(
+        "part of it is {what}, which no router forwards: packets from and to those addresses are dropped; map narrower \
+         prefixes (RFC 6890)"
+    )]
+    PartlySpecial {
+        /// The block.
+        what: &'static str,
+    },
     /// Not refused under `eam_overlap = "warn"`.
     #[error(transparent)]
     Lint(Lint),

@@ -104,6 +104,20 @@ pub fn never_forwarded_block_ipv6(network: Ipv6Net) -> Option<&'static str> {
     BLOCKS_IPV6.iter().find(|(block, _)| block.contains(&network)).map(|(_, name)| *name)
 }
 
+/// The name of a block that `network` has in it and that is never forwarded, if it has more than that in it.
+#[must_use]
+pub fn never_forwarded_part(network: Ipv4Net) -> Option<&'static str> {
+    let is_part = |block: &Ipv4Net| block.prefix_len() > network.prefix_len() && network.contains(block);
+    BLOCKS_IPV4.iter().find(|(block, _)| is_part(block)).map(|(_, name)| *name)
+}
+
+/// The same for IPv6.
+#[must_use]
+pub fn never_forwarded_part_ipv6(network: Ipv6Net) -> Option<&'static str> {
+    let is_part = |block: &Ipv6Net| block.prefix_len() > network.prefix_len() && network.contains(block);
+    BLOCKS_IPV6.iter().find(|(block, _)| is_part(block)).map(|(_, name)| *name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Report;
-use crate::config::address::{ipv4_prefix, ipv6_prefix, not_unicast4, not_unicast6};
+use crate::config::address::{ipv4_prefix, ipv6_prefix, not_unicast4, not_unicast6, partly_unicast};
 use crate::config::eams::{Eams, Spot};
 use crate::config::error::{Finding, Lint, Nested, Place, Problem, ProblemKind, WarningKind};
 use crate::config::file::EamTable;
@@ -111,6 +111,7 @@ pub(in crate::config) fn table(eams: &Eams, rules: &TableRules<'_>, report: &mut
     if rules.eam_overlap != EamOverlap::Allow {
         table.lint(eams, rules.prefixes, &mut |row, lint| overlap(eams, row, lint, rules, report));
     }
+    partly_special(eams, report);
     outside_service_pools(eams, rules, report);
     table
 }
@@ -135,6 +136,15 @@ fn overlap(eams: &Eams, row: usize, lint: Lint, rules: &TableRules<'_>, report: 
             report.warnings.push_with(|| about(eams.place(row), eams[row], WarningKind::Lint(lint)));
         }
         EamOverlap::Allow => {}
+    }
+}
+
+fn partly_special(eams: &Eams, report: &mut Report) {
+    for (row, eam) in eams.iter().enumerate() {
+        if let Some(what) = partly_unicast(eam.ipv4, eam.ipv6) {
+            let kind = WarningKind::PartlySpecial { what };
+            report.warnings.push_with(|| about(eams.place(row), *eam, kind));
+        }
     }
 }
 
@@ -202,6 +212,9 @@ impl EamRules {
                 EamOverlap::Warn => warnings.push(WarningKind::Lint(lint).to_string()),
                 EamOverlap::Allow => {}
             }
+        }
+        if let Some(what) = partly_unicast(eam.ipv4, eam.ipv6) {
+            warnings.push(WarningKind::PartlySpecial { what }.to_string());
         }
         let is_inside = self.service_pools.iter().any(|pool| pool.contains(&eam.ipv4));
         if !self.service_pools.is_empty() && !is_inside {
