@@ -1401,6 +1401,8 @@ def answer_v4(config, packet, refusal):
         return None
     if packet.icmp_error or packet.offset > 0 or never_destination_v4(packet.source):
         return None
+    if packet.protocol == 1 and not packet.payload:
+        return None  # RFC 1812 4.3.2.7: nobody can tell that it is no error
     if packet.source == config.own_v4:
         return None  # the box does not write to itself
     kind, code = ANSWERS_V4[refusal.answer]
