@@ -66,13 +66,17 @@ pub struct Kernel {
 }
 
 /// One worker.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct WorkerCounters {
     /// Frames it took from the ports.
     pub received: u64,
     /// Cycles of the turns that had any.
     pub busy_cycles: u64,
+    /// Cycles of those that had none, asleep or not.
+    pub idle_cycles: u64,
+    /// Cycles asleep.
+    pub sleep_cycles: u64,
 }
 
 /// One port as its driver counts.
@@ -128,6 +132,12 @@ impl Counters {
     #[must_use]
     pub fn punted_total(&self) -> u64 {
         self.punted.values().sum()
+    }
+
+    /// The same without the clocks of idle workers, which never stand still.
+    pub(crate) fn of_traffic(&self) -> Self {
+        let still = |worker: &WorkerCounters| WorkerCounters { idle_cycles: 0, sleep_cycles: 0, ..*worker };
+        Self { workers: self.workers.iter().map(still).collect(), ..self.clone() }
     }
 
     /// Whether every packet that came in or was made has gone somewhere.

@@ -281,7 +281,7 @@ impl Relay {
         loop {
             std::thread::sleep(Duration::from_millis(200));
             let next = self.counters()?;
-            if next == last {
+            if next.of_traffic() == last.of_traffic() {
                 return Ok(next);
             }
             if start.elapsed() > Duration::from_secs(10) {
