@@ -112,6 +112,7 @@ impl Bench {
 
 mod captures;
 mod deep;
+mod moving;
 
 #[test]
 fn translates_between_the_ports_in_both_directions() {
