@@ -18,6 +18,7 @@ mod blast;
 mod flood;
 pub(crate) mod flow;
 mod gateway;
+mod mappings;
 mod output;
 mod page;
 mod routes;
@@ -45,18 +46,26 @@ pub struct Scale {
     pub ipv6_routes: u32,
     /// Changes of routes.
     pub route_changes: u32,
+    /// Mappings replaced.
+    pub mappings: u32,
 }
 
 impl Scale {
     /// What every test run can afford.
-    pub const SHORT: Self =
-        Self { time: Duration::from_secs(3), ipv4_routes: 50_000, ipv6_routes: 10_000, route_changes: 5_000 };
+    pub const SHORT: Self = Self {
+        time: Duration::from_secs(3),
+        ipv4_routes: 50_000,
+        ipv6_routes: 10_000,
+        route_changes: 5_000,
+        mappings: 100_000,
+    };
     /// What the page shows.
     pub const LONG: Self = Self {
         time: Duration::from_secs(10),
         ipv4_routes: 1_000_000,
         ipv6_routes: 250_000,
         route_changes: 100_000,
+        mappings: 1_000_000,
     };
 }
 
@@ -77,6 +86,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "punts", run: flood::punts },
     Scenario { name: "expired", run: flood::expired },
     Scenario { name: "routes", run: routes::changes },
+    Scenario { name: "mappings", run: mappings::replaced },
     Scenario { name: "gateway", run: gateway::fails_and_returns },
     Scenario { name: "neighbor-mac", run: gateway::new_mac },
     Scenario { name: "output", run: output::readers },
@@ -89,7 +99,7 @@ pub struct Args {
     /// Only these storms
     #[arg(value_name = "STORM")]
     names: Vec<String>,
-    /// A million routes and ten seconds a storm
+    /// A million routes, a million mappings, and ten seconds a storm
     #[arg(long)]
     long: bool,
     /// Write the table to docs/resilience.md of this tree

@@ -40,6 +40,7 @@ storms! {
     a_flood_of_any_class_of_punts_leaves_the_others_alone = "punts",
     expired_packets_do_not_mute_path_mtu_discovery = "expired",
     a_changing_routing_table_delays_nobody = "routes",
+    a_table_of_other_mappings_delays_nobody = "mappings",
     a_failed_gateway_takes_no_other_flows_with_it = "gateway",
     a_new_mac_of_a_gateway_is_used_at_once = "neighbor-mac",
     no_reader_of_the_log_stops_the_relay = "output",

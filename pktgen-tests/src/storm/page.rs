@@ -31,11 +31,12 @@ pub(super) fn write(tree: &Path, rows: &[Row], scale: &Scale) -> Result<(), LabE
         return Err(LabError::Unreadable { what, text: String::new() });
     };
     let told = format!(
-        "{} seconds a storm, {} IPv4 and {} IPv6 routes, {} changes.",
+        "{} seconds a storm, {} IPv4 and {} IPv6 routes, {} changes, {} mappings.",
         scale.time.as_secs(),
         scale.ipv4_routes,
         scale.ipv6_routes,
-        scale.route_changes
+        scale.route_changes,
+        scale.mappings
     );
     let renewed = format!("{}{OPEN}\n{told}\n\n{}{}", &page[..open], table(rows), &page[close..]);
     fs::write(&path, renewed).map_err(LabError::io(path.display().to_string()))
