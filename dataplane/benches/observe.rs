@@ -1,4 +1,4 @@
-//! What looking costs: samples of dropped packets under a flood, captures idle and active. Pairs of measurements in one run:
+//! What looking costs: samples of dropped packets under a flood, captures idle and active, counters read. Pairs of measurements in one run:
 //! the worker without, then the one with, again and again; what counts is the ratio within a pair.
 //!
 //! `cargo bench -p dataplane --features dpdk,testing --bench observe`; arguments as for `walk`, `--bursts N` (20000) is the length of
@@ -10,8 +10,12 @@
     reason = "a benchmark, not a service"
 )]
 
-use std::sync::{Arc, Mutex};
+use std::hint::black_box;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+use std::time::Duration;
 
+use dataplane::counters::CounterCells;
 use dataplane::exception::{inject_ring, punt_ring};
 use dataplane::io::BURST;
 use dataplane::sink::filter::{End, Filter, Node, Test};
@@ -59,6 +63,7 @@ fn main() {
     row("feature_nothing", broken, &Watched::plain);
     row("feature_drops_unassigned", unassigned, &Watched::sampled);
     row("feature_drops_broken", broken, &Watched::sampled);
+    row("feature_counters_read_1k_per_second", mixed, &Watched::read);
     row("feature_capture_idle", mixed, &Watched::idle);
     row("feature_capture_no_match_short", mixed, &|| Watched::captured(nobody(), 192, 1));
     row("feature_capture_no_match_whole", mixed, &|| Watched::captured(nobody(), 9600, 1));
@@ -114,6 +119,19 @@ impl Watched {
         let (ours, theirs) = sampler(HERTZ);
         watched.bench.worker.sample(ours);
         watched.samples = Some(theirs);
+        watched
+    }
+
+    /// All that a scrape takes from a worker, a thousand times as often as once a second.
+    fn read() -> Self {
+        let watched = Self::plain();
+        let cells: Weak<CounterCells> = Arc::downgrade(&watched.bench.cells);
+        thread::spawn(move || {
+            while let Some(cells) = cells.upgrade() {
+                black_box((cells.load(), cells.timing.load()));
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
         watched
     }
 
@@ -181,6 +199,7 @@ fn compare(
 
 struct Bench {
     worker: Worker<Rx, Tx, Pool>,
+    cells: Arc<CounterCells>,
     rx: [Shared; 2],
     free: Shared,
 }
@@ -202,6 +221,7 @@ impl Bench {
         let rx = [(), ()].map(|()| Arc::new(Mutex::new(Vec::with_capacity(2 * BURST))));
         let (punt, _punted) = punt_ring(1 << 20, Arc::new(|| ()));
         let (_inject, inject) = inject_ring(1 << 16);
+        let cells = Arc::<CounterCells>::default();
         let worker = Worker::new(WorkerParts {
             receive: rx.iter().cloned().map(Rx).collect(),
             transmit: vec![Tx(Arc::clone(&free)), Tx(Arc::clone(&free))],
@@ -209,7 +229,7 @@ impl Bench {
             reader: publisher.reader(),
             punt,
             inject,
-            cells: Arc::default(),
+            cells: Arc::clone(&cells),
             stop: Arc::default(),
             clock: Clock { now, hertz: HERTZ },
             poll: Poll::Busy,
@@ -217,7 +237,7 @@ impl Bench {
             alarm: None,
             workers: 1,
         });
-        Self { worker, rx, free }
+        Self { worker, cells, rx, free }
     }
 
     /// One burst; the cycles of a packet.

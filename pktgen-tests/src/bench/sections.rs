@@ -122,10 +122,11 @@ fn kinds(report: &Report) -> Option<String> {
 }
 
 /// What the features cost that look on: name of the rows, and in words.
-const FEATURES: [(&str, &str); 12] = [
+const FEATURES: [(&str, &str); 13] = [
     ("nothing", "nothing, which tells how exact the others are: a flood of broken headers"),
     ("drops_unassigned", "samples of drops, a flood to service addresses that nobody has"),
     ("drops_broken", "samples of drops, a flood of broken headers: the cheapest drop there is"),
+    ("counters_read_1k_per_second", "metrics, all counters read a thousand times a second"),
     ("capture_idle", "captures, nobody captures"),
     ("capture_no_match_short", "a capture that nothing matches, 192 bytes of a packet"),
     ("capture_no_match_whole", "a capture that nothing matches, whole packets"),
