@@ -274,13 +274,16 @@ mod tests {
             let verdicts = (0..times).map(|number| punts.unresolved(wanted, &packet(number)));
             verdicts.filter(|verdict| *verdict == Verdict::Punted(PuntReason::UnresolvedNextHop)).count()
         };
-        assert_eq!(flood(1, 20_000), 50);
-        assert_eq!(flood(2, 10), 10);
+        // Slots are drawn anew each time: a sender in the slot of the next hop pays twice, one beside it not at all.
+        let of_one_hop = flood(1, 20_000);
+        assert!((45..=50).contains(&of_one_hop), "{of_one_hop}");
+        let of_others: usize = (2..5).map(|hop| flood(hop, 10)).sum();
+        assert!(of_others > 15, "{of_others} of 30");
         assert!(policer_holds_a_scanner(&mut punts));
         let mut policer = Policer::new(HERTZ, 1);
         let scanner = of(PuntReason::LocalAddress, 7);
         assert!((0..100_000).filter(|_| policer.admit(scanner, 1)).count() < 1000);
-        assert!(policer.admit(of(PuntReason::LocalAddress, 8), 1));
+        assert!((8..12).any(|sender| policer.admit(of(PuntReason::LocalAddress, sender), 1)));
         assert!(policer.admit(of(PuntReason::RoutingProtocolDistant, 7), 1));
     }
     /// One sender looks for everything; named hosts, and what others look for, get through.

@@ -185,7 +185,10 @@ mod tests {
         }
         assert!(limits.all.is_empty());
         assert!(limits.admit(ErrorKind::TooBig, sender(1)), "the same sender");
-        assert!(limits.admit(ErrorKind::TooBig, sender(9_999)), "another");
+        // One of them may share the slice that was just used.
+        let others =
+            (9_990..10_000).filter(|number| limits.admit(ErrorKind::TooBig, sender(*number))).count();
+        assert!(others > 5, "{others} of 10 others");
     }
 
     #[test]
