@@ -59,3 +59,22 @@ fn a_route_mtu_below_the_minimum_is_the_minimum() {
     assert_eq!(mtu("2001:db8:12:34::1"), Some(1280));
     assert_eq!(mtu("203.0.113.50"), Some(68));
 }
+
+/// The padding behind a quoted fragment without a byte of payload was read as its payload: by the oracle, of what the relay had
+/// written rightly, and by the relay, of what comes from IPv6.
+#[test]
+fn an_empty_fragment_is_quoted_as_one() {
+    let world = World::from_bytes(&[]);
+    let mut quote =
+        emit(&Ip { payload: Vec::new(), ..Ip::read(&large_udp(28), Reading::Received).unwrap() }, &[]);
+    quote[6..8].copy_from_slice(&[0x3f, 0xff]);
+    quote.resize(128, 0);
+    let error = Ip {
+        protocol: 1,
+        source: "198.51.100.9".parse().unwrap(),
+        destination: "192.0.2.1".parse().unwrap(),
+        payload: [&[11, 0, 0, 0, 0, 32, 0, 0][..], &quote, &[0x20, 0, 0xde, 0xfa, 0, 4, 1, 1]].concat(),
+        ..Ip::read(&large_udp(28), Reading::Received).unwrap()
+    };
+    oracle::check(&world, &[emit(&error, &[])]).unwrap();
+}

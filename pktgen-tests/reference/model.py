@@ -1233,6 +1233,12 @@ def translate_icmp_v6(config, packet, source4, destination4, source_how, turned=
     return Half(1, new, quoted_source, not quoted_fragment_header)
 
 
+def quoted_payload_length(packet):
+    """Bytes behind the headers of a quoted packet, as its sender sent it; None if that cannot be what it sent."""
+    length = packet.payload_length - (packet.chain.position - 40)
+    return length if packet.payload_length > 0 and length >= 0 else None
+
+
 def translate_quote_v6(config, data):
     """RFC 7915 5.3: the quote, its source as mapped, had it a Fragment Header?"""
     if len(data) < 40 or data[0] >> 4 != 6:
@@ -1245,9 +1251,9 @@ def translate_quote_v6(config, data):
         raise Refusal("routing_header_in_quote")
     if not config.reading("inner_guard_off"):
         check_protocol_v6(config, packet)
-    payload_length = packet.payload_length - (chain.position - 40)
-    if payload_length <= 0:
-        if payload_length < 0 and config.reading("inner_lengths_refused"):
+    payload_length = quoted_payload_length(packet)
+    if payload_length is None:
+        if packet.payload_length > 0 and config.reading("inner_lengths_refused"):
             raise Refusal("malformed_quote")
         payload_length = len(data) - chain.position
     kept = config.reading("inner_martian_kept")
@@ -1519,8 +1525,8 @@ def quote_is_readable(config, data):
     if chain.trouble or chain.pointer is not None or not mapped(packet.source) or not mapped(packet.destination):
         raise Refusal("malformed_quote")
     check_protocol_v6(config, packet)
-    payload_length = packet.payload_length - (chain.position - 40)
-    if payload_length <= 0:
+    payload_length = quoted_payload_length(packet)
+    if payload_length is None:
         payload_length = len(data) - chain.position
     if payload_length > 65515:
         raise Refusal("malformed_quote")

@@ -130,8 +130,8 @@ impl QuoteV6 {
         let (quote_length, extension_length) = split(body, attribute, chain.offset);
         let announced = ipv6::HEADER + usize::from(header.payload_length);
         let payload_length = match announced.checked_sub(chain.offset) {
-            None | Some(0) => quote_length - chain.offset,
-            Some(length) => length,
+            Some(length) if header.payload_length > 0 => length,
+            _ => quote_length - chain.offset,
         };
         let offset = chain.fragment.map_or(0, |fragment| fragment.offset);
         if payload_length > ipv4::MAX_PAYLOAD || chain.segments_left.is_some() {

@@ -66,17 +66,26 @@ pub struct Quote<'a> {
 
 impl<'a> Quote<'a> {
     pub fn of(error: &Ip, message: &'a [u8]) -> Result<Self, String> {
+        Self::read(error, message, Reading::Quoted)
+    }
+
+    /// The same in an error the relay has written.
+    pub fn written(error: &Ip, message: &'a [u8]) -> Result<Self, String> {
+        Self::read(error, message, Reading::QuotedSent)
+    }
+
+    fn read(error: &Ip, message: &'a [u8], reading: Reading) -> Result<Self, String> {
         let attribute = match (error.family, message[0]) {
             (4, _) => usize::from(message[5]) * 4,
             (_, 1 | 3) => usize::from(message[4]) * 8,
             _ => 0,
         };
         let all = &message[8..];
-        let uncut = Ip::read(all, Reading::Quoted)?;
+        let uncut = Ip::read(all, reading)?;
         let believed =
             attribute >= uncut.headers + 8 && attribute < all.len() && structure_at(all, attribute);
         let length = if believed { attribute } else { all.len() };
-        Ok(Self { ip: Ip::read(&all[..length], Reading::Quoted)?, length, extension: &all[length..] })
+        Ok(Self { ip: Ip::read(&all[..length], reading)?, length, extension: &all[length..] })
     }
 }
 

@@ -337,7 +337,7 @@ fn error(world: &World, input: &Ip, whole: &Ip, way: Way) -> Judgement {
         // It means something else in the other family, so the quote reads as something else.
         return Ok(());
     }
-    let after = Quote::of(whole, message).map_err(|why| format!("the quote: {why}"))?;
+    let after = Quote::written(whole, message).map_err(|why| format!("the quote: {why}"))?;
     second_word(world, input, &before, message, way, pointer)?;
     quote(world, &before, &after, message, way)?;
     extension(world, input, whole, &before, &after, way)

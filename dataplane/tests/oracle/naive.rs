@@ -68,6 +68,14 @@ pub enum Reading {
     Sent { fragment: bool },
     /// As quoted by an ICMP error: cut anywhere behind the headers, IPv4 checksum not looked at.
     Quoted,
+    /// The same, quoted by the relay, whose lengths are to be taken at their word.
+    QuotedSent,
+}
+
+impl Reading {
+    fn is_quote(self) -> bool {
+        matches!(self, Self::Quoted | Self::QuotedSent)
+    }
 }
 
 impl Ip {
@@ -88,7 +96,7 @@ impl Ip {
             length => length,
         };
         ensure!(length >= headers, "Total Length {length} below the header's {headers}");
-        if reading != Reading::Quoted {
+        if !reading.is_quote() {
             ensure!(sum(&bytes[..headers]) == 0xffff, "IPv4 header checksum is wrong");
             ensure!(length <= bytes.len(), "Total Length {length} beyond {} bytes", bytes.len());
         }
@@ -119,7 +127,7 @@ impl Ip {
     fn read_v6(bytes: &[u8], reading: Reading) -> Result<Self, String> {
         ensure!(bytes.len() >= 40, "IPv6 header of {} bytes", bytes.len());
         let length = 40 + word(bytes, 4);
-        if reading != Reading::Quoted {
+        if !reading.is_quote() {
             ensure!(length <= bytes.len(), "Payload Length beyond the packet");
         }
         if matches!(reading, Reading::Sent { .. }) {
@@ -127,12 +135,12 @@ impl Ip {
         }
         let chain = match reading {
             Reading::Sent { fragment } => Chain::at_most_a_fragment_header(bytes, fragment)?,
-            Reading::Quoted => Chain::walk(bytes)?,
+            Reading::Quoted | Reading::QuotedSent => Chain::walk(bytes)?,
             Reading::Received => Chain::walk(&bytes[..length.min(bytes.len())])?,
         };
         let length = match length {
             // As some stacks leave it behind: what is there is all.
-            length if length <= chain.offset && reading == Reading::Quoted => bytes.len(),
+            length if (length == 40 || length < chain.offset) && reading == Reading::Quoted => bytes.len(),
             length => length,
         };
         let end = length.min(bytes.len());

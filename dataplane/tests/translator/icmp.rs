@@ -688,6 +688,26 @@ fn a_quoted_length_that_cannot_be_loses_no_error() {
     assert_eq!(usize::from(u16::from_be_bytes([out[30], out[31]])), out.len() - 28);
 }
 
+/// Found by the fuzzer, in its own reading of what the relay had written.
+#[test]
+fn a_quoted_fragment_may_be_empty() {
+    let (mut up, mut down) = (about_v4(), about_v6());
+    up.truncate(20);
+    up[2..4].copy_from_slice(&20_u16.to_be_bytes());
+    up[6..8].copy_from_slice(&[0x3f, 0xff]);
+    up.resize(128, 0);
+    let out = Lab::default().run(&error_about_v4(ROUTER_V4, 11, 0, [0; 4], &up)).translated();
+    assert_eq!(out[52..54], [0, 8], "Payload Length of a Fragment header alone");
+
+    down[6] = dataplane::wire::protocol::FRAGMENT;
+    down.truncate(40);
+    down[4..6].copy_from_slice(&8_u16.to_be_bytes());
+    down.extend([17, 0, 0xff, 0xf9, 0, 0, 0, 1]);
+    down.resize(128, 0);
+    let out = Lab::default().run(&error_about_v6(UNMAPPED, 3, 0, [0; 4], &down)).translated();
+    assert_eq!(out[30..32], [0, 20], "Total Length of a header alone");
+}
+
 #[test]
 fn errors_of_private_routers_are_translated_for_the_sake_of_traceroute() {
     for router in ["10.0.0.1", "127.0.0.1", "0.0.0.0", "240.0.0.1", "169.254.9.9"] {
