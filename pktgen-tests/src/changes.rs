@@ -2,10 +2,11 @@
 //!
 //! A relay with a store runs in namespaces. One file of a million mappings is imported with `borderctl` until a packet
 //! passes by the last of them; then 10,000 mappings are added and removed in batches, each a request of its own over
-//! the control socket, answered when every worker has it and it is on the disk. `scripts/changes` writes the table
-//! to `docs/performance.md`.
+//! the control socket, answered when every worker has it and it is on the disk; first on an idle relay, then beside
+//! packets that go round as fast as they come back, each looked at. `scripts/changes` writes the table to
+//! `docs/performance.md`.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::os::unix::net::UnixStream;
@@ -15,9 +16,15 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use self::circuit::{Circuit, Passed};
 use crate::lab::{Lab, LabError, Need, Shape, borderctl, skip_unless};
 
+pub mod circuit;
+pub mod moving;
+
 const ROWS: u32 = 1_000_000;
+/// Changes in one commit.
+const BATCHES: [u32; 3] = [1, 100, 10_000];
 const OPEN: &str = "<!-- changes:table -->";
 const CLOSE: &str = "<!-- /changes:table -->";
 /// How long one answer may take before the measurement is given up.
@@ -80,23 +87,78 @@ fn measure(args: &Args) -> Result<String, LabError> {
     row(&mut table, "the same, until a ping by the last of them has its answer", seconds(traffic), "5 s");
     row(&mut table, "first line of `eam list`", seconds(first_line(&socket)?), "1 s");
     row(&mut table, "resident memory of the relay", resident(lab.relay().pid()), "");
-    for batch in [1, 100, 10_000].into_iter().filter(|batch| *batch <= args.changes) {
-        let mut times = Vec::new();
-        let started = Instant::now();
-        for op in ["add", "remove"] {
-            for first in (0..args.changes).step_by(batch as usize) {
-                times.push(commit(&socket, op, first..(first + batch).min(args.changes))?);
-            }
-        }
-        let rate = f64::from(2 * args.changes) / started.elapsed().as_secs_f64();
-        times.sort_unstable();
-        let of = |share: usize| millis(times[(times.len() * share / 100).min(times.len() - 1)]);
-        let what = format!("{} durable commits of {batch}, median / 99 % / longest", times.len());
-        row(&mut table, &what, format!("{} / {} / {} ms", of(50), of(99), of(100)), "");
+    for batch in BATCHES.into_iter().filter(|batch| *batch <= args.changes) {
+        let (rate, times) = timed(&socket, batch, args.changes, || Ok(()))?;
+        commits_row(&mut table, times, batch, "");
         row(&mut table, "changes per second", format!("{rate:.0}"), "");
     }
+    beside_traffic(&mut table, &lab, &socket, args.changes)?;
     lab.assert_healthy()?;
     Ok(table)
+}
+
+/// The same beside packets; every tenth commit the services they go to move on.
+fn beside_traffic(table: &mut String, lab: &Lab, socket: &Path, changes: u32) -> Result<(), LabError> {
+    moving::lead_to_hosts(lab)?;
+    change(socket, "add", moving::mappings(0))?;
+    let circuit = Circuit::start(lab)?;
+    let rate = |circuit: &Circuit, since: Instant, before: u64| {
+        (circuit.returned() - before) as f64 / since.elapsed().as_secs_f64()
+    };
+    let (started, before) = (Instant::now(), circuit.returned());
+    std::thread::sleep(Duration::from_secs(5));
+    let alone = rate(&circuit, started, before);
+    let (started, before) = (Instant::now(), circuit.returned());
+    let (mut moves, mut number) = (0, 0_u32);
+    for batch in BATCHES.into_iter().filter(|batch| *batch <= changes) {
+        let (_, times) = timed(socket, batch, changes, || {
+            number += 1;
+            if !number.is_multiple_of(10) {
+                return Ok(());
+            }
+            moves += 1;
+            change(socket, "set", moving::mappings(moves)).map(drop)
+        })?;
+        commits_row(table, times, batch, " beside packets");
+    }
+    let beside = rate(&circuit, started, before);
+    let failed = |text| LabError::Unreadable { what: "a packet beside the commits".into(), text };
+    let Passed { sent, lost, links } = circuit.end().map_err(failed)?;
+    if links.iter().any(|link| link.newest != u64::from(moves)) {
+        return Err(failed(format!("after {moves} moves of the mappings: {links:?}")));
+    }
+    let what = "those packets per second, as many as come back: without commits / with them";
+    row(table, what, format!("{alone:.0} / {beside:.0}"), "");
+    row(table, "of them lost", format!("{lost} of {sent}"), "0");
+    let what = format!("of them by two tables or an older one, in {moves} moves of all their mappings");
+    row(table, &what, "0".into(), "0");
+    Ok(())
+}
+
+/// Adds and removes in batches, `between` in between: changes per second, and the time of each commit.
+fn timed(
+    socket: &Path,
+    batch: u32,
+    changes: u32,
+    mut between: impl FnMut() -> Result<(), LabError>,
+) -> Result<(f64, Vec<Duration>), LabError> {
+    let mut times = Vec::new();
+    for op in ["add", "remove"] {
+        for first in (0..changes).step_by(batch as usize) {
+            let others = (first..(first + batch).min(changes)).map(|number| ROWS + 1 + number * 97);
+            times.push(change(socket, op, others.map(|number| (ipv4(number), ipv6(number))))?);
+            between()?;
+        }
+    }
+    let all: Duration = times.iter().sum();
+    Ok((f64::from(2 * changes) / all.as_secs_f64(), times))
+}
+
+fn commits_row(table: &mut String, mut times: Vec<Duration>, batch: u32, beside: &str) {
+    times.sort_unstable();
+    let of = |share: usize| millis(times[(times.len() * share / 100).min(times.len() - 1)]);
+    let what = format!("{} durable commits of {batch}{beside}, median / 99 % / longest", times.len());
+    row(table, &what, format!("{} / {} / {} ms", of(50), of(99), of(100)), "");
 }
 
 fn row(table: &mut String, what: &str, measured: String, limit: &str) {
@@ -166,11 +228,14 @@ fn first_line(socket: &Path) -> Result<Duration, LabError> {
     }
 }
 
-/// One request, until its answer: others than the imported mappings are added or removed.
-fn commit(socket: &Path, op: &str, numbers: std::ops::Range<u32>) -> Result<Duration, LabError> {
+/// One request, until its answer.
+fn change<A: Display, B: Display>(
+    socket: &Path,
+    op: &str,
+    mappings: impl Iterator<Item = (A, B)>,
+) -> Result<Duration, LabError> {
     let mut body = String::new();
-    for number in numbers {
-        let (ipv4, ipv6) = (ipv4(ROWS + 1 + number * 97), ipv6(ROWS + 1 + number * 97));
+    for (ipv4, ipv6) in mappings {
         writeln!(body, "{{\"op\":\"{op}\",\"ipv4\":\"{ipv4}\",\"ipv6\":\"{ipv6}\"}}").ok();
     }
     let head = format!(

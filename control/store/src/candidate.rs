@@ -212,7 +212,7 @@ impl Store {
     }
 
     /// Makes many edits part of a candidate, at most one for an IPv4 prefix: all of them, or none. What is removed makes room
-    /// for what is added, wherever it stands.
+    /// for what is added, wherever it stands, and rows that are put may change places.
     ///
     /// # Errors
     /// [`ImportError`]; the candidate is as it was then.
@@ -227,13 +227,19 @@ impl Store {
         let (mut imported, mut failed) = (Imported::default(), Vec::new());
         let mut more = 0;
         self.stage_hosts(&mut next, &order, &mut edits, &mut imported)?;
-        for (_, _, at) in order {
-            let Some(edit) = edits[at].take() else { continue };
-            match self.stage(&mut next, edit) {
-                Ok(findings) => imported.take(at, findings),
-                Err(StageError::Store(error)) => return Err(error.into()),
-                Err(StageError::Conflict(conflict)) if failed.len() < LISTED => failed.push((at, conflict)),
-                Err(StageError::Conflict(_)) => more += 1,
+        let (gone, come) = order.split_at(order.partition_point(|(comes, ..)| !comes));
+        for part in [gone, come] {
+            self.vacate(&mut next, part, &edits)?;
+            for (_, _, at) in part {
+                let Some(edit) = edits[*at].take() else { continue };
+                match self.stage(&mut next, edit) {
+                    Ok(findings) => imported.take(*at, findings),
+                    Err(StageError::Store(error)) => return Err(error.into()),
+                    Err(StageError::Conflict(conflict)) if failed.len() < LISTED => {
+                        failed.push((*at, conflict))
+                    }
+                    Err(StageError::Conflict(_)) => more += 1,
+                }
             }
         }
         if !failed.is_empty() {
@@ -242,6 +248,26 @@ impl Store {
         }
         *candidate = next;
         Ok(imported)
+    }
+
+    /// Takes away the rows that others are put in place of.
+    fn vacate(
+        &self,
+        candidate: &mut Candidate,
+        order: &[(bool, Key4, usize)],
+        edits: &[Option<Edit>],
+    ) -> Result<(), StoreError> {
+        for (_, key, at) in order {
+            let Some(Edit::Put(row)) = &edits[*at] else { continue };
+            let held = View { store: self, candidate: Some(candidate) }.by_ipv4(*key)?;
+            let moves =
+                |held: &OwnedRow| held.owner == Owner::Store && held.row.eam().ipv6() != row.eam().ipv6();
+            if let Some(held) = held.filter(moves) {
+                candidate.base.get_or_insert(self.head().id);
+                candidate.set(*key, Some(held.row), None);
+            }
+        }
+        Ok(())
     }
 
     /// The same edits on top of the newest revision, if nobody else touched their rows.

@@ -159,6 +159,35 @@ fn an_import_is_all_or_nothing_and_every_refusal_names_its_edit() {
 }
 
 #[test]
+fn rows_that_are_put_together_may_change_places() {
+    let mut lab = Lab::new();
+    lab.commit(&(0..20).map(|number| Edit::Add(host(number, number))).collect::<Vec<_>>());
+    let round = |by| (0..20).map(move |number| Edit::Put(host(number, (number + by) % 20)));
+    let mut staged = Candidate::default();
+    lab.store().stage_all(&mut staged, round(1).collect()).unwrap();
+    // A candidate of its own already, and one of them only changes its note.
+    let mut edits: Vec<_> = round(2).collect();
+    edits[7] = Edit::Put(noted(&host(7, 8), "stays"));
+    edits.push(Edit::Add(host(30, 9)));
+    let error = lab.store().stage_all(&mut staged, edits.clone()).unwrap_err();
+    let ImportError::Conflicts { conflicts, more: 0 } = error else { panic!("{error}") };
+    assert!(
+        matches!(&conflicts[..], [(6, Conflict::Duplicate { .. })]),
+        "6 takes what 7 keeps: {conflicts:?}"
+    );
+    edits[6] = Edit::Put(host(6, 31));
+    lab.store().stage_all(&mut staged, edits).unwrap();
+    let request = lab.request();
+    let receipt = finish(lab.store().commit(&staged, request)).unwrap();
+    assert_eq!((receipt.revision().counts.added, receipt.revision().counts.changed), (1, 20));
+    let mut expected: Vec<_> = (0..20).map(|number| host(number, (number + 2) % 20)).collect();
+    expected[6] = host(6, 31);
+    expected[7] = noted(&host(7, 8), "stays");
+    expected.push(host(30, 9));
+    assert_eq!(rows(lab.store()), expected);
+}
+
+#[test]
 fn pages_meet_and_free_addresses_are_free() {
     let mut lab = Lab::new();
     let edits: Vec<_> =

@@ -186,6 +186,8 @@ fn addresses(world: &World, input: &Ip, whole: &Ip, way: Way) -> Judgement {
             let source = expect::source_up(world, way, source, quoted);
             ensure!(whole.source == source, "source is {}, not {source}", whole.source);
         }
+        // Picked from a pool that the prefix cannot carry all of.
+        None if whole.source == world.own6 && world.denies_an_icmp_source() => {}
         None => {
             let source = world.to_v4(v6(whole.source));
             ensure!(

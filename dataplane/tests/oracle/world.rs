@@ -173,6 +173,16 @@ impl World {
         }
         self.icmp_sources.iter().any(|pool| pool.contains(&address))
     }
+
+    /// Whether the pool of RFC 6791 has an address that has no form in the prefix.
+    pub fn denies_an_icmp_source(&self) -> bool {
+        let well_known = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
+        let is_strict = self.prefixes.first().is_some_and(|prefix| prefix.addr() == well_known)
+            && self.settings.wkp_strict;
+        let are_one = |one: &Ipv4Net, other: &Ipv4Net| one.contains(other) || other.contains(one);
+        is_strict
+            || self.icmp_sources.iter().any(|pool| self.denylist.iter().any(|denied| are_one(pool, denied)))
+    }
 }
 
 fn settings(from: &mut Bytes<'_>) -> Settings {

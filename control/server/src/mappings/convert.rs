@@ -2,7 +2,7 @@
 
 use control_api::{Changed, Code, Diff, Entry, Finding, Pending, Refusal, Revision, State, rfc3339};
 use eam_store::{
-    Changes, CommitError, Conflict, Eam, Fault, Kind, OwnedRow, Owner, Row, StageError, StoreError,
+    Changes, CommitError, Conflict, Eam, Family, Fault, Kind, OwnedRow, Owner, Row, StageError, StoreError,
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -115,7 +115,11 @@ pub(super) fn conflict(line: Option<u32>, conflict: &Conflict) -> Finding {
         Conflict::Duplicate { eam: about, family, other } => (
             eam(about),
             format!("its {family} prefix is also in {}", row(other)),
-            "remove that one first, or replace it: `eam add --replace`, \"op\":\"set\"".to_owned(),
+            match family {
+                Family::Ipv4 => "remove that one first, or replace it: `eam add --replace`, \"op\":\"set\"",
+                Family::Ipv6 => "remove that one first",
+            }
+            .to_owned(),
         ),
         Conflict::Overlap { eam: about, family, other } => (
             eam(about),
