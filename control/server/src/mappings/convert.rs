@@ -115,9 +115,12 @@ pub(super) fn conflict(line: Option<u32>, conflict: &Conflict) -> Finding {
         Conflict::Duplicate { eam: about, family, other } => (
             eam(about),
             format!("its {family} prefix is also in {}", row(other)),
-            match family {
-                Family::Ipv4 => "remove that one first, or replace it: `eam add --replace`, \"op\":\"set\"",
-                Family::Ipv6 => "remove that one first",
+            match (&other.owner, family) {
+                (Owner::Store, Family::Ipv4) => {
+                    "remove that one first, or replace it: `eam add --replace`, \"op\":\"set\""
+                }
+                (Owner::Store, Family::Ipv6) => "remove that one first",
+                _ => "change it there and `borderctl reload`",
             }
             .to_owned(),
         ),
