@@ -639,9 +639,8 @@ fn ten_thousand_routes_load_quickly() {
     });
 }
 
-/// `cargo test -p control --release --test kernel -- --ignored --nocapture a_full_table`
 #[test]
-#[ignore = "takes a minute and a gigabyte"]
+#[ignore = "takes a minute and a gigabyte; scripts/test --long runs it"]
 fn a_full_table() {
     in_namespace("a_full_table", async {
         let mut lab = Lab::addressed().await;

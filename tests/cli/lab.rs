@@ -1,0 +1,137 @@
+//! Relays to be started, as root each in a network namespace of its own.
+
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::common::{BORDERLINE, Run};
+
+/// Nobody's user and group.
+pub(crate) const NOBODY: &str = "65534";
+
+pub(crate) fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// True, after saying why past the test harness, when a test for root cannot run.
+pub(crate) fn skip_without_root() -> bool {
+    if is_root() {
+        return false;
+    }
+    let required = std::env::var("BORDERLINE_REQUIRE_E2E").is_ok_and(|value| value == "1");
+    assert!(!required, "may not be skipped here: needs root");
+    writeln!(std::io::stderr(), "SKIPPED: needs root").ok();
+    true
+}
+
+/// The first CPU this process may use.
+pub(crate) fn cpu() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let first = list.trim().split([',', '-']).next().unwrap();
+    first.to_owned()
+}
+
+/// A relay with one port, in ordinary memory.
+pub(crate) struct Relay {
+    pub(crate) directory: TempDir,
+    pub(crate) device: String,
+    pub(crate) workers: String,
+    pub(crate) memory: String,
+}
+
+impl Relay {
+    pub(crate) fn new(device: &str) -> Self {
+        Self {
+            directory: TempDir::new().unwrap(),
+            device: device.to_owned(),
+            workers: cpu(),
+            memory: "memory = \"no-huge\"\nmemory_mb = 64".to_owned(),
+        }
+    }
+
+    /// A relay that starts: its port is a bit bucket.
+    pub(crate) fn good() -> Self {
+        Self::new("net_null0,no-rx=1")
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        let path = self.directory.path().join("relay.toml");
+        let toml = format!(
+            "[dpdk]\nworkers = [{}]\n{}\n[[port]]\nname = \"bltest\"\ndevice = \"{}\"\n\
+             [translation]\nprefixes = [\"2001:db8:46::/96\"]\nicmp_source_pool = [\"198.51.100.1\"]\n",
+            self.workers, self.memory, self.device
+        );
+        fs::write(&path, toml).unwrap();
+        path
+    }
+
+    /// The command that runs it; as root in a network namespace of its own, followed by a look at what is left there.
+    pub(crate) fn command(&self) -> Command {
+        self.command_as(&[OsStr::new(BORDERLINE)])
+    }
+
+    pub(crate) fn command_as(&self, program: &[&OsStr]) -> Command {
+        let mut command;
+        if is_root() {
+            command = Command::new("unshare");
+            command.args(["--net", "sh", "-c"]);
+            command.arg(
+                "\"$@\"; status=$?; grep bl-bltest /proc/net/dev && echo 'a twin is left'; exit $status",
+            );
+            command.arg("sh");
+            command.args(program);
+        } else {
+            command = Command::new(program[0]);
+            command.args(&program[1..]);
+        }
+        command.args(["run", "--config"]).arg(self.config());
+        command.current_dir(self.directory.path()).env("RUST_LOG", "info");
+        command
+    }
+
+    /// Runs the relay, which must give up: one error line with all of these words, and nothing left behind.
+    #[track_caller]
+    pub(crate) fn refused(&self, words: &[&str]) {
+        refused(&Run::command(&mut self.command()), words);
+        assert_eq!(files(self.directory.path()), ["relay.toml"]);
+    }
+}
+
+#[track_caller]
+pub(crate) fn refused(run: &Run, words: &[&str]) {
+    run.failed_with(1, &[]);
+    assert_eq!(run.stdout, "", "nothing is left, nothing is said on standard output");
+    let errors: Vec<&str> = run.stderr.lines().filter(|line| line.contains(" ERROR ")).collect();
+    assert_eq!(errors.len(), 1, "one sentence\n{}", run.stderr);
+    for word in words {
+        assert!(errors[0].contains(word), "{word:?} is missing\n{}", run.stderr);
+    }
+}
+
+pub(crate) fn files(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs a relay as nobody, in the namespace root made for it.
+pub(crate) fn as_nobody(relay: &Relay) -> Run {
+    // Neither the target directory nor a temporary one is for everybody.
+    let program = relay.directory.path().join("borderline");
+    fs::copy(BORDERLINE, &program).unwrap();
+    fs::set_permissions(relay.directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let setpriv = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"].map(OsStr::new);
+    let mut words = setpriv.to_vec();
+    words.push(program.as_os_str());
+    Run::command(&mut relay.command_as(&words))
+}
