@@ -78,7 +78,7 @@ fn measure(args: &Args) -> Result<String, LabError> {
     let started = Instant::now();
     run(ctl(&socket, &["eam", "import"]).arg(&file))?;
     let answered = started.elapsed();
-    let passed = lab.pings(&lab.client, &ipv4(ROWS - 1), 60);
+    let passed = lab.pings(&lab.client, &ipv4(ROWS - 1));
     let traffic = started.elapsed();
     if !passed {
         return Err(lab.relay().error("no packet passes by an imported mapping"));

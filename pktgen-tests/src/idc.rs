@@ -25,7 +25,7 @@ mod traffic;
 
 use std::time::Duration;
 
-use crate::lab::{LabError, Namespace, Relay, wait_until};
+use crate::lab::{LabError, Namespace, PATIENCE, Relay, wait_until};
 
 pub use kit::{Kit, Routing, Suite};
 pub use servers::{LARGE, large};
@@ -86,7 +86,7 @@ impl Idc {
             idc.edges = edge::start(&idc.nodes)?;
         }
         idc.routers = daemons::start(&idc.nodes, suite)?;
-        idc.converged(Duration::from_secs(40))?;
+        idc.converged(2 * PATIENCE)?;
         Ok(idc)
     }
 

@@ -44,6 +44,10 @@ pub type TestResult = Result<(), LabError>;
 
 use std::time::{Duration, Instant};
 
+/// How long a test waits for what has no limit of its own. A machine with more to do than it can leaves a thread without a
+/// processor for seconds; kernels were seen that did for ten.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Asks again and again until `ready` says yes or the time is over; false when it never did.
 pub fn wait_until(patience: Duration, mut ready: impl FnMut() -> bool) -> bool {
     let start = Instant::now();

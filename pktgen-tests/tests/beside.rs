@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pktgen_tests::lab::{
-    Daemon, Driver, Lab, Need, Shape, TestResult, relay_binary, skip_unless, wait_until,
+    Daemon, Driver, Lab, Need, PATIENCE, Shape, TestResult, relay_binary, skip_unless, wait_until,
 };
 
 /// Opens the BPF program of that number and keeps it.
@@ -32,7 +32,7 @@ fn a_second_relay_on_the_same_interfaces_is_refused_and_the_first_goes_on() -> T
         return Ok(());
     }
     let mut lab = Lab::up(&Shape::default())?;
-    assert!(lab.pings(&lab.client, "192.0.2.1", 5));
+    assert!(lab.pings(&lab.client, "192.0.2.1"));
     let renamed = lab.config.to_toml().replace("\"v4\"", "\"w4\"").replace("\"v6\"", "\"w6\"");
     let said = refused(&lab, &renamed)?;
     let owner = format!("is in use by another borderline (process {})", lab.relay().pid());
@@ -41,7 +41,7 @@ fn a_second_relay_on_the_same_interfaces_is_refused_and_the_first_goes_on() -> T
     }
     let said = refused(&lab, &lab.config.to_toml())?;
     assert!(said.contains("interface bl-v4 exists") && said.contains("interface bl-v6 exists"), "{said}");
-    assert!(lab.pings(&lab.client, "192.0.2.1", 5), "the first hears as before");
+    assert!(lab.pings(&lab.client, "192.0.2.1"), "the first hears as before");
     lab.assert_healthy()
 }
 
@@ -61,7 +61,7 @@ fn an_interface_with_the_program_of_another_process_is_refused_and_left_alone() 
     let before = program(&lab).expect("the crash leaves a program");
     let command = lab.relay_ns.cmd("python3").arg("-c").arg(HOLD).arg(&before);
     let mut other = Daemon::start("holder", &command, tempfile::tempdir()?)?;
-    other.wait_for("its hold", 20, |daemon| daemon.log().contains("held"))?;
+    other.wait_for("its hold", |daemon| daemon.log().contains("held"))?;
     let said = refused(&lab, &lab.config.to_toml())?;
     let words =
         format!("interface r4 carries XDP program {before} (xsk_def_prog) of process {}", other.pid());
@@ -70,7 +70,7 @@ fn an_interface_with_the_program_of_another_process_is_refused_and_left_alone() 
     drop(other);
     // What is left over from a process that is gone keeps nobody away.
     lab.start_relay()?;
-    assert!(lab.pings(&lab.client, "192.0.2.1", 5));
+    assert!(lab.pings(&lab.client, "192.0.2.1"));
     lab.assert_healthy()
 }
 
@@ -82,13 +82,13 @@ fn a_port_that_loses_its_program_or_its_interface_is_told_of() -> TestResult {
     }
     let mut lab = Lab::up(&Shape::default())?;
     assert_eq!(lab.config.driver, Driver::AfXdp);
-    assert!(lab.pings(&lab.client, "192.0.2.1", 5));
+    assert!(lab.pings(&lab.client, "192.0.2.1"));
     // Until it has seen the program it has.
     std::thread::sleep(Duration::from_millis(1500));
     lab.relay_ns.ip("link set dev r4 xdp off")?;
     let told = |lab: &mut Lab, words: &str| {
         let relay = lab.relay();
-        wait_until(Duration::from_secs(10), || relay.log().contains(words))
+        wait_until(PATIENCE, || relay.log().contains(words))
     };
     assert!(told(&mut lab, "port v4: interface r4 has lost its XDP program"), "{}", lab.relay().log());
     lab.relay_ns.ip("link del r6")?;

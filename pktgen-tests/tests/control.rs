@@ -74,7 +74,7 @@ fn mappings_change_under_traffic_and_survive_a_crash() -> TestResult {
         return Ok(());
     }
     let mut lab = Controlled::up()?;
-    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 5));
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1"));
     let steady = lab.lab.client.cmd("ping").args("-n -i0.01 -W1 -c400 192.0.2.1").timeout(60);
     let steady = thread::spawn(move || steady.run());
     assert!(lab.ping("192.0.2.2")?.stdout.contains(UNASSIGNED));
@@ -100,7 +100,7 @@ fn mappings_change_under_traffic_and_survive_a_crash() -> TestResult {
     assert!(gone.contains("died"), "{gone}");
     lab.lab.start_relay()?;
     assert_eq!(lab.json("eam get 192.0.2.2")?["comment"], "second");
-    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.2", 5), "an acknowledged commit is never lost");
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.2"), "an acknowledged commit is never lost");
     lab.lab.assert_healthy()
 }
 
@@ -172,7 +172,7 @@ fn a_running_relay_keeps_nothing_it_does_not_need() -> TestResult {
     let program = borderctl().expect("it is built").with_file_name("borderline").display().to_string();
     let second = lab.lab.relay_ns.cmd(&program).args("run --config").arg(file.display().to_string()).run()?;
     assert!(!second.success() && second.text().contains("another "), "{}", second.text());
-    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 5));
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1"));
     assert_eq!(lab.json("status")?["pid"].as_u64(), Some(u64::from(pid)));
     lab.lab.assert_healthy()
 }
@@ -186,7 +186,7 @@ fn hostile_clients_do_not_slow_the_kernels_packets() -> TestResult {
         return Ok(());
     }
     let mut lab = Controlled::up()?;
-    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 5));
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1"));
     // ARP requests: the control thread carries them to the kernel and back.
     let arping = |lab: &Controlled| {
         let ping = lab.lab.client.cmd("ping").args("-n -i0.01 -W2 -c300 203.0.113.1").timeout(60);

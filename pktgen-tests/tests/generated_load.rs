@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use pktgen_tests::lab::{
-    Cmd, LabError, Namespace, Need, Relay, TestResult, borderctl, skip_unless, wait_until,
+    Cmd, LabError, Namespace, Need, PATIENCE, Relay, TestResult, borderctl, skip_unless, wait_until,
 };
 use pktgen_tests::pktgen::report::{self, Measurement};
 
@@ -97,7 +97,7 @@ fn generate(sockets: &Path, traffic: &str, trial: &str) -> Result<Measurement, L
 /// hears it only when the next generator is there drops packets of an interface that seems to be down.
 fn wait_for_links_down(relay: &Namespace) {
     let is_up = |twin| relay.ip(&format!("link show dev {twin}")).is_ok_and(|text| text.contains("LOWER_UP"));
-    let gone = wait_until(Duration::from_secs(10), || !is_up("bl-v4") && !is_up("bl-v6"));
+    let gone = wait_until(PATIENCE, || !is_up("bl-v4") && !is_up("bl-v6"));
     assert!(gone, "the twins still have a carrier");
     // What the kernel says by netlink is behind what it shows here.
     thread::sleep(Duration::from_millis(300));

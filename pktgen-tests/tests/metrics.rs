@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use pktgen_tests::lab::probe::udp_socket;
 use pktgen_tests::lab::{
-    Cmd, Daemon, Lab, LabError, Need, Shape, TestResult, borderctl, skip_unless, wait_until,
+    Cmd, Daemon, Lab, LabError, Need, PATIENCE, Shape, TestResult, borderctl, skip_unless, wait_until,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,7 +41,7 @@ impl Metered {
         let lab = Lab::up(&Shape { translation: format!("{}{tables}", shape.translation), ..shape })?;
         lab.relay_ns.ip("link set lo up")?;
         lab.server.ip("addr add 2001:db8:12:34::2/64 dev s6 nodad")?;
-        assert!(lab.pings(&lab.client, "192.0.2.1", 10));
+        assert!(lab.pings(&lab.client, "192.0.2.1"));
         Ok(Self { lab, kept })
     }
 
@@ -113,7 +113,7 @@ fn every_number_is_in_both_formats_in_json_and_in_the_sum_of_the_workers() -> Te
     // Neighbours and routers may say something between two looks: two that agree before and after are of one moment.
     let mut compared = None;
     assert!(
-        wait_until(Duration::from_secs(30), || {
+        wait_until(PATIENCE, || {
             compared = compare(&lab).expect("the relay answers");
             compared.is_none()
         }),
@@ -138,7 +138,7 @@ fn a_changed_mapping_is_another_digest(lab: &Metered) -> TestResult {
     lab.ctl("eam add 192.0.2.11 2001:db8:12:34::11")?;
     let started = std::time::Instant::now();
     let is_told = || series(lab, whole) != before[0] && series(lab, part) != before[1];
-    assert!(wait_until(Duration::from_secs(30), is_told), "{before:?}");
+    assert!(wait_until(PATIENCE, is_told), "{before:?}");
     println!("the digest of a changed table is scraped after {:.1} s", started.elapsed().as_secs_f64());
     let digest = json(&lab.ctl("--json digest")?)["digest"].as_str().unwrap_or_default().to_owned();
     assert!(!digest.is_empty() && series(lab, whole).contains(&digest), "{digest}");
@@ -146,7 +146,7 @@ fn a_changed_mapping_is_another_digest(lab: &Metered) -> TestResult {
     // The same mappings again: the same digest, at another revision.
     let without_revision = |line: &str| line.split(",revision=").next().unwrap_or_default().to_owned();
     let is_back = || without_revision(&series(lab, whole)) == without_revision(&before[0]);
-    assert!(wait_until(Duration::from_secs(30), is_back), "{before:?}");
+    assert!(wait_until(PATIENCE, is_back), "{before:?}");
     Ok(())
 }
 
@@ -524,7 +524,7 @@ fn prometheus_evaluates_every_panel_and_every_rule_of_a_relay_under_load() -> Te
         recorded = ask(&lab, "query", Some("borderline:received_packets:rate1m > 10")).unwrap_or_default();
         !values(&recorded).is_empty()
     };
-    assert!(wait_until(Duration::from_secs(30), is_recorded), "{recorded}");
+    assert!(wait_until(PATIENCE, is_recorded), "{recorded}");
     for daemon in [&mut load, &mut refused, &mut prometheus] {
         daemon.stop(Signal::SIGTERM, Duration::from_secs(20));
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use pktgen_tests::lab::probe::udp_socket;
 use pktgen_tests::lab::{
-    CLIENT, Lab, LabError, Namespace, Need, RawLink, SERVER, SERVICE, Shape, TestResult, bird, embedded,
-    frame, iperf3, skip_for_kernel, skip_unless, wait_until,
+    CLIENT, Lab, LabError, Namespace, Need, PATIENCE, RawLink, SERVER, SERVICE, Shape, TestResult, bird,
+    embedded, frame, iperf3, skip_for_kernel, skip_unless, wait_until,
 };
 
 const TO_OSPF_ROUTERS: [u8; 6] = [1, 0, 0x5e, 0, 0, 5];
@@ -165,19 +165,19 @@ fn ospf_and_bgp_sessions_come_up_over_the_twins() -> TestResult {
     for (router, ip) in [(&relay, 4), (&relay, 6), (&client, 4), (&server, 6)] {
         let (neighbors, session) =
             (format!("show ospf neighbors igp{ip}"), format!("show protocols peer_ipv{ip}"));
-        let up = wait_until(Duration::from_secs(25), || {
+        let up = wait_until(PATIENCE, || {
             router.birdc(&neighbors).is_ok_and(|text| text.contains("Full/"))
                 && router.birdc(&session).is_ok_and(|text| text.contains("Established"))
         });
         assert!(up, "{}\n{}", router.birdc("show protocols").unwrap_or_default(), router.log());
     }
     for (router, prefix) in [(&client, "192.0.2.0/24"), (&server, "2001:db8:46::/96")] {
-        let learned = wait_until(Duration::from_secs(5), || {
+        let learned = wait_until(PATIENCE, || {
             router.birdc(&format!("show route {prefix}")).is_ok_and(|text| text.contains("[peer_"))
         });
         assert!(learned, "{prefix} was not learned: {}", router.birdc("show route")?);
     }
-    assert!(lab.pings(&lab.client, "192.0.2.1", 3), "the relay still translates");
+    assert!(lab.pings(&lab.client, "192.0.2.1"), "the relay still translates");
     lab.assert_healthy()
 }
 

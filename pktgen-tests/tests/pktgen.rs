@@ -258,7 +258,7 @@ fn a_signal_ends_it_in_order() {
     let start = Instant::now();
     kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it still runs");
     let output = child.wait_with_output().expect("it ends");
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
     assert_eq!(output.status.code(), Some(1), "an exit, not a death by signal");
     assert!(text(&output).contains("stopped by a signal"), "{}", text(&output));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pktgen_tests::lab::{
-    Cmd, Daemon, Lab, LabError, Need, Shape, TestResult, borderctl, skip_unless, wait_until,
+    Cmd, Daemon, Lab, LabError, Need, PATIENCE, Shape, TestResult, borderctl, skip_unless, wait_until,
 };
 use serde_json::Value;
 
@@ -98,14 +98,14 @@ fn every_question_is_answered_by_its_command() -> TestResult {
         path("mappings.db").display()
     );
     let mut lab = Lab::up(&Shape { translation: control, ..Shape::default() })?;
-    assert!(lab.pings(&lab.client, "192.0.2.1", 20));
+    assert!(lab.pings(&lab.client, "192.0.2.1"));
     // The relay before this one was killed.
     let pid = lab.relay().pid();
     let relay = lab.take_relay();
     kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGKILL).expect("it runs");
     relay.kill();
     lab.start_relay()?;
-    assert!(lab.pings(&lab.client, "192.0.2.1", 20));
+    assert!(lab.pings(&lab.client, "192.0.2.1"));
     // A rack with a server that is not there; a configuration that is wrong; traffic, and a scan.
     good(&socket, "eam add 192.0.2.0/28 2001:db8:99::/124 --comment 'a whole rack'")?;
     good(&socket, "eam add 192.0.2.7 2001:db8:12:34::7")?;
@@ -118,7 +118,7 @@ fn every_question_is_answered_by_its_command() -> TestResult {
         pings.push(Daemon::start("ping", &ping, tempfile::tempdir().expect("there is room"))?);
     }
     let is_told = || good(&socket, "status").is_ok_and(|text| text.contains("does not answer"));
-    assert!(wait_until(Duration::from_secs(40), is_told), "{}", good(&socket, "status")?);
+    assert!(wait_until(PATIENCE, is_told), "{}", good(&socket, "status")?);
 
     let table = table();
     assert!(table.len() >= 19, "{} questions", table.len());
@@ -135,7 +135,7 @@ fn every_question_is_answered_by_its_command() -> TestResult {
             |text: &str| row.answers.iter().all(|answer| skeleton(text).contains(&skeleton(answer)));
         // Rates and ages settle in a second or two.
         let mut text = String::new();
-        let found = wait_until(Duration::from_secs(15), || {
+        let found = wait_until(PATIENCE, || {
             text = good(&socket, &line).unwrap_or_else(|error| error.to_string());
             is_answered(&text)
         });

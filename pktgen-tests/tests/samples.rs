@@ -16,8 +16,8 @@ use nix::unistd::Pid;
 use pktgen_tests::lab::frame::{IPV6, ethernet, ipv6, udp6};
 use pktgen_tests::lab::probe::{echo_once, udp_echo, udp_socket};
 use pktgen_tests::lab::{
-    Cmd, Lab, LabError, Need, RawLink, SERVICE, Shape, TestResult, borderctl, embedded, relay_binary,
-    skip_unless, wait_until,
+    Cmd, Lab, LabError, Need, PATIENCE, RawLink, SERVICE, Shape, TestResult, borderctl, embedded,
+    relay_binary, skip_unless, wait_until,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -43,7 +43,7 @@ impl Observed {
             path("mappings.db")
         );
         let lab = Lab::up(&Shape { translation: control, ..Shape::default() })?;
-        assert!(lab.pings(&lab.client, "192.0.2.1", 10));
+        assert!(lab.pings(&lab.client, "192.0.2.1"));
         Ok(Self { lab, kept })
     }
 
@@ -192,7 +192,7 @@ fn drops_are_counted_and_sampled_fairly_under_a_flood() -> TestResult {
         lab.reason("unassigned_service_address").is_ok_and(|row| row["count"].as_u64() > Some(200))
             && lab.reason("source_not_mapped").is_ok_and(|row| row["count"] == 10)
     };
-    assert!(wait_until(Duration::from_secs(20), is_counted), "{sent} sent: {}", lab.json(&["drops"])?);
+    assert!(wait_until(PATIENCE, is_counted), "{sent} sent: {}", lab.json(&["drops"])?);
     let row = lab.reason("unassigned_service_address")?;
     let number = |name: &str| row[name].as_u64().unwrap_or_default();
     assert_eq!(number("sampled") + number("samples_lost"), number("count"), "{row}");
@@ -276,7 +276,7 @@ fn a_capture_has_pairs_that_translate_reproduces() -> TestResult {
     let wanted = "(host 192.0.2.1 and (udp port 7 or icmp)) or host 192.0.2.99";
     let capture =
         lab.start(&["capture", "--filter", wanted, "--count", "40", "--seconds", "60", "-w", &name]);
-    assert!(wait_until(Duration::from_secs(10), || file.exists()));
+    assert!(wait_until(PATIENCE, || file.exists()));
     let server = udp_echo(&lab.lab.server, 7)?;
     let socket = udp_socket(&lab.lab.client, Ipv4Addr::UNSPECIFIED.into(), 0)?;
     let to = SocketAddr::from((SERVICE, 7));
@@ -411,15 +411,15 @@ fn readers_that_stop_lose_packets_and_hold_nobody_up() -> TestResult {
         &name,
     ];
     let stopped = lab.start(&words);
-    assert!(wait_until(Duration::from_secs(10), || lab.path("slow.pcapng").exists()));
+    assert!(wait_until(PATIENCE, || lab.path("slow.pcapng").exists()));
     stopped.signal(Signal::SIGSTOP);
     let flood = lab.flood(Duration::from_secs(4))?;
     // A second reader gets everything meanwhile, and packets pass.
     let paths =
         ["trace", "--paths", "--filter", "host 192.0.2.1 and icmp", "--count", "4", "--seconds", "20"];
     let mut paths = lab.start(&paths);
-    assert!(wait_until(Duration::from_secs(10), || lab.lab.pings(&lab.lab.client, "192.0.2.1", 10)
-        && paths.has_ended()));
+    let ping = lab.lab.client.cmd("ping").args("-n -c1 -W1 192.0.2.1");
+    assert!(wait_until(PATIENCE, || ping.run().is_ok_and(|output| output.success()) && paths.has_ended()));
     let (whole, text) = paths.finish(Duration::from_secs(1));
     assert!(whole && text.contains("translated"), "{text}");
     flood.join().expect("the flood does not panic");
@@ -448,7 +448,7 @@ fn readers_that_stop_lose_packets_and_hold_nobody_up() -> TestResult {
         refused.text()
     );
     flood.join().expect("the flood does not panic");
-    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 10));
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1"));
     drop(many);
     let again =
         || lab.ctl(&["trace", "--count", "1", "--seconds", "1"]).run().is_ok_and(|output| output.success());
@@ -509,7 +509,7 @@ fn thousands_of_readers_and_slow_ones_hold_nobody_up() -> TestResult {
             Some(stream)
         })
         .collect();
-    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1", 10), "packets pass");
+    assert!(lab.lab.pings(&lab.lab.client, "192.0.2.1"), "packets pass");
     let grown = resident(pid).saturating_sub(before);
     println!("{asked} of {READERS} could ask; the relay grew by {grown} kB");
     assert!(asked >= 64 && grown < 128 << 10, "{asked} asked, {grown} kB");
@@ -551,7 +551,7 @@ fn what_the_control_thread_drops_is_sampled_as_well() -> TestResult {
         socket.send_to(b"is anybody there?", (Ipv4Addr::new(192, 0, 2, 7), 7)).ok();
         sample(&lab).is_some()
     };
-    assert!(wait_until(Duration::from_secs(30), is_sampled), "{}", lab.good(&["drops"])?);
+    assert!(wait_until(PATIENCE, is_sampled), "{}", lab.good(&["drops"])?);
     let sample = sample(&lab).expect("it was there a moment ago");
     assert_eq!(
         (&sample["control"], &sample["layer"], &sample["port"]),

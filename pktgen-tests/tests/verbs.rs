@@ -331,7 +331,7 @@ fn every_verb_answers_right_and_wrong_for_people_and_programs() -> Result<(), Bo
         return Ok(());
     }
     let mut asked = Asked::up()?;
-    assert!(asked.lab.pings(&asked.lab.client, "192.0.2.1", 5));
+    assert!(asked.lab.pings(&asked.lab.client, "192.0.2.1"));
     asked.lab.client.cmd("ping").args("-n -c1 -W1 192.0.2.77").run()?;
     let mut ends: BTreeMap<String, BTreeSet<End>> = BTreeMap::new();
     let verbs = verbs(&asked.files)?;
@@ -383,6 +383,6 @@ fn a_reload_that_is_wrong_is_refused_with_the_value() -> TestResult {
             assert!(refused.stderr.contains(word), "{word:?} is missing in {}", refused.stderr);
         }
     }
-    assert!(asked.lab.pings(&asked.lab.client, "192.0.2.1", 5));
+    assert!(asked.lab.pings(&asked.lab.client, "192.0.2.1"));
     asked.lab.assert_healthy()
 }

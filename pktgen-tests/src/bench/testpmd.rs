@@ -63,8 +63,8 @@ impl Testpmd {
             .args("--burst=64 --rxd=1024 --txd=1024 --total-num-mbufs=16384 --disable-link-check")
             .arg(format!("--forward-mode={}", mode.name()));
         let mut daemon = Daemon::start_interactive("dpdk-testpmd", &command, directory)?;
-        daemon.wait_for("sockets", 10, |_| Vdev::is_open(sockets))?;
-        daemon.wait_for("forwarding thread", 10, |daemon| cpus::prefer_workers(daemon.pid()))?;
+        daemon.wait_for("sockets", |_| Vdev::is_open(sockets))?;
+        daemon.wait_for("forwarding thread", |daemon| cpus::prefer_workers(daemon.pid()))?;
         Ok(Self { mode, daemon })
     }
 

@@ -109,7 +109,7 @@ fn frr(namespace: &Namespace, text: &str) -> Result<(Vec<Daemon>, tempfile::Temp
         }
         let mut daemon = Daemon::start(name, &command, directory()?)?;
         let socket = place.path().join(format!("{name}.vty"));
-        daemon.wait_for("vty socket", 10, |_| socket.exists())?;
+        daemon.wait_for("vty socket", |_| socket.exists())?;
         daemons.push(daemon);
     }
     let file = write(place.path().join("frr.conf"), text)?;

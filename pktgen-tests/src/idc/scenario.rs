@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::traffic::{Toll, Traffic};
 use super::{Idc, Side};
-use crate::lab::{LabError, wait_until};
+use crate::lab::{LabError, PATIENCE, wait_until};
 
 use outcome::Limits;
 pub use outcome::{HEAD, Outcome};
@@ -125,7 +125,7 @@ impl Scenario {
     /// # Errors
     /// When the laboratory itself fails; what the relays do wrong is in the outcome.
     pub fn run(&self, idc: &mut Idc) -> Result<Outcome, LabError> {
-        idc.converged(Duration::from_secs(30))?;
+        idc.converged(2 * PATIENCE)?;
         let (mend, lost, gone) = self.lose(idc)?;
         let (back, returned) = give_back(idc, mend)?;
         Ok(Outcome { scenario: *self, suite: idc.suite, lost, gone, back, returned })

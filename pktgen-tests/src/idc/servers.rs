@@ -122,7 +122,7 @@ fn ftp(namespace: &Namespace, address: &str) -> Result<Daemon, LabError> {
     let mut daemon = Daemon::start("vsftpd", &command, directory)?;
     let place = if address.contains(':') { format!("[{address}]:21 ") } else { format!("{address}:21 ") };
     let list = namespace.cmd("ss").args("-Hltn");
-    daemon.wait_for("listening", 10, |_| list.ok().is_ok_and(|output| output.stdout.contains(&place)))?;
+    daemon.wait_for("listening", |_| list.ok().is_ok_and(|output| output.stdout.contains(&place)))?;
     Ok(daemon)
 }
 
@@ -145,5 +145,5 @@ fn share(root: &Path) -> Result<PathBuf, LabError> {
 fn listening(daemon: &mut Daemon, namespace: &Namespace, port: u16) -> Result<(), LabError> {
     let list = namespace.cmd("ss").args("-Hltn");
     let port = format!(":{port} ");
-    daemon.wait_for("listening", 10, |_| list.ok().is_ok_and(|output| output.stdout.contains(&port)))
+    daemon.wait_for("listening", |_| list.ok().is_ok_and(|output| output.stdout.contains(&port)))
 }

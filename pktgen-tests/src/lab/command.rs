@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::LabError;
-
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(20);
+use super::{LabError, PATIENCE};
 
 /// A command line with a time limit.
 #[derive(Debug, Clone)]
@@ -52,7 +50,7 @@ impl Output {
 impl Cmd {
     /// A program without arguments.
     pub fn new(program: &str) -> Self {
-        Self { argv: vec![program.into()], timeout: DEFAULT_TIMEOUT, input: None }
+        Self { argv: vec![program.into()], timeout: PATIENCE, input: None }
     }
 
     /// Adds one argument.
@@ -67,7 +65,7 @@ impl Cmd {
         self
     }
 
-    /// Sets the time limit.
+    /// Sets a time limit other than [`PATIENCE`].
     pub fn timeout(mut self, seconds: u64) -> Self {
         self.timeout = Duration::from_secs(seconds);
         self

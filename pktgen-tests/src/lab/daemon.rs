@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::command::{end_group, wait};
-use super::{Cmd, LabError, Namespace, wait_until};
+use super::{Cmd, LabError, Namespace, PATIENCE, wait_until};
 
 /// A running program; dropping it ends it.
 #[derive(Debug)]
@@ -102,16 +102,10 @@ impl Daemon {
     /// Waits until a condition holds while the program runs.
     ///
     /// # Errors
-    /// When the program ends first, or it takes longer than `seconds`.
-    pub fn wait_for(
-        &mut self,
-        what: &str,
-        seconds: u64,
-        mut ready: impl FnMut(&Self) -> bool,
-    ) -> Result<(), LabError> {
-        let patience = Duration::from_secs(seconds);
+    /// When the program ends first, or it takes longer than [`PATIENCE`].
+    pub fn wait_for(&mut self, what: &str, mut ready: impl FnMut(&Self) -> bool) -> Result<(), LabError> {
         let mut is_ready = false;
-        wait_until(patience, || {
+        wait_until(PATIENCE, || {
             is_ready = ready(self);
             is_ready || self.ended().is_some()
         });
@@ -123,7 +117,7 @@ impl Daemon {
             return Err(LabError::Failed { command, status: status.to_string(), output: self.log() });
         }
         let what = format!("{}: {what}", self.name);
-        Err(LabError::TooSlow { what, after: patience, output: self.log() })
+        Err(LabError::TooSlow { what, after: PATIENCE, output: self.log() })
     }
 }
 
@@ -220,7 +214,7 @@ pub fn bird(namespace: &Namespace, conf: &str) -> Result<Daemon, LabError> {
         .arg("-s")
         .arg(socket.display().to_string());
     let mut daemon = Daemon::start("bird", &command, directory)?;
-    daemon.wait_for("control socket", 5, |_| socket.exists())?;
+    daemon.wait_for("control socket", |_| socket.exists())?;
     Ok(daemon)
 }
 
@@ -243,5 +237,5 @@ fn wait_for_listener(
 ) -> Result<(), LabError> {
     let list = namespace.cmd("ss").args(if transport == "tcp" { "-Hltn" } else { "-Hlun" });
     let port = format!(":{port} ");
-    daemon.wait_for("listening", 10, |_| list.ok().is_ok_and(|output| output.stdout.contains(&port)))
+    daemon.wait_for("listening", |_| list.ok().is_ok_and(|output| output.stdout.contains(&port)))
 }

@@ -38,7 +38,7 @@ impl Evidence {
                 .arg(file);
             let mut capture = Daemon::start("dumpcap", &command, directory).ok()?;
             // It has its file once it listens.
-            capture.wait_for("file", 10, |capture| frames(capture.path()).next().is_some()).ok()?;
+            capture.wait_for("file", |capture| frames(capture.path()).next().is_some()).ok()?;
             Some(((*interface).to_owned(), capture))
         });
         Self { captures: started.collect() }

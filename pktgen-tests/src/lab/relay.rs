@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::daemon::{directory, write};
-use super::{Cmd, Counters, Daemon, LabError, Namespace, TestResult};
+use super::{Cmd, Counters, Daemon, LabError, Namespace, PATIENCE, TestResult};
 
 /// Which DPDK driver sits on the veth ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,8 +150,8 @@ impl Relay {
     pub fn run(binary: &Path, namespace: &Namespace, toml: &str, ports: &[&str]) -> Result<Self, LabError> {
         let mut daemon = Self::spawn(binary, namespace, toml, "")?;
         let twins: Vec<String> = ports.iter().map(|port| format!("bl-{port}")).collect();
-        daemon.wait_for("twins", 20, |_| twins.iter().all(|twin| namespace.has_link(twin)))?;
-        daemon.wait_for(READY, 5, |daemon| daemon.log().contains(READY))?;
+        daemon.wait_for("twins", |_| twins.iter().all(|twin| namespace.has_link(twin)))?;
+        daemon.wait_for(READY, |daemon| daemon.log().contains(READY))?;
         Ok(Self { daemon })
     }
 
@@ -163,16 +163,16 @@ impl Relay {
         let binary =
             binary().ok_or_else(|| LabError::Relay { what: "is not built".into(), log: String::new() })?;
         let mut daemon = Self::spawn(&binary, namespace, toml, "--standby")?;
-        daemon.wait_for(PREPARED, 25, |daemon| daemon.log().contains(PREPARED))?;
+        daemon.wait_for(PREPARED, |daemon| daemon.log().contains(PREPARED))?;
         Ok(Self { daemon })
     }
 
     /// Waits until one that stood by translates.
     ///
     /// # Errors
-    /// When it does not within 20 seconds.
+    /// When it does not within [`PATIENCE`].
     pub fn has_taken_over(&mut self) -> TestResult {
-        self.daemon.wait_for(READY, 20, |daemon| daemon.log().contains(READY))
+        self.daemon.wait_for(READY, |daemon| daemon.log().contains(READY))
     }
 
     fn spawn(binary: &Path, namespace: &Namespace, toml: &str, how: &str) -> Result<Daemon, LabError> {
@@ -229,7 +229,7 @@ impl Relay {
         let before = self.log().len();
         self.daemon.signal(Signal::SIGHUP);
         let new = |daemon: &Daemon| daemon.log().get(before..).unwrap_or_default().to_owned();
-        self.daemon.wait_for("reload", 30, |daemon| {
+        self.daemon.wait_for("reload", |daemon| {
             let log = new(daemon);
             log.ends_with('\n') && log.contains("reloaded")
         })?;
@@ -259,11 +259,11 @@ impl Relay {
     /// Asks for a report and waits for it.
     ///
     /// # Errors
-    /// When the relay is gone or does not answer within 3 seconds.
+    /// When the relay is gone or does not answer within [`PATIENCE`].
     pub fn counters(&mut self) -> Result<Counters, LabError> {
         let before = Counters::reports_in(&self.log());
         self.daemon.signal(Signal::SIGUSR1);
-        self.daemon.wait_for("counters", 3, |daemon| {
+        self.daemon.wait_for("counters", |daemon| {
             // A line is a report only once it is complete.
             let log = daemon.log();
             log.ends_with('\n') && Counters::reports_in(&log) > before
@@ -284,7 +284,7 @@ impl Relay {
             if next.of_traffic() == last.of_traffic() {
                 return Ok(next);
             }
-            if start.elapsed() > Duration::from_secs(10) {
+            if start.elapsed() > PATIENCE {
                 return Err(self.error("counts packets although nobody sends any"));
             }
             last = next;
@@ -294,7 +294,7 @@ impl Relay {
     /// Ends it as an operator does; the status and the final counters.
     ///
     /// # Errors
-    /// When it is still there after 10 seconds, or prints no counters.
+    /// When it is still there after [`PATIENCE`], or prints no counters.
     pub fn stop(self) -> Result<(ExitStatus, Counters), LabError> {
         self.ends_by(Signal::SIGTERM)
     }
@@ -304,14 +304,15 @@ impl Relay {
     /// # Errors
     /// As [`Relay::stop`].
     pub fn ends_by(mut self, signal: Signal) -> Result<(ExitStatus, Counters), LabError> {
-        let status = self.daemon.stop(signal, Duration::from_secs(10));
-        let status = status.ok_or_else(|| self.error(&format!("did not end within 10 s of {signal}")))?;
+        let status = self.daemon.stop(signal, PATIENCE);
+        let status =
+            status.ok_or_else(|| self.error(&format!("did not end for {PATIENCE:?} after {signal}")))?;
         Ok((status, self.last_counters()?))
     }
 
     /// Ends it as a crash does.
     pub fn kill(mut self) {
-        self.daemon.stop(Signal::SIGKILL, Duration::from_secs(5));
+        self.daemon.stop(Signal::SIGKILL, PATIENCE);
     }
 
     fn last_counters(&self) -> Result<Counters, LabError> {

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::evidence::Evidence;
-use super::{Cmd, Config, Driver, LabError, Namespace, Port, Relay, TestResult, namespace, veth};
+use super::{Cmd, Config, Driver, LabError, Namespace, PATIENCE, Port, Relay, TestResult, namespace, veth};
 
 /// The IPv4-only client.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 50);
@@ -187,11 +187,11 @@ impl Lab {
         self.relay.take().expect("the test has started the relay")
     }
 
-    /// Pings until an answer comes; false after `seconds`.
+    /// Pings until an answer comes; false after [`PATIENCE`].
     #[must_use]
-    pub fn pings(&self, from: &Namespace, to: &str, seconds: u64) -> bool {
+    pub fn pings(&self, from: &Namespace, to: &str) -> bool {
         let ping = from.cmd("ping").args("-n -c1 -W1").arg(to);
-        super::wait_until(Duration::from_secs(seconds), || ping.run().is_ok_and(|output| output.success()))
+        super::wait_until(PATIENCE, || ping.run().is_ok_and(|output| output.success()))
     }
 
     /// Sets the relay's check at the end of a test: still running, and every packet accounted for.

@@ -92,7 +92,7 @@ fn start(wires: &Wires, directory: tempfile::TempDir, redirection: &str) -> Resu
         binary.display()
     );
     let mut relay = Daemon::start("borderline", &wires.relay_ns.sh(&line), directory)?;
-    relay.wait_for("twins", 30, |_| TWINS.iter().all(|twin| wires.relay_ns.has_link(twin)))?;
+    relay.wait_for("twins", |_| TWINS.iter().all(|twin| wires.relay_ns.has_link(twin)))?;
     Ok(relay)
 }
 

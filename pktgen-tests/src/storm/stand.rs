@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use super::Row;
 use super::flow::{Flow, RATE};
 use crate::lab::{
-    Cmd, Config, Daemon, Driver, LabError, Namespace, Port, RawLink, Relay, bird, embedded, veth, wait_until,
+    Cmd, Config, Daemon, Driver, LabError, Namespace, PATIENCE, Port, RawLink, Relay, bird, embedded, veth,
+    wait_until,
 };
 
 /// Where the storms come from, IPv4.
@@ -228,12 +228,12 @@ impl Routers {
         for router in &routers.0 {
             Cmd::new("renice").args("-n -15 -p").arg(router.pid().to_string()).ok()?;
         }
-        if wait_until(Duration::from_secs(40), || routers.sessions().is_ok_and(|all| all.len() == 4)) {
+        if wait_until(2 * PATIENCE, || routers.sessions().is_ok_and(|all| all.len() == 4)) {
             return Ok(routers);
         }
         let seen = routers.0.iter().map(|router| router.birdc("show protocols").unwrap_or_default());
         let what = "BGP with BFD to come up".into();
-        Err(LabError::TooSlow { what, after: Duration::from_secs(40), output: seen.collect() })
+        Err(LabError::TooSlow { what, after: 2 * PATIENCE, output: seen.collect() })
     }
 
     /// The sessions that are up, BFD and BGP, as the relay's router sees them.
