@@ -24,6 +24,7 @@ use crate::config::{
 use crate::eam_set::{ChangeCounts, EamSet};
 use crate::plan::{self, PlanError};
 
+pub use fixed::same_machine;
 pub use tables::Way;
 
 /// Why a reload was refused. The relay goes on as before.
@@ -52,6 +53,9 @@ pub enum ReloadError {
         /// Mappings that may go.
         allowed: usize,
     },
+    /// The mappings beside those of the files cannot be read: tables without them would lose what they translate.
+    #[error("the mappings of the store cannot be read, and without them no tables are made: {0}")]
+    Source(String),
     /// A contradiction between validation and tables.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -123,13 +127,13 @@ impl Running {
     /// is told of those of the files. `built` are the tables of just these mappings, if somebody has them already ([`build`]).
     ///
     /// # Errors
-    /// [`PlanError`]: a contradiction between validation and tables.
+    /// [`ReloadError::Source`], or a contradiction between validation and tables.
     pub fn start(
         path: &Path,
         config: &mut Config,
         mut source: Option<Box<dyn MappingSource>>,
         built: Option<Arc<Translation>>,
-    ) -> Result<Self, PlanError> {
+    ) -> Result<Self, ReloadError> {
         let eams = take_rows(std::mem::take(&mut config.eams), source.as_deref_mut(), &config.translation);
         let translation = match built {
             Some(built) => built,

@@ -40,12 +40,9 @@ impl MappingSource for StoredMappings {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    fn rows(&self) -> Vec<eam::Eam> {
-        let rows = self.source.rows().unwrap_or_else(|error| {
-            tracing::error!("the mappings of the store are left out: {error}");
-            Vec::new()
-        });
-        rows.iter().map(|row| eam::Eam { ipv4: row.ipv4(), ipv6: row.ipv6() }).collect()
+    fn rows(&self) -> Result<Vec<eam::Eam>, String> {
+        let rows = self.source.rows().map_err(|error| error.to_string())?;
+        Ok(rows.iter().map(|row| eam::Eam { ipv4: row.ipv4(), ipv6: row.ipv6() }).collect())
     }
 
     fn accept(&mut self, files: Eams, settings: &config::Translation) {

@@ -25,7 +25,10 @@ pub trait MappingSource: Send {
     /// What is wrong; the reload is refused then.
     fn check(&self, files: &Eams) -> Result<(), Problems>;
     /// All of its own mappings, as they are in use.
-    fn rows(&self) -> Vec<Eam>;
+    ///
+    /// # Errors
+    /// Why they cannot be read; the reload is refused then.
+    fn rows(&self) -> Result<Vec<Eam>, String>;
     /// The mappings of the files, and the settings beside them, are these from now on.
     fn accept(&mut self, files: Eams, settings: &config::Translation);
 }

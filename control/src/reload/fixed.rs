@@ -17,6 +17,12 @@ pub(super) fn differences(old: Fixed<'_>, new: Fixed<'_>) -> Vec<String> {
     keys
 }
 
+/// Whether DPDK that was started for one of them is what the other asks for.
+#[must_use]
+pub fn same_machine(old: (&Dpdk, &[Port]), new: (&Dpdk, &[Port])) -> bool {
+    dpdk(old.0, new.0).is_empty() && ports(old.1, new.1).is_empty()
+}
+
 fn dpdk(old: &Dpdk, new: &Dpdk) -> Vec<String> {
     // A key added to the table must be decided about here: it does not compile otherwise.
     let Dpdk { workers, memory, memory_mb, poll, extra_args, places: _ } = new;

@@ -5,7 +5,7 @@ use std::fmt;
 use dataplane::table::eam::{Eam, EamTable};
 use dataplane::table::translation::Translation;
 
-use super::Running;
+use super::{ReloadError, Running};
 use crate::actor::MappingSource;
 use crate::config;
 use crate::eam_set::{EamChanges, EamSet};
@@ -39,8 +39,9 @@ pub(super) fn build(
     settings: &config::Translation,
     eams: &EamSet,
     source: Option<&dyn MappingSource>,
-) -> Result<Translation, PlanError> {
-    build_of(settings, eams, source.map(MappingSource::rows).unwrap_or_default())
+) -> Result<Translation, ReloadError> {
+    let others = source.map(MappingSource::rows).transpose().map_err(ReloadError::Source)?;
+    Ok(build_of(settings, eams, others.unwrap_or_default())?)
 }
 
 /// New tables, of the mappings of the files and others.
@@ -63,11 +64,12 @@ pub(super) fn next(
     settings: &config::Translation,
     eams: &EamSet,
     changes: &EamChanges,
-) -> Result<(Translation, Way), PlanError> {
+) -> Result<(Translation, Way), ReloadError> {
     if *settings == running.settings
         && changes.counts().total() <= running.translation.eams.len() / ROWS_PER_CHANGE
     {
-        Ok((running.translation.apply(&changes.steps())?, Way::Applied))
+        let applied = running.translation.apply(&changes.steps()).map_err(PlanError::from)?;
+        Ok((applied, Way::Applied))
     } else {
         Ok((build(settings, eams, running.source.as_deref())?, Way::Built))
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use dataplane::table::eam::Eam;
 use tempfile::TempDir;
@@ -136,8 +137,11 @@ fn a_tenth_is_at_least_ten_at_most_a_thousand_and_never_all() {
     assert_eq!((Number(5).of(2), All.of(7)), (5, usize::MAX));
 }
 
-/// Keeps one mapping, and what it was told.
-struct Other(Arc<Mutex<Vec<usize>>>);
+/// Keeps one mapping, and what it was told; or a disk that cannot be read.
+struct Other {
+    told: Arc<Mutex<Vec<usize>>>,
+    broken: Arc<AtomicBool>,
+}
 
 impl MappingSource for Other {
     fn check(&self, files: &Eams) -> Result<(), Problems> {
@@ -149,12 +153,15 @@ impl MappingSource for Other {
         Err(problems)
     }
 
-    fn rows(&self) -> Vec<Eam> {
-        vec![Eam { ipv4: "192.0.2.9/32".parse().unwrap(), ipv6: "2001:db8::9/128".parse().unwrap() }]
+    fn rows(&self) -> Result<Vec<Eam>, String> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err("the disk refuses".to_owned());
+        }
+        Ok(vec![Eam { ipv4: "192.0.2.9/32".parse().unwrap(), ipv6: "2001:db8::9/128".parse().unwrap() }])
     }
 
     fn accept(&mut self, files: Eams, _: &config::Translation) {
-        self.0.lock().unwrap().push(files.len());
+        self.told.lock().unwrap().push(files.len());
     }
 }
 
@@ -163,8 +170,9 @@ fn mappings_kept_elsewhere_survive_reloads_and_are_asked_first() {
     let Relay { directory, .. } = Relay::start();
     let path = directory.path().join("relay.toml");
     let (mut config, _) = Config::load(&path).unwrap();
-    let told = Arc::default();
-    let running = Running::start(&path, &mut config, Some(Box::new(Other(Arc::clone(&told)))), None).unwrap();
+    let (told, broken) = (Arc::<Mutex<Vec<usize>>>::default(), Arc::<AtomicBool>::default());
+    let other = Box::new(Other { told: Arc::clone(&told), broken: Arc::clone(&broken) });
+    let running = Running::start(&path, &mut config, Some(other), None).unwrap();
     let mut relay = Relay { directory, running };
     let has =
         |relay: &Relay| relay.running.translation().eams.lookup_ipv4(Ipv4Addr::new(192, 0, 2, 9)).is_some();
@@ -178,4 +186,9 @@ fn mappings_kept_elsewhere_survive_reloads_and_are_asked_first() {
     relay.write("eams.csv", &format!("{EAMS}192.0.2.9,2001:db8::10\n"));
     assert!(matches!(relay.prepare(), Err(ReloadError::Problems(_))), "the other one was asked");
     assert_eq!(*told.lock().unwrap(), [3, 3, 4], "told of what was accepted");
+    broken.store(true, Ordering::Relaxed);
+    relay.write("eams.csv", EAMS);
+    relay.write("relay.toml", &format!("{BASE}anti_spoof = true\n"));
+    assert!(matches!(relay.prepare(), Err(ReloadError::Source(_))), "no tables without those it cannot read");
+    assert!(has(&relay), "and those there are stay");
 }
