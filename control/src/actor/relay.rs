@@ -227,6 +227,10 @@ impl<M: Machine> Actor<M> {
                 drop(asker.send(Arc::new(Snapshot::clone(&self.publisher.current()))));
             }
             Request::Drain(lead, asker) => drop(asker.send(self.service.drain(lead, Instant::now()))),
+            // A stop goes on, whatever is asked.
+            Request::Undrain(asker) if self.stopping.is_some() => {
+                drop(asker.send(self.service.drained(Instant::now())));
+            }
             Request::Undrain(asker) => drop(asker.send(self.service.undrain(Instant::now()))),
             Request::PrintCounters => (self.print)(&self.counters()),
             Request::Stop | Request::HandOver => unreachable!("handled by the loop"),

@@ -38,6 +38,8 @@ pub(super) struct Service {
     announced: Announced,
     translated: Option<(u64, Instant)>,
     ticks: u32,
+    /// The generation of the tables in use.
+    tables: u64,
 }
 
 /// What is looked at.
@@ -74,6 +76,7 @@ impl Service {
             announced: Announced::new(),
             translated: None,
             ticks: 0,
+            tables: 0,
         })
     }
 
@@ -84,7 +87,9 @@ impl Service {
     }
 
     /// Other tables are in use.
-    pub(super) fn published(&self, snapshot: &Snapshot) {
+    pub(super) fn published(&mut self, snapshot: &Snapshot) {
+        self.tables = snapshot.generation;
+        self.monitor.probes.forget();
         let destinations = self.announcer.destinations().clone();
         self.auditor.published(snapshot.generation, Arc::clone(&snapshot.translation), destinations);
     }
@@ -121,7 +126,11 @@ impl Service {
     }
 
     fn probe(&mut self, kernel: &Kernel, now: Instant) {
-        let Some(audit) = self.monitor.audit().cloned() else { return };
+        // The mappings that were looked at last may be gone by now; those of the tables in use come in a moment.
+        let Some(audit) = self.monitor.audit().filter(|audit| audit.generation >= self.tables).cloned()
+        else {
+            return;
+        };
         for probe in self.monitor.probes.send(&audit, now) {
             if !kernel.probe(probe.worker, probe.number, &probe.packet) {
                 self.monitor.probes.refused(probe.number);
@@ -195,6 +204,11 @@ impl Service {
     pub(super) fn undrain(&mut self, now: Instant) -> Drained {
         self.announcer.undrain();
         tracing::info!("drain taken back");
+        self.drained(now)
+    }
+
+    /// How it stands.
+    pub(super) fn drained(&self, now: Instant) -> Drained {
         Drained { announcement: self.announcer.announcement(now) }
     }
 

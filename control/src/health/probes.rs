@@ -121,6 +121,11 @@ impl Probes {
         }
     }
 
+    /// Other tables are in use: what is on its way may meet the old ones or the new.
+    pub fn forget(&mut self) {
+        self.sent.clear();
+    }
+
     /// The control thread did not look for so long: what it has not seen meanwhile is not late.
     pub fn excuse(&mut self, time: Duration) {
         self.sent.values_mut().for_each(|sent| sent.at += time);
