@@ -15,8 +15,8 @@ struct Port {
     port: PortId,
     behind: Option<Behind>,
     driver: Option<bool>,
-    /// What the twin was last set to.
-    set: bool,
+    /// What the twin was last set to. None before that: one that was taken over has what it had.
+    set: Option<bool>,
 }
 
 /// A kernel interface behind a port.
@@ -32,13 +32,13 @@ struct Behind {
 pub(super) struct Carriers(Vec<Port>);
 
 impl Carriers {
-    /// Ports with the names of the interfaces behind them, all without carrier.
+    /// Ports with the names of the interfaces behind them.
     pub(super) fn new(ports: impl Iterator<Item = (PortId, Option<String>)>) -> Self {
         let port = |(port, behind): (PortId, Option<String>)| Port {
             port,
             behind: behind.map(|name| Behind { name, index: None }),
             driver: None,
-            set: false,
+            set: None,
         };
         Self(ports.map(port).collect())
     }
@@ -57,7 +57,7 @@ impl Carriers {
 
     /// Whether a port's twin has carrier.
     pub(super) fn of(&self, port: PortId) -> bool {
-        self.0.iter().any(|known| known.port == port && known.set)
+        self.0.iter().any(|known| known.port == port && known.set == Some(true))
     }
 
     /// The ports whose kernel interface was there and is gone, with its name. Known ports come without.
@@ -79,7 +79,16 @@ impl Port {
             (Some(driver), Some(behind)) => driver && behind,
             (driver, behind) => driver.or(behind).unwrap_or(false),
         };
-        (std::mem::replace(&mut self.set, up) != up).then_some((self.port, up))
+        // Nothing is known yet: a twin that was made has no carrier, and one that was taken over keeps what it has.
+        if self.set.is_none() && !up && !self.is_known() {
+            return None;
+        }
+        (self.set.replace(up) != Some(up)).then_some((self.port, up))
+    }
+
+    /// Whether anybody has said how its link is.
+    fn is_known(&self) -> bool {
+        self.behind.as_ref().map_or(self.driver.is_some(), |behind| behind.index.is_some())
     }
 }
 

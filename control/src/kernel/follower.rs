@@ -196,6 +196,8 @@ impl<'a> Follower<'a> {
             self.kernel.with(|exchange| exchange.catch_up(dumped.dump, routes, meanwhile, Instant::now()));
         let took = started.elapsed();
         self.no_dump_before = Instant::now() + took * DUMP_SHARE;
+        // Doubted while it ran: before it was known how long it takes.
+        self.dump_due = self.dump_due.map(|due| due.max(self.no_dump_before));
         self.note(&changes);
         if dumped.doubtful {
             self.doubt();

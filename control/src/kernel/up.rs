@@ -6,7 +6,7 @@
 //! interface and is translated; what is translated for the box goes in by it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use rustix::io::Errno;
 
-use super::netlink::request::Request;
-use super::netlink::socket::{self, Caller};
+use super::netlink::decode::announced;
+use super::netlink::request::{AF_INET, AF_INET6, RTM_GETROUTE, Request};
+use super::netlink::socket::{self, Caller, short_dump};
 use super::tap::Tap;
 use super::twin::{TwinError, interface_index, open_tun};
 
@@ -97,7 +98,10 @@ impl UpLink {
         socket::call(Request::up(index, mtu)).map_err(failed)?;
         let caller = Caller::new().map_err(failed)?;
         let up = Self { index, device, caller, routes: RefCell::default() };
-        for (to, metric) in expected {
+        let expected: BTreeSet<(IpNet, u32)> = expected.collect();
+        withdraw_others(index, expected.clone()).map_err(failed)?;
+        // The worse metric first: of two routes the better one stays.
+        for (to, metric) in expected.into_iter().rev() {
             if up.caller.call(Request::same_route(to, index, PROTOCOL, metric)).is_ok()
                 && let Some(other) = up.routes.borrow_mut().present.insert(to, metric)
             {
@@ -265,6 +269,29 @@ pub(super) fn is_for_the_relay(packet: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Takes routes away that a configuration before had: nobody else would, and they would attract traffic as long as the
+/// interface is there. The kernel has to tell of all its routes for that, so nobody waits for it.
+fn withdraw_others(index: u32, expected: BTreeSet<(IpNet, u32)>) -> io::Result<()> {
+    let look = move || {
+        for family in [AF_INET, AF_INET6] {
+            let mut others = Vec::new();
+            let dumped = short_dump(Request::dump(RTM_GETROUTE, family, 1), |message| {
+                others.extend(announced(message.payload, index).filter(|route| !expected.contains(route)));
+            });
+            if let Err(error) = dumped {
+                tracing::warn!(%error, "routes that a configuration before has announced may still be there");
+            }
+            for (to, metric) in others {
+                match socket::call(Request::remove_route(to, index, PROTOCOL, metric)) {
+                    Ok(()) => tracing::info!(route = %to, metric, "withdrawn: of a configuration before"),
+                    Err(error) => tracing::warn!(route = %to, metric, %error, "cannot be withdrawn"),
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().name("routes-before".to_owned()).spawn(look).map(drop)
 }
 
 #[cfg(test)]

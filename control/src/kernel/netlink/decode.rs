@@ -12,6 +12,8 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::kernel) use self::route::announced;
+
 use super::attribute::Message;
 use crate::kernel::event::Event;
 

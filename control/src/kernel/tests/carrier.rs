@@ -41,6 +41,16 @@ fn where_the_driver_does_not_know_the_kernels_interface_decides() {
     assert_eq!(carriers.changes(&links(&[down])), [(PORT, false)]);
 }
 
+/// It still has the carrier that the process before gave it.
+#[test]
+fn a_twin_that_was_taken_over_loses_its_carrier_where_the_link_is_down() {
+    let mut carriers = Carriers::new([(PORT, Some("eth7".to_owned()))].into_iter());
+    assert_eq!(carriers.changes(&links(&[])), [], "not before anything is known");
+    assert_eq!(carriers.changes(&links(&[behind(false)])), [(PORT, false)]);
+    assert_eq!(carriers.changes(&links(&[behind(false)])), [], "told once");
+    assert!(!carriers.of(PORT));
+}
+
 #[test]
 fn an_interface_that_is_gone_does_not_come_back_as_another_one() {
     let mut carriers = Carriers::new([(PORT, Some("eth7".to_owned()))].into_iter());

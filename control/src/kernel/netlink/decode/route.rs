@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Malformed;
 use crate::kernel::event::{KernelHop, KernelRoute, Placement, RouteKind, Table};
 use crate::kernel::netlink::attribute::{Attributes, address_of, padded, u8_at, u16_at, u32_at, u32_of};
-use crate::kernel::netlink::request::{AF_INET, AF_INET6};
+use crate::kernel::netlink::request::{AF_INET, AF_INET6, RT_TABLE_MAIN};
 use crate::kernel::up::PROTOCOL as ANNOUNCED_PROTOCOL;
 
 const NLM_F_REPLACE: u16 = 0x100;
@@ -98,6 +98,23 @@ pub(super) fn route(body: &[u8]) -> Result<Option<KernelRoute>, Malformed> {
         (route.kind, route.hops) = (RouteKind::Unicast, Box::default());
     }
     Ok(Some(route))
+}
+
+/// Destination and metric of a route of the relay's own, over the interface `index` in the table main.
+pub(in crate::kernel) fn announced(body: &[u8], index: u32) -> Option<(IpNet, u32)> {
+    let attributes = Attributes(body.get(rta::HEADER..)?);
+    let everywhere = unspecified(body[0])?;
+    let (mut destination, mut metric, mut leads_here) = (everywhere.addr(), 0, false);
+    for (kind, value) in attributes {
+        match kind {
+            rta::DST => destination = address_of(value)?,
+            rta::PRIORITY => metric = u32_of(value)?,
+            rta::OIF => leads_here = u32_of(value)? == index,
+            _ => {}
+        }
+    }
+    let is_own = body[5] == ANNOUNCED_PROTOCOL && body[4] == RT_TABLE_MAIN && leads_here;
+    is_own.then(|| IpNet::new(destination, body[1]).ok()).flatten().map(|to| (to, metric))
 }
 
 /// Position of the low byte of a native-endian integer.
