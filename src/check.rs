@@ -1,8 +1,10 @@
 //! `borderline check`.
 
+use std::net::TcpListener;
 use std::path::Path;
 
 use control::config::{self, Config};
+use control_server::Listener;
 use shown::Shown;
 
 use crate::args::{DONE, WRONG};
@@ -43,5 +45,30 @@ fn complaints(path: &Path) -> Vec<String> {
     };
     let mut complaints = preflight::claim(&config, &Held::default()).err().unwrap_or_default();
     complaints.extend(preflight::inspect(&config, &machine::eal_config(&config)));
+    complaints.extend(sockets(&config));
+    complaints
+}
+
+/// What would keep the control socket, the store or the metrics from being opened.
+fn sockets(config: &Config) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if let Some(control) = &config.control {
+        let obstacles = Listener::obstacles(&control.socket, control.group.as_deref());
+        complaints.extend(obstacles.iter().map(ToString::to_string));
+        let directory = control.store.parent().filter(|directory| !directory.as_os_str().is_empty());
+        if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+            let directory = directory.display();
+            complaints.push(format!(
+                "control.store: there is no directory {directory}; create it: mkdir -p {directory}"
+            ));
+        }
+    }
+    if let Some(address) = config.metrics.listen
+        && let Err(error) = TcpListener::bind(address)
+    {
+        complaints.push(format!(
+            "metrics.listen: cannot listen at {address}: {error}; choose another address or port"
+        ));
+    }
     complaints
 }

@@ -14,9 +14,9 @@ use caps::{CapSet, Capability, CapsHashSet};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 use rustix::thread::set_no_new_privs;
 
-/// To open ports: interfaces and raw sockets, XDP programs and their memory, PCI devices and physical addresses of hugepages,
-/// and files of whoever owns them.
-const OPENING: [Capability; 12] = [
+/// To open ports and sockets: interfaces and raw sockets, XDP programs and their memory, PCI devices and physical addresses of
+/// hugepages, and files of whoever owns them.
+const OPENING: [Capability; 13] = [
     Capability::CAP_NET_ADMIN,
     Capability::CAP_NET_RAW,
     Capability::CAP_BPF,
@@ -29,6 +29,8 @@ const OPENING: [Capability; 12] = [
     Capability::CAP_SYS_RESOURCE,
     Capability::CAP_SYS_NICE,
     Capability::CAP_DAC_OVERRIDE,
+    // To give the control socket to its group.
+    Capability::CAP_CHOWN,
     // To give up the others for good.
     Capability::CAP_SETPCAP,
 ];
@@ -63,6 +65,17 @@ pub(crate) fn run() {
     match keep(&RUNNING) {
         Ok(()) => tracing::debug!("capabilities dropped"),
         Err(error) => tracing::warn!("more capabilities are kept than needed: {error}"),
+    }
+}
+
+/// Before another image of this process begins from the beginning: it has what this one has, also where that is no root's.
+pub(crate) fn pass_on() {
+    let passed = caps::read(None, CapSet::Permitted).and_then(|kept| {
+        caps::set(None, CapSet::Inheritable, &kept)?;
+        caps::set(None, CapSet::Ambient, &kept)
+    });
+    if let Err(error) = passed {
+        tracing::warn!("capabilities are not passed on: {error}");
     }
 }
 

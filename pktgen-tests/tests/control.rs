@@ -10,6 +10,9 @@ use pktgen_tests::lab::{Cmd, Lab, LabError, Need, Output, Shape, TestResult, bor
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// A group that the relay is not in.
+const GROUP: &str = "daemon";
+
 /// A laboratory whose relay has a control socket; socket and store outlive the relay.
 struct Controlled {
     lab: Lab,
@@ -21,7 +24,8 @@ impl Controlled {
         let kept = tempfile::tempdir().expect("there is room for a directory");
         let path = |name| kept.path().join(name).display().to_string();
         let (socket, store) = (path("control.sock"), path("mappings.db"));
-        let control = format!("\n[control]\nsocket = \"{socket}\"\nstore = \"{store}\"\n");
+        let control =
+            format!("\n[control]\nsocket = \"{socket}\"\nstore = \"{store}\"\ngroup = \"{GROUP}\"\n");
         let shape =
             Shape { translation: format!("{}{control}", Shape::default().translation), ..Shape::default() };
         let lab = Lab::up(&shape)?;
@@ -159,6 +163,16 @@ fn a_running_relay_keeps_nothing_it_does_not_need() -> TestResult {
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     let mode = |path: &Path| fs::symlink_metadata(path).map(|there| there.permissions().mode() & 0o777).ok();
     assert_eq!(mode(&lab.socket()), Some(0o660));
+    let ask = |group: &str| {
+        let program = borderctl().expect("it is built").display().to_string();
+        let user = format!("--reuid=65534 --regid={group} --clear-groups");
+        let asking = Cmd::new("setpriv").args(&user).arg(program).arg("--socket");
+        asking.arg(lab.socket().display().to_string()).arg("version").run()
+    };
+    // The directory is the test's own.
+    fs::set_permissions(lab.kept.path(), fs::Permissions::from_mode(0o755))?;
+    assert!(ask(GROUP)?.success(), "whoever is in the group may: {}", ask(GROUP)?.text());
+    assert!(!ask("nogroup")?.success(), "and nobody else");
     assert_eq!(mode(&lab.kept.path().join("mappings.db")), Some(0o600));
     let nobody = Cmd::new("setpriv").args("--reuid=65534 --regid=65534 --clear-groups");
     let program = borderctl().expect("it is built").display().to_string();

@@ -94,8 +94,10 @@ fn check_machine_lists_at_once_what_a_start_would_find() {
     let toml = fs::read_to_string(&path).unwrap();
     let more = "[[port]]\nname = \"second\"\ndevice = \"net_af_xdp0,iface=nowhere0\"\n\
                 [[port]]\nname = \"third\"\ndevice = \"0000:ff:1f.7\"\n[translation]";
-    fs::write(&path, toml.replace("[translation]", more).replace("workers = [", "workers = [1000, "))
-        .unwrap();
+    let control = "\n[control]\nsocket = \"/nowhere/at/all/control.sock\"\nstore = \"/nowhere/mappings.db\"\n\
+                   group = \"no-such-group-7\"\n[metrics]\nlisten = \"198.18.0.1:9\"\n";
+    let toml = toml.replace("[translation]", more).replace("workers = [", "workers = [1000, ");
+    fs::write(&path, toml + control).unwrap();
     let check = |arguments: &str| {
         let script = format!(
             "ip tuntap add dev bl-bltest mode tap; ip rule add from 198.18.0.0/15 lookup 7; exec \"$1\" check {arguments} --config \"$2\""
@@ -116,6 +118,10 @@ fn check_machine_lists_at_once_what_a_start_would_find() {
             "nowhere0",
             "port third: device 0000:ff:1f.7",
             "1 policy rules are not followed",
+            "there is no group \"no-such-group-7\"",
+            "directory /nowhere/at/all",
+            "mkdir -p /nowhere",
+            "cannot listen at 198.18.0.1:9",
         ],
     );
 }

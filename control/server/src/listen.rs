@@ -39,6 +39,18 @@ pub enum ListenError {
         "control.group: there is no group {0:?}; create it with `groupadd --system {0}`, or leave `group` out"
     )]
     NoGroup(String),
+    /// The group is there, and may not have it.
+    #[error(
+        "control.group: cannot give {path} to group {group}: {error}; start the relay as root, or as a member of that group"
+    )]
+    Group {
+        /// The socket.
+        path: PathBuf,
+        /// The group.
+        group: String,
+        /// Why not.
+        error: io::Error,
+    },
     /// The system refuses.
     #[error("control.socket: {path}: cannot {what}: {error}")]
     System {
@@ -65,19 +77,45 @@ impl Listener {
     /// # Errors
     /// [`ListenError`].
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ListenError> {
-        let group = group.map(gid).transpose()?;
+        let gid = group.map(gid).transpose()?;
         let _lock = lock_directory(path)?;
         make_room(path)?;
         let failed = |what| move |error| ListenError::System { path: path.to_owned(), what, error };
         let socket = UnixListener::bind(path).map_err(failed("bind it"))?;
         let inode = fs::symlink_metadata(path).map_err(failed("look at it"))?.ino();
         let listener = Self { socket, path: path.to_owned(), inode };
-        if group.is_some() {
-            chown(path, None, group).map_err(io::Error::from).map_err(failed("give it to its group"))?;
+        if let Some(group) = group {
+            let refused = |error: nix::Error| {
+                let group = group.to_owned();
+                ListenError::Group { path: path.to_owned(), group, error: error.into() }
+            };
+            chown(path, None, gid).map_err(refused)?;
         }
         fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed("set its mode"))?;
         listener.socket.set_nonblocking(true).map_err(failed("make it non-blocking"))?;
         Ok(listener)
+    }
+
+    /// What would keep [`Self::bind`] from it, without making anything.
+    #[must_use]
+    pub fn obstacles(path: &Path, group: Option<&str>) -> Vec<ListenError> {
+        let mut found = Vec::new();
+        found.extend(group.and_then(|group| gid(group).err()));
+        let directory = directory_of(path);
+        // It makes one directory, and no more.
+        let has_place = directory.is_dir() || !directory.exists() && directory_of(directory).is_dir();
+        if !has_place {
+            let error = ErrorKind::NotFound.into();
+            found.push(ListenError::Directory { path: directory.to_owned(), error });
+        }
+        match fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                found.push(ListenError::NotASocket(path.to_owned()))
+            }
+            Ok(_) if UnixStream::connect(path).is_ok() => found.push(ListenError::Taken(path.to_owned())),
+            Ok(_) | Err(_) => {}
+        }
+        found
     }
 
     /// A second handle, to accept on.
@@ -102,8 +140,12 @@ fn gid(name: &str) -> Result<nix::unistd::Gid, ListenError> {
     }
 }
 
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn lock_directory(path: &Path) -> Result<Flock<File>, ListenError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let failed = |error| ListenError::Directory { path: directory.to_owned(), error };
     if let Err(error) = fs::create_dir(directory) {
         match error.kind() {
@@ -180,6 +222,24 @@ mod tests {
         let error =
             Listener::bind(&directory.path().join("control.sock"), Some("no-such-group-7")).unwrap_err();
         assert!(error.to_string().contains("no-such-group-7"), "{error}");
+    }
+
+    #[test]
+    fn obstacles_are_seen_beforehand() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let obstacles = |name: &str, group| {
+            let found = Listener::obstacles(&path(name), group);
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(obstacles("new/control.sock", None).is_empty(), "a directory is made");
+        let missing = obstacles("new/deep/control.sock", Some("no-such-group-7"));
+        assert!(missing[0].contains("no-such-group-7") && missing[1].contains("new/deep"), "{missing:?}");
+        let listener = Listener::bind(&path("control.sock"), None).unwrap();
+        assert!(obstacles("control.sock", None)[0].contains("another relay answers"));
+        drop(listener);
+        fs::write(path("control.sock"), "precious").unwrap();
+        assert!(obstacles("control.sock", None)[0].contains("no socket"));
     }
 
     #[test]
