@@ -10,8 +10,7 @@ use control::config::{self, Config, Problems};
 use control::health::Pulse;
 use control::kernel::{Bell, Kernel, KernelError, Rings, Tap, Twin, TwinError, UpLink};
 use control::observe::Observatory;
-use control::plan::PlanError;
-use control::reload::Running;
+use control::reload::{ReloadError, Running};
 use dataplane::dpdk::{self, EalError, LcoreError, MempoolError, Port, PortError};
 use dataplane::exception::{InjectReceiver, PuntSender, inject_ring, punt_ring};
 use dataplane::sink::lone::LoneSampler;
@@ -48,7 +47,7 @@ const RING_BYTES: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Tables(#[from] ReloadError),
     #[error(transparent)]
     Eal(#[from] EalError),
     #[error(transparent)]
@@ -185,7 +184,7 @@ async fn relay(
     (mut prepared, claims): (Prepared, &Claims),
 ) -> Result<(), AppError> {
     leave_the_workers_alone(&config.dpdk.workers);
-    let Started { socket, opened } = Started::together(path, config, &mut prepared)?;
+    let Started { socket, opened } = Started::together(path, config, &mut prepared, log)?;
     let source = socket.as_ref().map(ControlSocket::source);
     if let Some(source) = &source {
         source.check(&config.eams).map_err(AppError::Conflicts)?;
@@ -260,8 +259,8 @@ struct Started {
 
 impl Started {
     /// The store is gone through while the ports are opened: neither needs the other.
-    fn together(path: &Path, config: &Config, prepared: &mut Prepared) -> Result<Self, AppError> {
-        let (ground, patience) = (prepared.ground(config), prepared.patience());
+    fn together(path: &Path, config: &Config, prepared: &mut Prepared, log: &Log) -> Result<Self, AppError> {
+        let (ground, patience) = (prepared.ground(config, log), prepared.patience());
         let open_socket = || match &config.control {
             Some(control) => {
                 ControlSocket::open(path, control, &config.translation, local_mtu(config)).map(Some)
@@ -332,7 +331,6 @@ async fn create_up_link(
     let mtu = least_mtu(config);
     let up = match held.take(preflight::UP) {
         Some(file) => {
-            // The worse metric first: of two routes the better one stays.
             let metrics = [announce.drain_metric, announce.metric];
             let destinations = running.destinations();
             let routes = destinations.into_iter().flat_map(|to| metrics.map(|metric| (to, metric)));

@@ -8,7 +8,8 @@
 //! ```text
 //!   standby -- connects to the claim of each twin -------> relay
 //!           <------------------------- one byte, the file --
-//!           -- one byte: it has prepared everything ------>      `ready`: SIGUSR2 may hand over
+//!           -- one byte: it has prepared everything, ----->      `ready`: SIGUSR2 may hand over
+//!              or could not start any more
 //!           the connection ends with the relay
 //! ```
 
@@ -34,12 +35,22 @@ use crate::preflight::{Claims, TWIN, connect, wait_for};
 
 /// Connections of relays that stand by, one for each twin; later ones are refused and have to look again and again.
 const CONNECTIONS: usize = 64;
+/// One that stands by has prepared everything.
+const READY: u8 = b'r';
+/// It has not, or not any more.
+const NOT_READY: u8 = b'n';
 /// How long a relay that is asked for a file may take. An old one does not know the question.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Those who stand by for this process.
 #[derive(Clone, Default)]
-pub(crate) struct Successors(Rc<RefCell<Vec<OwnedFd>>>);
+pub(crate) struct Successors(Rc<RefCell<Vec<Successor>>>);
+
+/// A connection of one, and what it last said of itself.
+struct Successor {
+    connection: OwnedFd,
+    is_ready: bool,
+}
 
 impl Successors {
     /// Gives these devices to whoever stands by and asks, as long as they are there. Needs a local task set.
@@ -57,35 +68,34 @@ impl Successors {
 
     /// Whether one has prepared everything.
     pub(crate) fn ready(&self) -> bool {
-        let mut connections = self.0.borrow_mut();
-        connections.retain(|connection| peek(connection) != Heard::End);
-        connections.iter().any(|connection| peek(connection) == Heard::Ready)
+        let mut successors = self.0.borrow_mut();
+        successors.retain_mut(Successor::listen);
+        successors.iter().any(|successor| successor.is_ready)
     }
 
     /// It is closed when there are too many.
     fn keep(&self, connection: OwnedFd) {
-        let mut connections = self.0.borrow_mut();
-        connections.retain(|connection| peek(connection) != Heard::End);
-        if connections.len() < CONNECTIONS {
-            connections.push(connection);
+        let mut successors = self.0.borrow_mut();
+        successors.retain_mut(Successor::listen);
+        if successors.len() < CONNECTIONS {
+            successors.push(Successor { connection, is_ready: false });
         }
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Heard {
-    Nothing,
-    Ready,
-    End,
-}
-
-fn peek(connection: &OwnedFd) -> Heard {
-    let mut byte = [0];
-    match net::recv(connection, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-        Ok((0, _)) => Heard::End,
-        Ok(_) => Heard::Ready,
-        Err(Errno::AGAIN | Errno::INTR) => Heard::Nothing,
-        Err(_) => Heard::End,
+impl Successor {
+    /// Takes in what it has said meanwhile, whose last word counts; false when it is gone.
+    fn listen(&mut self) -> bool {
+        let mut words = [0; 64];
+        loop {
+            match net::recv(&self.connection, &mut words, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return false,
+                Ok((length, _)) => self.is_ready = words[length - 1] == READY,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
     }
 }
 
@@ -97,6 +107,11 @@ async fn answer(successors: Successors, socket: OwnedFd, name: String, device: W
             Ok(connection) => {
                 // It is over: whoever connects now gets nothing, and sees the claim end.
                 let Some(device) = device.upgrade() else { return };
+                // Others can connect as well: they are neither given anything nor counted on.
+                if let Err(error) = is_trusted(&connection) {
+                    tracing::debug!(twin = name, %error, "not given away");
+                    continue;
+                }
                 if let Err(error) = give(&connection, &device) {
                     tracing::debug!(twin = name, %error, "not given away");
                 }
@@ -111,9 +126,7 @@ async fn answer(successors: Successors, socket: OwnedFd, name: String, device: W
     }
 }
 
-/// Only to processes of this one's user, and of root.
 fn give(connection: &OwnedFd, device: &Tap) -> io::Result<()> {
-    is_trusted(connection)?;
     let file = device.share()?;
     let files = [file.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -123,6 +136,7 @@ fn give(connection: &OwnedFd, device: &Tap) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether it is of a process of this one's user, or of root.
 fn is_trusted(connection: &OwnedFd) -> io::Result<()> {
     let peer = sockopt::socket_peercred(connection)?;
     let trusted = peer.uid == geteuid() || peer.uid.is_root();
@@ -135,7 +149,7 @@ pub(crate) struct Held {
     files: BTreeMap<String, OwnedFd>,
     /// To the relay that gave or did not give the file of a twin; each ends with it.
     connections: BTreeMap<String, Arc<OwnedFd>>,
-    ready: bool,
+    is_ready: bool,
 }
 
 impl Held {
@@ -154,17 +168,17 @@ impl Held {
         self.connections.get(twin).cloned()
     }
 
-    /// Everything else is prepared: the relay may hand over. Those that come later are told at once.
-    pub(crate) fn ready(&mut self) {
-        if !std::mem::replace(&mut self.ready, true) {
-            self.connections.values().for_each(|connection| tell(connection));
+    /// Whether everything else is prepared, so that the relay may hand over. One that comes later is told at once.
+    pub(crate) fn set_ready(&mut self, is_ready: bool) {
+        if std::mem::replace(&mut self.is_ready, is_ready) != is_ready {
+            self.connections.values().for_each(|connection| tell(connection, is_ready));
         }
     }
 }
 
-fn tell(connection: &OwnedFd) {
+fn tell(connection: &OwnedFd, is_ready: bool) {
     // It is gone by now, then: that is noticed elsewhere.
-    net::send(connection, b"r", SendFlags::NOSIGNAL).ok();
+    net::send(connection, &[if is_ready { READY } else { NOT_READY }], SendFlags::NOSIGNAL).ok();
 }
 
 /// Asks the owner of these twins for their files, and keeps what it gives. What it does not give will be made anew.
@@ -176,8 +190,8 @@ pub(crate) async fn ask(twins: Vec<String>, held: &RefCell<Held>) {
         match given.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut))) {
             Ok((connection, file)) => {
                 let mut held = held.borrow_mut();
-                if held.ready {
-                    tell(&connection);
+                if held.is_ready {
+                    tell(&connection, true);
                 }
                 held.files.insert(twin.clone(), file);
                 held.connections.insert(twin, connection);

@@ -50,10 +50,17 @@ pub(crate) enum LogFormat {
 struct Inner {
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// The end of the pipe where the libraries' output arrives; none when there is no pipe.
-    output: Option<OwnedFd>,
+    /// What standard output and error were taken over with, if they were.
+    taken: Option<Taken>,
     style: Style,
     is_terminal: bool,
+}
+
+struct Taken {
+    /// The end of the pipe where the libraries' output arrives.
+    output: OwnedFd,
+    /// What standard error was before.
+    stderr: OwnedFd,
 }
 
 #[derive(Default)]
@@ -76,7 +83,8 @@ impl Log {
         let stderr = fcntl_dupfd_cloexec(io::stderr(), 3)?;
         let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
         fcntl_setfl(&input, OFlags::NONBLOCK)?;
-        let log = Self::writing_to(stderr, Some(output.try_clone()?), is_terminal)?;
+        let taken = Taken { output: output.try_clone()?, stderr: stderr.try_clone()? };
+        let log = Self::writing_to(stderr, Some(taken), is_terminal)?;
         log.look(format);
         dup2_stdout(&input)?;
         dup2_stderr(&input)?;
@@ -116,9 +124,9 @@ impl Log {
         self.line(line.into_bytes());
     }
 
-    fn writing_to(stderr: OwnedFd, output: Option<OwnedFd>, is_terminal: bool) -> io::Result<Self> {
+    fn writing_to(stderr: OwnedFd, taken: Option<Taken>, is_terminal: bool) -> io::Result<Self> {
         let (queue, changed, style) = Default::default();
-        let log = Self(Arc::new(Inner { queue, changed, output, style, is_terminal }));
+        let log = Self(Arc::new(Inner { queue, changed, taken, style, is_terminal }));
         let writer = log.clone();
         thread::Builder::new().name("log".to_owned()).spawn(move || {
             keep_nothing();
@@ -152,12 +160,23 @@ impl Log {
     pub(crate) fn finish(&self) {
         let deadline = Instant::now() + LAST_WORDS;
         let unread = || {
-            self.0.output.as_ref().is_some_and(|output| ioctl_fionread(output).is_ok_and(|bytes| bytes > 0))
+            let output = self.0.taken.as_ref().map(|taken| &taken.output);
+            output.is_some_and(|output| ioctl_fionread(output).is_ok_and(|bytes| bytes > 0))
         };
         let mut queue = self.queue();
         while (!queue.lines.is_empty() || queue.is_writing || unread()) && Instant::now() < deadline {
             let waited = self.0.changed.wait_timeout(queue, Duration::from_millis(5));
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Gives standard output and error back, before another image of this process takes them over anew.
+    pub(crate) fn give_back(&self) {
+        self.finish();
+        if let Some(taken) = &self.0.taken {
+            // What cannot be given back is a log that nobody reads.
+            dup2_stdout(&taken.stderr).ok();
+            dup2_stderr(&taken.stderr).ok();
         }
     }
 

@@ -79,8 +79,8 @@ pub(crate) fn claim(config: &Config, held: &Held) -> Result<Claims, Vec<String>>
 }
 
 /// Waits until nobody has any of what a configuration names. The kernel says so: it closes a claim with its process, however
-/// that ends. `held` is what the owner gives meanwhile.
-pub(crate) async fn free(config: &Config, held: &RefCell<Held>) {
+/// that ends. `held` is what the owner gives meanwhile. Returns whether there was anybody.
+pub(crate) async fn free(config: &Config, held: &RefCell<Held>) -> bool {
     let mut known = None;
     while let Some((kind, name)) = names(config).into_iter().find(|(kind, name)| is_taken(kind, name)) {
         let owner = owner(kind, &name);
@@ -97,6 +97,7 @@ pub(crate) async fn free(config: &Config, held: &RefCell<Held>) {
             tokio::time::sleep(POLL).await;
         }
     }
+    known.is_some()
 }
 
 /// Says whom it waits for, and asks that one for its twins.

@@ -32,9 +32,12 @@ use tokio::task::spawn_blocking;
 use crate::args::FAILED;
 use crate::control_socket::FilesInForce;
 use crate::handover::Held;
+use crate::harden;
+use crate::log::Log;
 use crate::machine::Ground;
 use crate::preflight;
 use crate::signals::Signals;
+use crate::watchdog;
 
 /// How often it looks whether anything has changed.
 const LOOK: Duration = Duration::from_secs(2);
@@ -74,13 +77,17 @@ type Stamp = Option<Vec<u8>>;
 pub(crate) async fn wait(path: &Path, config: &Config, signals: &mut Signals) -> Option<Prepared> {
     let (held, tables) = (RefCell::<Held>::default(), RefCell::default());
     let ground = ground(config);
-    tokio::select! {
-        () = preflight::free(config, &held) => {}
+    let stood_by = tokio::select! {
+        stood_by = preflight::free(config, &held) => stood_by,
         never = keep_ready(path, &tables, &held) => match never {},
+        never = watchdog::stand_by() => match never {},
         () = signals.stopped() => return None,
-    }
-    tracing::info!("taking over");
-    let limit = Some(limit());
+    };
+    // Where nobody had anything it starts as any other does, and takes the time it takes.
+    let limit = stood_by.then(|| {
+        tracing::info!("taking over");
+        limit()
+    });
     Some(Prepared { ground, tables: tables.into_inner(), held: held.into_inner(), limit })
 }
 
@@ -105,10 +112,12 @@ impl Prepared {
 
     /// DPDK, if it was started. A process can start it only once: when it was started for something else, this process begins
     /// anew.
-    pub(crate) fn ground(&mut self, config: &Config) -> Option<Ground> {
+    pub(crate) fn ground(&mut self, config: &Config, log: &Log) -> Option<Ground> {
         let (ground, dpdk, ports) = self.ground.take()?;
-        if dpdk != config.dpdk || ports != config.ports {
+        if !reload::same_machine((&dpdk, &ports), (&config.dpdk, &config.ports)) {
             tracing::warn!("[dpdk] or [[port]] have changed while this relay stood by: it starts anew");
+            harden::pass_on();
+            log.give_back();
             let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
             tracing::error!(%error, "it cannot start anew");
         }
@@ -159,7 +168,7 @@ async fn keep_ready(path: &Path, kept: &RefCell<Option<Tables>>, held: &RefCell<
                     let (mappings, took_ms) = (tables.translation.eams.len(), tables.took.as_millis());
                     tracing::info!(mappings, took_ms, "ready to take over");
                     kept.replace(Some(tables));
-                    held.borrow_mut().ready();
+                    held.borrow_mut().set_ready(true);
                     said.clear();
                 }
                 Err(problem) => {
@@ -168,6 +177,7 @@ async fn keep_ready(path: &Path, kept: &RefCell<Option<Tables>>, held: &RefCell<
                         said = problem;
                     }
                     kept.replace(None);
+                    held.borrow_mut().set_ready(false);
                 }
             }
         }
@@ -241,8 +251,7 @@ fn limit() -> Arc<AtomicBool> {
     let started = Arc::<AtomicBool>::default();
     let told = Arc::clone(&started);
     let watching = thread::Builder::new().name("taking-over".to_owned()).spawn(move || {
-        thread::sleep(TAKING_OVER);
-        if !told.load(Ordering::Relaxed) {
+        if !watchdog::take_over(TAKING_OVER, || told.load(Ordering::Relaxed)) {
             tracing::error!("not started {} s after taking over: ending", TAKING_OVER.as_secs());
             thread::sleep(Duration::from_millis(200));
             std::process::exit(i32::from(FAILED));

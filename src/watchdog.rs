@@ -4,24 +4,72 @@
 //! when it goes on. And as long as it and every worker go on, systemd hears of it (`WatchdogSec=`); otherwise it ends the
 //! process, and everything that was announced goes with it. A process that was stopped (SIGSTOP) is ended the same way.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use control::health::Pulse;
 use control::kernel::switch_up_link;
 use sd_notify::NotifyState;
 
+use crate::harden::keep_nothing;
+
 /// How often it looks, and tells.
 const LOOK: Duration = Duration::from_millis(250);
+/// What may wait to be told.
+const LETTERS: usize = 64;
 /// A control thread that was silent for so long does not go on.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// Tells systemd, if that has started the process. It is not waited for, and nothing depends on it.
-pub(crate) fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "systemd was not told");
+/// Tells systemd, if that has started the process. It is not waited for, and nothing depends on it: where it does not read, its
+/// socket fills, and who writes there waits, which only a thread of its own may. What there is to tell meanwhile is dropped.
+pub(crate) fn tell(states: &[NotifyState<'_>]) {
+    static MANAGER: OnceLock<Option<SyncSender<String>>> = OnceLock::new();
+    let Some(letters) = MANAGER.get_or_init(begin_to_tell) else { return };
+    let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
+    if letters.try_send(lines.join("\n")).is_err() {
+        tracing::debug!("systemd was not told: it does not read");
     }
+}
+
+fn begin_to_tell() -> Option<SyncSender<String>> {
+    std::env::var_os("NOTIFY_SOCKET")?;
+    let (letters, told) = sync_channel::<String>(LETTERS);
+    let telling = thread::Builder::new().name("notify".to_owned()).spawn(move || {
+        keep_nothing();
+        for letter in told {
+            if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&letter)]) {
+                tracing::debug!(%error, "systemd was not told");
+            }
+        }
+    });
+    match telling {
+        Ok(_) => Some(letters),
+        Err(error) => {
+            tracing::warn!(%error, "systemd is told nothing");
+            None
+        }
+    }
+}
+
+/// Tells systemd of a process that stands by: it counts from the moment it was told that this one is ready.
+pub(crate) async fn stand_by() -> Infallible {
+    loop {
+        tell(&[NotifyState::Watchdog]);
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Tells systemd of a process that takes over, until `is_started` or for `limit`; whether it has started.
+pub(crate) fn take_over(limit: Duration, is_started: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < limit && !is_started() {
+        tell(&[NotifyState::Watchdog]);
+        thread::sleep(LOOK);
+    }
+    is_started()
 }
 
 /// Starts the thread. It ends with the process.

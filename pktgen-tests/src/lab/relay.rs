@@ -162,7 +162,15 @@ impl Relay {
     pub fn stand_by(namespace: &Namespace, toml: &str) -> Result<Self, LabError> {
         let binary =
             binary().ok_or_else(|| LabError::Relay { what: "is not built".into(), log: String::new() })?;
-        let mut daemon = Self::spawn(&binary, namespace, toml, "--standby")?;
+        Self::stand_by_as(&binary, namespace, toml)
+    }
+
+    /// The same for some binary.
+    ///
+    /// # Errors
+    /// As [`Relay::stand_by`].
+    pub fn stand_by_as(binary: &Path, namespace: &Namespace, toml: &str) -> Result<Self, LabError> {
+        let mut daemon = Self::spawn(binary, namespace, toml, "--standby")?;
         daemon.wait_for(PREPARED, |daemon| daemon.log().contains(PREPARED))?;
         Ok(Self { daemon })
     }
