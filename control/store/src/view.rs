@@ -201,6 +201,30 @@ impl Store {
         self.view().by_ipv6(net.into())
     }
 
+    /// The row of exactly this IPv4 prefix as it would be with a candidate in force.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn get_ipv4_in(
+        &self,
+        candidate: &crate::candidate::Candidate,
+        net: Ipv4Net,
+    ) -> Result<Option<OwnedRow>, StoreError> {
+        View { store: self, candidate: Some(candidate) }.by_ipv4(net.into())
+    }
+
+    /// The same for an IPv6 prefix.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn get_ipv6_in(
+        &self,
+        candidate: &crate::candidate::Candidate,
+        net: Ipv6Net,
+    ) -> Result<Option<OwnedRow>, StoreError> {
+        View { store: self, candidate: Some(candidate) }.by_ipv6(net.into())
+    }
+
     /// All rows whose prefix covers an address, the one that translates it first.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ pub(super) struct Outcome {
 }
 
 /// Puts edits into a candidate, all or none. With `replace`, mappings of the store that are not among them go first, also those of
-/// an address that gets another one: the store becomes what the edits say, whatever order that takes.
+/// an address that gets another one: the store becomes what the edits say, whatever order that takes and whatever was staged.
 pub(super) fn stage(
     store: &mut Store,
     candidate: &mut Candidate,
@@ -44,32 +44,44 @@ fn stage_expected(
     edits: &[Edit],
     replace: bool,
 ) -> Result<Outcome, Refusal> {
-    let before = candidate.len();
+    if replace {
+        *candidate = Candidate::default();
+    }
     let mut work = Work {
         store,
+        candidate,
         pools,
         allocates: edits.iter().any(|edit| matches!(edit.target, Target::Auto { .. })),
         taken: HashSet::new(),
         replace,
+        gone: HashSet::new(),
         kept: HashSet::new(),
         outcome: Outcome::default(),
         findings: Vec::new(),
         more: 0,
     };
     if work.allocates {
-        work.taken.extend(candidate.changes().gained().map(|eam| eam.ipv4()));
+        work.taken.extend(work.candidate.changes().gained().map(|eam| eam.ipv4()));
+    }
+    for edit in edits {
+        if let Target::Remove { ipv4, ipv6 } = edit.target
+            && let Some(ipv4) = work.named(ipv4, ipv6)?
+        {
+            work.gone.insert(ipv4);
+        }
     }
     let mut lines = Vec::with_capacity(edits.len());
     let mut wanted = Vec::with_capacity(edits.len());
     for edit in edits {
-        if let Some(edit_of_store) = work.read(edit, candidate)? {
+        if let Some(edit_of_store) = work.read(edit)? {
             lines.push(edit.line);
             wanted.push(edit_of_store);
         }
     }
     if replace {
-        let kept = std::mem::take(&mut work.kept);
-        wanted.extend(others(work.store, &kept)?);
+        // What is asked to go goes once.
+        work.kept.extend(work.gone.iter().copied());
+        wanted.extend(others(work.store, &work.kept)?);
     }
     let Work { store, mut outcome, findings, more, .. } = work;
     if !findings.is_empty() {
@@ -81,8 +93,6 @@ fn stage_expected(
     outcome.more_warnings = (imported.findings.len() - told + imported.more) as u64;
     outcome.warnings =
         imported.findings.iter().take(LISTED).map(|(at, finding)| warning(line(*at), finding)).collect();
-    let staged = candidate.len().saturating_sub(before);
-    outcome.unchanged = (edits.len() as u64).saturating_sub(staged as u64);
     Ok(outcome)
 }
 
@@ -106,13 +116,17 @@ fn others(store: &Store, kept: &HashSet<Ipv4Net>) -> Result<Vec<eam_store::Edit>
     Ok(gone.map(|ipv4| eam_store::Edit::Remove { ipv4, ipv6: None }).collect())
 }
 
-struct Work<'s> {
+struct Work<'s, 'c> {
     store: &'s mut Store,
+    /// What is staged already: edits go on top of it.
+    candidate: &'c Candidate,
     pools: &'s [Ipv4Net],
     /// Whether a free service address is looked for.
     allocates: bool,
     /// Service addresses that edits before have taken, if so.
     taken: HashSet<Ipv4Net>,
+    /// Addresses whose mappings the edits remove: what is added for them is new.
+    gone: HashSet<Ipv4Net>,
     /// Whether the store's other mappings go.
     replace: bool,
     /// Those that stay, or are changed where they are.
@@ -122,13 +136,14 @@ struct Work<'s> {
     more: u64,
 }
 
-impl Work<'_> {
+impl Work<'_, '_> {
     /// The store's edit; none when there is nothing to do, or when it was refused.
-    fn read(&mut self, edit: &Edit, candidate: &Candidate) -> Result<Option<eam_store::Edit>, Refusal> {
+    fn read(&mut self, edit: &Edit) -> Result<Option<eam_store::Edit>, Refusal> {
         match edit.target {
             Target::Add { ipv4, ipv6 } => {
                 if self.is_there(ipv4, ipv6, edit)? {
                     self.keep(ipv4);
+                    self.outcome.unchanged += 1;
                     return Ok(None);
                 }
                 self.take(ipv4);
@@ -137,13 +152,14 @@ impl Work<'_> {
             }
             Target::Set { ipv4, ipv6 } => {
                 self.keep(ipv4);
+                // It stays among the edits all the same: of two for one address, the later one counts.
+                self.outcome.unchanged += u64::from(self.is_there(ipv4, ipv6, edit)?);
                 self.take(ipv4);
                 let note = self.note(ipv4, edit)?;
                 Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Put))
             }
             Target::Auto { ipv6 } => self.auto(edit, ipv6),
-            Target::Remove { ipv4: Some(ipv4), ipv6 } => Ok(Some(eam_store::Edit::Remove { ipv4, ipv6 })),
-            Target::Remove { ipv4: None, ipv6 } => self.remove(edit, ipv6, candidate),
+            Target::Remove { ipv4, ipv6 } => self.remove(edit, ipv4, ipv6),
         }
     }
 
@@ -159,23 +175,25 @@ impl Work<'_> {
         }
     }
 
+    /// The mapping that an edit meets: none where the same request takes it away.
     fn held(&self, ipv4: Ipv4Net) -> Result<Option<OwnedRow>, Refusal> {
-        self.store.get_ipv4(ipv4).map_err(|error| store_error(&error))
+        let is_empty = self.store.head().rows == 0 && self.candidate.is_empty();
+        if is_empty || self.gone.contains(&ipv4) {
+            return Ok(None);
+        }
+        self.store.get_ipv4_in(self.candidate, ipv4).map_err(|error| store_error(&error))
     }
 
-    /// The note of the store's mapping, where the edit says nothing of one.
+    /// The note of the mapping that is there, where the edit says nothing of one.
     fn note(&self, ipv4: Ipv4Net, edit: &Edit) -> Result<Option<Box<str>>, Refusal> {
-        if edit.comment.is_some() || self.store.head().rows == 0 {
+        if edit.comment.is_some() {
             return Ok(None);
         }
         Ok(self.held(ipv4)?.and_then(|held| held.row.comment().map(Into::into)))
     }
 
-    /// Whether the very mapping is in the store already: asked twice, it is there once.
+    /// Whether the very mapping is there already: asked twice, it is there once.
     fn is_there(&self, ipv4: Ipv4Net, ipv6: Ipv6Net, edit: &Edit) -> Result<bool, Refusal> {
-        if self.store.head().rows == 0 {
-            return Ok(false);
-        }
         let is_same = |held: &OwnedRow| {
             let comment = edit.comment.as_deref().filter(|comment| !comment.is_empty());
             held.owner == Owner::Store
@@ -224,17 +242,25 @@ impl Work<'_> {
     fn remove(
         &mut self,
         edit: &Edit,
+        ipv4: Option<Ipv4Net>,
         ipv6: Option<Ipv6Net>,
-        candidate: &Candidate,
     ) -> Result<Option<eam_store::Edit>, Refusal> {
-        let Some(ipv6) = ipv6 else { return Ok(None) };
-        let held = self.store.get_ipv6(ipv6).map_err(|error| store_error(&error))?;
-        let staged = || candidate.changes().gained().find(|eam| eam.ipv6() == ipv6).map(|eam| eam.ipv4());
-        let Some(ipv4) = held.map(|held| held.row.eam().ipv4()).or_else(staged) else {
-            self.refuse(edit, ipv6.to_string(), "is not mapped", "`borderctl eam list` shows what there is");
-            return Ok(None);
-        };
-        Ok(Some(eam_store::Edit::Remove { ipv4, ipv6: None }))
+        match (self.named(ipv4, ipv6)?, ipv4, ipv6) {
+            (Some(ipv4), Some(_), ipv6) => Ok(Some(eam_store::Edit::Remove { ipv4, ipv6 })),
+            (Some(ipv4), None, _) => Ok(Some(eam_store::Edit::Remove { ipv4, ipv6: None })),
+            (None, ..) => {
+                let value = ipv6.map_or_else(String::new, |ipv6| ipv6.to_string());
+                self.refuse(edit, value, "is not mapped", "`borderctl eam list` shows what there is");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The IPv4 prefix of the mapping that a removal names, by that prefix or by the other one.
+    fn named(&self, ipv4: Option<Ipv4Net>, ipv6: Option<Ipv6Net>) -> Result<Option<Ipv4Net>, Refusal> {
+        let (None, Some(ipv6)) = (ipv4, ipv6) else { return Ok(ipv4) };
+        let held = self.store.get_ipv6_in(self.candidate, ipv6).map_err(|error| store_error(&error))?;
+        Ok(held.map(|held| held.row.eam().ipv4()))
     }
 
     fn refuse(&mut self, edit: &Edit, value: String, message: &str, remedy: &str) {
