@@ -419,3 +419,28 @@ fn many_edits_at_once_come_to_what_they_are_one_by_one() {
     assert_eq!(conflicts.iter().map(|(at, _)| *at).collect::<Vec<_>>(), refused);
     assert!(staged.is_empty());
 }
+
+/// A removal is of the row that was there, never of one that the same edits bring.
+#[test]
+fn what_nobody_has_cannot_be_removed_however_many_edits_come_with_it() {
+    let mut lab = Lab::new();
+    for others in [9_997, 9_998, 12_000] {
+        let mut edits =
+            vec![Edit::Add(host(50_000, 1)), Edit::Remove { ipv4: host(50_000, 1).eam().ipv4(), ipv6: None }];
+        edits.extend((0..others).map(|number| Edit::Add(host(100 + number, 100 + number))));
+        let mut staged = Candidate::default();
+        let error = lab.store().stage_all(&mut staged, edits.clone()).unwrap_err();
+        let missing = Conflict::Missing(host(50_000, 1).eam().ipv4());
+        assert_eq!(
+            error,
+            ImportError::Conflicts { conflicts: vec![(1, missing)], more: 0 },
+            "{others} others"
+        );
+        // Where somebody has it, it goes and comes.
+        let mut there = Lab::new();
+        there.commit(&[Edit::Add(host(50_000, 7))]);
+        there.store().stage_all(&mut staged, edits).unwrap();
+        let change = staged.changes().as_slice().last().unwrap().clone();
+        assert_eq!((change.before(), change.after()), (Some(&host(50_000, 7)), Some(&host(50_000, 1))));
+    }
+}
