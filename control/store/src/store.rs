@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::bulk::Loaded;
 use crate::change::Changes;
 use crate::clock::Clock;
-use crate::conflict::{Conflict, Rules};
+use crate::conflict::{Conflict, Family, Rules};
 use crate::eam::Eam;
 use crate::error::StoreError;
 use crate::owner::Foreign;
@@ -21,6 +21,9 @@ use crate::revision::{Revision, RevisionId, State};
 use crate::view::Lengths;
 use crate::witness::Witness;
 use crate::{error, schema};
+
+/// Conflicts with a configuration that are named one by one.
+const CONFLICTS: usize = 100;
 
 /// The table an operator edits, as revisions in a file. One thread has it.
 #[derive(Debug)]
@@ -80,12 +83,24 @@ impl Store {
         &self.foreign
     }
 
-    /// What keeps these rows of a configuration from being in one table with the store's. At most a hundred are named.
+    /// What keeps these rows of a configuration from being in one table with the store's, those included that come back unless
+    /// the newest revision is confirmed. At most a hundred are named.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read.
     pub fn check_foreign(&self, foreign: &Foreign) -> Result<Vec<Conflict>, StoreError> {
-        self.foreign_conflicts(foreign, 100)
+        let mut conflicts = self.foreign_conflicts(foreign, CONFLICTS)?;
+        let pending = self.head.revision.id;
+        for eam in self.way_back()?.gained() {
+            let ipv4 = foreign.by_ipv4(eam.ipv4().into()).map(|other| (Family::Ipv4, other));
+            let ipv6 = foreign.by_ipv6(eam.ipv6().into()).map(|other| (Family::Ipv6, other));
+            for (family, other) in ipv4.into_iter().chain(ipv6) {
+                if conflicts.len() < CONFLICTS {
+                    conflicts.push(Conflict::Returns { eam, pending, family, other: Box::new(other) });
+                }
+            }
+        }
+        Ok(conflicts)
     }
 
     /// Takes the rows of a configuration in place of those of the one before.
@@ -93,7 +108,7 @@ impl Store {
     /// # Errors
     /// What [`Self::check_foreign`] finds; the rows are as they were then.
     pub fn set_foreign(&mut self, foreign: Foreign) -> Result<Result<(), Vec<Conflict>>, StoreError> {
-        let conflicts = self.foreign_conflicts(&foreign, 100)?;
+        let conflicts = self.check_foreign(&foreign)?;
         if !conflicts.is_empty() {
             return Ok(Err(conflicts));
         }
