@@ -1,6 +1,6 @@
 //! The open store: the connection, its newest revision, and what is known of the table without asking the file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::bulk::Loaded;
 use crate::change::Changes;
 use crate::clock::Clock;
 use crate::conflict::{Conflict, Family, Rules};
-use crate::eam::Eam;
+use crate::eam::{Eam, Key4};
 use crate::error::StoreError;
 use crate::owner::Foreign;
 use crate::ranges::Ranges;
@@ -179,7 +179,24 @@ impl Store {
         schema::complaint(&self.connection)
     }
 
-    /// All mappings of the file, for a data path that starts or starts anew. In the order of their IPv4 prefixes.
+    /// All mappings as packets are translated by them: of the revision from before, where the newest one was not confirmed and the
+    /// file could not be told so. In the order of their IPv4 prefixes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn eams_in_use(&self) -> Result<Vec<Eam>, StoreError> {
+        let mut eams = self.eams()?;
+        if self.owes_rollback {
+            let back = self.way_back()?;
+            let lost: HashSet<Eam> = back.lost().collect();
+            eams.retain(|eam| !lost.contains(eam));
+            eams.extend(back.gained());
+            eams.sort_unstable_by_key(|eam| Key4::from(eam.ipv4()));
+        }
+        Ok(eams)
+    }
+
+    /// All mappings of the file. In the order of their IPv4 prefixes.
     ///
     /// # Errors
     /// [`StoreError`].

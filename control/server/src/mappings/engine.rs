@@ -371,12 +371,12 @@ impl Source {
         self.shared.lock().store.check_foreign(foreign)
     }
 
-    /// The store's own mappings.
+    /// The store's own mappings, as they are in use.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn rows(&self) -> Result<Vec<Eam>, StoreError> {
-        self.shared.lock().store.eams()
+        self.shared.lock().store.eams_in_use()
     }
 
     /// The mappings of the configuration are these from now on.
