@@ -437,3 +437,40 @@ fn stopping_takes_the_socket_away() {
     drop(lab.server.take());
     assert!(!lab.socket.exists());
 }
+
+/// Each may be hundreds of megabytes, and there are as many connections as may be open.
+#[test]
+fn one_body_waits_for_its_turn_while_another_is_carried_out() {
+    let lab = Lab::with(Limits::default());
+    let gate = lab.relay.gate.lock().unwrap();
+    let begin = || {
+        let mut stream = lab.connect();
+        let length = ADD.len();
+        let head = format!(
+            "POST /v1/changes?stage=false HTTP/1.1\r\nhost: x\r\nconnection: close\r\nif-match: *\r\nexpect: 100-continue\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let goes_on = |stream: &mut UnixStream| {
+        let mut told = [0; 25];
+        stream.read_exact(&mut told).unwrap();
+        assert_eq!(told, *b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(ADD.as_bytes()).unwrap();
+    };
+    let (mut carried_out, mut waits) = (begin(), None);
+    goes_on(&mut carried_out);
+    // The next one is asked for its body once the first one is being carried out.
+    goes_on(waits.insert(begin()));
+    let mut third = begin();
+    third.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let early = third.read(&mut [0; 25]);
+    assert!(early.is_err(), "a third body is in memory: {early:?}");
+    third.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    drop(gate);
+    goes_on(&mut third);
+    for stream in [Some(&mut carried_out), waits.as_mut(), Some(&mut third)].into_iter().flatten() {
+        assert_eq!(answer(stream).0, 200);
+    }
+}
