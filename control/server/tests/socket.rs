@@ -474,3 +474,49 @@ fn one_body_waits_for_its_turn_while_another_is_carried_out() {
         assert_eq!(answer(stream).0, 200);
     }
 }
+
+#[test]
+fn whoever_confirms_again_is_told_that_it_stays() {
+    let lab = Lab::new();
+    let confirm = |on: &str| lab.ask("POST", "/v1/confirm", &format!("if-match: {on}\r\n"), "");
+    lab.change("if-match: *\r\n", "/v1/changes?confirm_within=60", ADD).unwrap();
+    let mut events = lab.connect();
+    events.write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut told = String::new();
+    while !told.contains("\r\n\r\n") {
+        let mut bytes = [0; 4096];
+        let read = events.read(&mut bytes).unwrap();
+        told += &String::from_utf8_lossy(&bytes[..read]);
+    }
+    let (status, first) = confirm("\"2\"");
+    assert_eq!(status, 200, "{first}");
+    // As when the answer was lost, and the next change waits already.
+    assert_eq!(confirm("\"2\""), (200, first.clone()));
+    let other = ADD.replace("192.0.2.1\"", "192.0.2.2\"").replace("::1\"", "::2\"");
+    lab.change("if-match: *\r\n", "/v1/changes?confirm_within=60", &other).unwrap();
+    assert_eq!(confirm("2"), (200, first.replace("\"active\"", "\"superseded\"")));
+    assert_eq!(confirm("*").0, 200);
+    for (on, why) in [("*", "nothing awaits"), ("1", "revision 1 does not wait"), ("9", "no revision 9")] {
+        let (status, body) = confirm(on);
+        let refused = refusal(status, &body);
+        assert!(refused.code == Code::NotFound && refused.message.contains(why), "{on}: {refused:?}");
+    }
+    // Its reader hears of each revision once, and of each confirmation.
+    let mut told_to = |end: &str| {
+        while !told.contains(end) {
+            let mut bytes = [0; 4096];
+            let read = events.read(&mut bytes).unwrap();
+            assert!(read > 0, "{told}");
+            told += &String::from_utf8_lossy(&bytes[..read]);
+        }
+        told.clone()
+    };
+    lab.change(
+        "if-match: *\r\n",
+        "/v1/changes?comment=the%20last",
+        "{\"op\":\"remove\",\"ipv4\":\"192.0.2.1\"}\n",
+    )
+    .unwrap();
+    let told = told_to("the last");
+    assert_eq!(told.matches("\"confirmed\":\"2").count(), 2, "{told}");
+}

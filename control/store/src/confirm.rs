@@ -65,6 +65,11 @@ impl Store {
                 None => Err(CommitError::NotPending(id)),
             };
         };
+        if id != pending.revision.id
+            && let Some(earlier) = self.revision(id)?.filter(|revision| revision.confirmed.is_some())
+        {
+            return Ok(Receipt::new(earlier, true));
+        }
         if id != pending.revision.id || pending.remaining.is_zero() || self.owes_rollback {
             return Err(CommitError::NotPending(id));
         }
