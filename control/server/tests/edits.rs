@@ -178,3 +178,30 @@ fn a_removal_by_ipv6_finds_who_has_it_in_the_candidate() {
     let refused = lab.stage(&[remove_by_ipv6(2)], false).unwrap_err();
     assert!(refused.findings[0].message.contains("is not mapped"), "{refused:?}");
 }
+
+#[test]
+fn free_addresses_are_given_out_in_order_and_the_edges_of_a_pool_last() {
+    let auto = |to: u32| edit(Target::Auto { ipv6: format!("2001:db8:a::{to:x}/128").parse().unwrap() });
+    // What stands for the Internet takes no address of the pool.
+    let internet =
+        Target::Add { ipv4: "0.0.0.0/0".parse().unwrap(), ipv6: "2001:db8:46::/96".parse().unwrap() };
+    let lab = Lab::with(&[edit(internet), add(2, 2)]);
+    let pools = lab.mappings().pools().unwrap().pools;
+    assert_eq!((pools[0].used, pools[0].next_free.as_deref()), (2, Some("192.0.2.1")));
+    lab.stage(&[add(3, 3)], false).unwrap();
+    let got = |done: Committed| {
+        let last =
+            |net: &str| net.strip_suffix("/32").unwrap().rsplit('.').next().unwrap().parse::<u8>().unwrap();
+        done.allocated.iter().map(|row| last(&row.ipv4)).collect::<Vec<_>>()
+    };
+    assert_eq!(got(lab.stage(&[auto(1), add(4, 4), auto(2)], false).unwrap()), [1, 5]);
+    lab.mappings().discard();
+    let autos: Vec<_> = (1..=254).map(auto).collect();
+    let mut expected: Vec<u8> = (1..=254).filter(|last| ![2, 10].contains(last)).collect();
+    expected.extend([0, 255]);
+    assert_eq!(got(lab.change(&autos, false).unwrap()), expected);
+    let refused = lab.change(&[auto(999)], false).unwrap_err();
+    assert!(refused.findings[0].message.contains("no service address is free"), "{refused:?}");
+    lab.change(&[remove(255), remove(77)], false).unwrap();
+    assert_eq!(got(lab.change(&[auto(999), auto(998)], false).unwrap()), [77, 255]);
+}

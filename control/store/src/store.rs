@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,8 +50,8 @@ pub struct Store {
     pub(crate) ranges: Ranges,
     /// The file's rows, while many are asked for.
     pub(crate) loaded: Option<Loaded>,
-    /// Of pools that were asked for a free address: none before this one is free.
-    pub(crate) free_from: HashMap<Ipv4Net, Ipv4Addr>,
+    /// Of ranges that were asked for a free address: none before this one is free. It may be past the last.
+    pub(crate) free_from: HashMap<RangeInclusive<Ipv4Addr>, u64>,
 }
 
 impl Store {
@@ -166,9 +167,9 @@ impl Store {
     }
 
     fn frees(&mut self, net: Ipv4Net) {
-        for (pool, from) in &mut self.free_from {
-            if net.contains(pool) || pool.contains(&net) {
-                *from = (*from).min(net.network().max(pool.network()));
+        for (range, from) in &mut self.free_from {
+            if net.network() <= *range.end() && *range.start() <= net.broadcast() {
+                *from = (*from).min(net.network().max(*range.start()).to_bits().into());
             }
         }
     }

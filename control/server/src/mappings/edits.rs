@@ -1,7 +1,8 @@
 //! From what was asked to edits of the store.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
 use control_api::{Allocated, Finding, Refusal};
 use eam_store::{Candidate, Eam, ImportError, OwnedRow, Owner, Row, Store};
@@ -54,6 +55,7 @@ fn stage_expected(
         allocates: edits.iter().any(|edit| matches!(edit.target, Target::Auto { .. })),
         taken: HashSet::new(),
         replace,
+        cursors: Cursors::new(),
         gone: HashSet::new(),
         kept: HashSet::new(),
         outcome: Outcome::default(),
@@ -125,6 +127,7 @@ struct Work<'s, 'c> {
     allocates: bool,
     /// Service addresses that edits before have taken, if so.
     taken: HashSet<Ipv4Net>,
+    cursors: Cursors,
     /// Addresses whose mappings the edits remove: what is added for them is new.
     gone: HashSet<Ipv4Net>,
     /// Whether the store's other mappings go.
@@ -220,7 +223,7 @@ impl Work<'_, '_> {
             self.refuse(edit, ipv6.to_string(), "is no single address", remedy);
             return Ok(None);
         }
-        let Some(address) = free(self.store, self.pools, &self.taken)? else {
+        let Some(address) = free(self.store, self.pools, &self.taken, &mut self.cursors)? else {
             let message = match self.pools {
                 [] => "there is no service pool to take an address from",
                 _ => "no service address is free",
@@ -273,37 +276,54 @@ impl Work<'_, '_> {
     }
 }
 
+/// Where free addresses are looked for next, of each range: none before is free.
+pub(super) type Cursors = HashMap<RangeInclusive<Ipv4Addr>, Ipv4Addr>;
+
 /// The lowest free address of the pools. A pool's first and last address come when nothing else is left: some systems still
 /// take them for something else.
 pub(super) fn free(
     store: &mut Store,
     pools: &[Ipv4Net],
     taken: &HashSet<Ipv4Net>,
+    cursors: &mut Cursors,
 ) -> Result<Option<Ipv4Addr>, Refusal> {
-    let mut edge = None;
-    for pool in pools {
-        let Some(first) = store.next_free(*pool).map_err(|error| store_error(&error))? else { continue };
-        let last = pool.broadcast().to_bits();
-        for address in (first.to_bits()..=last).map(Ipv4Addr::from_bits) {
-            let is_edge = pool.prefix_len() < 31 && (address == pool.network() || address.to_bits() == last);
-            if is_taken(store, taken, address)? {
-                continue;
-            }
-            if !is_edge {
-                return Ok(Some(address));
-            }
-            edge = edge.or(Some(address));
+    let has_edges = |pool: &&Ipv4Net| pool.prefix_len() < 31;
+    let inner = pools.iter().map(|pool| {
+        let (first, last) = (pool.network(), pool.broadcast());
+        let edge = u32::from(has_edges(&pool));
+        Ipv4Addr::from_bits(first.to_bits() + edge)..=Ipv4Addr::from_bits(last.to_bits() - edge)
+    });
+    let edges = pools.iter().filter(has_edges).flat_map(|pool| [pool.network(), pool.broadcast()]);
+    for range in inner.chain(edges.map(|edge| edge..=edge)) {
+        if let Some(address) = free_in(store, range, taken, cursors)? {
+            return Ok(Some(address));
         }
     }
-    Ok(edge)
+    Ok(None)
 }
 
-fn is_taken(store: &Store, taken: &HashSet<Ipv4Net>, address: Ipv4Addr) -> Result<bool, Refusal> {
-    let host = Ipv4Net::from(address);
-    let around = |length| Ipv4Net::new(address, length).map_or(host, |net| net.trunc());
-    if (0..=32).any(|length| taken.contains(&around(length))) {
-        return Ok(true);
+fn free_in(
+    store: &mut Store,
+    range: RangeInclusive<Ipv4Addr>,
+    taken: &HashSet<Ipv4Net>,
+    cursors: &mut Cursors,
+) -> Result<Option<Ipv4Addr>, Refusal> {
+    let mut from = cursors.get(&range).copied().unwrap_or(*range.start());
+    while let Some(address) = store.next_free(&range, from).map_err(|error| store_error(&error))? {
+        if !is_taken(taken, address) {
+            cursors.insert(range, address);
+            return Ok(Some(address));
+        }
+        let Some(next) = address.to_bits().checked_add(1) else { break };
+        from = Ipv4Addr::from_bits(next);
     }
-    let covering = store.covering(address.into()).map_err(|error| store_error(&error))?;
-    Ok(!covering.is_empty())
+    let last = *range.end();
+    cursors.insert(range, last);
+    Ok(None)
+}
+
+/// Whether an edit before has it. As in the store, 0.0.0.0/0 stands for the Internet and takes none.
+fn is_taken(taken: &HashSet<Ipv4Net>, address: Ipv4Addr) -> bool {
+    let around = |length| Ipv4Net::new(address, length).map(|net| net.trunc());
+    !taken.is_empty() && (1..=32).filter_map(|length| around(length).ok()).any(|net| taken.contains(&net))
 }
