@@ -196,10 +196,12 @@ pub trait Relay: Send + Sync + 'static {
     fn pending(&self) -> Result<Option<Pending>, Refusal> {
         Ok(self.mappings().pending())
     }
-    /// Keeps what awaits confirmation.
+    /// Keeps what awaits confirmation. Said again of the same revision, it is kept already.
     fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
-        let kept = self.mappings().confirm(intent)?;
-        self.confirmed(intent, &kept);
+        let (kept, is_new) = self.mappings().confirm(intent)?;
+        if is_new {
+            self.confirmed(intent, &kept);
+        }
         Ok(kept)
     }
     /// Makes the table of an earlier revision the one in force, as a new revision.

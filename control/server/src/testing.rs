@@ -33,6 +33,8 @@ pub struct FakeRelay {
     pub published: Arc<AtomicU64>,
     /// Whether tables cannot hold what comes.
     pub refuses: Arc<AtomicBool>,
+    /// Changes wait for as long as somebody else has it.
+    pub gate: Arc<Mutex<()>>,
     /// The lead of a drain, if there is one.
     drained: Mutex<Option<u64>>,
     /// How often the load was asked for.
@@ -57,10 +59,15 @@ impl FakeRelay {
         let conflicts = mappings.source().accept(Foreign::new([OwnedRow { row, owner }]));
         assert_eq!(conflicts, Ok(Vec::new()));
         let (published, refuses) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let tables = Counting { published: Arc::clone(&published), refuses: Arc::clone(&refuses) };
+        let gate = Arc::<Mutex<()>>::default();
+        let tables = Counting {
+            published: Arc::clone(&published),
+            refuses: Arc::clone(&refuses),
+            gate: Arc::clone(&gate),
+        };
         mappings.start(Box::new(tables));
         let (drained, reads) = (Mutex::default(), AtomicU64::new(1));
-        Arc::new(Self { mappings, published, refuses, drained, reads })
+        Arc::new(Self { mappings, published, refuses, gate, drained, reads })
     }
 
     /// Serves it at `socket`.
@@ -77,6 +84,7 @@ impl FakeRelay {
 struct Counting {
     published: Arc<AtomicU64>,
     refuses: Arc<AtomicBool>,
+    gate: Arc<Mutex<()>>,
 }
 
 struct Nothing {
@@ -94,6 +102,7 @@ impl Next for Nothing {
 
 impl Tables for Counting {
     fn update(&self, change: Change) -> Result<Reach, Refusal> {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Nothing { is_applied: false, refuses: self.refuses.load(Ordering::Relaxed) };
         change(&mut next)?;
         if next.is_applied {

@@ -437,3 +437,86 @@ fn stopping_takes_the_socket_away() {
     drop(lab.server.take());
     assert!(!lab.socket.exists());
 }
+
+/// Each may be hundreds of megabytes, and there are as many connections as may be open.
+#[test]
+fn one_body_waits_for_its_turn_while_another_is_carried_out() {
+    let lab = Lab::with(Limits::default());
+    let gate = lab.relay.gate.lock().unwrap();
+    let begin = || {
+        let mut stream = lab.connect();
+        let length = ADD.len();
+        let head = format!(
+            "POST /v1/changes?stage=false HTTP/1.1\r\nhost: x\r\nconnection: close\r\nif-match: *\r\nexpect: 100-continue\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let goes_on = |stream: &mut UnixStream| {
+        let mut told = [0; 25];
+        stream.read_exact(&mut told).unwrap();
+        assert_eq!(told, *b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(ADD.as_bytes()).unwrap();
+    };
+    let (mut carried_out, mut waits) = (begin(), None);
+    goes_on(&mut carried_out);
+    // The next one is asked for its body once the first one is being carried out.
+    goes_on(waits.insert(begin()));
+    let mut third = begin();
+    third.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let early = third.read(&mut [0; 25]);
+    assert!(early.is_err(), "a third body is in memory: {early:?}");
+    third.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    drop(gate);
+    goes_on(&mut third);
+    for stream in [Some(&mut carried_out), waits.as_mut(), Some(&mut third)].into_iter().flatten() {
+        assert_eq!(answer(stream).0, 200);
+    }
+}
+
+#[test]
+fn whoever_confirms_again_is_told_that_it_stays() {
+    let lab = Lab::new();
+    let confirm = |on: &str| lab.ask("POST", "/v1/confirm", &format!("if-match: {on}\r\n"), "");
+    lab.change("if-match: *\r\n", "/v1/changes?confirm_within=60", ADD).unwrap();
+    let mut events = lab.connect();
+    events.write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut told = String::new();
+    while !told.contains("\r\n\r\n") {
+        let mut bytes = [0; 4096];
+        let read = events.read(&mut bytes).unwrap();
+        told += &String::from_utf8_lossy(&bytes[..read]);
+    }
+    let (status, first) = confirm("\"2\"");
+    assert_eq!(status, 200, "{first}");
+    // As when the answer was lost, and the next change waits already.
+    assert_eq!(confirm("\"2\""), (200, first.clone()));
+    let other = ADD.replace("192.0.2.1\"", "192.0.2.2\"").replace("::1\"", "::2\"");
+    lab.change("if-match: *\r\n", "/v1/changes?confirm_within=60", &other).unwrap();
+    assert_eq!(confirm("2"), (200, first.replace("\"active\"", "\"superseded\"")));
+    assert_eq!(confirm("*").0, 200);
+    for (on, why) in [("*", "nothing awaits"), ("1", "revision 1 does not wait"), ("9", "no revision 9")] {
+        let (status, body) = confirm(on);
+        let refused = refusal(status, &body);
+        assert!(refused.code == Code::NotFound && refused.message.contains(why), "{on}: {refused:?}");
+    }
+    // Its reader hears of each revision once, and of each confirmation.
+    let mut told_to = |end: &str| {
+        while !told.contains(end) {
+            let mut bytes = [0; 4096];
+            let read = events.read(&mut bytes).unwrap();
+            assert!(read > 0, "{told}");
+            told += &String::from_utf8_lossy(&bytes[..read]);
+        }
+        told.clone()
+    };
+    lab.change(
+        "if-match: *\r\n",
+        "/v1/changes?comment=the%20last",
+        "{\"op\":\"remove\",\"ipv4\":\"192.0.2.1\"}\n",
+    )
+    .unwrap();
+    let told = told_to("the last");
+    assert_eq!(told.matches("\"confirmed\":\"2").count(), 2, "{told}");
+}

@@ -80,10 +80,14 @@ impl Store {
                 (is_plain[pair[0].1], is_plain[pair[1].1]) = (false, false);
             }
         }
+        let (gone, come) = order.split_at(order.partition_point(|(comes, ..)| !comes));
         let nobody = Candidate::default();
         let mut staged = Vec::with_capacity(edits.len());
-        // The same IPv4 prefix can stand among what goes and what comes; the order has what goes first.
-        for (_, key, at) in order.iter().filter(|(is_kept, ..)| *is_kept) {
+        for (_, key, at) in come {
+            // What goes is looked at later, and would take this row for the one that is meant.
+            if gone.binary_search_by_key(key, |(_, key, _)| *key).is_ok() {
+                is_plain[*at] = false;
+            }
             let Some(row) = host(edits[*at].as_ref()).filter(|_| is_plain[*at]) else { continue };
             let findings = match self.is_held(row)? {
                 true => None,

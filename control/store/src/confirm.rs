@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::change::Changes;
 use crate::commit::{CommitError, Receipt};
-use crate::error::StoreError;
+use crate::error::{Fault, StoreError};
 use crate::record::{self, Record};
 use crate::revision::{Author, Cause, Kind, Pending, Revision, RevisionId, State};
 use crate::store::Store;
@@ -65,6 +65,11 @@ impl Store {
                 None => Err(CommitError::NotPending(id)),
             };
         };
+        if id != pending.revision.id
+            && let Some(earlier) = self.revision(id)?.filter(|revision| revision.confirmed.is_some())
+        {
+            return Ok(Receipt::new(earlier, true));
+        }
         if id != pending.revision.id || pending.remaining.is_zero() || self.owes_rollback {
             return Err(CommitError::NotPending(id));
         }
@@ -106,6 +111,15 @@ impl Store {
         let to_publish = if self.owes_rollback { Changes::default() } else { changes };
         self.owes_rollback = told.is_err();
         Ok(Expired { changes: to_publish, revision: told })
+    }
+
+    /// What going back to the revision from before would change; nothing when none waits.
+    pub(crate) fn way_back(&self) -> Result<Changes, StoreError> {
+        let Some(pending) = self.pending() else { return Ok(Changes::default()) };
+        self.diff(pending.revision.id, pending.prior).map_err(|error| match error {
+            CommitError::Store(error) => error,
+            other => StoreError::new(&self.path, CONFIRM, Fault::Damaged, other),
+        })
     }
 
     /// Writes the revision that goes back, durably.

@@ -7,6 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use crate::eam::Eam;
 use crate::error::StoreError;
 use crate::owner::OwnedRow;
+use crate::revision::RevisionId;
 
 /// Which prefixes of two rows meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +38,21 @@ pub enum Conflict {
         /// Which of its prefixes.
         family: Family,
         /// Who has it.
+        other: Box<OwnedRow>,
+    },
+    /// A row that is not in the table now, and is again unless somebody confirms that it went.
+    #[error(
+        "EAM {eam} comes back unless revision {pending} is confirmed, and its {family} prefix is also in {other}: confirm it first, \
+         or take it back"
+    )]
+    Returns {
+        /// What comes back.
+        eam: Eam,
+        /// What it went with.
+        pending: RevisionId,
+        /// Which of its prefixes.
+        family: Family,
+        /// Who would have it as well.
         other: Box<OwnedRow>,
     },
     /// Legal, but the configuration says `eam_overlap = "reject"`.

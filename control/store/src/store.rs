@@ -1,7 +1,8 @@
 //! The open store: the connection, its newest revision, and what is known of the table without asking the file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use rusqlite::Connection;
 use crate::bulk::Loaded;
 use crate::change::Changes;
 use crate::clock::Clock;
-use crate::conflict::{Conflict, Rules};
-use crate::eam::Eam;
+use crate::conflict::{Conflict, Family, Rules};
+use crate::eam::{Eam, Key4};
 use crate::error::StoreError;
 use crate::owner::Foreign;
 use crate::ranges::Ranges;
@@ -21,6 +22,9 @@ use crate::revision::{Revision, RevisionId, State};
 use crate::view::Lengths;
 use crate::witness::Witness;
 use crate::{error, schema};
+
+/// Conflicts with a configuration that are named one by one.
+const CONFLICTS: usize = 100;
 
 /// The table an operator edits, as revisions in a file. One thread has it.
 #[derive(Debug)]
@@ -46,8 +50,8 @@ pub struct Store {
     pub(crate) ranges: Ranges,
     /// The file's rows, while many are asked for.
     pub(crate) loaded: Option<Loaded>,
-    /// Of pools that were asked for a free address: none before this one is free.
-    pub(crate) free_from: HashMap<Ipv4Net, Ipv4Addr>,
+    /// Of ranges that were asked for a free address: none before this one is free. It may be past the last.
+    pub(crate) free_from: HashMap<RangeInclusive<Ipv4Addr>, u64>,
 }
 
 impl Store {
@@ -80,12 +84,24 @@ impl Store {
         &self.foreign
     }
 
-    /// What keeps these rows of a configuration from being in one table with the store's. At most a hundred are named.
+    /// What keeps these rows of a configuration from being in one table with the store's, those included that come back unless
+    /// the newest revision is confirmed. At most a hundred are named.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read.
     pub fn check_foreign(&self, foreign: &Foreign) -> Result<Vec<Conflict>, StoreError> {
-        self.foreign_conflicts(foreign, 100)
+        let mut conflicts = self.foreign_conflicts(foreign, CONFLICTS)?;
+        let pending = self.head.revision.id;
+        for eam in self.way_back()?.gained() {
+            let ipv4 = foreign.by_ipv4(eam.ipv4().into()).map(|other| (Family::Ipv4, other));
+            let ipv6 = foreign.by_ipv6(eam.ipv6().into()).map(|other| (Family::Ipv6, other));
+            for (family, other) in ipv4.into_iter().chain(ipv6) {
+                if conflicts.len() < CONFLICTS {
+                    conflicts.push(Conflict::Returns { eam, pending, family, other: Box::new(other) });
+                }
+            }
+        }
+        Ok(conflicts)
     }
 
     /// Takes the rows of a configuration in place of those of the one before.
@@ -93,7 +109,7 @@ impl Store {
     /// # Errors
     /// What [`Self::check_foreign`] finds; the rows are as they were then.
     pub fn set_foreign(&mut self, foreign: Foreign) -> Result<Result<(), Vec<Conflict>>, StoreError> {
-        let conflicts = self.foreign_conflicts(&foreign, 100)?;
+        let conflicts = self.check_foreign(&foreign)?;
         if !conflicts.is_empty() {
             return Ok(Err(conflicts));
         }
@@ -151,9 +167,9 @@ impl Store {
     }
 
     fn frees(&mut self, net: Ipv4Net) {
-        for (pool, from) in &mut self.free_from {
-            if net.contains(pool) || pool.contains(&net) {
-                *from = (*from).min(net.network().max(pool.network()));
+        for (range, from) in &mut self.free_from {
+            if net.network() <= *range.end() && *range.start() <= net.broadcast() {
+                *from = (*from).min(net.network().max(*range.start()).to_bits().into());
             }
         }
     }
@@ -164,7 +180,24 @@ impl Store {
         schema::complaint(&self.connection)
     }
 
-    /// All mappings of the file, for a data path that starts or starts anew. In the order of their IPv4 prefixes.
+    /// All mappings as packets are translated by them: of the revision from before, where the newest one was not confirmed and the
+    /// file could not be told so. In the order of their IPv4 prefixes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn eams_in_use(&self) -> Result<Vec<Eam>, StoreError> {
+        let mut eams = self.eams()?;
+        if self.owes_rollback {
+            let back = self.way_back()?;
+            let lost: HashSet<Eam> = back.lost().collect();
+            eams.retain(|eam| !lost.contains(eam));
+            eams.extend(back.gained());
+            eams.sort_unstable_by_key(|eam| Key4::from(eam.ipv4()));
+        }
+        Ok(eams)
+    }
+
+    /// All mappings of the file. In the order of their IPv4 prefixes.
     ///
     /// # Errors
     /// [`StoreError`].

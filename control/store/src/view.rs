@@ -1,6 +1,7 @@
 //! The table as a reader sees it: the store's rows and those of the configuration, in one order.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rusqlite::{OptionalExtension, params};
@@ -201,6 +202,30 @@ impl Store {
         self.view().by_ipv6(net.into())
     }
 
+    /// The row of exactly this IPv4 prefix as it would be with a candidate in force.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn get_ipv4_in(
+        &self,
+        candidate: &crate::candidate::Candidate,
+        net: Ipv4Net,
+    ) -> Result<Option<OwnedRow>, StoreError> {
+        View { store: self, candidate: Some(candidate) }.by_ipv4(net.into())
+    }
+
+    /// The same for an IPv6 prefix.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn get_ipv6_in(
+        &self,
+        candidate: &crate::candidate::Candidate,
+        net: Ipv6Net,
+    ) -> Result<Option<OwnedRow>, StoreError> {
+        View { store: self, candidate: Some(candidate) }.by_ipv6(net.into())
+    }
+
     /// All rows whose prefix covers an address, the one that translates it first.
     ///
     /// # Errors
@@ -258,29 +283,46 @@ impl Store {
         Ok(rows)
     }
 
-    /// The first address of a pool that no row has. A row around the whole pool has all of it, but for 0.0.0.0/0, which
-    /// stands for the IPv4 Internet (RFC 7757 appendix A.2).
+    /// The first address of a range, from `from` on, that no row has. A row around it has it, but for 0.0.0.0/0, which stands for the
+    /// IPv4 Internet (RFC 7757 appendix A.2). What comes before is remembered, so asking again does not read it again.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read.
-    pub fn next_free(&mut self, pool: Ipv4Net) -> Result<Option<std::net::Ipv4Addr>, StoreError> {
-        for around in (1..=pool.prefix_len()).filter_map(|length| Ipv4Net::new(pool.network(), length).ok()) {
-            if self.get_ipv4(around.trunc())?.is_some() {
-                return Ok(None);
-            }
+    pub fn next_free(
+        &mut self,
+        range: &RangeInclusive<Ipv4Addr>,
+        from: Ipv4Addr,
+    ) -> Result<Option<Ipv4Addr>, StoreError> {
+        let known = self.free_from.get(range).copied().unwrap_or(range.start().to_bits().into());
+        let asked = u64::from(from.to_bits());
+        let free = self.first_free(known.max(asked), *range.end())?;
+        if asked <= known {
+            self.free_from.insert(range.clone(), free);
         }
-        let from = self.free_from.get(&pool).copied().unwrap_or(pool.network());
-        let mut free = Some(from.to_bits());
-        let mut foreign = self.foreign.between_ipv4(from_key(from), Key4::last_inside(pool)).peekable();
-        let occupy = |free: &mut Option<u32>, row: &Row| {
-            let net = row.eam().ipv4();
-            let is_here = free.is_some_and(|free| net.network().to_bits() <= free);
-            if is_here && free.is_some_and(|free| free <= net.broadcast().to_bits()) {
-                *free = net.broadcast().to_bits().checked_add(1);
+        Ok(u32::try_from(free).ok().map(Ipv4Addr::from_bits).filter(|free| range.contains(free)))
+    }
+
+    /// The first address from `free` on that no row has, as a number; one past `last` if there is none up to it.
+    fn first_free(&self, mut free: u64, last: Ipv4Addr) -> Result<u64, StoreError> {
+        let address = |free| u32::try_from(free).ok().map(Ipv4Addr::from_bits).filter(|free| *free <= last);
+        let past = |row: &Row| u64::from(row.eam().ipv4().broadcast().to_bits()) + 1;
+        // Rows that begin before it. One that is left has none around it that began there.
+        while let Some(host) = address(free)
+            && let Some(around) = self.around(host)?
+        {
+            free = past(&around);
+        }
+        let Some(first) = address(free) else { return Ok(free) };
+        let (first, last) = (from_key(first), Key4::last_inside(last.into()));
+        let occupy = |free: &mut u64, row: &Row| {
+            let is_here = u64::from(row.eam().ipv4().network().to_bits()) <= *free;
+            if is_here {
+                *free = past(row).max(*free);
             }
             is_here
         };
-        self.rows_between_ipv4(from_key(from), Key4::last_inside(pool), |row| {
+        let mut foreign = self.foreign.between_ipv4(first, last).peekable();
+        self.rows_between_ipv4(first, last, |row| {
             while let Some(earlier) = foreign.next_if(|other| other.row.eam().ipv4() < row.eam().ipv4()) {
                 occupy(&mut free, &earlier.row);
             }
@@ -291,9 +333,19 @@ impl Store {
                 break;
             }
         }
-        let free = free.map(std::net::Ipv4Addr::from_bits).filter(|free| pool.contains(free));
-        self.free_from.insert(pool, free.unwrap_or(pool.broadcast()));
         Ok(free)
+    }
+
+    /// The row of the longest prefix around an address, other than the whole Internet and the address itself.
+    fn around(&self, host: Ipv4Addr) -> Result<Option<Row>, StoreError> {
+        for lengths in [&self.lengths, self.foreign.lengths()] {
+            for net in lengths.around_ipv4(host.into()).filter(|net| net.prefix_len() > 0) {
+                if let Some(owned) = self.get_ipv4(net)? {
+                    return Ok(Some(owned.row));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Digests of all ranges of `length` bits that the IPv6 prefixes inside `within` begin in, in order. Reads the table.
@@ -447,7 +499,7 @@ impl Store {
     }
 }
 
-fn from_key(address: std::net::Ipv4Addr) -> Key4 {
+fn from_key(address: Ipv4Addr) -> Key4 {
     Key4(i64::from(address.to_bits()) << 8)
 }
 

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use common::{Lab, candidate, finish, host, noted, row, rows};
 use eam_store::{
@@ -201,19 +202,35 @@ fn pages_meet_and_free_addresses_are_free() {
         paged.extend(page.into_iter().map(|owned| owned.row));
     }
     assert_eq!(paged, all);
-    let pool: Ipv4Net = "10.0.0.0/27".parse().unwrap();
+    let address = |last| Ipv4Addr::new(10, 0, 0, last);
+    let (pool, start) = (address(0)..=address(31), address(0));
     for expected in [3, 10, 17, 24, 31] {
-        let free = lab.store().next_free(pool).unwrap().unwrap();
+        let free = lab.store().next_free(&pool, start).unwrap().unwrap();
         assert_eq!(free.octets()[3], expected);
         lab.commit(&[Edit::Add(host(expected.into(), 1000 + u32::from(expected)))]);
     }
-    assert_eq!(lab.store().next_free(pool).unwrap(), None);
+    assert_eq!(lab.store().next_free(&pool, start).unwrap(), None);
     lab.commit(&[Edit::Remove { ipv4: host(5, 5).eam().ipv4(), ipv6: None }]);
     assert_eq!(
-        lab.store().next_free(pool).unwrap().unwrap().octets()[3],
+        lab.store().next_free(&pool, start).unwrap().unwrap().octets()[3],
         5,
         "what is given back is given out again"
     );
+    // From further on, and behind rows around an address, wherever they are; the whole Internet is around all.
+    lab.commit(&[
+        Edit::Add(row("10.0.0.128/27", "2001:db8:7::/123")),
+        Edit::Add(row("0.0.0.0/0", "2001:db8:8::/96")),
+    ]);
+    let wide = address(0)..=Ipv4Addr::new(10, 0, 1, 255);
+    let mut next = |from| lab.store().next_free(&wide, from).unwrap();
+    assert_eq!((next(address(6)), next(address(130))), (Some(address(38)), Some(address(160))));
+    assert_eq!((next(address(0)), next(address(101))), (Some(address(5)), Some(address(101))));
+    lab.commit(&[Edit::Add(row("10.0.0.0/25", "2001:db8:9::/121"))]);
+    let mut next = |from| lab.store().next_free(&wide, from).unwrap();
+    assert_eq!((next(address(0)), next(address(200))), (Some(address(160)), Some(address(200))));
+    assert_eq!(lab.store().next_free(&(start..=start), start).unwrap(), None);
+    lab.commit(&[Edit::Remove { ipv4: "10.0.0.0/25".parse().unwrap(), ipv6: None }]);
+    assert_eq!(lab.store().next_free(&wide, start).unwrap(), Some(address(5)));
 }
 
 type Model = BTreeMap<u32, (u32, String)>;
@@ -418,4 +435,29 @@ fn many_edits_at_once_come_to_what_they_are_one_by_one() {
     let ImportError::Conflicts { conflicts, more: 0 } = error else { panic!("{error}") };
     assert_eq!(conflicts.iter().map(|(at, _)| *at).collect::<Vec<_>>(), refused);
     assert!(staged.is_empty());
+}
+
+/// A removal is of the row that was there, never of one that the same edits bring.
+#[test]
+fn what_nobody_has_cannot_be_removed_however_many_edits_come_with_it() {
+    let mut lab = Lab::new();
+    for others in [9_997, 9_998, 12_000] {
+        let mut edits =
+            vec![Edit::Add(host(50_000, 1)), Edit::Remove { ipv4: host(50_000, 1).eam().ipv4(), ipv6: None }];
+        edits.extend((0..others).map(|number| Edit::Add(host(100 + number, 100 + number))));
+        let mut staged = Candidate::default();
+        let error = lab.store().stage_all(&mut staged, edits.clone()).unwrap_err();
+        let missing = Conflict::Missing(host(50_000, 1).eam().ipv4());
+        assert_eq!(
+            error,
+            ImportError::Conflicts { conflicts: vec![(1, missing)], more: 0 },
+            "{others} others"
+        );
+        // Where somebody has it, it goes and comes.
+        let mut there = Lab::new();
+        there.commit(&[Edit::Add(host(50_000, 7))]);
+        there.store().stage_all(&mut staged, edits).unwrap();
+        let change = staged.changes().as_slice().last().unwrap().clone();
+        assert_eq!((change.before(), change.after()), (Some(&host(50_000, 7)), Some(&host(50_000, 1))));
+    }
 }

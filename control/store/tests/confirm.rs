@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::{Lab, UID, candidate, finish, host, noon, rows};
 use eam_store::{
-    Author, Candidate, Cause, CommitError, Edit, Idempotency, Kind, Notice, Receipt, Request, RevisionId,
-    State, Step,
+    Author, Candidate, Cause, CommitError, Conflict, Edit, Foreign, Idempotency, Kind, Notice, OwnedRow,
+    Owner, Receipt, Request, RevisionId, Row, State, Step,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ fn pend(lab: &mut Lab, number: u32) -> Receipt {
     lab.commit_as(&[Edit::Add(host(number, number))], request).unwrap()
 }
 
-fn hosts(lab: &mut Lab) -> Vec<eam_store::Row> {
+fn hosts(lab: &mut Lab) -> Vec<Row> {
     rows(lab.store())
 }
 
@@ -220,4 +220,43 @@ fn a_rollback_can_wait_as_well() {
     lab.clock.advance(MINUTE);
     lab.store().expire().unwrap().unwrap().published().unwrap();
     assert_eq!(hosts(&mut lab).len(), 2);
+}
+
+/// Otherwise going back would fail when it is too late to say so, and what nobody confirmed would stay.
+#[test]
+fn a_configuration_that_takes_what_may_come_back_is_refused() {
+    let mut lab = lab();
+    lab.commit(&[Edit::Add(host(2, 2))]);
+    let request = within(&mut lab, MINUTE);
+    let remove = Edit::Remove { ipv4: host(1, 1).eam().ipv4(), ipv6: None };
+    lab.commit_as(&[remove, Edit::Change(host(2, 20))], request).unwrap();
+    let foreign = |row: Row| {
+        let owner = Owner::File { name: "eams.csv".into(), line: 4 };
+        Foreign::new([OwnedRow { row, owner }])
+    };
+    for bad in [host(1, 1), host(1, 9), host(9, 1), host(9, 2)] {
+        let told = lab.store().check_foreign(&foreign(bad.clone())).unwrap();
+        let text = told[0].to_string();
+        assert!(matches!(told[0], Conflict::Returns { .. }) && text.contains("eams.csv line 4"), "{text}");
+        assert!(text.contains("comes back unless revision 4 is confirmed"), "{text}");
+        assert_eq!(lab.store().set_foreign(foreign(bad)).unwrap().unwrap_err(), told);
+    }
+    // What is new for now is in the way as ever, and what neither has is in nobody's.
+    let told = lab.store().check_foreign(&foreign(host(9, 20))).unwrap();
+    assert!(matches!(told[..], [Conflict::Duplicate { .. }]), "{told:?}");
+    lab.store().set_foreign(foreign(host(9, 9))).unwrap().unwrap();
+    let many =
+        (0..300).map(|number| OwnedRow { row: host(1000 + number, 1000 + number), owner: Owner::Store });
+    let conflicting = Foreign::new(many.chain([OwnedRow { row: host(1, 2), owner: Owner::Store }]));
+    assert_eq!(lab.store().check_foreign(&conflicting).unwrap().len(), 2);
+    lab.clock.advance(MINUTE);
+    let expired = lab.store().expire().unwrap().unwrap();
+    assert_eq!(expired.changes().gained().count(), 2);
+    expired.published().unwrap();
+    // Confirmed, what went is free.
+    let request = within(&mut lab, MINUTE);
+    let remove = Edit::Remove { ipv4: host(1, 1).eam().ipv4(), ipv6: None };
+    let receipt = lab.commit_as(&[remove], request).unwrap();
+    lab.store().confirm(receipt.revision().id, &Author { uid: UID, ..Author::default() }).unwrap();
+    lab.store().set_foreign(foreign(host(1, 1))).unwrap().unwrap();
 }

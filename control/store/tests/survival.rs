@@ -189,16 +189,22 @@ fn leave_no_room(ballast: &Path) {
 fn owe(path: &Path, ballast: &Path) {
     let clock = ManualClock::new(noon());
     let mut store = open(path, &clock).unwrap().store;
+    let kept = [Edit::Add(host(5000, 5000)), Edit::Add(host(5001, 5001))];
+    finish(store.commit(&candidate(&store, &kept), request(&store))).unwrap();
     let request = Request { confirm_within: Some(Duration::from_secs(60)), ..request(&store) };
-    let edits: Vec<_> = (0..2000).map(|number| Edit::Add(noted(&host(number, number), "note"))).collect();
+    let mut edits: Vec<_> = (0..2000).map(|number| Edit::Add(noted(&host(number, number), "note"))).collect();
+    edits.push(Edit::Change(host(5000, 5002)));
     let staged = candidate(&store, &edits);
     finish(store.commit(&staged, request)).unwrap();
     leave_no_room(ballast);
     clock.advance(Duration::from_secs(60));
     let expired = store.expire().unwrap().unwrap();
-    assert_eq!(expired.changes().lost().count(), 2000, "the data path goes back all the same");
+    assert_eq!(expired.changes().lost().count(), 2001, "the data path goes back all the same");
     let error = expired.published().unwrap_err();
     assert!(matches!(error.fault, Fault::Full | Fault::InDoubt), "{error}");
+    // A reload makes tables of what is in use, not of what the file still says.
+    let in_use = [host(5000, 5000).eam(), host(5001, 5001).eam()];
+    assert_eq!((store.eams_in_use().unwrap(), store.eams().unwrap().len()), (in_use.to_vec(), 2002));
     let other = common::request(&store);
     assert!(matches!(
         finish(store.commit(&staged, other)),
@@ -209,8 +215,9 @@ fn owe(path: &Path, ballast: &Path) {
     fs::remove_file(ballast).unwrap();
     let told = store.expire().unwrap().unwrap();
     assert!(told.changes().is_empty());
-    assert_eq!(told.published().unwrap().revision().id, RevisionId(3));
-    assert_eq!((rows(&store).len(), store.pending()), (0, None));
+    assert_eq!(told.published().unwrap().revision().id, RevisionId(4));
+    assert_eq!((rows(&store).len(), store.pending()), (2, None));
+    assert_eq!(store.eams_in_use().unwrap(), in_use);
     assert!(store.expire().unwrap().is_none());
     say("end");
 }

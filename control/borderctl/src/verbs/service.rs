@@ -15,6 +15,8 @@ use crate::view::{Align, Paper, Table, or_dash};
 const LOOK: Duration = Duration::from_millis(250);
 /// How often people hear of it while nothing changes.
 const TELL: Duration = Duration::from_secs(2);
+/// The column of a test's state.
+const STATE: usize = 2;
 /// Senders that are shown while waiting.
 const SENDERS: usize = 3;
 
@@ -92,8 +94,9 @@ fn human(answer: &Announcement, paper: &mut Paper) -> Result<()> {
         ("WHY", Align::Left),
     ]);
     for test in &answer.tests {
-        let state = paper.word(&test.state, test.state == "passing");
+        let state = test.state.clone();
         tests.row([test.name.clone(), test.subject.clone(), state, test.since.clone(), test.why.clone()]);
+        tests.stands_out(STATE, test.state == "passing");
     }
     tests.print(paper)?;
     paper.line("")?;

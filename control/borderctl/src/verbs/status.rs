@@ -4,6 +4,7 @@ use control_api::{
     API, Failing, Fill, Flow, Health, QueueWait, Queues, Status, Versions, WorkerQueues, path,
 };
 use serde::Serialize;
+use shown::Shown;
 
 use super::Context;
 use crate::args::Watch;
@@ -97,7 +98,7 @@ fn before(status: &Status, paper: &mut Paper) -> Result<()> {
     if let Some(reload) = &status.last_reload {
         let word = if reload.applied { "applied" } else { "refused" };
         let word = paper.word(word, reload.applied);
-        paper.line(&format!("reload     {}, {word}: {}", reload.time, reload.text))?;
+        paper.data(&format!("reload     {}, {word}: {}", Shown(&reload.time), Shown(&reload.text)))?;
     }
     if !status.files_changed.is_empty() {
         let files = status.files_changed.join(", ");
@@ -106,9 +107,8 @@ fn before(status: &Status, paper: &mut Paper) -> Result<()> {
     }
     if let Some(last) = &status.last_exit {
         let word = paper.word(if last.orderly { "stopped" } else { "died" }, last.orderly);
-        let ran = ago(last.ran_seconds);
-        paper
-            .line(&format!("before     pid {} {word} {} after {ran}: {}", last.pid, last.time, last.cause))?;
+        let (ran, time, cause) = (ago(last.ran_seconds), Shown(&last.time), Shown(&last.cause));
+        paper.data(&format!("before     pid {} {word} {time} after {ran}: {cause}", last.pid))?;
     }
     let queues = &status.queues;
     paper.line(&format!(

@@ -59,10 +59,11 @@ impl Paper {
         if self.colour { self.data(&format!("\x1b[1m{line}\x1b[0m")) } else { self.line(line) }
     }
 
-    /// A word that stands out: green when all is well, red when not.
+    /// A word that stands out: green when all is well, red when not. For [`Self::data`]: a line would show the colours as text.
     pub(crate) fn word(&self, word: &str, is_good: bool) -> String {
+        let word = Shown(word);
         match (self.colour, is_good) {
-            (false, _) => word.to_owned(),
+            (false, _) => word.to_string(),
             (true, true) => format!("\x1b[32m{word}\x1b[0m"),
             (true, false) => format!("\x1b[31m{word}\x1b[0m"),
         }

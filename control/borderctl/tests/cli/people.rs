@@ -35,6 +35,19 @@ fn people_see_colours_unless_they_do_not_want_to() {
     let lab = Lab::new();
     let coloured = screen(&lab, "status", &[]);
     assert!(coloured.contains("\x1b[31mdegraded\x1b[0m") && coloured.contains("\x1b[1mPORT"), "{coloured:?}");
+    for word in ["2026-11-28T19:50:18Z, \x1b[31mrefused\x1b[0m: the", "pid 4711 \x1b[31mdied\x1b[0m 2026"] {
+        assert!(coloured.contains(word), "{word:?} is missing in {coloured:?}");
+    }
+    let health = screen(&lab, "health", &[]);
+    assert!(health.contains("link  v6  \x1b[31mfailing\x1b[0m  2026-11-28T22:36:12Z  no link"), "{health:?}");
+    let title = screen(&lab, "health", &[("NO_COLOR", "1")]);
+    let under = |text: &str, word: &str| text.lines().find_map(|line| line.find(word));
+    assert_eq!(under(&title, "SINCE"), under(&title, "2026-11-28T22:36:12Z"), "{title}");
+    let explained = screen(&lab, "explain --src 203.0.113.50 --dst 192.0.2.1", &[]);
+    assert!(explained.contains("verdict   \x1b[32mtranslated\x1b[0m"), "{explained:?}");
+    for text in [&coloured, &health, &explained] {
+        assert!(!text.contains("\\u{1b}"), "no colour is written out: {text:?}");
+    }
     let plain = screen(&lab, "status", &[("NO_COLOR", "1")]);
     assert!(plain.contains("health     degraded") && !plain.contains('\x1b'), "{plain:?}");
     let json = screen(&lab, "--json status", &[]);

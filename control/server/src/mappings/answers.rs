@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::Mappings;
 use super::convert::{self, commit_error, entry, revision, stage_error, store_error};
-use super::edits::free;
+use super::edits::{Cursors, free};
 use super::engine::State;
 use crate::body::LISTED;
 use crate::relay::{Entries, ListQuery};
@@ -162,10 +162,12 @@ impl Mappings {
     fn pool(&self, pool: Ipv4Net) -> Result<Pool, Refusal> {
         let addresses = 1_u64 << (32 - pool.prefix_len());
         let mut used = 0;
-        let next_free = free(&mut self.lock().store, &[pool], &HashSet::new())?;
+        let next_free = free(&mut self.lock().store, &[pool], &HashSet::new(), &mut Cursors::new())?;
         let covering =
             self.lock().store.covering(pool.network().into()).map_err(|error| store_error(&error))?;
-        if covering.iter().any(|row| row.row.eam().ipv4().contains(&pool)) {
+        // As for free addresses, 0.0.0.0/0 stands for the Internet and uses none.
+        let is_around = |net: Ipv4Net| net.prefix_len() > 0 && net.contains(&pool);
+        if covering.iter().any(|row| is_around(row.row.eam().ipv4())) {
             used = addresses;
         } else {
             let mut next = u64::from(pool.network().to_bits());

@@ -124,6 +124,14 @@ pub(super) fn conflict(line: Option<u32>, conflict: &Conflict) -> Finding {
             }
             .to_owned(),
         ),
+        Conflict::Returns { eam: about, pending, family, other } => (
+            eam(about),
+            format!(
+                "comes back unless revision {pending} is confirmed, and its {family} prefix is also in {}",
+                row(other)
+            ),
+            "confirm that revision first, or take it back".to_owned(),
+        ),
         Conflict::Overlap { eam: about, family, other } => (
             eam(about),
             format!("its {family} prefix overlaps {}", row(other)),

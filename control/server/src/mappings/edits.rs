@@ -1,7 +1,8 @@
 //! From what was asked to edits of the store.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
 use control_api::{Allocated, Finding, Refusal};
 use eam_store::{Candidate, Eam, ImportError, OwnedRow, Owner, Row, Store};
@@ -23,7 +24,7 @@ pub(super) struct Outcome {
 }
 
 /// Puts edits into a candidate, all or none. With `replace`, mappings of the store that are not among them go first, also those of
-/// an address that gets another one: the store becomes what the edits say, whatever order that takes.
+/// an address that gets another one: the store becomes what the edits say, whatever order that takes and whatever was staged.
 pub(super) fn stage(
     store: &mut Store,
     candidate: &mut Candidate,
@@ -44,32 +45,45 @@ fn stage_expected(
     edits: &[Edit],
     replace: bool,
 ) -> Result<Outcome, Refusal> {
-    let before = candidate.len();
+    if replace {
+        *candidate = Candidate::default();
+    }
     let mut work = Work {
         store,
+        candidate,
         pools,
         allocates: edits.iter().any(|edit| matches!(edit.target, Target::Auto { .. })),
         taken: HashSet::new(),
         replace,
+        cursors: Cursors::new(),
+        gone: HashSet::new(),
         kept: HashSet::new(),
         outcome: Outcome::default(),
         findings: Vec::new(),
         more: 0,
     };
     if work.allocates {
-        work.taken.extend(candidate.changes().gained().map(|eam| eam.ipv4()));
+        work.taken.extend(work.candidate.changes().gained().map(|eam| eam.ipv4()));
+    }
+    for edit in edits {
+        if let Target::Remove { ipv4, ipv6 } = edit.target
+            && let Some(ipv4) = work.named(ipv4, ipv6)?
+        {
+            work.gone.insert(ipv4);
+        }
     }
     let mut lines = Vec::with_capacity(edits.len());
     let mut wanted = Vec::with_capacity(edits.len());
     for edit in edits {
-        if let Some(edit_of_store) = work.read(edit, candidate)? {
+        if let Some(edit_of_store) = work.read(edit)? {
             lines.push(edit.line);
             wanted.push(edit_of_store);
         }
     }
     if replace {
-        let kept = std::mem::take(&mut work.kept);
-        wanted.extend(others(work.store, &kept)?);
+        // What is asked to go goes once.
+        work.kept.extend(work.gone.iter().copied());
+        wanted.extend(others(work.store, &work.kept)?);
     }
     let Work { store, mut outcome, findings, more, .. } = work;
     if !findings.is_empty() {
@@ -81,8 +95,6 @@ fn stage_expected(
     outcome.more_warnings = (imported.findings.len() - told + imported.more) as u64;
     outcome.warnings =
         imported.findings.iter().take(LISTED).map(|(at, finding)| warning(line(*at), finding)).collect();
-    let staged = candidate.len().saturating_sub(before);
-    outcome.unchanged = (edits.len() as u64).saturating_sub(staged as u64);
     Ok(outcome)
 }
 
@@ -106,13 +118,18 @@ fn others(store: &Store, kept: &HashSet<Ipv4Net>) -> Result<Vec<eam_store::Edit>
     Ok(gone.map(|ipv4| eam_store::Edit::Remove { ipv4, ipv6: None }).collect())
 }
 
-struct Work<'s> {
+struct Work<'s, 'c> {
     store: &'s mut Store,
+    /// What is staged already: edits go on top of it.
+    candidate: &'c Candidate,
     pools: &'s [Ipv4Net],
     /// Whether a free service address is looked for.
     allocates: bool,
     /// Service addresses that edits before have taken, if so.
     taken: HashSet<Ipv4Net>,
+    cursors: Cursors,
+    /// Addresses whose mappings the edits remove: what is added for them is new.
+    gone: HashSet<Ipv4Net>,
     /// Whether the store's other mappings go.
     replace: bool,
     /// Those that stay, or are changed where they are.
@@ -122,13 +139,14 @@ struct Work<'s> {
     more: u64,
 }
 
-impl Work<'_> {
+impl Work<'_, '_> {
     /// The store's edit; none when there is nothing to do, or when it was refused.
-    fn read(&mut self, edit: &Edit, candidate: &Candidate) -> Result<Option<eam_store::Edit>, Refusal> {
+    fn read(&mut self, edit: &Edit) -> Result<Option<eam_store::Edit>, Refusal> {
         match edit.target {
             Target::Add { ipv4, ipv6 } => {
                 if self.is_there(ipv4, ipv6, edit)? {
                     self.keep(ipv4);
+                    self.outcome.unchanged += 1;
                     return Ok(None);
                 }
                 self.take(ipv4);
@@ -137,13 +155,14 @@ impl Work<'_> {
             }
             Target::Set { ipv4, ipv6 } => {
                 self.keep(ipv4);
+                // It stays among the edits all the same: of two for one address, the later one counts.
+                self.outcome.unchanged += u64::from(self.is_there(ipv4, ipv6, edit)?);
                 self.take(ipv4);
                 let note = self.note(ipv4, edit)?;
                 Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Put))
             }
             Target::Auto { ipv6 } => self.auto(edit, ipv6),
-            Target::Remove { ipv4: Some(ipv4), ipv6 } => Ok(Some(eam_store::Edit::Remove { ipv4, ipv6 })),
-            Target::Remove { ipv4: None, ipv6 } => self.remove(edit, ipv6, candidate),
+            Target::Remove { ipv4, ipv6 } => self.remove(edit, ipv4, ipv6),
         }
     }
 
@@ -159,23 +178,25 @@ impl Work<'_> {
         }
     }
 
+    /// The mapping that an edit meets: none where the same request takes it away.
     fn held(&self, ipv4: Ipv4Net) -> Result<Option<OwnedRow>, Refusal> {
-        self.store.get_ipv4(ipv4).map_err(|error| store_error(&error))
+        let is_empty = self.store.head().rows == 0 && self.candidate.is_empty();
+        if is_empty || self.gone.contains(&ipv4) {
+            return Ok(None);
+        }
+        self.store.get_ipv4_in(self.candidate, ipv4).map_err(|error| store_error(&error))
     }
 
-    /// The note of the store's mapping, where the edit says nothing of one.
+    /// The note of the mapping that is there, where the edit says nothing of one.
     fn note(&self, ipv4: Ipv4Net, edit: &Edit) -> Result<Option<Box<str>>, Refusal> {
-        if edit.comment.is_some() || self.store.head().rows == 0 {
+        if edit.comment.is_some() {
             return Ok(None);
         }
         Ok(self.held(ipv4)?.and_then(|held| held.row.comment().map(Into::into)))
     }
 
-    /// Whether the very mapping is in the store already: asked twice, it is there once.
+    /// Whether the very mapping is there already: asked twice, it is there once.
     fn is_there(&self, ipv4: Ipv4Net, ipv6: Ipv6Net, edit: &Edit) -> Result<bool, Refusal> {
-        if self.store.head().rows == 0 {
-            return Ok(false);
-        }
         let is_same = |held: &OwnedRow| {
             let comment = edit.comment.as_deref().filter(|comment| !comment.is_empty());
             held.owner == Owner::Store
@@ -202,7 +223,7 @@ impl Work<'_> {
             self.refuse(edit, ipv6.to_string(), "is no single address", remedy);
             return Ok(None);
         }
-        let Some(address) = free(self.store, self.pools, &self.taken)? else {
+        let Some(address) = free(self.store, self.pools, &self.taken, &mut self.cursors)? else {
             let message = match self.pools {
                 [] => "there is no service pool to take an address from",
                 _ => "no service address is free",
@@ -224,17 +245,25 @@ impl Work<'_> {
     fn remove(
         &mut self,
         edit: &Edit,
+        ipv4: Option<Ipv4Net>,
         ipv6: Option<Ipv6Net>,
-        candidate: &Candidate,
     ) -> Result<Option<eam_store::Edit>, Refusal> {
-        let Some(ipv6) = ipv6 else { return Ok(None) };
-        let held = self.store.get_ipv6(ipv6).map_err(|error| store_error(&error))?;
-        let staged = || candidate.changes().gained().find(|eam| eam.ipv6() == ipv6).map(|eam| eam.ipv4());
-        let Some(ipv4) = held.map(|held| held.row.eam().ipv4()).or_else(staged) else {
-            self.refuse(edit, ipv6.to_string(), "is not mapped", "`borderctl eam list` shows what there is");
-            return Ok(None);
-        };
-        Ok(Some(eam_store::Edit::Remove { ipv4, ipv6: None }))
+        match (self.named(ipv4, ipv6)?, ipv4, ipv6) {
+            (Some(ipv4), Some(_), ipv6) => Ok(Some(eam_store::Edit::Remove { ipv4, ipv6 })),
+            (Some(ipv4), None, _) => Ok(Some(eam_store::Edit::Remove { ipv4, ipv6: None })),
+            (None, ..) => {
+                let value = ipv6.map_or_else(String::new, |ipv6| ipv6.to_string());
+                self.refuse(edit, value, "is not mapped", "`borderctl eam list` shows what there is");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The IPv4 prefix of the mapping that a removal names, by that prefix or by the other one.
+    fn named(&self, ipv4: Option<Ipv4Net>, ipv6: Option<Ipv6Net>) -> Result<Option<Ipv4Net>, Refusal> {
+        let (None, Some(ipv6)) = (ipv4, ipv6) else { return Ok(ipv4) };
+        let held = self.store.get_ipv6_in(self.candidate, ipv6).map_err(|error| store_error(&error))?;
+        Ok(held.map(|held| held.row.eam().ipv4()))
     }
 
     fn refuse(&mut self, edit: &Edit, value: String, message: &str, remedy: &str) {
@@ -247,37 +276,54 @@ impl Work<'_> {
     }
 }
 
+/// Where free addresses are looked for next, of each range: none before is free.
+pub(super) type Cursors = HashMap<RangeInclusive<Ipv4Addr>, Ipv4Addr>;
+
 /// The lowest free address of the pools. A pool's first and last address come when nothing else is left: some systems still
 /// take them for something else.
 pub(super) fn free(
     store: &mut Store,
     pools: &[Ipv4Net],
     taken: &HashSet<Ipv4Net>,
+    cursors: &mut Cursors,
 ) -> Result<Option<Ipv4Addr>, Refusal> {
-    let mut edge = None;
-    for pool in pools {
-        let Some(first) = store.next_free(*pool).map_err(|error| store_error(&error))? else { continue };
-        let last = pool.broadcast().to_bits();
-        for address in (first.to_bits()..=last).map(Ipv4Addr::from_bits) {
-            let is_edge = pool.prefix_len() < 31 && (address == pool.network() || address.to_bits() == last);
-            if is_taken(store, taken, address)? {
-                continue;
-            }
-            if !is_edge {
-                return Ok(Some(address));
-            }
-            edge = edge.or(Some(address));
+    let has_edges = |pool: &&Ipv4Net| pool.prefix_len() < 31;
+    let inner = pools.iter().map(|pool| {
+        let (first, last) = (pool.network(), pool.broadcast());
+        let edge = u32::from(has_edges(&pool));
+        Ipv4Addr::from_bits(first.to_bits() + edge)..=Ipv4Addr::from_bits(last.to_bits() - edge)
+    });
+    let edges = pools.iter().filter(has_edges).flat_map(|pool| [pool.network(), pool.broadcast()]);
+    for range in inner.chain(edges.map(|edge| edge..=edge)) {
+        if let Some(address) = free_in(store, range, taken, cursors)? {
+            return Ok(Some(address));
         }
     }
-    Ok(edge)
+    Ok(None)
 }
 
-fn is_taken(store: &Store, taken: &HashSet<Ipv4Net>, address: Ipv4Addr) -> Result<bool, Refusal> {
-    let host = Ipv4Net::from(address);
-    let around = |length| Ipv4Net::new(address, length).map_or(host, |net| net.trunc());
-    if (0..=32).any(|length| taken.contains(&around(length))) {
-        return Ok(true);
+fn free_in(
+    store: &mut Store,
+    range: RangeInclusive<Ipv4Addr>,
+    taken: &HashSet<Ipv4Net>,
+    cursors: &mut Cursors,
+) -> Result<Option<Ipv4Addr>, Refusal> {
+    let mut from = cursors.get(&range).copied().unwrap_or(*range.start());
+    while let Some(address) = store.next_free(&range, from).map_err(|error| store_error(&error))? {
+        if !is_taken(taken, address) {
+            cursors.insert(range, address);
+            return Ok(Some(address));
+        }
+        let Some(next) = address.to_bits().checked_add(1) else { break };
+        from = Ipv4Addr::from_bits(next);
     }
-    let covering = store.covering(address.into()).map_err(|error| store_error(&error))?;
-    Ok(!covering.is_empty())
+    let last = *range.end();
+    cursors.insert(range, last);
+    Ok(None)
+}
+
+/// Whether an edit before has it. As in the store, 0.0.0.0/0 stands for the Internet and takes none.
+fn is_taken(taken: &HashSet<Ipv4Net>, address: Ipv4Addr) -> bool {
+    let around = |length| Ipv4Net::new(address, length).map(|net| net.trunc());
+    !taken.is_empty() && (1..=32).filter_map(|length| around(length).ok()).any(|net| taken.contains(&net))
 }

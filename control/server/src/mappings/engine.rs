@@ -170,24 +170,27 @@ impl Mappings {
         Ok(answer)
     }
 
-    /// See [`crate::Relay::confirm`].
+    /// See [`crate::Relay::confirm`]. And whether it was confirmed just now, not before.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn confirm(&self, intent: &Intent) -> Result<Revision, Refusal> {
+    pub fn confirm(&self, intent: &Intent) -> Result<(Revision, bool), Refusal> {
         let mut state = self.lock();
-        let Some(pending) = state.store.pending() else {
+        let waits = || state.store.pending().map(|pending| pending.revision.id);
+        // One that is named may be confirmed already: the answer that said so was lost.
+        let Some(id) = intent.revision.map(RevisionId).or_else(waits) else {
             return Err(Refusal::new(
                 Code::NotFound,
                 "nothing awaits confirmation",
                 "`borderctl history` shows what became of the last commit",
             ));
         };
-        let id = intent.revision.map_or(pending.revision.id, RevisionId);
         let receipt = state.store.confirm(id, &author(intent)).map_err(|error| commit_error(&error))?;
         let confirmed = revision(receipt.revision());
-        self.shared.tell(Event::Revision { revision: Box::new(confirmed.clone()) });
-        Ok(confirmed)
+        if !receipt.is_repeated() {
+            self.shared.tell(Event::Revision { revision: Box::new(confirmed.clone()) });
+        }
+        Ok((confirmed, !receipt.is_repeated()))
     }
 
     /// Time left to confirm what awaits it.
@@ -371,12 +374,12 @@ impl Source {
         self.shared.lock().store.check_foreign(foreign)
     }
 
-    /// The store's own mappings.
+    /// The store's own mappings, as they are in use.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn rows(&self) -> Result<Vec<Eam>, StoreError> {
-        self.shared.lock().store.eams()
+        self.shared.lock().store.eams_in_use()
     }
 
     /// The mappings of the configuration are these from now on.

@@ -1,5 +1,7 @@
 //! Changes of mappings: at once, or staged in the candidate.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::header::IF_MATCH;
@@ -61,14 +63,17 @@ async fn change(
     }
     let mut intent = app.intent(peer, &parts.uri, &headers, options.comment, options.confirm_within)?;
     let Options { stage, replace, .. } = options;
-    let receiving = app.receiving.acquire().await;
+    let receiving = Arc::clone(&app.receiving).acquire_owned().await;
     let (edits, hash) = body::edits(body, &app.limits).await?;
-    drop(receiving);
     intent.request.extend_from_slice(&hash.to_be_bytes());
     let committed = app
-        .change(move |relay| match stage {
-            true => relay.stage(&intent, edits, replace),
-            false => relay.change(&intent, edits, replace),
+        .change(move |relay| {
+            // It is this one's turn: another body may be taken in meanwhile. Sooner, every connection could have one waiting.
+            drop(receiving);
+            match stage {
+                true => relay.stage(&intent, edits, replace),
+                false => relay.change(&intent, edits, replace),
+            }
         })
         .await?;
     Ok(tagged(&committed))

@@ -56,7 +56,7 @@ pub(crate) struct App {
     limits: Arc<Limits>,
     /// One change at a time: the others wait here and take no thread.
     writing: Arc<Mutex<()>>,
-    /// One body of changes at a time is taken in.
+    /// One body of changes at a time is taken in, and waits for its turn.
     receiving: Arc<Semaphore>,
     openapi: Arc<str>,
 }

@@ -44,7 +44,8 @@ async fn pending(State(app): State<App>) -> Reply {
 /// Keeps what awaits confirmation.
 #[utoipa::path(post, path = path::CONFIRM,
     params(Comment, ("If-Match" = Option<String>, Header, description = "The pending revision, or `*`")),
-    responses((status = 200, body = Revision), (status = 409, body = Refusal), (status = 428, body = Refusal)))]
+    responses((status = 200, body = Revision), (status = 404, body = Refusal), (status = 409, body = Refusal),
+        (status = 428, body = Refusal)))]
 async fn confirm(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,

@@ -1,6 +1,7 @@
 //! An explanation for people.
 
 use control_api::{Explanation, Field, Phase, Used};
+use shown::Shown;
 
 use crate::error::Result;
 use crate::view::{Align, Paper, Table, count};
@@ -24,7 +25,8 @@ pub(super) fn human(answer: &Explanation, paper: &mut Paper) -> Result<()> {
     paper.line(&format!("counters  {}", counters.join(", ")))?;
     let is_good = ["translated", "hairpinned", "native"].contains(&answer.verdict.as_str());
     let reason = answer.reason.as_ref().map_or_else(String::new, |reason| format!(", {reason}"));
-    paper.line(&format!("verdict   {}{reason}", paper.word(&answer.verdict, is_good)))?;
+    let verdict = paper.word(&answer.verdict, is_good);
+    paper.data(&format!("verdict   {verdict}{}", Shown(reason)))?;
     if let Some(sample) = &answer.sample {
         let now = if sample.still { "so it would be now" } else { "that is not so any more" };
         paper

@@ -1,0 +1,207 @@
+//! What edits come to, on top of the store and of what is staged already.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use control_api::{Code, Committed, Refusal};
+use control_server::mappings::{Edit, Mappings, Target};
+use control_server::testing::FakeRelay;
+use control_server::{Intent, ListQuery, Peer, Relay};
+use ipnet::{Ipv4Net, Ipv6Net};
+use tempfile::TempDir;
+
+struct Lab {
+    relay: Arc<FakeRelay>,
+    _directory: TempDir,
+}
+
+fn ipv4(last: u8) -> Ipv4Net {
+    Ipv4Addr::new(192, 0, 2, last).into()
+}
+
+fn ipv6(last: u8) -> Ipv6Net {
+    format!("2001:db8::{last}/128").parse().unwrap()
+}
+
+fn edit(target: Target) -> Edit {
+    Edit { target, comment: None, line: None }
+}
+
+fn add(from: u8, to: u8) -> Edit {
+    edit(Target::Add { ipv4: ipv4(from), ipv6: ipv6(to) })
+}
+
+fn set(from: u8, to: u8) -> Edit {
+    edit(Target::Set { ipv4: ipv4(from), ipv6: ipv6(to) })
+}
+
+fn remove(from: u8) -> Edit {
+    edit(Target::Remove { ipv4: Some(ipv4(from)), ipv6: None })
+}
+
+fn remove_by_ipv6(to: u8) -> Edit {
+    edit(Target::Remove { ipv4: None, ipv6: Some(ipv6(to)) })
+}
+
+fn noted(edit: Edit, comment: &str) -> Edit {
+    Edit { comment: Some(comment.into()), ..edit }
+}
+
+fn intent() -> Intent {
+    Intent {
+        peer: Peer { uid: 1000, pid: None },
+        comment: String::new(),
+        revision: None,
+        key: None,
+        request: Vec::new(),
+        confirm_within: None,
+    }
+}
+
+impl Lab {
+    fn with(edits: &[Edit]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let relay = FakeRelay::new(&directory.path().join("mappings.db"));
+        let lab = Self { relay, _directory: directory };
+        lab.change(edits, false).unwrap();
+        lab
+    }
+
+    fn mappings(&self) -> &Mappings {
+        self.relay.mappings()
+    }
+
+    fn change(&self, edits: &[Edit], replace: bool) -> Result<Committed, Refusal> {
+        self.mappings().change(&intent(), edits.to_vec(), replace)
+    }
+
+    fn stage(&self, edits: &[Edit], replace: bool) -> Result<Committed, Refusal> {
+        self.mappings().stage(&intent(), edits, replace)
+    }
+
+    fn commit(&self) -> Result<Committed, Refusal> {
+        self.mappings().commit(&intent())
+    }
+
+    /// The store's mappings: last part of each address, and the note.
+    fn rows(&self) -> Vec<(u8, u8, String)> {
+        let query = ListQuery { owner: Some("store".into()), ..ListQuery::default() };
+        let entries = self.mappings().eams(&query).unwrap().entries;
+        let last =
+            |net: &str, mark| net.split('/').next().unwrap().rsplit(mark).next().unwrap().parse().unwrap();
+        entries.map(|entry| (last(&entry.ipv4, '.'), last(&entry.ipv6, ':'), entry.comment)).collect()
+    }
+
+    /// The same without notes.
+    fn pairs(&self) -> Vec<(u8, u8)> {
+        self.rows().into_iter().map(|(ipv4, ipv6, _)| (ipv4, ipv6)).collect()
+    }
+}
+
+#[test]
+fn what_a_request_removes_is_not_there_for_what_it_adds() {
+    for removal in [remove(1), remove_by_ipv6(1)] {
+        let lab = Lab::with(&[add(1, 1), add(4, 4)]);
+        for edits in
+            [[removal.clone(), add(1, 1)], [add(1, 1), removal.clone()], [removal.clone(), set(1, 1)]]
+        {
+            lab.change(&edits, false).unwrap();
+            assert_eq!(lab.pairs(), [(1, 1), (4, 4)], "{edits:?}");
+            lab.change(&edits, true).unwrap();
+            assert_eq!(lab.pairs(), [(1, 1)], "{edits:?} alone");
+            lab.change(&[add(4, 4)], false).unwrap();
+        }
+        // Its note goes with it.
+        lab.change(&[noted(set(1, 1), "old")], false).unwrap();
+        lab.change(&[removal, set(1, 2)], false).unwrap();
+        assert_eq!(lab.rows()[0], (1, 2, String::new()));
+    }
+}
+
+#[test]
+fn a_mapping_that_goes_by_name_and_by_replacement_goes_once() {
+    let lab = Lab::with(&[add(1, 1), add(2, 2), add(4, 4)]);
+    let done = lab.change(&[remove(1), add(4, 4)], true).unwrap();
+    assert_eq!((done.removed, done.unchanged, lab.pairs()), (2, 1, vec![(4, 4)]));
+}
+
+#[test]
+fn what_is_added_again_after_its_removal_was_staged_stays() {
+    let lab = Lab::with(&[noted(add(1, 1), "web"), add(4, 4)]);
+    lab.stage(&[remove(1)], false).unwrap();
+    let again = lab.stage(&[noted(add(1, 1), "web")], false).unwrap();
+    assert_eq!((again.removed, again.unchanged), (0, 0), "nothing is left of the removal");
+    assert_eq!(lab.commit().unwrap_err().code, Code::NotFound, "nothing is staged");
+    assert_eq!(lab.pairs(), [(1, 1), (4, 4)]);
+    // Staged twice, it is there once.
+    lab.stage(&[noted(add(2, 2), "new")], false).unwrap();
+    let twice = lab.stage(&[add(2, 2)], false).unwrap();
+    assert_eq!((twice.added, twice.unchanged), (1, 1));
+    // The note of what is staged stays as well.
+    lab.stage(&[set(2, 3)], false).unwrap();
+    lab.commit().unwrap();
+    assert_eq!(lab.rows()[1], (2, 3, "new".to_owned()));
+}
+
+#[test]
+fn a_replacement_that_is_staged_again_is_what_its_file_says() {
+    // What the first file lacked comes back with the second.
+    let lab = Lab::with(&[add(1, 1), noted(add(4, 4), "kept")]);
+    assert_eq!(lab.stage(&[add(1, 1), add(7, 7)], true).unwrap().removed, 1);
+    let second = lab.stage(&[add(1, 1), add(4, 4), add(8, 8)], true).unwrap();
+    assert_eq!((second.added, second.removed, second.unchanged), (1, 0, 2), "7 came from the first file");
+    lab.commit().unwrap();
+    assert_eq!(lab.pairs(), [(1, 1), (4, 4), (8, 8)]);
+    assert_eq!(lab.rows()[1].2, "kept");
+    // What neither has goes once.
+    lab.stage(&[add(1, 1)], true).unwrap();
+    assert_eq!(lab.stage(&[add(1, 2)], true).unwrap().removed, 2);
+    lab.commit().unwrap();
+    assert_eq!(lab.pairs(), [(1, 2)]);
+    // One that says what is in force leaves nothing staged.
+    lab.stage(&[add(9, 9)], false).unwrap();
+    lab.stage(&[add(1, 2)], true).unwrap();
+    assert_eq!(lab.commit().unwrap_err().code, Code::NotFound);
+}
+
+#[test]
+fn a_removal_by_ipv6_finds_who_has_it_in_the_candidate() {
+    let lab = Lab::with(&[add(1, 1)]);
+    lab.stage(&[remove(1), add(2, 1)], false).unwrap();
+    lab.stage(&[add(1, 2)], false).unwrap();
+    lab.stage(&[remove_by_ipv6(1)], false).unwrap();
+    lab.commit().unwrap();
+    assert_eq!(lab.pairs(), [(1, 2)]);
+    // What the candidate has removed is nobody's.
+    lab.stage(&[remove(1)], false).unwrap();
+    let refused = lab.stage(&[remove_by_ipv6(2)], false).unwrap_err();
+    assert!(refused.findings[0].message.contains("is not mapped"), "{refused:?}");
+}
+
+#[test]
+fn free_addresses_are_given_out_in_order_and_the_edges_of_a_pool_last() {
+    let auto = |to: u32| edit(Target::Auto { ipv6: format!("2001:db8:a::{to:x}/128").parse().unwrap() });
+    // What stands for the Internet takes no address of the pool.
+    let internet =
+        Target::Add { ipv4: "0.0.0.0/0".parse().unwrap(), ipv6: "2001:db8:46::/96".parse().unwrap() };
+    let lab = Lab::with(&[edit(internet), add(2, 2)]);
+    let pools = lab.mappings().pools().unwrap().pools;
+    assert_eq!((pools[0].used, pools[0].next_free.as_deref()), (2, Some("192.0.2.1")));
+    lab.stage(&[add(3, 3)], false).unwrap();
+    let got = |done: Committed| {
+        let last =
+            |net: &str| net.strip_suffix("/32").unwrap().rsplit('.').next().unwrap().parse::<u8>().unwrap();
+        done.allocated.iter().map(|row| last(&row.ipv4)).collect::<Vec<_>>()
+    };
+    assert_eq!(got(lab.stage(&[auto(1), add(4, 4), auto(2)], false).unwrap()), [1, 5]);
+    lab.mappings().discard();
+    let autos: Vec<_> = (1..=254).map(auto).collect();
+    let mut expected: Vec<u8> = (1..=254).filter(|last| ![2, 10].contains(last)).collect();
+    expected.extend([0, 255]);
+    assert_eq!(got(lab.change(&autos, false).unwrap()), expected);
+    let refused = lab.change(&[auto(999)], false).unwrap_err();
+    assert!(refused.findings[0].message.contains("no service address is free"), "{refused:?}");
+    lab.change(&[remove(255), remove(77)], false).unwrap();
+    assert_eq!(got(lab.change(&[auto(999), auto(998)], false).unwrap()), [77, 255]);
+}
