@@ -95,7 +95,7 @@ fn check_machine_lists_at_once_what_a_start_would_find() {
     let more = "[[port]]\nname = \"second\"\ndevice = \"net_af_xdp0,iface=nowhere0\"\n\
                 [[port]]\nname = \"third\"\ndevice = \"0000:ff:1f.7\"\n[translation]";
     let control = "\n[control]\nsocket = \"/nowhere/at/all/control.sock\"\nstore = \"/nowhere/mappings.db\"\n\
-                   group = \"no-such-group-7\"\n[metrics]\nlisten = \"198.18.0.1:9\"\n";
+                   group = \"no-such-group-7\"\n[metrics]\nlisten = \"[::1]:9\"\n";
     let toml = toml.replace("[translation]", more).replace("workers = [", "workers = [1000, ");
     fs::write(&path, toml + control).unwrap();
     let check = |arguments: &str| {
@@ -121,7 +121,7 @@ fn check_machine_lists_at_once_what_a_start_would_find() {
             "there is no group \"no-such-group-7\"",
             "directory /nowhere/at/all",
             "mkdir -p /nowhere",
-            "cannot listen at 198.18.0.1:9",
+            "cannot listen at [::1]:9",
         ],
     );
 }
