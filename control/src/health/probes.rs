@@ -281,6 +281,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_on_its_way_when_the_tables_changed_counts_for_nothing() {
+        let (pool, audit) = audit();
+        let (mut probes, now) = (Probes::new(1), Instant::now());
+        for probe in probes.send(&audit, now) {
+            probes.answer(probe.number, ProbeEnd::Translated, &translated(&probe));
+        }
+        let sent = probes.send(&audit, now);
+        probes.forget();
+        for probe in &sent[..1] {
+            let dropped = ProbeEnd::Dropped(DropReason::UnassignedServiceAddress);
+            probes.answer(probe.number, dropped, &[]);
+        }
+        probes.tick(now + 10 * PATIENCE);
+        assert_eq!((probes.verdict(pool), probes.answers(0)), (Some(Ok(())), Some(true)));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_the_worker_and_the_way() {
         let (pool, audit) = audit();
         let (mut probes, now) = (Probes::new(2), Instant::now());
