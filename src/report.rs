@@ -29,8 +29,12 @@ pub(crate) fn json(counters: &Counters, log_lost: u64) -> Value {
         "ports": ports.iter().map(|(name, counts)| port(name, counts)).collect::<Vec<_>>(),
         "mbufs_in_use": mbufs_in_use,
         "longest_us": {
-            "actor": microseconds(stalls.actor),
-            "kernel": microseconds(stalls.kernel),
+            "actor": microseconds(stalls.actor.elapsed),
+            "kernel": microseconds(stalls.kernel.elapsed),
+        },
+        "longest_own_us": {
+            "actor": microseconds(stalls.actor.own),
+            "kernel": microseconds(stalls.kernel.own),
         },
         "log_lines_lost": log_lost,
         "reloads": { "applied": reloads.applied, "refused": reloads.refused },

@@ -35,6 +35,9 @@ use crate::lab::{LabError, Need, skip_unless};
 
 pub use row::Row;
 
+/// The witness of rows that compare a time with a limit: measured by `scripts/storm`, asserted by no test.
+pub const OWN_TURN: &str = "the control thread's longest turn since the start";
+
 /// How long and how much.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {

@@ -168,9 +168,12 @@ fn what_flows_who_fails_and_what_was_before_are_answered() -> TestResult {
     let busy = lab.until("status", |status| flows(status, "receiving") && flows(status, "sending"))?;
     assert!(flows(&busy, "receiving") && flows(&busy, "sending"), "{busy}");
     pinging.join().expect("it does not panic")?;
-    let idle = |status: &Value| status["ports"][0]["sending"]["idle_seconds"].as_u64() >= Some(2);
+    let idle = |status: &Value| {
+        let sending = &status["ports"][0]["sending"];
+        sending["idle_seconds"].as_u64() >= Some(2) && sending["packets_per_second"] == 0
+    };
     let quiet = lab.until("status", idle)?;
-    assert!(idle(&quiet) && quiet["ports"][0]["sending"]["packets_per_second"] == 0, "{quiet}");
+    assert!(idle(&quiet), "{quiet}");
 
     // Which server fails: by name, with its service.
     lab.lab.client.cmd("ping").args("-n -c3 -W1 192.0.2.7").timeout(20).run()?;

@@ -94,6 +94,7 @@ fn seconds(time: SystemTime) -> u64 {
 
 pub(super) fn queues(status: &Status) -> Queues {
     let Status { queues, kernel, stalls, workers, .. } = status;
+    let longest = stalls.actor.max(stalls.kernel);
     let fill = |fill: control::kernel::Fill| Fill {
         used: fill.used as u64,
         highest: fill.highest as u64,
@@ -117,7 +118,8 @@ pub(super) fn queues(status: &Status) -> Queues {
         overflowed: kernel.lost.dropped(DropReason::NeighborWaitOverflow)
             + kernel.lost.dropped(DropReason::NeighborTableFull),
         to_twins: kernel.to_twin.iter().sum(),
-        longest_us: micros(stalls.actor.max(stalls.kernel)),
+        longest_us: micros(longest.elapsed),
+        longest_own_us: micros(longest.own),
         waits: [
             ("urgent", queues.waits.urgent),
             ("other", queues.waits.other),

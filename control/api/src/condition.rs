@@ -93,6 +93,9 @@ pub struct Queues {
     /// The longest time the control thread was busy with other things in one go, in microseconds: so long a packet in a ring
     /// may have waited for its turn.
     pub longest_us: u64,
+    /// The same without what others took of the processor meanwhile.
+    #[serde(default)]
+    pub longest_own_us: u64,
     /// How long packets waited in the queues.
     #[serde(default)]
     pub waits: Vec<QueueWait>,

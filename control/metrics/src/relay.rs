@@ -54,8 +54,15 @@ pub(crate) fn families(page: &mut Page, readings: &Readings<'_>) {
         Kind::Gauge,
         "The longest time a task kept the control thread in one go.",
     );
-    page.real(&[("task", "actor")], counters.stalls.actor.as_secs_f64());
-    page.real(&[("task", "kernel")], counters.stalls.kernel.as_secs_f64());
+    page.real(&[("task", "actor")], counters.stalls.actor.elapsed.as_secs_f64());
+    page.real(&[("task", "kernel")], counters.stalls.kernel.elapsed.as_secs_f64());
+    page.family(
+        "control_longest_own_seconds",
+        Kind::Gauge,
+        "The same without what others took of the processor meanwhile.",
+    );
+    page.real(&[("task", "actor")], counters.stalls.actor.own.as_secs_f64());
+    page.real(&[("task", "kernel")], counters.stalls.kernel.own.as_secs_f64());
     page.family("log_lines_lost", Kind::Counter, "Lines of the log that its reader did not take in time.");
     page.sample(&[], readings.log_lines_lost);
 }

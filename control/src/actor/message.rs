@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::activity::Activity;
 use super::builder::Update;
 use super::machine::{Link, PortCounts, PortFacts};
+use super::stall::Longest;
 use crate::announce::{Announcement, Sender};
 use crate::config::Problems;
 use crate::eam_set::ChangeCounts;
@@ -165,13 +166,13 @@ pub struct Reloads {
     pub refused: u64,
 }
 
-/// The longest stretch of each part of the control thread without giving way to the others.
+/// The longest stretches of each part of the control thread without giving way to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stalls {
     /// The actor.
-    pub actor: Duration,
+    pub actor: Longest,
     /// Following the kernel, and the exception path.
-    pub kernel: Duration,
+    pub kernel: Longest,
 }
 
 /// What came of a reload.

@@ -39,4 +39,4 @@ pub use self::message::{
 };
 pub use self::relay::{Actor, ActorParts, LINGER};
 pub use self::reloads::log_warnings;
-pub use self::stall::{Stall, Watched};
+pub use self::stall::{Longest, Stall, Watched};

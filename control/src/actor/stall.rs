@@ -1,4 +1,4 @@
-//! How long a task kept its thread: the longest poll of a future.
+//! How long a task kept its thread: the longest poll of a future, by the clock and by what was its own doing.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -6,14 +6,34 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// The longest stretch so far. Clones share it.
+use nix::sys::resource::{UsageWho, getrusage};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The longest stretches for which something kept a thread. They need not be the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Longest {
+    /// By the clock: with what others took of the processor meanwhile.
+    pub elapsed: Duration,
+    /// Of its own: processor time, or the clock's where it waited for something.
+    pub own: Duration,
+}
+
+impl Longest {
+    /// The longer of each.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { elapsed: self.elapsed.max(other.elapsed), own: self.own.max(other.own) }
+    }
+}
+
+/// The longest stretches so far. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Stall(Rc<Cell<Duration>>);
+pub struct Stall(Rc<Cell<Longest>>);
 
 impl Stall {
-    /// The longest stretch.
+    /// The longest stretches.
     #[must_use]
-    pub fn longest(&self) -> Duration {
+    pub fn longest(&self) -> Longest {
         self.0.get()
     }
 
@@ -33,16 +53,39 @@ impl<F: Future> Future for Watched<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let started = Instant::now();
+        let started = (Instant::now(), processor_time(), waits());
         let polled = self.future.as_mut().poll(context);
-        let longest = self.stall.0.get().max(started.elapsed());
-        self.stall.0.set(longest);
+        let elapsed = started.0.elapsed();
+        let longest = self.stall.longest();
+        // What is its own is never more than what the clock says: most turns are not looked at any further.
+        if elapsed > longest.own {
+            let own = if waits() == started.2 { processor_time().saturating_sub(started.1) } else { elapsed };
+            self.stall.0.set(longest.max(Longest { elapsed, own: own.min(elapsed) }));
+        }
         polled
     }
 }
 
+/// Of this thread.
+fn processor_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// How often this thread gave its processor away because it had to wait for something: a disk, a lock, a sleep. None is seen
+/// where the kernel does not tell.
+fn waits() -> i64 {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+    use nix::unistd::Pid;
+
     use super::*;
 
     #[tokio::test]
@@ -54,7 +97,31 @@ mod tests {
             tokio::task::yield_now().await;
         };
         stall.watch(work).await;
-        let longest = stall.longest();
-        assert!((Duration::from_millis(30)..Duration::from_millis(900)).contains(&longest), "{longest:?}");
+        let Longest { elapsed, own } = stall.longest();
+        assert!((Duration::from_millis(30)..Duration::from_millis(900)).contains(&elapsed), "{elapsed:?}");
+        assert!(own >= Duration::from_millis(30), "who sleeps keeps the thread by its own doing: {own:?}");
+    }
+
+    #[tokio::test]
+    async fn what_others_took_of_the_processor_is_not_its_own() {
+        const TAKEN: Duration = Duration::from_millis(20);
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu().unwrap()).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &here).unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let burner = std::thread::spawn({
+            let is_over = Arc::clone(&is_over);
+            move || while !is_over.load(Ordering::Relaxed) {}
+        });
+        let stall = Stall::default();
+        let work = async {
+            let started = (Instant::now(), processor_time());
+            while started.0.elapsed() < processor_time().saturating_sub(started.1) + TAKEN {}
+        };
+        stall.watch(work).await;
+        is_over.store(true, Ordering::Relaxed);
+        burner.join().unwrap();
+        let Longest { elapsed, own } = stall.longest();
+        assert!(!own.is_zero() && own + TAKEN / 2 < elapsed, "{elapsed:?} {own:?}");
     }
 }

@@ -31,13 +31,15 @@ pub struct Counters {
     pub ports: Vec<PortCounters>,
     /// Configurations read again.
     pub reloads: Reloads,
-    /// How long the control thread was ever busy in one go.
+    /// How long the control thread was ever busy in one go, preemption by others included.
     pub longest_us: Longest,
+    /// The same without what others took of the processor.
+    pub longest_own_us: Longest,
     /// Buffers out of the pool: held by the drivers, or leaked.
     pub mbufs_in_use: Option<u64>,
 }
 
-/// Microseconds of the longest turn of each part of the control thread, preemption by others included.
+/// Microseconds of the longest turn of each part of the control thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Longest {

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use super::Row;
 use super::flow::{Flow, RATE};
+use super::{OWN_TURN, Row};
 use crate::lab::{
-    Cmd, Config, Daemon, Driver, LabError, Namespace, PATIENCE, Port, RawLink, Relay, bird, embedded, veth,
-    wait_until,
+    Cmd, Config, Daemon, Driver, LabError, Longest, Namespace, PATIENCE, Port, RawLink, Relay, bird,
+    embedded, veth, wait_until,
 };
 
 /// Where the storms come from, IPv4.
@@ -27,6 +28,8 @@ pub(super) const COLD: u8 = 15;
 pub(super) const SMALL_MTU: u32 = 1400;
 /// Resident memory may grow by this much, in kB: what a flood makes the allocator keep, not what grows with it.
 const FLAT_KB: u64 = 32 * 1024;
+/// A turn of the control thread may take this of its own.
+const TURN_LIMIT: Duration = Duration::from_millis(5);
 /// The interfaces of the relay's kernel.
 pub(super) const TWINS: [&str; 4] = ["bl-a4", "bl-a6", "bl-w4", "bl-w6"];
 
@@ -109,14 +112,13 @@ impl Stand {
         };
         let lost: u64 = flows.iter().map(|seen| seen.lost).sum();
         let sent: u64 = flows.iter().map(|seen| seen.sent).sum();
-        let longest = counters.longest_us.actor.max(counters.longest_us.kernel);
-        let away =
-            format!("; the control thread's longest turn: {}.{:03} ms", longest / 1000, longest % 1000);
+        let longest = |turns: Longest| Duration::from_micros(turns.actor.max(turns.kernel));
+        let (elapsed, own) = (longest(counters.longest_us), longest(counters.longest_own_us));
         let gone = Session::lost(&watch.sessions, &sessions);
         let up = if gone.is_empty() {
-            format!("{} up all the time{away}", sessions.len())
+            format!("{} up all the time", sessions.len())
         } else {
-            format!("lost {gone:?}{away}")
+            format!("lost {gone:?}")
         };
         let sum = format!(
             "{} + {} = {} + {} + {}",
@@ -128,6 +130,12 @@ impl Stand {
         );
         Ok(vec![
             row("BGP and BFD at 3 x 100 ms, both families", "stay up", up, gone.is_empty()),
+            row(
+                OWN_TURN,
+                &format!("{} ms of its own", TURN_LIMIT.as_millis()),
+                format!("{own:.1?} of its own, {elapsed:.1?} by the clock"),
+                own <= TURN_LIMIT,
+            ),
             row(
                 &format!("{RATE} packets/s in each direction"),
                 "none lost",

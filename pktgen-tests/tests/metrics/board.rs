@@ -14,7 +14,7 @@ use super::Metered;
 use super::prometheus::{MAY_BE_EMPTY, PROMETHEUS, shipped};
 
 /// The console's file.
-pub const PAGE: &str = "board.html";
+pub(crate) const PAGE: &str = "board.html";
 /// Where the pictures are left; with it the graphs show five minutes instead of one.
 const PICTURES: &str = "BORDERLINE_PICTURES";
 /// Pixels of one row and one column of Grafana's grid.
@@ -29,8 +29,8 @@ struct Board {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Panel {
-    pub title: String,
+pub(crate) struct Panel {
+    pub(crate) title: String,
     #[serde(rename = "type")]
     kind: String,
     grid_pos: Place,
@@ -68,7 +68,7 @@ struct Defaults {
 
 impl Panel {
     /// Its queries as Grafana sends them, for every instance.
-    pub fn queries(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn queries(&self) -> impl Iterator<Item = String> {
         let of_target =
             |target: &Target| target.expr.replace("$__rate_interval", "10s").replace("$instance", ".*");
         self.targets.iter().map(of_target)
@@ -115,7 +115,7 @@ impl Panel {
 }
 
 /// The panels of the board that is shipped.
-pub fn panels() -> Vec<Panel> {
+pub(crate) fn panels() -> Vec<Panel> {
     let text = fs::read_to_string(shipped("grafana/borderline.json")).expect("the board is there");
     serde_json::from_str::<Board>(&text).expect("the board is a board").panels
 }
@@ -126,7 +126,7 @@ fn span() -> Duration {
 }
 
 /// The board as a console of Prometheus.
-pub fn page(panels: &[Panel]) -> String {
+pub(crate) fn page(panels: &[Panel]) -> String {
     let files = "/classic/static";
     let scripts = [
         "d3/d3.min.js",
@@ -175,7 +175,7 @@ fn size_of(picture: &Path) -> (u32, u32) {
 }
 
 /// Draws the board and the alerts. Every panel must have a graph or a number; those of which the laboratory has nothing say so.
-pub fn draw(lab: &Metered, panels: &[Panel]) -> TestResult {
+pub(crate) fn draw(lab: &Metered, panels: &[Panel]) -> TestResult {
     let kept = tempfile::tempdir()?;
     let directory = std::env::var_os(PICTURES).map_or_else(|| kept.path().to_owned(), PathBuf::from);
     if std::env::var_os(PICTURES).is_some() {

@@ -10,10 +10,9 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use pktgen_tests::lab::probe::udp_socket;
 use pktgen_tests::lab::{
-    Cmd, Daemon, Lab, LabError, Need, PATIENCE, Shape, TestResult, borderctl, skip_unless, wait_until,
+    Cmd, Lab, LabError, Need, PATIENCE, Shape, TestResult, borderctl, skip_unless, wait_until,
 };
 use serde_json::Value;
 use tempfile::TempDir;

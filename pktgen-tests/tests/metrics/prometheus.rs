@@ -13,13 +13,13 @@ use super::board::{self, Panel};
 use super::{Metered, samples};
 
 /// Where it listens, in the relay's namespace.
-pub const PROMETHEUS: &str = "127.0.0.1:9090";
+pub(crate) const PROMETHEUS: &str = "127.0.0.1:9090";
 /// Panels that have nothing to show in this laboratory: everybody answers, nothing was reloaded, no relay was before.
-pub const MAY_BE_EMPTY: [&str; 4] =
+pub(crate) const MAY_BE_EMPTY: [&str; 4] =
     ["Next hops that do not answer", "To the kernel", "Last reload took over", "How the relay before ended"];
 
 /// Everything that is shipped for Prometheus and Grafana.
-pub fn shipped(name: &str) -> PathBuf {
+pub(crate) fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name)
 }
 

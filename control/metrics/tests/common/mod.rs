@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::actor::{
-    Activity, Counters, Flow, InService, LastReload, Link, PortCounts, PortFacts, PortStatus, Reloads,
-    Stalls, Status, WorkerStatus,
+    Activity, Counters, Flow, InService, LastReload, Link, Longest, PortCounts, PortFacts, PortStatus,
+    Reloads, Stalls, Status, WorkerStatus,
 };
 use control::announce::{Announcement, Destination, Standing};
 use control::health::{Audit, Clients, HealthTest, Scope, TableDigest, TestName, TestState};
@@ -144,6 +144,11 @@ fn service(workers: usize) -> InService {
     }
 }
 
+fn longest(microseconds: u64) -> Longest {
+    let own = Duration::from_micros(microseconds);
+    Longest { elapsed: 2 * own, own }
+}
+
 fn queues(workers: usize) -> Queues {
     let fill = |used| Fill { used, highest: used * 2, capacity: 262_144 };
     let rings = |worker| RingFills {
@@ -258,7 +263,7 @@ impl Relay {
                 ports: ports.into_iter().map(|port| (port.facts.name, port.counts)).collect(),
                 mbufs_in_use: 12_345,
                 reloads: Reloads { applied: 2, refused: 1 },
-                stalls: Stalls { actor: Duration::from_micros(30), kernel: Duration::from_micros(400) },
+                stalls: Stalls { actor: longest(30), kernel: longest(400) },
                 hertz: 2_500_000_000,
             },
         }
