@@ -188,7 +188,11 @@ impl Store {
                 return Err(CommitError::Pending(Box::new(pending)));
             }
         }
-        let changes = self.diff(self.head.revision.id, to)?;
+        let changes = if self.head.prior == Some(to) {
+            self.way_back()?.changes
+        } else {
+            self.diff(self.head.revision.id, to)?
+        };
         if changes.is_empty() && self.head.prior.is_none() {
             return Ok(Step::Done(Receipt::new(self.head().clone(), true)));
         }

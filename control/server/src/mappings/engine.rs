@@ -216,14 +216,17 @@ impl Mappings {
         let shared = Arc::clone(&self.shared);
         tables.update(Box::new(move |next| {
             let mut state = shared.lock();
-            let Some(expired) = state.store.expire().map_err(|error| commit_error(&error))? else {
+            let Some(expired) = state.store.expire().map_err(|error| store_error(&error))? else {
                 return Ok(());
             };
+            if let Some(damage) = expired.damage() {
+                tracing::error!("{damage}: the table from before was built anew from the first revision on");
+            }
             let (lost, gained) = sides(expired.changes());
             if !lost.is_empty() || !gained.is_empty() {
                 next.apply(&lost, &gained)?;
             }
-            match expired.published() {
+            match expired.record() {
                 Ok(receipt) => {
                     let back = revision(receipt.revision());
                     tracing::warn!(revision = back.id, back_to = back.back_to, "nobody confirmed: went back");
