@@ -211,8 +211,9 @@ impl Store {
         Ok(findings)
     }
 
-    /// Makes many edits part of a candidate, at most one for an IPv4 prefix: all of them, or none. What is removed makes room
-    /// for what is added, wherever it stands, and rows that are put may change places.
+    /// Makes many edits part of a candidate: all of them, or none. What is removed makes room for what is added, wherever it
+    /// stands, and rows that are put may change places. Of several for one IPv4 prefix, those that remove come first, the others
+    /// follow in their order.
     ///
     /// # Errors
     /// [`ImportError`]; the candidate is as it was then.
@@ -250,14 +251,18 @@ impl Store {
         Ok(imported)
     }
 
-    /// Takes away the rows that others are put in place of.
+    /// Takes away the rows that others are put in place of, unless another edit of the same row comes before.
     fn vacate(
         &self,
         candidate: &mut Candidate,
         order: &[(bool, Key4, usize)],
         edits: &[Option<Edit>],
     ) -> Result<(), StoreError> {
+        let mut before = None;
         for (_, key, at) in order {
+            if before.replace(*key) == Some(*key) {
+                continue;
+            }
             let Some(Edit::Put(row)) = &edits[*at] else { continue };
             let held = View { store: self, candidate: Some(candidate) }.by_ipv4(*key)?;
             let moves =
