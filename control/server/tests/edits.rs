@@ -1,14 +1,15 @@
 //! What edits come to, on top of the store and of what is staged already.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use control_api::{Code, Committed, Refusal};
-use control_server::mappings::{Edit, Mappings, Target};
+use control_server::mappings::{Edit, Mappings, Rules, Target};
 use control_server::testing::FakeRelay;
 use control_server::{Intent, ListQuery, Peer, Relay};
-use ipnet::{Ipv4Net, Ipv6Net};
+use eam_store::Limits;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tempfile::TempDir;
 
 struct Lab {
@@ -294,4 +295,60 @@ fn of_several_edits_each_sees_what_those_before_have_made() {
         finding.message.contains("maps it to 2001:db8::7/128") && finding.remedy.contains("set"),
         "{finding:?}"
     );
+}
+
+/// Little room, and no other rule.
+#[derive(Debug)]
+struct Narrow(Limits);
+
+impl Rules for Narrow {
+    fn pools(&self) -> Vec<Ipv4Net> {
+        Vec::new()
+    }
+
+    fn by_prefix(&self, _: IpAddr) -> Option<(IpAddr, IpNet)> {
+        None
+    }
+
+    fn of_store(&self) -> eam_store::Rules {
+        eam_store::Rules { limits: self.0, ..eam_store::Rules::default() }
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_refused_and_what_was_staged_stays() {
+    let lab = Lab::with(&[add(1, 1), add(2, 2)]);
+    lab.mappings().source().rules(Arc::new(Narrow(Limits { rows: 4, notes: 20 })));
+    let refused = |done: Result<Committed, Refusal>, part: &str| {
+        let refusal = done.unwrap_err();
+        assert_eq!(refusal.code, Code::TooLarge);
+        assert!(
+            refusal.message.contains(part) && refusal.remedy.contains("borderctl discard"),
+            "{refusal:?}"
+        );
+    };
+    refused(lab.change(&[add(3, 3), add(4, 4), add(5, 5)], false), "5 mappings: at most 4");
+    // Staged bit by bit it is no more.
+    lab.stage(&[add(3, 3)], false).unwrap();
+    lab.stage(&[add(4, 4)], false).unwrap();
+    refused(lab.stage(&[add(5, 5)], false), "5 mappings: at most 4");
+    lab.stage(&[remove(1), add(5, 5)], false).unwrap();
+    refused(lab.stage(&[noted(set(2, 2), &"x".repeat(21))], false), "21 bytes: at most 20");
+    lab.stage(&[noted(set(2, 2), &"x".repeat(10))], false).unwrap();
+    refused(lab.stage(&[noted(set(3, 3), &"y".repeat(11))], false), "21 bytes");
+    assert_eq!(lab.mappings().candidate().unwrap().diff.added, 3);
+    lab.commit().unwrap();
+    assert_eq!(lab.pairs(), [(2, 2), (3, 3), (4, 4), (5, 5)]);
+    // Somebody else was faster, and took the room.
+    lab.change(&[remove(5)], false).unwrap();
+    lab.stage(&[add(6, 6)], false).unwrap();
+    lab.change(&[add(7, 7)], false).unwrap();
+    refused(lab.commit(), "5 mappings");
+    // All of it may be replaced, and a table that has grown too large may shrink.
+    let others: Vec<_> = (11..15).map(|last| add(last, last)).collect();
+    lab.stage(&others, true).unwrap();
+    lab.commit().unwrap();
+    lab.mappings().source().rules(Arc::new(Narrow(Limits { rows: 2, notes: 20 })));
+    refused(lab.change(&[add(1, 1)], false), "5 mappings: at most 2");
+    lab.change(&[remove(11), set(12, 1)], false).unwrap();
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use crate::change::{Change, Changes};
+use crate::change::{Change, Changes, Counts};
 use crate::conflict::{Conflict, Family, Finding, Overlaps, StageError};
 use crate::eam::{Eam, Key4, Key6, Row};
 use crate::error::StoreError;
+use crate::limits::TooLarge;
 use crate::owner::{OwnedRow, Owner};
 use crate::revision::RevisionId;
 use crate::store::Store;
@@ -56,6 +57,9 @@ pub enum ImportError {
         /// How many more there are.
         more: usize,
     },
+    /// There is no room for them.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// The file could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -135,6 +139,26 @@ impl Candidate {
             .values()
             .filter_map(|staged| Change::new(staged.before.as_deref().cloned(), staged.after.clone()));
         Changes::from_sorted(changes.collect())
+    }
+
+    /// How many rows would come, go and change.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for Staged { before, after } in self.staged.values() {
+            match (before, after) {
+                (None, _) => counts.added += 1,
+                (Some(_), None) => counts.removed += 1,
+                (Some(_), Some(_)) => counts.changed += 1,
+            }
+        }
+        counts
+    }
+
+    /// Bytes of the notes in it.
+    pub(crate) fn notes(&self) -> u64 {
+        let sides = self.staged.values().flat_map(|staged| [staged.before.as_deref(), staged.after.as_ref()]);
+        sides.flatten().filter_map(Row::comment).map(|note| note.len() as u64).sum()
     }
 
     /// What a row is going to be, if it was edited.
@@ -247,6 +271,7 @@ impl Store {
             failed.sort_unstable_by_key(|(at, _)| *at);
             return Err(ImportError::Conflicts { conflicts: failed, more });
         }
+        self.check_size(&next)?;
         *candidate = next;
         Ok(imported)
     }

@@ -8,7 +8,7 @@ use control_api::{Allocated, Finding, Refusal};
 use eam_store::{Candidate, Eam, ImportError, OwnedRow, Owner, Row, Store};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::convert::{conflict, store_error, warning};
+use super::convert::{conflict, store_error, too_large, warning};
 use super::{Edit, Target};
 use crate::body::LISTED;
 use crate::reply::refused;
@@ -132,6 +132,7 @@ fn named_again(edits: &[Edit]) -> HashSet<Ipv4Net> {
 fn import_error(lines: &[Option<u32>], error: &ImportError) -> Refusal {
     match error {
         ImportError::Store(error) => store_error(error),
+        ImportError::TooLarge(error) => too_large(error),
         ImportError::Conflicts { conflicts, more } => {
             let line = |at: usize| lines.get(at).copied().flatten();
             let listed =

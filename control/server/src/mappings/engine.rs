@@ -167,7 +167,7 @@ impl Mappings {
         }
         let (pools, mut candidate) = (state.rules.pools(), state.candidate.clone());
         let outcome = edits::stage(&mut state.store, &mut candidate, &pools, edits, replace)?;
-        let counts = candidate.changes().counts();
+        let counts = candidate.counts();
         state.candidate = candidate;
         let mut answer = answered(&head, outcome, false);
         (answer.added, answer.removed, answer.changed) = (counts.added, counts.removed, counts.changed);
