@@ -119,8 +119,7 @@ impl ControlSocket {
         let (last_exit, files) = (self.last_exit.clone(), self.files.clone());
         Box::new(move || {
             let (revision, staged) = mappings.summary();
-            let complaints =
-                notices.in_force(revision.id).count() + usize::from(mappings.trouble().is_some());
+            let complaints = notices.in_force(revision.id).count() + mappings.trouble().len();
             StoreSummary {
                 revision,
                 staged,

@@ -58,7 +58,8 @@ impl Rules for ConfiguredRules {
             EamOverlap::Warn => Overlaps::Warn,
             EamOverlap::Allow => Overlaps::Allow,
         };
-        eam_store::Rules { overlaps, lint: Some(Box::new(ByConfiguration(self.eams.clone()))) }
+        let lint = Some(Box::new(ByConfiguration(self.eams.clone())) as Box<dyn Lint>);
+        eam_store::Rules { overlaps, lint, ..eam_store::Rules::default() }
     }
 }
 

@@ -41,7 +41,8 @@ pub enum Op {
     Remove,
 }
 
-/// One line of a request to change mappings.
+/// One line of a request to change mappings. Of several lines for one mapping, those that remove it come first, wherever they
+/// stand: they name what was there before the request. The others follow in their order, each on what those before have made.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]

@@ -1,14 +1,15 @@
 //! What edits come to, on top of the store and of what is staged already.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use control_api::{Code, Committed, Refusal};
-use control_server::mappings::{Edit, Mappings, Target};
+use control_server::mappings::{Edit, Mappings, Rules, Target};
 use control_server::testing::FakeRelay;
 use control_server::{Intent, ListQuery, Peer, Relay};
-use ipnet::{Ipv4Net, Ipv6Net};
+use eam_store::Limits;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tempfile::TempDir;
 
 struct Lab {
@@ -204,4 +205,150 @@ fn free_addresses_are_given_out_in_order_and_the_edges_of_a_pool_last() {
     assert!(refused.findings[0].message.contains("no service address is free"), "{refused:?}");
     lab.change(&[remove(255), remove(77)], false).unwrap();
     assert_eq!(got(lab.change(&[auto(999), auto(998)], false).unwrap()), [77, 255]);
+}
+
+/// What two edits of `192.0.2.1` come to, from what it is mapped to: removals first, then the others in their order.
+fn after(mut mapped: Option<u8>, edits: &[Edit], replace: bool) -> Result<Option<u8>, ()> {
+    let last = |net: Ipv6Net| net.addr().octets()[15];
+    for edit in edits {
+        if let Target::Remove { ipv6, .. } = edit.target {
+            let held = mapped.take().ok_or(())?;
+            ipv6.is_none_or(|ipv6| last(ipv6) == held).then_some(()).ok_or(())?;
+        }
+    }
+    if replace {
+        mapped = None;
+    }
+    for edit in edits {
+        match edit.target {
+            Target::Add { ipv6, .. } if mapped.is_none_or(|held| held == last(ipv6)) => {
+                mapped = Some(last(ipv6))
+            }
+            Target::Add { .. } => return Err(()),
+            Target::Set { ipv6, .. } => mapped = Some(last(ipv6)),
+            Target::Auto { .. } | Target::Remove { .. } => {}
+        }
+    }
+    Ok(mapped)
+}
+
+#[test]
+fn two_edits_of_one_mapping_are_both_carried_out_or_refused_by_its_name() {
+    let expecting = edit(Target::Remove { ipv4: Some(ipv4(1)), ipv6: Some(ipv6(1)) });
+    let all = [add(1, 1), add(1, 2), set(1, 1), set(1, 2), remove(1), remove_by_ipv6(1), expecting];
+    let lab = Lab::with(&[]);
+    let (mut carried_out, mut refused) = (0, 0);
+    for (first, second) in all.iter().flat_map(|first| all.iter().map(move |second| (first, second))) {
+        let edits = [first.clone(), second.clone()];
+        for mapped in [None, Some(1), Some(2)] {
+            for (replace, is_staged) in [(false, false), (false, true), (true, false), (true, true)] {
+                let before: Vec<_> = mapped.map(|to| add(1, to)).into_iter().chain([add(4, 4)]).collect();
+                lab.change(&before, true).unwrap();
+                let told = format!("{mapped:?}, replace {replace}, staged {is_staged}: {edits:?}");
+                let done = if is_staged {
+                    lab.stage(&edits, replace).map(|_| drop(lab.commit()))
+                } else {
+                    lab.change(&edits, replace).map(drop)
+                };
+                let expected = after(mapped, &edits, replace);
+                match (&done, expected) {
+                    (Ok(()), Ok(becomes)) => {
+                        let rest = (!replace).then_some((4, 4));
+                        let rows: Vec<_> = becomes.map(|to| (1, to)).into_iter().chain(rest).collect();
+                        assert_eq!(lab.pairs(), rows, "{told}");
+                        carried_out += 1;
+                    }
+                    (Err(refusal), Err(())) => {
+                        let value = &refusal.findings[0].value;
+                        assert!(
+                            value.contains("192.0.2.1/32") || value.contains("2001:db8::1/128"),
+                            "{told}: {refusal:?}"
+                        );
+                        assert_eq!(lab.pairs().len(), before.len(), "{told}");
+                        assert_eq!(
+                            lab.commit().unwrap_err().code,
+                            Code::NotFound,
+                            "nothing is staged: {told}"
+                        );
+                        refused += 1;
+                    }
+                    _ => panic!("{told}: {done:?} and not {expected:?}"),
+                }
+            }
+        }
+    }
+    assert!(carried_out > 100 && refused > 100, "{carried_out} {refused}");
+}
+
+#[test]
+fn of_several_edits_each_sees_what_those_before_have_made() {
+    let lab = Lab::with(&[noted(add(1, 1), "old"), add(2, 2)]);
+    lab.change(&[noted(set(1, 5), "new"), set(1, 6), add(1, 6)], false).unwrap();
+    assert_eq!(lab.rows(), [(1, 6, "new".to_owned()), (2, 2, String::new())]);
+    // Addresses change hands although one is set twice.
+    lab.change(&[set(1, 2), set(1, 6), set(1, 2), set(2, 6)], false).unwrap();
+    assert_eq!(lab.pairs(), [(1, 2), (2, 6)]);
+    let refusal = lab.change(&[set(1, 7), add(1, 2)], false).unwrap_err();
+    let finding = &refusal.findings[0];
+    assert_eq!(finding.value, "192.0.2.1/32 = 2001:db8::2/128");
+    assert!(
+        finding.message.contains("maps it to 2001:db8::7/128") && finding.remedy.contains("set"),
+        "{finding:?}"
+    );
+}
+
+/// Little room, and no other rule.
+#[derive(Debug)]
+struct Narrow(Limits);
+
+impl Rules for Narrow {
+    fn pools(&self) -> Vec<Ipv4Net> {
+        Vec::new()
+    }
+
+    fn by_prefix(&self, _: IpAddr) -> Option<(IpAddr, IpNet)> {
+        None
+    }
+
+    fn of_store(&self) -> eam_store::Rules {
+        eam_store::Rules { limits: self.0, ..eam_store::Rules::default() }
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_refused_and_what_was_staged_stays() {
+    let lab = Lab::with(&[add(1, 1), add(2, 2)]);
+    lab.mappings().source().rules(Arc::new(Narrow(Limits { rows: 4, notes: 20 })));
+    let refused = |done: Result<Committed, Refusal>, part: &str| {
+        let refusal = done.unwrap_err();
+        assert_eq!(refusal.code, Code::TooLarge);
+        assert!(
+            refusal.message.contains(part) && refusal.remedy.contains("borderctl discard"),
+            "{refusal:?}"
+        );
+    };
+    refused(lab.change(&[add(3, 3), add(4, 4), add(5, 5)], false), "5 mappings: at most 4");
+    // Staged bit by bit it is no more.
+    lab.stage(&[add(3, 3)], false).unwrap();
+    lab.stage(&[add(4, 4)], false).unwrap();
+    refused(lab.stage(&[add(5, 5)], false), "5 mappings: at most 4");
+    lab.stage(&[remove(1), add(5, 5)], false).unwrap();
+    refused(lab.stage(&[noted(set(2, 2), &"x".repeat(21))], false), "21 bytes: at most 20");
+    lab.stage(&[noted(set(2, 2), &"x".repeat(10))], false).unwrap();
+    refused(lab.stage(&[noted(set(3, 3), &"y".repeat(11))], false), "21 bytes");
+    assert_eq!(lab.mappings().candidate().unwrap().diff.added, 3);
+    lab.commit().unwrap();
+    assert_eq!(lab.pairs(), [(2, 2), (3, 3), (4, 4), (5, 5)]);
+    // Somebody else was faster, and took the room.
+    lab.change(&[remove(5)], false).unwrap();
+    lab.stage(&[add(6, 6)], false).unwrap();
+    lab.change(&[add(7, 7)], false).unwrap();
+    refused(lab.commit(), "5 mappings");
+    // All of it may be replaced, and a table that has grown too large may shrink.
+    let others: Vec<_> = (11..15).map(|last| add(last, last)).collect();
+    lab.stage(&others, true).unwrap();
+    lab.commit().unwrap();
+    lab.mappings().source().rules(Arc::new(Narrow(Limits { rows: 2, notes: 20 })));
+    refused(lab.change(&[add(1, 1)], false), "5 mappings: at most 2");
+    lab.change(&[remove(11), set(12, 1)], false).unwrap();
 }

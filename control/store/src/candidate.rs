@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use crate::change::{Change, Changes};
+use crate::change::{Change, Changes, Counts};
 use crate::conflict::{Conflict, Family, Finding, Overlaps, StageError};
 use crate::eam::{Eam, Key4, Key6, Row};
 use crate::error::StoreError;
+use crate::limits::TooLarge;
 use crate::owner::{OwnedRow, Owner};
 use crate::revision::RevisionId;
 use crate::store::Store;
@@ -56,6 +57,9 @@ pub enum ImportError {
         /// How many more there are.
         more: usize,
     },
+    /// There is no room for them.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// The file could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -137,6 +141,26 @@ impl Candidate {
         Changes::from_sorted(changes.collect())
     }
 
+    /// How many rows would come, go and change.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for Staged { before, after } in self.staged.values() {
+            match (before, after) {
+                (None, _) => counts.added += 1,
+                (Some(_), None) => counts.removed += 1,
+                (Some(_), Some(_)) => counts.changed += 1,
+            }
+        }
+        counts
+    }
+
+    /// Bytes of the notes in it.
+    pub(crate) fn notes(&self) -> u64 {
+        let sides = self.staged.values().flat_map(|staged| [staged.before.as_deref(), staged.after.as_ref()]);
+        sides.flatten().filter_map(Row::comment).map(|note| note.len() as u64).sum()
+    }
+
     /// What a row is going to be, if it was edited.
     pub(crate) fn staged(&self, key: Key4) -> Option<Option<&Row>> {
         self.staged.get(&key).map(|staged| staged.after.as_ref())
@@ -211,8 +235,9 @@ impl Store {
         Ok(findings)
     }
 
-    /// Makes many edits part of a candidate, at most one for an IPv4 prefix: all of them, or none. What is removed makes room
-    /// for what is added, wherever it stands, and rows that are put may change places.
+    /// Makes many edits part of a candidate: all of them, or none. What is removed makes room for what is added, wherever it
+    /// stands, and rows that are put may change places. Of several for one IPv4 prefix, those that remove come first, the others
+    /// follow in their order.
     ///
     /// # Errors
     /// [`ImportError`]; the candidate is as it was then.
@@ -246,18 +271,23 @@ impl Store {
             failed.sort_unstable_by_key(|(at, _)| *at);
             return Err(ImportError::Conflicts { conflicts: failed, more });
         }
+        self.check_size(&next)?;
         *candidate = next;
         Ok(imported)
     }
 
-    /// Takes away the rows that others are put in place of.
+    /// Takes away the rows that others are put in place of, unless another edit of the same row comes before.
     fn vacate(
         &self,
         candidate: &mut Candidate,
         order: &[(bool, Key4, usize)],
         edits: &[Option<Edit>],
     ) -> Result<(), StoreError> {
+        let mut before = None;
         for (_, key, at) in order {
+            if before.replace(*key) == Some(*key) {
+                continue;
+            }
             let Some(Edit::Put(row)) = &edits[*at] else { continue };
             let held = View { store: self, candidate: Some(candidate) }.by_ipv4(*key)?;
             let moves =

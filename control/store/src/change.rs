@@ -27,6 +27,9 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes(Vec<Change>);
 
+/// All rows, by their IPv4 prefixes.
+pub(crate) type Table = BTreeMap<Key4, Row>;
+
 /// How many rows came, went and changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Counts {
@@ -66,6 +69,23 @@ impl Changes {
     pub(crate) fn from_sorted(changes: Vec<Change>) -> Self {
         debug_assert!(changes.is_sorted_by_key(Change::key));
         Self(changes)
+    }
+
+    /// None at all.
+    pub(crate) const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// What turns one table into another.
+    pub(crate) fn between(before: Table, after: &Table) -> Self {
+        let mut sum = Sum::default();
+        for (key, row) in after {
+            sum.0.insert(*key, (None, Some(row.clone())));
+        }
+        for (key, row) in before {
+            sum.0.entry(key).or_default().0 = Some(row);
+        }
+        sum.finish()
     }
 
     /// The changes, ordered by IPv4 prefix.
@@ -235,14 +255,14 @@ mod tests {
         Row::new(eam.unwrap(), Some(comment)).unwrap()
     }
 
-    type Table = BTreeMap<u8, (u8, String)>;
+    type Few = BTreeMap<u8, (u8, String)>;
 
-    fn between(old: &Table, new: &Table) -> Changes {
-        let side = |table: &Table, key: u8| table.get(&key).map(|(ipv6, comment)| row(key, *ipv6, comment));
+    fn between(old: &Few, new: &Few) -> Changes {
+        let side = |table: &Few, key: u8| table.get(&key).map(|(ipv6, comment)| row(key, *ipv6, comment));
         Changes((0..=u8::MAX).filter_map(|key| Change::new(side(old, key), side(new, key))).collect())
     }
 
-    fn tables() -> impl Strategy<Value = Table> {
+    fn tables() -> impl Strategy<Value = Few> {
         prop::collection::btree_map(0_u8..9, (0_u8..4, "[a-c]{0,2}"), 0..9)
     }
 
@@ -257,6 +277,14 @@ mod tests {
             back.then_back(between(&b, &c));
             back.then_back(between(&a, &b));
             prop_assert_eq!(back.finish(), between(&c, &a));
+        }
+
+        #[test]
+        fn tables_are_compared_row_by_row(a in tables(), b in tables()) {
+            let all = |few: &Few| -> Table {
+                few.iter().map(|(key, (ipv6, comment))| row(*key, *ipv6, comment)).map(|row| (row.eam().ipv4().into(), row)).collect()
+            };
+            prop_assert_eq!(Changes::between(all(&a), &all(&b)), between(&a, &b));
         }
 
         #[test]

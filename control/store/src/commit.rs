@@ -9,6 +9,7 @@ use crate::change::{Change, Changes};
 use crate::conflict::{Conflict, Family};
 use crate::eam::{Key4, Key6, Row};
 use crate::error::{Fault, StoreError};
+use crate::limits::TooLarge;
 use crate::record::{self, Idempotency, Record};
 use crate::revision::{Author, Kind, Pending, Revision, RevisionId, State};
 use crate::schema;
@@ -73,6 +74,9 @@ pub enum CommitError {
     /// What would be committed cannot be in one table with what the configuration owns.
     #[error(transparent)]
     Conflict(#[from] Conflict),
+    /// There is no room for it.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// The author's comment is too long to be kept.
     #[error("the comment has {0} bytes: at most {MAX_COMMENT} are kept")]
     Comment(usize),
@@ -161,6 +165,7 @@ impl Store {
         {
             return Err(CommitError::Pending(Box::new(pending)));
         }
+        self.check_size(candidate)?;
         let changes = candidate.changes();
         if changes.is_empty() {
             return match request.confirm_within.filter(|_| may_extend) {
@@ -188,7 +193,11 @@ impl Store {
                 return Err(CommitError::Pending(Box::new(pending)));
             }
         }
-        let changes = self.diff(self.head.revision.id, to)?;
+        let changes = if self.head.prior == Some(to) {
+            self.way_back()?.changes
+        } else {
+            self.diff(self.head.revision.id, to)?
+        };
         if changes.is_empty() && self.head.prior.is_none() {
             return Ok(Step::Done(Receipt::new(self.head().clone(), true)));
         }

@@ -6,6 +6,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::eam::Eam;
 use crate::error::StoreError;
+use crate::limits::Limits;
 use crate::owner::OwnedRow;
 use crate::revision::RevisionId;
 
@@ -156,6 +157,8 @@ pub struct Rules {
     pub overlaps: Overlaps,
     /// About one.
     pub lint: Option<Box<dyn Lint>>,
+    /// About all.
+    pub limits: Limits,
 }
 
 /// Why an edit did not become part of a candidate.

@@ -31,6 +31,7 @@ mod digest;
 mod eam;
 mod error;
 mod history;
+mod limits;
 mod open;
 mod owner;
 mod ranges;
@@ -52,6 +53,7 @@ pub use conflict::{Conflict, Family, Finding, Lint, Overlaps, Rules, StageError}
 pub use digest::{Digest, DigestError};
 pub use eam::{Eam, Row, RowError};
 pub use error::{Fault, StoreError};
+pub use limits::{Limits, TooLarge};
 pub use open::{Notice, Opened, Options};
 pub use owner::{Foreign, OwnedRow, Owner};
 pub use ranges::{RangeDigest, Ranges};

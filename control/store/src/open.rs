@@ -9,7 +9,6 @@ use rusqlite::Connection;
 
 use crate::change::Changes;
 use crate::clock::{Clock, SystemClock};
-use crate::commit::CommitError;
 use crate::confirm::this_process;
 use crate::conflict::Rules;
 use crate::digest::Digest;
@@ -230,12 +229,9 @@ fn ask(
 /// Takes back what was not confirmed.
 fn take_back(mut store: Store, eams: Vec<Eam>, mut notices: Vec<Notice>) -> Result<Opened, StoreError> {
     let Some(pending) = store.pending() else { return Ok(Opened { store, eams, notices }) };
-    let expired = store.go_back(pending.prior, Cause::Restarted).map_err(|error| match error {
-        CommitError::Store(error) => error,
-        other => StoreError::new(&store.path, OPEN, Fault::Damaged, other),
-    })?;
+    let expired = store.go_back(Cause::Restarted)?;
     let eams = applied(eams, expired.changes());
-    let recorded = expired.published().map(|receipt| receipt.revision().id);
+    let recorded = expired.record().map(|receipt| receipt.revision().id);
     notices.push(Notice::Reverted { unconfirmed: pending.revision.id, to: pending.prior, recorded });
     Ok(Opened { store, eams, notices })
 }
@@ -281,7 +277,7 @@ fn create(connection: &Connection, path: &Path, clock: &dyn Clock) -> Result<(),
     write().map_err(|error| StoreError::sql(path, "create it", &error))
 }
 
-/// Whether the newest revision can be read and the table hashes to it; what is wrong if not.
+/// Whether the newest revision can be read, the table hashes to it, and what waits can be taken back; what is wrong if not.
 pub(crate) fn verify(connection: &Connection) -> Result<Sound, String> {
     if let Some(complaint) = schema::complaint(connection) {
         return Err(complaint);
@@ -300,12 +296,17 @@ pub(crate) fn verify(connection: &Connection) -> Result<Sound, String> {
         sound.ranges.add(&row.eam());
         digest.add(Digest::of_row(&row));
     })?;
-    let expected = sound.head.revision.digest;
-    if digest == expected {
-        return Ok(sound);
+    let Revision { id, digest: expected, .. } = sound.head.revision;
+    if digest != expected {
+        return Err(format!("the table hashes to {digest}, revision {id} says {expected}"));
     }
-    let id = sound.head.revision.id;
-    Err(format!("the table hashes to {digest}, revision {id} says {expected}"))
+    match record::undone(connection, &sound.head) {
+        Ok(_) => Ok(sound),
+        Err(RecordError::Broken) => {
+            Err(format!("what revision {id} changed, which was not confirmed, does not match its hash"))
+        }
+        Err(RecordError::Sql(error)) => Err(format!("revision {id}, which was not confirmed: {error}")),
+    }
 }
 
 /// Calls `each` with every row, by IPv4 prefix; what is wrong if one is none.

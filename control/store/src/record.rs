@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, Row as SqlRow, params};
 
-use crate::change::{Change, Changes, Counts};
+use crate::change::{Change, Changes, Counts, Sum};
 use crate::digest::Digest;
 use crate::revision::{Author, Cause, Kind, Revision, RevisionId, State};
 use crate::time::{from_millis, to_millis};
@@ -73,6 +73,30 @@ pub(crate) fn of_request(
 /// The revision made of another one, the newest if there are several.
 pub(crate) fn after(connection: &Connection, parent: RevisionId) -> Result<Option<Record>, RecordError> {
     one(connection, "WHERE parent = ?1 ORDER BY id DESC LIMIT 1", params![parent.sql()])
+}
+
+/// A revision that waits to be confirmed, and those it was made of that wait as well, newest first; none when it does not.
+pub(crate) fn waiting(connection: &Connection, head: &Record) -> Result<Vec<Record>, RecordError> {
+    let mut records = Vec::new();
+    let mut at = head.clone();
+    while at.revision.state == State::Pending {
+        let (parent, prior) = (at.revision.parent.ok_or(RecordError::Broken)?, at.prior);
+        records.push(at);
+        if prior == Some(parent) {
+            break;
+        }
+        at = read(connection, parent)?.ok_or(RecordError::Broken)?;
+    }
+    Ok(records)
+}
+
+/// What undoes all that waits, by what each of it did. The revision to go back to need not be readable: it is what is left.
+pub(crate) fn undone(connection: &Connection, head: &Record) -> Result<Changes, RecordError> {
+    let mut sum = Sum::default();
+    for record in waiting(connection, head)? {
+        sum.then_back(read_changes(connection, &record)?);
+    }
+    Ok(sum.finish())
 }
 
 /// At most `limit` revisions before one, newest first.

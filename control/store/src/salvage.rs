@@ -4,7 +4,6 @@
 //! else is damaged. Otherwise the table is built anew from the first revision on, each step checked against its digest, as
 //! far as that goes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,9 +11,8 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::change::Changes;
+use crate::change::{Changes, Table};
 use crate::digest::Digest;
-use crate::eam::{Key4, Row};
 use crate::error::{Fault, StoreError};
 use crate::open::scan;
 use crate::record::{self, Record};
@@ -31,8 +29,6 @@ pub(crate) struct Salvaged {
     /// The newest revision that is known to have been there.
     pub(crate) newest: RevisionId,
 }
-
-type Table = BTreeMap<Key4, Row>;
 
 /// A revision whose table can be proved.
 struct Proved {
@@ -74,9 +70,12 @@ pub(crate) fn salvage(
     Ok(Salvaged { kept, newest })
 }
 
-/// The rows, if they can all be read and hash to what the newest record says that can be read.
+/// The rows, if they can all be read and hash to what the newest record says that can be read. What waits to be confirmed is
+/// of no use without the way back.
 fn rows_as_they_are(damaged: &Connection, records: &[Record]) -> Option<Proved> {
-    let newest = &records.last()?.revision;
+    let head = records.last()?;
+    record::undone(damaged, head).ok()?;
+    let newest = &head.revision;
     let (mut table, mut digest) = (Table::new(), Digest::EMPTY);
     scan(damaged, |row| {
         digest.add(Digest::of_row(&row));
@@ -84,6 +83,13 @@ fn rows_as_they_are(damaged: &Connection, records: &[Record]) -> Option<Proved> 
     })
     .ok()?;
     (digest == newest.digest).then_some(Proved { id: newest.id, table })
+}
+
+/// The table of one revision, if all that led up to it is as it was written.
+pub(crate) fn table_of(damaged: &Connection, id: RevisionId) -> Option<Table> {
+    let ids = record::readable_ids(damaged).into_iter().filter(|readable| *readable <= id);
+    let records: Vec<Record> = ids.filter_map(|id| record::read(damaged, id).ok().flatten()).collect();
+    built_anew(damaged, &records).filter(|proved| proved.id == id).map(|proved| proved.table)
 }
 
 /// The newest table that leads from the first one in steps that are all as they were written.

@@ -92,7 +92,7 @@ impl Store {
     pub fn check_foreign(&self, foreign: &Foreign) -> Result<Vec<Conflict>, StoreError> {
         let mut conflicts = self.foreign_conflicts(foreign, CONFLICTS)?;
         let pending = self.head.revision.id;
-        for eam in self.way_back()?.gained() {
+        for eam in self.way_back()?.changes.gained() {
             let ipv4 = foreign.by_ipv4(eam.ipv4().into()).map(|other| (Family::Ipv4, other));
             let ipv6 = foreign.by_ipv6(eam.ipv6().into()).map(|other| (Family::Ipv6, other));
             for (family, other) in ipv4.into_iter().chain(ipv6) {
@@ -188,7 +188,7 @@ impl Store {
     pub fn eams_in_use(&self) -> Result<Vec<Eam>, StoreError> {
         let mut eams = self.eams()?;
         if self.owes_rollback {
-            let back = self.way_back()?;
+            let back = self.way_back()?.changes;
             let lost: HashSet<Eam> = back.lost().collect();
             eams.retain(|eam| !lost.contains(eam));
             eams.extend(back.gained());

@@ -160,6 +160,31 @@ fn an_import_is_all_or_nothing_and_every_refusal_names_its_edit() {
 }
 
 #[test]
+fn of_several_edits_of_one_row_those_that_remove_come_first() {
+    let mut lab = Lab::new();
+    lab.commit(&[Edit::Add(host(1, 1))]);
+    let remove = Edit::Remove { ipv4: host(1, 1).eam().ipv4(), ipv6: None };
+    let store = lab.store();
+    // What is put makes no room for what is added before it, nor after.
+    for edits in
+        [[Edit::Add(host(1, 3)), Edit::Put(host(1, 2))], [Edit::Put(host(1, 2)), Edit::Add(host(1, 3))]]
+    {
+        let mut staged = Candidate::default();
+        let error = store.stage_all(&mut staged, edits.to_vec()).unwrap_err();
+        assert!(error.to_string().contains("10.0.0.1/32") && staged.is_empty(), "{error}");
+    }
+    for (edits, row) in [
+        ([Edit::Put(host(1, 2)), Edit::Put(host(1, 3))], host(1, 3)),
+        ([Edit::Add(host(1, 2)), remove.clone()], host(1, 2)),
+        ([Edit::Put(host(1, 4)), remove], host(1, 4)),
+    ] {
+        let mut staged = Candidate::default();
+        store.stage_all(&mut staged, edits.to_vec()).unwrap();
+        assert_eq!(staged.changes().as_slice()[0].after(), Some(&row), "{edits:?}");
+    }
+}
+
+#[test]
 fn rows_that_are_put_together_may_change_places() {
     let mut lab = Lab::new();
     lab.commit(&(0..20).map(|number| Edit::Add(host(number, number))).collect::<Vec<_>>());

@@ -85,7 +85,7 @@ fn rule_3_a_second_one_extends_and_the_way_back_stays() {
     lab.clock.advance(MINUTE);
     let expired = lab.store().expire().unwrap().unwrap();
     assert_eq!(expired.changes().lost().collect::<Vec<_>>(), [host(2, 2).eam(), host(3, 3).eam()]);
-    assert_eq!(expired.published().unwrap().revision().id, RevisionId(5));
+    assert_eq!(expired.record().unwrap().revision().id, RevisionId(5));
     assert_eq!(hosts(&mut lab), [host(1, 1)]);
     let states: Vec<_> =
         lab.store().history(None, 3).unwrap().iter().map(|revision| revision.state).collect();
@@ -171,7 +171,7 @@ fn rule_8_going_back_is_a_revision_and_is_told() {
     );
     let request = within(&mut lab, MINUTE);
     assert!(lab.commit_as(&[Edit::Add(host(9, 9))], request).is_err(), "too late to extend");
-    let receipt = lab.store().expire().unwrap().unwrap().published().unwrap();
+    let receipt = lab.store().expire().unwrap().unwrap().record().unwrap();
     let revision = receipt.revision();
     assert_eq!(revision.kind, Kind::Automatic { to: RevisionId(2), cause: Cause::NotConfirmed });
     assert_eq!((revision.parent, revision.counts.removed), (Some(RevisionId(3)), 1));
@@ -218,7 +218,7 @@ fn a_rollback_can_wait_as_well() {
     finish(lab.store().rollback(RevisionId(2), request)).unwrap();
     assert_eq!(hosts(&mut lab).len(), 1);
     lab.clock.advance(MINUTE);
-    lab.store().expire().unwrap().unwrap().published().unwrap();
+    lab.store().expire().unwrap().unwrap().record().unwrap();
     assert_eq!(hosts(&mut lab).len(), 2);
 }
 
@@ -252,7 +252,7 @@ fn a_configuration_that_takes_what_may_come_back_is_refused() {
     lab.clock.advance(MINUTE);
     let expired = lab.store().expire().unwrap().unwrap();
     assert_eq!(expired.changes().gained().count(), 2);
-    expired.published().unwrap();
+    expired.record().unwrap();
     // Confirmed, what went is free.
     let request = within(&mut lab, MINUTE);
     let remove = Edit::Remove { ipv4: host(1, 1).eam().ipv4(), ipv6: None };

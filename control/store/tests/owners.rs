@@ -131,10 +131,10 @@ fn overlaps_are_found_from_inside_and_from_outside_wherever_the_other_is() {
                 panic!("{place}: {found:?}")
             };
             assert_eq!((eam, *found_family, &other.row), (&second.eam(), family, first), "{place}");
-            lab.store().set_rules(Rules { overlaps: Overlaps::Reject, lint: None });
+            lab.store().set_rules(Rules { overlaps: Overlaps::Reject, ..Rules::default() });
             let refused = conflict(lab.store().stage(&mut candidate.clone(), Edit::Add(second.clone())));
             assert!(matches!(refused, Conflict::Overlap { .. }), "{place}: {refused}");
-            lab.store().set_rules(Rules { overlaps: Overlaps::Allow, lint: None });
+            lab.store().set_rules(Rules { overlaps: Overlaps::Allow, ..Rules::default() });
             assert_eq!(lab.store().stage(&mut candidate, Edit::Add(second.clone())).unwrap(), []);
         }
     }
@@ -173,7 +173,7 @@ impl Lint for NoTens {
 #[test]
 fn the_caller_knows_more_rules() {
     let mut lab = Lab::new();
-    lab.store().set_rules(Rules { overlaps: Overlaps::Warn, lint: Some(Box::new(NoTens)) });
+    lab.store().set_rules(Rules { lint: Some(Box::new(NoTens)), ..Rules::default() });
     let mut candidate = Candidate::default();
     let refused = conflict(lab.store().stage(&mut candidate, Edit::Add(host(1, 1))));
     assert!(refused.to_string().ends_with("take a public one"), "{refused}");

@@ -16,8 +16,8 @@ use std::{fs, thread};
 
 use common::{Lab, candidate, finish, host, noon, noted, open, request, rows};
 use eam_store::{
-    Candidate, CommitError, Digest, Edit, Fault, ManualClock, Notice, Request, RevisionId, Row, State, Step,
-    Store, StoreError,
+    Candidate, CommitError, Digest, Edit, Fault, Kind, ManualClock, Notice, Request, RevisionId, Row, State,
+    Step, Store, StoreError,
 };
 
 const CHILD: &str = "BORDERLINE_STORE_CHILD";
@@ -200,7 +200,7 @@ fn owe(path: &Path, ballast: &Path) {
     clock.advance(Duration::from_secs(60));
     let expired = store.expire().unwrap().unwrap();
     assert_eq!(expired.changes().lost().count(), 2001, "the data path goes back all the same");
-    let error = expired.published().unwrap_err();
+    let error = expired.record().unwrap_err();
     assert!(matches!(error.fault, Fault::Full | Fault::InDoubt), "{error}");
     // A reload makes tables of what is in use, not of what the file still says.
     let in_use = [host(5000, 5000).eam(), host(5001, 5001).eam()];
@@ -211,11 +211,11 @@ fn owe(path: &Path, ballast: &Path) {
         Err(CommitError::Pending(_) | CommitError::Store(_))
     ));
     let again = store.expire().unwrap().unwrap();
-    assert!(again.changes().is_empty() && again.published().is_err(), "once");
+    assert!(again.changes().is_empty() && again.record().is_err(), "once");
     fs::remove_file(ballast).unwrap();
     let told = store.expire().unwrap().unwrap();
     assert!(told.changes().is_empty());
-    assert_eq!(told.published().unwrap().revision().id, RevisionId(4));
+    assert_eq!(told.record().unwrap().revision().id, RevisionId(4));
     assert_eq!((rows(&store).len(), store.pending()), (2, None));
     assert_eq!(store.eams_in_use().unwrap(), in_use);
     assert!(store.expire().unwrap().is_none());
@@ -362,25 +362,68 @@ fn proven(path: &Path, tables: &BTreeMap<RevisionId, Vec<Row>>) -> Option<(Revis
         }
     };
     let head = opened.store.head().clone();
-    assert_eq!(Some(&rows(&opened.store)), tables.get(&head.id), "never a third table");
+    let is_told = |notice: &Notice| match notice {
+        Notice::Damaged { .. } | Notice::Lost { .. } => true,
+        Notice::Reverted { recorded, .. } => recorded.is_err(),
+        Notice::Created | Notice::NoWitness(_) => false,
+    };
+    let is_told = opened.notices.iter().any(is_told);
+    if let Some(pending) = opened.store.pending() {
+        // The file takes no writes any more. What waits in it is not what serves.
+        assert!(opened.store.owes_rollback() && is_told, "{:?}", opened.notices);
+        let table = &tables[&pending.prior];
+        assert_eq!(opened.eams, table.iter().map(Row::eam).collect::<Vec<_>>(), "never a third table");
+        assert_eq!(opened.store.eams_in_use().unwrap(), opened.eams);
+        return Some((pending.prior, true));
+    }
+    let served = match head.kind {
+        Kind::Automatic { to, .. } => to,
+        _ => head.id,
+    };
+    assert_eq!(Some(&rows(&opened.store)), tables.get(&served), "never a third table");
+    assert_eq!(opened.store.eams().unwrap(), opened.eams);
     for (id, table) in tables {
         if let Ok(changes) = opened.store.diff(head.id, *id) {
             assert_eq!(changes.digest_from(head.digest), Digest::of_rows(table), "nor a false history");
         }
     }
-    let is_told = |notice: &Notice| matches!(notice, Notice::Damaged { .. } | Notice::Lost { .. });
-    Some((head.id, opened.notices.iter().any(is_told)))
+    Some((served, is_told))
+}
+
+/// Two revisions more, which wait to be confirmed.
+fn pend(lab: &mut Lab) {
+    for number in 0..2 {
+        let edits: Vec<_> = (0..20)
+            .map(|host_of| {
+                Edit::Put(noted(&host(number * 15 + host_of, 9000 + number * 100 + host_of), "new"))
+            })
+            .collect();
+        let request = Request { confirm_within: Some(Duration::from_secs(60)), ..lab.request() };
+        lab.commit_as(&edits, request).unwrap();
+    }
 }
 
 #[test]
 fn with_one_byte_flipped_it_serves_what_it_can_prove_and_says_so() {
     let (lab, tables) = history(12);
+    flip_bytes(lab, &tables);
+}
+
+#[test]
+fn with_one_byte_flipped_while_a_revision_waits_it_goes_back_all_the_same() {
+    let (mut lab, tables) = history(12);
+    pend(&mut lab);
+    flip_bytes(lab, &tables);
+}
+
+/// The newest of the tables is the one to serve when nothing is lost.
+fn flip_bytes(mut lab: Lab, tables: &BTreeMap<RevisionId, Vec<Row>>) {
     let path = lab.path();
     let with_log = files(&path);
-    drop(lab.store);
+    lab.store = None;
     let without_log = files(&path);
     assert!(with_log.keys().any(|name| name.to_str().unwrap().ends_with("-wal")));
-    let newest = *tables.keys().last().unwrap();
+    let (newest, table) = tables.last_key_value().unwrap();
     let mut random = Random(0xf11b);
     let mut outcomes: BTreeMap<&str, u32> = BTreeMap::new();
     for round in 0..rounds(150, 1000) {
@@ -396,11 +439,11 @@ fn with_one_byte_flipped_it_serves_what_it_can_prove_and_says_so() {
             at -= bytes.len();
         }
         let (_directory, path) = lay_out(&files);
-        let outcome = match proven(&path, &tables) {
+        let outcome = match proven(&path, tables) {
             None => "refused",
             Some((served, is_told)) => {
-                assert!(served == newest || is_told, "{served} of {newest} without a word");
-                match (served == newest, is_told) {
+                assert!(served == *newest || is_told, "{served} of {newest} without a word");
+                match (&tables[&served] == table, is_told) {
                     (true, false) => "nothing",
                     (true, true) => "repaired",
                     (false, _) => "earlier",
@@ -414,6 +457,65 @@ fn with_one_byte_flipped_it_serves_what_it_can_prove_and_says_so() {
         ["refused", "repaired", "earlier"].iter().all(|outcome| outcomes.contains_key(outcome)),
         "{outcomes:?}"
     );
+}
+
+/// Runs SQL behind the back of a store, and opens it again.
+fn alter(lab: &mut Lab, sql: &str) {
+    lab.store = None;
+    assert_eq!(rusqlite::Connection::open(lab.path()).unwrap().execute(sql, []).unwrap(), 1, "{sql}");
+    lab.reopen();
+}
+
+/// A flipped byte in the row or the cell, where SQLite itself cannot notice anything. Revision 4 is in force, 5 and 6 wait.
+#[test]
+fn what_waits_goes_back_also_when_what_it_did_is_damaged() {
+    let flipped = "CAST(substr(change, 1, 9) || x'77' || substr(change, 11) AS BLOB)";
+    let log = |id| format!("UPDATE changes SET change = {flipped} WHERE revision = {id}");
+    let record = |id| format!("UPDATE revisions SET uid = uid + 1 WHERE id = {id}");
+    // What of it is damaged, and the last revision before it that is not.
+    let of_what_waits = [(log(6), 5), (log(5), 4), (record(6), 5), (record(5), 4)];
+    for (sql, served) in of_what_waits {
+        let (mut lab, tables) = history(3);
+        pend(&mut lab);
+        alter(&mut lab, &sql);
+        let told = &lab.notices[0];
+        assert!(
+            matches!(told, Notice::Damaged { served: id, newest, .. } if (id.0, newest.0) == (served, 6)),
+            "{sql}: {told}"
+        );
+        let goes_back = matches!(
+            lab.notices[1..],
+            [Notice::Reverted { to: RevisionId(4), recorded: Ok(RevisionId(7)), .. }]
+        );
+        assert_eq!(goes_back, served == 5, "{sql}: {:?}", lab.notices);
+        assert_eq!(rows(lab.store()), tables[&RevisionId(4)], "{sql}");
+        lab.commit(&[Edit::Add(host(5000, 5000))]);
+        lab.reopen();
+        assert_eq!(
+            (lab.notices.len(), rows(lab.store()).len()),
+            (0, tables[&RevisionId(4)].len() + 1),
+            "{sql}"
+        );
+    }
+    // What came before says nothing about the way back.
+    for sql in [log(4), log(3), record(4), record(3)] {
+        let (mut lab, tables) = history(3);
+        pend(&mut lab);
+        alter(&mut lab, &sql);
+        assert!(matches!(lab.notices[..], [Notice::Reverted { .. }]), "{sql}: {:?}", lab.notices);
+        assert_eq!(rows(lab.store()), tables[&RevisionId(4)], "{sql}");
+    }
+    // With both, the last revision that can be proved and waits for nobody serves.
+    let (mut lab, tables) = history(3);
+    pend(&mut lab);
+    lab.store = None;
+    rusqlite::Connection::open(lab.path())
+        .unwrap()
+        .execute_batch(&format!("{}; {}", log(6), log(4)))
+        .unwrap();
+    lab.reopen();
+    assert!(matches!(lab.notices[..], [Notice::Damaged { served: RevisionId(3), .. }]), "{:?}", lab.notices);
+    assert_eq!(rows(lab.store()), tables[&RevisionId(3)]);
 }
 
 #[test]

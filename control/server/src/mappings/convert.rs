@@ -3,6 +3,7 @@
 use control_api::{Changed, Code, Diff, Entry, Finding, Pending, Refusal, Revision, State, rfc3339};
 use eam_store::{
     Changes, CommitError, Conflict, Eam, Family, Fault, Kind, OwnedRow, Owner, Row, StageError, StoreError,
+    TooLarge,
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -194,6 +195,15 @@ pub(super) fn store_error(error: &StoreError) -> Refusal {
     Refusal::new(Code::Unavailable, error.to_string(), remedy)
 }
 
+/// What there is no room for.
+pub(super) fn too_large(error: &TooLarge) -> Refusal {
+    let remedy = match error {
+        TooLarge::Rows { .. } => "remove mappings first, or `borderctl discard` what is staged",
+        TooLarge::Notes { .. } => "commit what is staged first, or `borderctl discard` it",
+    };
+    Refusal::new(Code::TooLarge, error.to_string(), remedy)
+}
+
 pub(super) fn stage_error(line: Option<u32>, error: &StageError) -> Refusal {
     match error {
         StageError::Conflict(found) => refused(vec![conflict(line, found)], 0),
@@ -211,6 +221,7 @@ pub(super) fn commit_error(error: &CommitError) -> Refusal {
         CommitError::KeyReused { .. } => (Code::InvalidRequest, "take a new key for every request"),
         CommitError::UnknownRevision(_) => (Code::NotFound, "`borderctl history` lists them"),
         CommitError::Comment(_) | CommitError::ConfirmWithin(_) => (Code::InvalidRequest, "correct it"),
+        CommitError::TooLarge(error) => return too_large(error),
         CommitError::Conflict(found) => return refused(vec![conflict(None, found)], 0),
         CommitError::Store(error) => return store_error(error),
     };

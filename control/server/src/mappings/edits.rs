@@ -8,7 +8,7 @@ use control_api::{Allocated, Finding, Refusal};
 use eam_store::{Candidate, Eam, ImportError, OwnedRow, Owner, Row, Store};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::convert::{conflict, store_error, warning};
+use super::convert::{conflict, store_error, too_large, warning};
 use super::{Edit, Target};
 use crate::body::LISTED;
 use crate::reply::refused;
@@ -23,8 +23,11 @@ pub(super) struct Outcome {
     pub(super) unchanged: u64,
 }
 
-/// Puts edits into a candidate, all or none. With `replace`, mappings of the store that are not among them go first, also those of
-/// an address that gets another one: the store becomes what the edits say, whatever order that takes and whatever was staged.
+/// Puts edits into a candidate, all or none. Removals come first, wherever they stand: they name what was there before. What is added
+/// and set follows in its order, so of two that set a mapping the later one counts, and nothing is added on top of another mapping.
+///
+/// With `replace`, mappings of the store that are not among them go first, also those of an address that gets another one: the store
+/// becomes what the edits say, whatever order that takes and whatever was staged.
 pub(super) fn stage(
     store: &mut Store,
     candidate: &mut Candidate,
@@ -57,6 +60,8 @@ fn stage_expected(
         replace,
         cursors: Cursors::new(),
         gone: HashSet::new(),
+        again: named_again(edits),
+        made: HashMap::new(),
         kept: HashSet::new(),
         outcome: Outcome::default(),
         findings: Vec::new(),
@@ -68,8 +73,15 @@ fn stage_expected(
     for edit in edits {
         if let Target::Remove { ipv4, ipv6 } = edit.target
             && let Some(ipv4) = work.named(ipv4, ipv6)?
+            && !work.gone.insert(ipv4)
         {
-            work.gone.insert(ipv4);
+            let remedy = "leave one of the two out";
+            work.refuse(
+                edit,
+                ipv4.to_string(),
+                "an edit before it in the same request removes it already",
+                remedy,
+            );
         }
     }
     let mut lines = Vec::with_capacity(edits.len());
@@ -98,9 +110,29 @@ fn stage_expected(
     Ok(outcome)
 }
 
+/// Whether it is the very mapping that an edit asks for: asked twice, it is there once.
+fn is_there(held: &OwnedRow, ipv6: Ipv6Net, edit: &Edit) -> bool {
+    let comment = edit.comment.as_deref().filter(|comment| !comment.is_empty());
+    held.owner == Owner::Store
+        && held.row.eam().ipv6() == ipv6
+        && (edit.comment.is_none() || held.row.comment() == comment)
+}
+
+/// Addresses that are added or set more than once.
+fn named_again(edits: &[Edit]) -> HashSet<Ipv4Net> {
+    let named = edits.iter().filter_map(|edit| match edit.target {
+        Target::Add { ipv4, .. } | Target::Set { ipv4, .. } => Some(ipv4),
+        Target::Auto { .. } | Target::Remove { .. } => None,
+    });
+    let mut named: Vec<Ipv4Net> = named.collect();
+    named.sort_unstable();
+    named.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
+}
+
 fn import_error(lines: &[Option<u32>], error: &ImportError) -> Refusal {
     match error {
         ImportError::Store(error) => store_error(error),
+        ImportError::TooLarge(error) => too_large(error),
         ImportError::Conflicts { conflicts, more } => {
             let line = |at: usize| lines.get(at).copied().flatten();
             let listed =
@@ -130,6 +162,10 @@ struct Work<'s, 'c> {
     cursors: Cursors,
     /// Addresses whose mappings the edits remove: what is added for them is new.
     gone: HashSet<Ipv4Net>,
+    /// Addresses that are added or set more than once.
+    again: HashSet<Ipv4Net>,
+    /// What edits before have made of them.
+    made: HashMap<Ipv4Net, Row>,
     /// Whether the store's other mappings go.
     replace: bool,
     /// Those that stay, or are changed where they are.
@@ -143,26 +179,51 @@ impl Work<'_, '_> {
     /// The store's edit; none when there is nothing to do, or when it was refused.
     fn read(&mut self, edit: &Edit) -> Result<Option<eam_store::Edit>, Refusal> {
         match edit.target {
-            Target::Add { ipv4, ipv6 } => {
-                if self.is_there(ipv4, ipv6, edit)? {
-                    self.keep(ipv4);
-                    self.outcome.unchanged += 1;
-                    return Ok(None);
-                }
-                self.take(ipv4);
-                let note = if self.replace { self.note(ipv4, edit)? } else { None };
-                Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Add))
-            }
-            Target::Set { ipv4, ipv6 } => {
-                self.keep(ipv4);
-                // It stays among the edits all the same: of two for one address, the later one counts.
-                self.outcome.unchanged += u64::from(self.is_there(ipv4, ipv6, edit)?);
-                self.take(ipv4);
-                let note = self.note(ipv4, edit)?;
-                Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Put))
-            }
+            Target::Add { ipv4, ipv6 } => self.add(edit, ipv4, ipv6),
+            Target::Set { ipv4, ipv6 } => self.set(edit, ipv4, ipv6),
             Target::Auto { ipv6 } => self.auto(edit, ipv6),
             Target::Remove { ipv4, ipv6 } => self.remove(edit, ipv4, ipv6),
+        }
+    }
+
+    fn add(&mut self, edit: &Edit, ipv4: Ipv4Net, ipv6: Ipv6Net) -> Result<Option<eam_store::Edit>, Refusal> {
+        let held = self.held(ipv4)?.filter(|held| held.owner == Owner::Store);
+        if let Some(held) = held.as_ref().filter(|held| is_there(held, ipv6, edit)) {
+            self.keep(ipv4);
+            self.outcome.unchanged += 1;
+            self.remember(&held.row);
+            return Ok(None);
+        }
+        if let Some(made) = self.made.get(&ipv4) {
+            let message = format!("an edit before it in the same request maps it to {}", made.eam().ipv6());
+            let remedy = "leave one of the two out, or replace the first: \"op\":\"set\"";
+            self.refuse(edit, format!("{ipv4} = {ipv6}"), &message, remedy);
+            return Ok(None);
+        }
+        self.take(ipv4);
+        if self.replace && held.is_some() {
+            self.keep(ipv4);
+            let note = self.note(ipv4, edit)?;
+            return Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Put));
+        }
+        Ok(self.row(edit, ipv4, ipv6, None).map(eam_store::Edit::Add))
+    }
+
+    fn set(&mut self, edit: &Edit, ipv4: Ipv4Net, ipv6: Ipv6Net) -> Result<Option<eam_store::Edit>, Refusal> {
+        self.keep(ipv4);
+        // It stays among the edits all the same: of two for one address, the later one counts.
+        let held = self.held(ipv4)?;
+        self.outcome.unchanged += u64::from(held.is_some_and(|held| is_there(&held, ipv6, edit)));
+        self.take(ipv4);
+        let note = self.note(ipv4, edit)?;
+        Ok(self.row(edit, ipv4, ipv6, note).map(eam_store::Edit::Put))
+    }
+
+    /// For the edits that follow.
+    fn remember(&mut self, row: &Row) {
+        let ipv4 = row.eam().ipv4();
+        if self.again.contains(&ipv4) {
+            self.made.insert(ipv4, row.clone());
         }
     }
 
@@ -178,8 +239,11 @@ impl Work<'_, '_> {
         }
     }
 
-    /// The mapping that an edit meets: none where the same request takes it away.
+    /// The mapping that an edit meets: what edits before it have made, none where the same request takes it away.
     fn held(&self, ipv4: Ipv4Net) -> Result<Option<OwnedRow>, Refusal> {
+        if let Some(row) = self.made.get(&ipv4) {
+            return Ok(Some(OwnedRow { row: row.clone(), owner: Owner::Store }));
+        }
         let is_empty = self.store.head().rows == 0 && self.candidate.is_empty();
         if is_empty || self.gone.contains(&ipv4) {
             return Ok(None);
@@ -195,26 +259,19 @@ impl Work<'_, '_> {
         Ok(self.held(ipv4)?.and_then(|held| held.row.comment().map(Into::into)))
     }
 
-    /// Whether the very mapping is there already: asked twice, it is there once.
-    fn is_there(&self, ipv4: Ipv4Net, ipv6: Ipv6Net, edit: &Edit) -> Result<bool, Refusal> {
-        let is_same = |held: &OwnedRow| {
-            let comment = edit.comment.as_deref().filter(|comment| !comment.is_empty());
-            held.owner == Owner::Store
-                && held.row.eam().ipv6() == ipv6
-                && (edit.comment.is_none() || held.row.comment() == comment)
-        };
-        Ok(self.held(ipv4)?.is_some_and(|held| is_same(&held)))
-    }
-
     /// The row of an edit, with its note or else the one given.
     fn row(&mut self, edit: &Edit, ipv4: Ipv4Net, ipv6: Ipv6Net, held: Option<Box<str>>) -> Option<Row> {
         let comment = edit.comment.as_deref().or(held.as_deref());
-        let row = Eam::new(ipv4, ipv6).and_then(|eam| Row::new(eam, comment));
-        row.map_err(|error| {
-            let value = format!("{ipv4} = {ipv6}");
-            self.refuse(edit, value, &error.to_string(), "correct it");
-        })
-        .ok()
+        match Eam::new(ipv4, ipv6).and_then(|eam| Row::new(eam, comment)) {
+            Ok(row) => {
+                self.remember(&row);
+                Some(row)
+            }
+            Err(error) => {
+                self.refuse(edit, format!("{ipv4} = {ipv6}"), &error.to_string(), "correct it");
+                None
+            }
+        }
     }
 
     fn auto(&mut self, edit: &Edit, ipv6: Ipv6Net) -> Result<Option<eam_store::Edit>, Refusal> {

@@ -44,6 +44,10 @@ pub(super) struct State {
     pub(super) store: Store,
     pub(super) rules: Arc<dyn Rules>,
     pub(super) candidate: Candidate,
+    /// Why what nobody confirmed is not undone yet.
+    pub(super) setback: Option<String>,
+    /// What of the unconfirmed revisions was found damaged, and what came of it.
+    pub(super) damage: Option<String>,
 }
 
 /// The half of [`Mappings`] that reloads talk to.
@@ -57,7 +61,8 @@ impl Mappings {
     #[must_use]
     pub fn new(mut store: Store, rules: Arc<dyn Rules>) -> Self {
         store.set_rules(rules.of_store());
-        let state = State { store, rules, candidate: Candidate::default() };
+        let candidate = Candidate::default();
+        let state = State { store, rules, candidate, setback: None, damage: None };
         let events = broadcast::channel(EVENTS).0;
         Self { shared: Arc::new(Shared { state: Mutex::new(state), tables: OnceLock::new(), events }) }
     }
@@ -162,7 +167,7 @@ impl Mappings {
         }
         let (pools, mut candidate) = (state.rules.pools(), state.candidate.clone());
         let outcome = edits::stage(&mut state.store, &mut candidate, &pools, edits, replace)?;
-        let counts = candidate.changes().counts();
+        let counts = candidate.counts();
         state.candidate = candidate;
         let mut answer = answered(&head, outcome, false);
         (answer.added, answer.removed, answer.changed) = (counts.added, counts.removed, counts.changed);
@@ -198,43 +203,27 @@ impl Mappings {
         self.lock().store.pending().map(|pending| pending.remaining)
     }
 
-    /// What an operator has to mend before mappings can be changed again.
+    /// What an operator should know about revisions that nobody confirmed.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        let state = self.lock();
-        let unconfirmed = state.store.pending().filter(|_| state.store.owes_rollback())?;
-        Some(format!(
-            "revision {} was not confirmed, so revision {} serves, but the store could not record that: make the store \
-             writable, the relay tries again by itself",
-            unconfirmed.revision.id, unconfirmed.prior
-        ))
+    pub fn trouble(&self) -> Vec<String> {
+        self.lock().trouble()
     }
 
-    /// Goes back, because nobody confirmed.
-    pub(super) fn expire(&self) -> Result<(), Refusal> {
-        let Some(tables) = self.shared.tables.get() else { return Ok(()) };
+    /// Goes back, because nobody confirmed. Whether that is done: what is not is told by [`Self::trouble`], and to be tried again.
+    pub(super) fn expire(&self) -> bool {
+        let Some(tables) = self.shared.tables.get() else { return false };
         let shared = Arc::clone(&self.shared);
-        tables.update(Box::new(move |next| {
-            let mut state = shared.lock();
-            let Some(expired) = state.store.expire().map_err(|error| commit_error(&error))? else {
-                return Ok(());
-            };
-            let (lost, gained) = sides(expired.changes());
-            if !lost.is_empty() || !gained.is_empty() {
-                next.apply(&lost, &gained)?;
-            }
-            match expired.published() {
-                Ok(receipt) => {
-                    let back = revision(receipt.revision());
-                    tracing::warn!(revision = back.id, back_to = back.back_to, "nobody confirmed: went back");
-                    shared.tell(Event::Revision { revision: Box::new(back) });
-                }
-                // The workers go back all the same; the file is told as soon as it can be.
-                Err(error) => tracing::error!("went back because nobody confirmed, but {error}"),
+        let published = tables.update(Box::new(move |next| {
+            if let Some(back) = shared.lock().go_back(next)? {
+                shared.tell(Event::Revision { revision: Box::new(back) });
             }
             Ok(())
-        }))?;
-        Ok(())
+        }));
+        let mut state = self.lock();
+        if let Err(refusal) = published {
+            state.failed_to_go_back(&refusal);
+        }
+        state.setback.is_none()
     }
 
     /// Where the order of a commit is.
@@ -343,7 +332,7 @@ fn finish(step: Step<'_>, outcome: Outcome, next: &mut dyn Next) -> Result<Commi
     }
 }
 
-fn sides(changes: &eam_store::Changes) -> (Vec<Eam>, Vec<Eam>) {
+pub(super) fn sides(changes: &eam_store::Changes) -> (Vec<Eam>, Vec<Eam>) {
     (changes.lost().collect(), changes.gained().collect())
 }
 

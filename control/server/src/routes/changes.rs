@@ -29,7 +29,8 @@ struct Options {
     comment: Option<String>,
     /// Seconds after which the change is undone unless it is confirmed, 1 to 86400.
     confirm_within: Option<u64>,
-    /// Put the changes into the candidate instead of committing them.
+    /// Put the changes into the candidate instead of committing them. The candidate has 512 MB of comments at most, and what it
+    /// would make of the store 4 million mappings: what goes beyond is refused with 413, and the candidate stays as it was.
     #[serde(default)]
     stage: bool,
     /// Mappings of the store that are not named go.
@@ -111,8 +112,8 @@ struct CommitOptions {
         ("Idempotency-Key" = Option<String>, Header, description = "A request repeated with the same key is carried out once"),
     ),
     responses(
-        (status = 200, body = Committed), (status = 409, body = Refusal), (status = 422, body = Refusal),
-        (status = 428, body = Refusal), (status = 503, body = Refusal),
+        (status = 200, body = Committed), (status = 409, body = Refusal), (status = 413, body = Refusal),
+        (status = 422, body = Refusal), (status = 428, body = Refusal), (status = 503, body = Refusal),
     ))]
 async fn commit(
     State(app): State<App>,
