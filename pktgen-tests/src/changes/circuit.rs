@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::moving::{self, Checker, Packet, Received};
 use crate::lab::{Lab, LabError, Namespace, RawLink, frame};
 
-/// Packets on the way at most. A packet socket holds some 270 small frames, and hears what its own interface sends as well.
+/// Packets on the way at most: fewer than the smallest queue of an interface on it holds.
 const WINDOW: u64 = 90;
 /// How long the last ones may take. What is not back by then is lost.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,11 +1,17 @@
 //! Frames as they are on the wire, sent and received through a packet socket.
 
 use std::io::ErrorKind;
+use std::os::fd::IntoRawFd;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt};
 use pnet_datalink::{Channel, Config, DataLinkReceiver, DataLinkSender, NetworkInterface};
 
 use super::{LabError, Namespace};
+
+/// Bytes that wait to be received, with what the kernel adds to each frame: some 10,000 small ones, so that a test which does
+/// not get a processor for a while misses none.
+const WAITING: usize = 8 << 20;
 
 /// A packet socket on one interface.
 pub struct RawLink {
@@ -62,10 +68,13 @@ impl RawLink {
 }
 
 fn channel(interface: &NetworkInterface) -> std::io::Result<Channel> {
+    let opened = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
+    setsockopt(&opened, sockopt::RcvBufForce, &WAITING)?;
     let config = Config {
         read_buffer_size: 65536,
         write_buffer_size: 65536,
         read_timeout: Some(Duration::from_millis(50)),
+        socket_fd: Some(opened.into_raw_fd()),
         ..Config::default()
     };
     pnet_datalink::channel(interface, config)
