@@ -1,15 +1,20 @@
 //! Traffic of each mapping, of all workers together, and the thread that keeps room for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod listing;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use control::config::MappingCounters;
 use control_api::{Entry, MappingLoad, Traffic as Counted};
+use control_server::Slices;
 use dataplane::meter::{Meter, MeterSlot, Metering, Traffic};
 use ipnet::Ipv4Net;
 
+pub(crate) use self::listing::Wanted;
+use self::listing::{Counts, Listing};
 use crate::harden::keep_nothing;
 
 /// How often the fill of the workers' tables is looked at.
@@ -96,12 +101,7 @@ impl Meters {
 
     /// What was counted for these, of all workers together, most bytes first.
     fn counts(&self, prefixes: impl Iterator<Item = Ipv4Net>) -> Vec<(Ipv4Net, Traffic)> {
-        let count = |prefix: Ipv4Net| {
-            let mut sum = Traffic::default();
-            self.slots.iter().for_each(|slot| sum.merge(&slot.of(prefix)));
-            (prefix, sum)
-        };
-        let mut all: Vec<_> = prefixes.map(count).collect();
+        let mut all: Vec<_> = prefixes.map(|prefix| (prefix, self.of(prefix))).collect();
         all.sort_unstable_by_key(order);
         all
     }
@@ -126,23 +126,25 @@ impl Meters {
         all
     }
 
-    /// All by prefix: `entries` with what was counted for them, then those that are no mappings any more.
+    /// All by prefix: `mappings` with what was counted for them, then what is wanted of those that are no mappings any more.
     pub(crate) fn all(
-        &self,
-        entries: Box<dyn Iterator<Item = Entry> + Send>,
-        wanted: impl Fn(&Ipv4Net) -> bool,
-    ) -> Box<dyn Iterator<Item = MappingLoad> + Send> {
-        let mut counted: BTreeMap<Ipv4Net, Traffic> = self.read(wanted).into_iter().collect();
-        let mut entries = entries;
-        let mut removed = None;
-        Box::new(std::iter::from_fn(move || {
-            if let Some(entry) = entries.next() {
-                let traffic = entry.ipv4.parse().ok().and_then(|prefix| counted.remove(&prefix));
-                return Some(load(entry.ipv4, Some((entry.ipv6, entry.owner)), traffic.unwrap_or_default()));
-            }
-            let rest = removed.get_or_insert_with(|| std::mem::take(&mut counted).into_iter());
-            rest.next().map(|(prefix, traffic)| load(prefix.to_string(), None, traffic))
-        }))
+        self: &Arc<Self>,
+        mappings: Slices<Entry>,
+        wanted: Option<Wanted>,
+    ) -> Slices<MappingLoad> {
+        Box::new(Listing::new(Arc::clone(self), mappings, wanted))
+    }
+}
+
+impl Counts for Meters {
+    fn of(&self, prefix: Ipv4Net) -> Traffic {
+        let mut sum = Traffic::default();
+        self.slots.iter().for_each(|slot| sum.merge(&slot.of(prefix)));
+        sum
+    }
+
+    fn each(&self, found: &mut dyn FnMut(Ipv4Net)) {
+        self.slots.iter().for_each(|slot| slot.prefixes(&mut *found));
     }
 }
 

@@ -147,7 +147,7 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand commit" -s h -l help
 complete -c borderctl -n "__fish_borderctl_using_subcommand confirm" -l comment -d 'Why, for the history' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand confirm" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand confirm" -l json -d 'Print JSON for programs'
-complete -c borderctl -n "__fish_borderctl_using_subcommand confirm" -s h -l help -d 'Print help'
+complete -c borderctl -n "__fish_borderctl_using_subcommand confirm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand discard" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand discard" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand discard" -s h -l help -d 'Print help'

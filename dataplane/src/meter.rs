@@ -225,6 +225,10 @@ impl MeterTable {
         self.used.load(Ordering::Relaxed) * 8 > u64::from(self.starts) * 5
     }
 
+    fn prefixes(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
+        self.lines.all().iter().filter_map(|line| prefix_of(Account(line).key()))
+    }
+
     fn read(&self) -> impl Iterator<Item = (Ipv4Net, Traffic)> + '_ {
         self.lines.all().iter().filter_map(|line| Account(line).read())
     }
@@ -432,6 +436,18 @@ impl MeterSlot {
         }
     }
 
+    /// Everything that was counted, in no order, some of it more than once.
+    pub fn prefixes(&self, mut found: impl FnMut(Ipv4Net)) {
+        let leaving = {
+            let earlier = self.earlier();
+            earlier.settled.keys().copied().for_each(&mut found);
+            earlier.leaving.clone()
+        };
+        for table in leaving.into_iter().chain(std::iter::once(self.current.load_full())) {
+            table.prefixes().for_each(&mut found);
+        }
+    }
+
     /// Packets for which there was no room.
     #[must_use]
     pub fn uncounted(&self) -> u64 {
@@ -503,6 +519,11 @@ mod tests {
             }
             let sums = read(&slot);
             assert_eq!(sums.len(), mappings as usize);
+            let mut found = std::collections::BTreeSet::new();
+            slot.prefixes(|prefix| {
+                found.insert(prefix);
+            });
+            assert!(found.len() == sums.len() && found.iter().all(|prefix| sums.contains_key(prefix)));
             let times = round + 1;
             // What is read one by one, and what is found to be heaviest, is the same, whichever tables it lies in.
             assert_eq!(slot.of(host(2).into()), sums[&host(2).into()]);

@@ -1,6 +1,5 @@
 //! Everything the socket is asked: mappings by the store, the rest by the control actor.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +8,12 @@ use control::actor::{ControlHandle, PortStatus, ReloadOutcome, WorkerStatus};
 use control::config::Problem;
 use control_api::{
     API, Announcement, CaptureLine, Code, Committed, Counters, Digests, DropSample, DropSamples, Drops,
-    Entry, Explanation, Finding, Health, Load, Lookup, MappingCounters, MappingLoad, Neighbors, Port,
-    PortSummary, Ports, Question, Refusal, Reloaded, Revision, Routes, Status, Versions, Worker,
-    WorkerSummary, Workers, path,
+    Explanation, Finding, Health, Load, Lookup, MappingCounters, MappingLoad, Neighbors, Port, PortSummary,
+    Ports, Question, Refusal, Reloaded, Revision, Routes, Status, Versions, Worker, WorkerSummary, Workers,
+    path,
 };
 use control_server::mappings::Mappings;
-use control_server::{CaptureQuery, Intent, ListQuery, Page, Peer, Relay, TrafficQuery};
+use control_server::{CaptureQuery, Intent, ListQuery, Page, Peer, Relay, Slices, TrafficQuery};
 use dataplane::counters::Event;
 use dataplane::table::snapshot::Snapshot;
 use dataplane::verdict::{DropReason, PuntReason};
@@ -31,7 +30,7 @@ use super::tables::stopping;
 use super::worker_view;
 use crate::explain::{self, Running};
 use crate::last_exit::LastExit;
-use crate::meters::{self, Meters};
+use crate::meters::{self, Meters, Wanted};
 use crate::metrics::Pages;
 use crate::report;
 
@@ -278,7 +277,7 @@ impl Relay for RunningRelay {
         Ok(super::load::load(&status, &counters, &self.meters, |ipv4| self.mapping(ipv4)))
     }
 
-    fn traffic(&self, query: &TrafficQuery) -> Result<Box<dyn Iterator<Item = MappingLoad> + Send>, Refusal> {
+    fn traffic(&self, query: &TrafficQuery) -> Result<Slices<MappingLoad>, Refusal> {
         if self.meters.kind() == MappingCounters::Off {
             let remedy = "set mappings = \"exact\" in [metrics] of its configuration and start it again";
             return Err(Refusal::new(
@@ -287,31 +286,22 @@ impl Relay for RunningRelay {
                 remedy,
             ));
         }
-        let list = ListQuery { within: query.within, ..ListQuery::default() };
-        match (query.top, query.within) {
-            (None, Some(IpNet::V6(_))) => {
-                // What was removed had an IPv6 prefix that nobody knows any more.
-                let entries: Vec<Entry> = self.mappings.eams(&list)?.entries.collect();
-                let listed = entries.iter().filter_map(|entry| entry.ipv4.parse().ok());
-                let listed: HashSet<Ipv4Net> = listed.collect();
-                Ok(self.meters.all(Box::new(entries.into_iter()), move |prefix| listed.contains(prefix)))
-            }
-            (None, within) => {
-                let entries = self.mappings.eams(&list)?.entries;
-                Ok(self.meters.all(entries, move |prefix| is_within(within, prefix)))
-            }
-            (Some(most), within) => {
-                let most = usize::try_from(most).unwrap_or(usize::MAX);
-                let busiest = self.meters.busiest(most, |prefix| is_within(within, prefix));
-                let shown = |(prefix, traffic): (Ipv4Net, _)| {
-                    let ipv4 = prefix.to_string();
-                    let mapping = self.mapping(&ipv4);
-                    meters::load(ipv4, mapping, traffic)
-                };
-                let busiest: Vec<MappingLoad> = busiest.into_iter().map(shown).collect();
-                Ok(Box::new(busiest.into_iter()))
-            }
-        }
+        let within = query.within;
+        let is_wanted = move |prefix: &Ipv4Net| is_within(within, prefix);
+        let Some(most) = query.top else {
+            // What was removed had an IPv6 prefix that nobody knows any more.
+            let is_known = !matches!(within, Some(IpNet::V6(_)));
+            let removed = is_known.then(|| Box::new(is_wanted) as Wanted);
+            let list = ListQuery { within, ..ListQuery::default() };
+            return Ok(self.meters.all(self.mappings.eams(&list)?.slices, removed));
+        };
+        let busiest = self.meters.busiest(usize::try_from(most).unwrap_or(usize::MAX), is_wanted);
+        let shown = |(prefix, traffic): (Ipv4Net, _)| {
+            let ipv4 = prefix.to_string();
+            let mapping = self.mapping(&ipv4);
+            meters::load(ipv4, mapping, traffic)
+        };
+        Ok(Box::new(std::iter::once(busiest.into_iter().map(shown).collect())))
     }
 
     fn metrics(&self, accept: &str) -> Result<Page, Refusal> {

@@ -57,8 +57,13 @@ pub(crate) enum Verb {
     )]
     Commit(Commit),
     /// Keep a commit that was made with --confirm-within
-    #[command(after_help = "Example:\n  borderctl confirm")]
+    ///
+    /// Said again of the same revision, it is kept already, and that is fine.
+    #[command(after_help = "Examples:\n  borderctl confirm\n  borderctl confirm 3 --comment 'it works'")]
     Confirm {
+        /// The revision; what awaits confirmation when left out
+        #[arg(value_name = "ID")]
+        revision: Option<u64>,
         /// Why, for the history
         #[arg(long, value_name = "TEXT")]
         comment: Option<String>,

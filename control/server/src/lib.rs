@@ -26,6 +26,6 @@ pub mod testing;
 
 pub use listen::{ListenError, Listener};
 pub use metrics::{MakePage, MetricsServer, MetricsSocket, Page, scraper_limits};
-pub use relay::{CaptureQuery, Entries, Events, Intent, ListQuery, Peer, Relay, TrafficQuery};
+pub use relay::{CaptureQuery, Entries, Events, Intent, ListQuery, Peer, Relay, Slices, TrafficQuery};
 pub use routes::openapi;
 pub use serve::{Limits, Server};

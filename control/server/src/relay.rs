@@ -75,12 +75,15 @@ pub struct TrafficQuery {
     pub top: Option<u32>,
 }
 
+/// A long list, a slice at a time. Each is a bounded amount of work and of memory, whatever the list leaves out: it may be empty.
+pub type Slices<T> = Box<dyn Iterator<Item = Vec<T>> + Send>;
+
 /// The mappings of one moment.
 pub struct Entries {
     /// The revision of that moment.
     pub revision: u64,
     /// They, ordered by IPv4 prefix.
-    pub entries: Box<dyn Iterator<Item = Entry> + Send>,
+    pub slices: Slices<Entry>,
 }
 
 /// Events from now on. A bounded ring: who does not keep up is told how many he missed.
@@ -135,7 +138,7 @@ pub trait Relay: Send + Sync + 'static {
     /// What moves.
     fn load(&self) -> Result<Load, Refusal>;
     /// Traffic of mappings, of a removed one as well.
-    fn traffic(&self, query: &TrafficQuery) -> Result<Box<dyn Iterator<Item = MappingLoad> + Send>, Refusal>;
+    fn traffic(&self, query: &TrafficQuery) -> Result<Slices<MappingLoad>, Refusal>;
     /// A page of metrics for a client that accepts that.
     fn metrics(&self, accept: &str) -> Result<Page, Refusal>;
     /// What the data path would do with a packet.

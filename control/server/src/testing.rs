@@ -23,7 +23,8 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::mappings::{Change, Mappings, Next, Reach, Rules, Tables};
 use crate::{
-    CaptureQuery, Limits, ListQuery, ListenError, Listener, Page, Peer, Relay, Server, TrafficQuery,
+    CaptureQuery, Entries, Limits, ListQuery, ListenError, Listener, Page, Peer, Relay, Server, Slices,
+    TrafficQuery,
 };
 
 /// A relay to talk to.
@@ -35,6 +36,10 @@ pub struct FakeRelay {
     pub refuses: Arc<AtomicBool>,
     /// Changes wait for as long as somebody else has it.
     pub gate: Arc<Mutex<()>>,
+    /// Tables do, in the midst of a change.
+    pub table_gate: Arc<Mutex<()>>,
+    /// Slices of lists of mappings do.
+    pub list_gate: Arc<Mutex<()>>,
     /// The lead of a drain, if there is one.
     drained: Mutex<Option<u64>>,
     /// How often the load was asked for.
@@ -59,15 +64,16 @@ impl FakeRelay {
         let conflicts = mappings.source().accept(Foreign::new([OwnedRow { row, owner }]));
         assert_eq!(conflicts, Ok(Vec::new()));
         let (published, refuses) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let gate = Arc::<Mutex<()>>::default();
+        let (gate, table_gate) = (Arc::<Mutex<()>>::default(), Arc::<Mutex<()>>::default());
         let tables = Counting {
             published: Arc::clone(&published),
             refuses: Arc::clone(&refuses),
             gate: Arc::clone(&gate),
+            table_gate: Arc::clone(&table_gate),
         };
         mappings.start(Box::new(tables));
-        let (drained, reads) = (Mutex::default(), AtomicU64::new(1));
-        Arc::new(Self { mappings, published, refuses, gate, drained, reads })
+        let (list_gate, drained, reads) = (Arc::default(), Mutex::default(), AtomicU64::new(1));
+        Arc::new(Self { mappings, published, refuses, gate, table_gate, list_gate, drained, reads })
     }
 
     /// Serves it at `socket`.
@@ -85,15 +91,18 @@ struct Counting {
     published: Arc<AtomicU64>,
     refuses: Arc<AtomicBool>,
     gate: Arc<Mutex<()>>,
+    table_gate: Arc<Mutex<()>>,
 }
 
-struct Nothing {
+struct Nothing<'a> {
     is_applied: bool,
     refuses: bool,
+    gate: &'a Mutex<()>,
 }
 
-impl Next for Nothing {
+impl Next for Nothing<'_> {
     fn apply(&mut self, _: &[Eam], _: &[Eam]) -> Result<(), Refusal> {
+        drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
         self.is_applied = true;
         let full = || Refusal::new(Code::Refused, "the tables are full", "remove mappings");
         if self.refuses { Err(full()) } else { Ok(()) }
@@ -103,7 +112,8 @@ impl Next for Nothing {
 impl Tables for Counting {
     fn update(&self, change: Change) -> Result<Reach, Refusal> {
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = Nothing { is_applied: false, refuses: self.refuses.load(Ordering::Relaxed) };
+        let refuses = self.refuses.load(Ordering::Relaxed);
+        let mut next = Nothing { is_applied: false, refuses, gate: &self.table_gate };
         change(&mut next)?;
         if next.is_applied {
             self.published.fetch_add(1, Ordering::Relaxed);
@@ -176,7 +186,7 @@ impl Relay for FakeRelay {
 
     fn status(&self) -> Result<Status, Refusal> {
         let (revision, staged) = self.mappings.summary();
-        let eams = self.mappings.eams(&ListQuery::default())?.entries.count() as u64;
+        let eams = self.mappings.eams(&ListQuery::default())?.slices.flatten().count() as u64;
         let ports = vec![PortSummary {
             name: "v4".into(),
             up: true,
@@ -237,6 +247,13 @@ impl Relay for FakeRelay {
         })
     }
 
+    fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
+        let Entries { revision, slices } = self.mappings.eams(query)?;
+        let gate = Arc::clone(&self.list_gate);
+        let slices = slices.inspect(move |_| drop(gate.lock().unwrap_or_else(PoisonError::into_inner)));
+        Ok(Entries { revision, slices: Box::new(slices) })
+    }
+
     fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
         let worker = WorkerView {
             generation: 12,
@@ -252,7 +269,7 @@ impl Relay for FakeRelay {
     }
 
     fn reload(&self, _: Peer) -> Result<Reloaded, Refusal> {
-        let eams = self.mappings.eams(&ListQuery::default())?.entries.count() as u64;
+        let eams = self.mappings.eams(&ListQuery::default())?.slices.flatten().count() as u64;
         Ok(Reloaded { eams, added: 0, removed: 0, changed: 0, warnings: Vec::new() })
     }
 
@@ -440,7 +457,7 @@ impl Relay for FakeRelay {
     fn digest(&self) -> Result<Digests, Refusal> {
         // A stand-in for the hash: what two relays hold apart has to show in it, nothing more.
         let mut parts = BTreeMap::<String, Vec<String>>::new();
-        for entry in self.mappings.eams(&ListQuery::default())?.entries {
+        for entry in self.mappings.eams(&ListQuery::default())?.slices.flatten() {
             let octets: Vec<&str> = entry.ipv4.split('.').collect();
             let within = format!("{}.{}.0.0/16", octets[0], octets[1]);
             parts.entry(within).or_default().push(format!("{}={}", entry.ipv4, entry.ipv6));
@@ -463,10 +480,10 @@ impl Relay for FakeRelay {
         Ok(fake_load(self.reads.fetch_add(1, Ordering::Relaxed)))
     }
 
-    fn traffic(&self, query: &TrafficQuery) -> Result<Box<dyn Iterator<Item = MappingLoad> + Send>, Refusal> {
+    fn traffic(&self, query: &TrafficQuery) -> Result<Slices<MappingLoad>, Refusal> {
         let mappings = fake_load(3).mappings;
         let most = query.top.and_then(|top| usize::try_from(top).ok()).unwrap_or(usize::MAX);
-        Ok(Box::new(mappings.into_iter().take(most)))
+        Ok(Box::new(std::iter::once(mappings.into_iter().take(most).collect())))
     }
 
     fn metrics(&self, accept: &str) -> Result<Page, Refusal> {

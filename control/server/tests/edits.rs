@@ -1,14 +1,14 @@
 //! What edits come to, on top of the store and of what is staged already.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use control_api::{Code, Committed, Refusal};
 use control_server::mappings::{Edit, Mappings, Rules, Target};
 use control_server::testing::FakeRelay;
 use control_server::{Intent, ListQuery, Peer, Relay};
-use eam_store::Limits;
+use eam_store::{Eam, Foreign, Limits, OwnedRow, Owner, Row};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tempfile::TempDir;
 
@@ -88,7 +88,7 @@ impl Lab {
     /// The store's mappings: last part of each address, and the note.
     fn rows(&self) -> Vec<(u8, u8, String)> {
         let query = ListQuery { owner: Some("store".into()), ..ListQuery::default() };
-        let entries = self.mappings().eams(&query).unwrap().entries;
+        let entries = self.mappings().eams(&query).unwrap().slices.flatten();
         let last =
             |net: &str, mark| net.split('/').next().unwrap().rsplit(mark).next().unwrap().parse().unwrap();
         entries.map(|entry| (last(&entry.ipv4, '.'), last(&entry.ipv6, ':'), entry.comment)).collect()
@@ -351,4 +351,33 @@ fn what_there_is_no_room_for_is_refused_and_what_was_staged_stays() {
     lab.mappings().source().rules(Arc::new(Narrow(Limits { rows: 2, notes: 20 })));
     refused(lab.change(&[add(1, 1)], false), "5 mappings: at most 2");
     lab.change(&[remove(11), set(12, 1)], false).unwrap();
+}
+
+/// So many mappings of a file.
+fn many(count: u32) -> Foreign {
+    Foreign::new((0..count).map(|number| {
+        let ipv4 = Ipv4Net::from(Ipv4Addr::from_bits(0x0a00_0000 + number));
+        let ipv6 = Ipv6Addr::from_bits(0x2001_0db8_000f_u128 << 80 | u128::from(number)).into();
+        let row = Row::new(Eam::new(ipv4, ipv6).unwrap(), None).unwrap();
+        OwnedRow { row, owner: Owner::File { name: "many.csv".into(), line: number } }
+    }))
+}
+
+#[test]
+fn a_list_that_leaves_everything_out_lets_changes_in_between() {
+    let (lab, count) = (Lab::with(&[]), 5000);
+    assert_eq!(lab.mappings().source().accept(many(count)), Ok(Vec::new()));
+    let nothing = ListQuery { within: Some("2001:db8:ffff::/48".parse().unwrap()), ..ListQuery::default() };
+    let mut between = 0_u8;
+    for slice in lab.mappings().eams(&nothing).unwrap().slices {
+        assert!(slice.is_empty());
+        between += 1;
+        lab.change(&[add(between, between)], false).unwrap();
+    }
+    assert!(u32::from(between) >= count / 1000, "{between} slices");
+    assert_eq!(lab.rows().len(), usize::from(between));
+    // What is found comes in slices as well, and ends where it is to.
+    let query = ListQuery { limit: Some(1234), ..ListQuery::default() };
+    let lengths: Vec<_> = lab.mappings().eams(&query).unwrap().slices.map(|slice| slice.len()).collect();
+    assert!(lengths.iter().all(|length| *length <= 1000) && lengths.iter().sum::<usize>() == 1234);
 }

@@ -69,6 +69,13 @@ impl Lab {
     }
 }
 
+/// Asks, and leaves the answer to be read.
+fn begin(lab: &Lab, method: &str, target: &str) -> UnixStream {
+    let mut stream = lab.connect();
+    write!(stream, "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    stream
+}
+
 fn answer(stream: &mut UnixStream) -> (u16, String) {
     let mut bytes = Vec::new();
     // A peer that hangs up while we still send resets: what came before counts.
@@ -519,4 +526,61 @@ fn whoever_confirms_again_is_told_that_it_stays() {
     .unwrap();
     let told = told_to("the last");
     assert_eq!(told.matches("\"confirmed\":\"2").count(), 2, "{told}");
+}
+
+#[test]
+fn whoever_lists_keeps_nobody_waiting() {
+    let lab = Lab::with(Limits { connections: 64, ..Limits::default() });
+    let listed = || lab.get("/v1/eams").1.matches("\"ipv4\"").count();
+    let before = listed();
+    let gate = Arc::clone(&lab.relay.list_gate);
+    let closed = gate.lock().unwrap();
+    let mut lists: Vec<_> = ["/v1/eams", "/v1/eams?within=2001:db8:ffff::/48", "/v1/eams?owner=nobody.csv"]
+        .iter()
+        .flat_map(|target| (0..8).map(|_| begin(&lab, "GET", target)))
+        .collect();
+    for list in &mut lists {
+        let mut status = [0; 12];
+        list.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+    }
+    // Each of them is in the middle of its first slice, or waits for its turn.
+    assert_eq!(lab.get("/").0, 200);
+    lab.still_answers();
+    assert!(lab.change("if-match: *\r\n", "/v1/changes", ADD).is_ok());
+    drop(closed);
+    for (number, mut list) in lists.into_iter().enumerate() {
+        let mut rest = String::new();
+        list.read_to_string(&mut rest).unwrap();
+        let lists_something = number < 8;
+        assert_eq!(rest.contains("eams.csv:3"), lists_something, "{rest}");
+        assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest}");
+    }
+    assert_eq!(listed(), before + 1);
+}
+
+#[test]
+fn whoever_changes_much_keeps_the_others_waiting_only_for_what_he_changes() {
+    let lab = Lab::with(Limits { connections: 64, ..Limits::default() });
+    let gate = Arc::clone(&lab.relay.table_gate);
+    let closed = gate.lock().unwrap();
+    thread::scope(|scope| {
+        let change = scope.spawn(|| lab.change("if-match: *\r\n", "/v1/changes", ADD));
+        // The store is its own once others do not get to it.
+        let is_store_free = || {
+            let mut stream = begin(&lab, "GET", "/v1/status");
+            stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            stream.read(&mut [0]).is_ok()
+        };
+        while is_store_free() {}
+        let streams = [begin(&lab, "GET", "/v1/events"), begin(&lab, "POST", "/v1/commit")];
+        assert_eq!(lab.get("/").0, 200);
+        drop(closed);
+        assert!(change.join().unwrap().is_ok());
+        for (mut stream, status) in streams.into_iter().zip([*b"HTTP/1.1 200", *b"HTTP/1.1 428"]) {
+            let mut answered = [0; 12];
+            stream.read_exact(&mut answered).unwrap();
+            assert_eq!(answered, status);
+        }
+    });
 }

@@ -54,7 +54,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Verb::Check => revision::check(&context),
         Verb::Diff { range } => revision::diff(&context, range),
         Verb::Commit(commit) => revision::commit(&context, &commit),
-        Verb::Confirm { comment } => revision::confirm(&context, comment.as_deref()),
+        Verb::Confirm { revision, comment } => revision::confirm(&context, revision, comment.as_deref()),
         Verb::Discard => revision::discard(&context),
         Verb::Rollback { revision, commit } => revision::rollback(&context, revision, &commit),
         Verb::History { limit, before } => revision::history(&context, limit, before),

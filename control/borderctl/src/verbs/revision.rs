@@ -3,13 +3,14 @@
 use std::io::Read;
 
 use control_api::{
-    Candidate, Check, Committed, Diff, Entry, Event, Finding, History, Reloaded, Revision, State, path,
+    Candidate, Check, Committed, Diff, Entry, Event, Finding, History, Pending, Reloaded, Revision, State,
+    path,
 };
 
 use super::Context;
 use crate::args::Commit;
 use crate::client::Request;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::view::{Align, Paper, Table, count, finding};
 
 /// Warnings that people want to read one by one.
@@ -52,7 +53,7 @@ pub(crate) fn committed(answer: &Committed, paper: &mut Paper) -> Result<()> {
         format!("revision {id}: {what}")
     })?;
     if let Some(until) = &answer.pending_until {
-        paper.line(&format!("undone at {until} unless confirmed: borderctl confirm"))?;
+        paper.line(&format!("undone at {until} unless confirmed: borderctl confirm {id}"))?;
     }
     warnings(&answer.warnings, answer.more_warnings, paper)
 }
@@ -72,10 +73,25 @@ pub(crate) fn commit(context: &Context, commit: &Commit) -> Result<()> {
     context.print(&answer, Paper::plain(), committed)
 }
 
-pub(crate) fn confirm(context: &Context, comment: Option<&str>) -> Result<()> {
-    let request = Request::post(path::CONFIRM).query("comment", comment).header("if-match", "*".to_owned());
-    context.show(&request, Paper::plain(), |revision: &Revision, paper| {
-        paper.line(&format!("revision {} stays", revision.id))
+/// Names the revision, so that it may be said again when the answer is lost.
+pub(crate) fn confirm(context: &Context, revision: Option<u64>, comment: Option<&str>) -> Result<()> {
+    let pending: Option<Pending> = context.client.ask(&Request::get(path::CONFIRM))?;
+    let waiting = pending.map(|pending| pending.revision.id);
+    // When there is none to name, the relay says so.
+    let named = revision.or(waiting).map_or_else(|| "*".to_owned(), |id| format!("\"{id}\""));
+    let request = Request::post(path::CONFIRM).query("comment", comment).header("if-match", named);
+    let kept: Revision = match context.client.ask(&request) {
+        Err(Error::Broken { .. }) => context.client.ask(&request)?,
+        answer => answer?,
+    };
+    context.print(&kept, Paper::plain(), |kept, paper| {
+        let id = kept.id;
+        match &kept.confirmed {
+            Some(at) if waiting != Some(id) => {
+                paper.line(&format!("revision {id} stays: it was confirmed before, at {at}"))
+            }
+            _ => paper.line(&format!("revision {id} stays")),
+        }
     })
 }
 

@@ -37,7 +37,10 @@ fn human(status: &Status, paper: &mut Paper) -> Result<()> {
         if revision.digest.is_empty() { String::new() } else { format!(", digest {}", revision.digest) };
     paper.line(&format!("revision   {}{digest}", revision.id))?;
     if let Some(until) = &revision.pending_until {
-        paper.line(&format!("           undone at {until} unless confirmed: borderctl confirm"))?;
+        paper.line(&format!(
+            "           undone at {until} unless confirmed: borderctl confirm {}",
+            revision.id
+        ))?;
     }
     paper.line(&format!("mappings   {}", status.eams))?;
     if let Some(service) = &status.service {

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lab::{Lab, Run, run};
 
@@ -174,13 +174,30 @@ fn between(lab: &Lab, line: &str, mut answer: impl FnMut(&str) -> String + Send)
     })
 }
 
+/// What every relay was able to say of itself, and `borderctl` asks since: which revision awaits confirmation.
+const PENDING: &str = "GET /v1/confirm ";
+
 /// The answers of a recording, one after the other; whoever asks for more gets a 404.
-fn replay(then: &Exchange) -> impl FnMut(&str) -> String + Send + '_ {
+fn replay<'a>(then: &'a Exchange, pending: &'a Value) -> impl FnMut(&str) -> String + Send + 'a {
     let mut answers = then.crossed.iter();
-    move |_| {
+    move |request| {
+        if request.starts_with(PENDING) {
+            let body = pending.to_string();
+            return format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        }
         let more = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
         answers.next().map_or_else(|| more.to_owned(), |(_, answer)| answer.clone())
     }
+}
+
+/// What awaits confirmation after an exchange: what it has left pending, until it is confirmed.
+fn pending_after(then: &Exchange, before: Value) -> Value {
+    let made = then.crossed.iter().flat_map(|(_, answer)| values(answer)).find_map(|answer| {
+        let revision = answer.get("revision").filter(|revision| revision["state"] == "pending")?;
+        let (back_to, until) = (&revision["parent"], &revision["until"]);
+        Some(json!({"revision": revision, "back_to": back_to, "until": until, "seconds": 60}))
+    });
+    made.unwrap_or(if then.line.starts_with("confirm") { Value::Null } else { before })
 }
 
 #[test]
@@ -232,25 +249,49 @@ fn an_older_borderctl_understands_what_this_relay_answers() {
 fn this_borderctl_asks_an_older_relay_what_it_understands_and_understands_the_answer() {
     for (release, exchanges) in recordings() {
         let lab = lab();
+        let mut pending = Value::Null;
         for then in exchanges {
-            let (run, now) = between(&lab, &then.line, replay(&then));
+            let (run, now) = between(&lab, &then.line, replay(&then, &pending));
             let what = format!("relay {release}: {}: {run:?}", then.line);
             assert_eq!(run.status, then.exit, "{what}");
             let asked = |exchange: &Exchange| {
-                exchange.crossed.iter().map(|(request, _)| essence(request)).collect::<Vec<_>>()
+                let requests = exchange.crossed.iter().map(|(request, _)| request);
+                let known = requests.filter(|request| !request.starts_with(PENDING));
+                known.map(|request| essence(request)).collect::<Vec<_>>()
             };
             assert_eq!(asked(&now), asked(&then), "{what}: it does not know that");
             let text = if then.exit == 0 { &run.out } else { &run.err };
             assert!(!text.is_empty(), "{what}");
             // These two are put together from an answer, the others are the answer.
             if then.exit == 0 && !["version", "eam export"].contains(&then.line.as_str()) {
-                let (run, _) = between(&lab, &format!("--json {}", then.line), replay(&then));
+                let (run, _) = between(&lab, &format!("--json {}", then.line), replay(&then, &pending));
                 let shown: Vec<Value> =
                     run.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
                 holds(&shown, &values(&then.crossed.last().unwrap().1), &what);
             }
+            pending = pending_after(&then, pending);
         }
     }
+}
+
+#[test]
+fn a_confirmation_whose_answer_was_lost_is_said_again() {
+    let lab = Lab::new();
+    lab.good("eam add 192.0.2.1 2001:db8::1 --confirm-within 1h");
+    let mut lost = 0;
+    let (run, exchange) = between(&lab, "confirm", |request| {
+        let answer = ask(&lab.socket, request);
+        let is_lost = request.starts_with("POST") && lost == 0;
+        lost += u32::from(is_lost);
+        if is_lost { String::new() } else { answer }
+    });
+    assert_eq!((run.status, run.out.trim(), lost), (0, "revision 2 stays", 1), "{run:?}");
+    let said: Vec<_> = exchange.crossed.iter().filter(|(request, _)| request.starts_with("POST")).collect();
+    assert!(
+        said.len() == 2 && said.iter().all(|(request, _)| request.contains("if-match: \"2\"")),
+        "{said:?}"
+    );
+    assert_eq!(lab.json("history")[0]["state"], "active");
 }
 
 #[track_caller]

@@ -254,9 +254,18 @@ fn what_is_confirmed_stays() {
     lab.good("eam add 192.0.2.1 2001:db8::1 --confirm-within 1h");
     assert!(lab.json("status")["revision"]["pending_until"].is_string());
     assert!(lab.good("status").contains("borderctl confirm"));
-    assert!(lab.good("confirm").contains("revision 2 stays"));
+    assert_eq!(lab.good("confirm").trim(), "revision 2 stays");
     assert!(lab.json("status")["revision"]["pending_until"].is_null());
     assert!(!lab.json("history")[0]["confirmed"].is_null());
+    assert!(lab.good("confirm 2").contains("revision 2 stays: it was confirmed before, at 20"));
+    assert_eq!(lab.json("confirm 2")["state"], "active");
+    // What never waited is nothing to confirm, whoever waits.
+    assert!(lab.refused("confirm").contains("nothing awaits confirmation"));
+    assert!(lab.refused("confirm 1").contains("revision 1"));
+    assert!(lab.good("eam add 192.0.2.2 2001:db8::2 --confirm-within 1h").contains("borderctl confirm 3"));
+    assert!(lab.refused("confirm 1").contains("revision 1"));
+    assert!(lab.good("confirm 2").contains("confirmed before"));
+    assert_eq!(lab.json("history")[0]["state"], "pending");
     assert_eq!(lab.run("eam get 192.0.2.1").status, 0);
 }
 

@@ -16,8 +16,8 @@ use super::engine::State;
 use crate::body::LISTED;
 use crate::relay::{Entries, ListQuery};
 
-/// Mappings that are taken out of the store at a time.
-const AT_A_TIME: usize = 2048;
+/// Mappings that are taken out of the store at a time: a commit waits so long for a list, and a list costs so much memory.
+const AT_A_TIME: usize = 512;
 
 impl Mappings {
     /// See [`crate::Relay::revision`].
@@ -36,14 +36,14 @@ impl Mappings {
         (RevisionSummary { id: head.id, digest: head.digest, pending_until: pending }, staged)
     }
 
-    /// See [`crate::Relay::eams`]. Each two thousand mappings are of one moment.
+    /// See [`crate::Relay::eams`]. Each five hundred mappings are of one moment.
     ///
     /// # Errors
     /// [`Refusal`] of the store.
     pub fn eams(&self, query: &ListQuery) -> Result<Entries, Refusal> {
         let state = self.lock();
         let revision = state.store.head().id.0;
-        let limit = query.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let mut left = query.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let owner = query.owner.clone();
         let is_owners = move |entry: &Entry| owner.as_ref().is_none_or(|owner| is_of(entry, owner));
         let mut around = Vec::new();
@@ -61,16 +61,20 @@ impl Mappings {
             Some(IpNet::V6(net)) => inside6 = Some(net),
         }
         drop(state);
-        let pages = Pages {
-            mappings: self.clone(),
-            within,
-            inside6,
-            page: Vec::new().into_iter(),
-            last: None,
-            ended: false,
-        };
-        let entries = around.into_iter().chain(pages).filter(is_owners).take(limit);
-        Ok(Entries { revision, entries: Box::new(entries) })
+        let mut pages = std::iter::once(around).chain(self.pages(within, inside6));
+        let slices = std::iter::from_fn(move || {
+            let mut slice = if left > 0 { pages.next()? } else { return None };
+            slice.retain(&is_owners);
+            slice.truncate(left);
+            left -= slice.len();
+            Some(slice)
+        });
+        Ok(Entries { revision, slices: Box::new(slices) })
+    }
+
+    /// Every mapping inside an IPv4 prefix, of these those whose IPv6 prefix is inside `inside6` or around it.
+    fn pages(&self, within: Ipv4Net, inside6: Option<Ipv6Net>) -> Pages {
+        Pages { mappings: self.clone(), within, inside6, last: None, ended: false }
     }
 
     /// See [`crate::Relay::eam`].
@@ -250,14 +254,7 @@ impl Mappings {
         }
         let rules = state.rules.of_store();
         drop(state);
-        for entry in (Pages {
-            mappings: self.clone(),
-            within: Ipv4Net::default(),
-            inside6: None,
-            page: Vec::new().into_iter(),
-            last: None,
-            ended: false,
-        }) {
+        for entry in self.pages(Ipv4Net::default(), None).flatten() {
             check.eams += 1;
             if let (Ok(ipv4), Ok(ipv6)) = (entry.ipv4.parse(), entry.ipv6.parse())
                 && let Ok(eam) = Eam::new(ipv4, ipv6)
@@ -334,40 +331,35 @@ fn is_of(entry: &Entry, owner: &str) -> bool {
     entry.owner == owner || name == Some(owner)
 }
 
-/// Every mapping inside a prefix, a page at a time.
+/// Every mapping inside a prefix, a page of the store at a time, of which a filter may leave nothing.
 struct Pages {
     mappings: Mappings,
     within: Ipv4Net,
     /// Only those whose IPv6 prefix is inside this one, or around it.
     inside6: Option<Ipv6Net>,
-    page: std::vec::IntoIter<OwnedRow>,
     last: Option<Ipv4Net>,
     ended: bool,
 }
 
 impl Iterator for Pages {
-    type Item = Entry;
+    type Item = Vec<Entry>;
 
-    fn next(&mut self) -> Option<Entry> {
-        loop {
-            for row in self.page.by_ref() {
-                let ipv6 = row.row.eam().ipv6();
-                if self.inside6.is_none_or(|net| net.contains(&ipv6) || ipv6.contains(&net)) {
-                    return Some(entry(&row));
-                }
-            }
-            if self.ended {
-                return None;
-            }
-            let rows =
-                self.mappings.lock().store.list(self.within, self.last, AT_A_TIME).unwrap_or_else(|error| {
-                    tracing::error!("a list ends early: {error}");
-                    Vec::new()
-                });
-            self.ended = rows.len() < AT_A_TIME;
-            self.last = rows.last().map(|row| row.row.eam().ipv4()).or(self.last);
-            self.page = rows.into_iter();
+    fn next(&mut self) -> Option<Vec<Entry>> {
+        if self.ended {
+            return None;
         }
+        let rows =
+            self.mappings.lock().store.list(self.within, self.last, AT_A_TIME).unwrap_or_else(|error| {
+                tracing::error!("a list ends early: {error}");
+                Vec::new()
+            });
+        self.ended = rows.len() < AT_A_TIME;
+        self.last = rows.last().map(|row| row.row.eam().ipv4()).or(self.last);
+        let is_wanted = |row: &&OwnedRow| {
+            let ipv6 = row.row.eam().ipv6();
+            self.inside6.is_none_or(|net| net.contains(&ipv6) || ipv6.contains(&net))
+        };
+        Some(rows.iter().filter(is_wanted).map(entry).collect())
     }
 }
 

@@ -62,7 +62,7 @@ async fn change(
     if options.stage {
         headers.entry(IF_MATCH).or_insert(HeaderValue::from_static("*"));
     }
-    let mut intent = app.intent(peer, &parts.uri, &headers, options.comment, options.confirm_within)?;
+    let mut intent = app.intent(peer, &parts.uri, &headers, options.comment, options.confirm_within).await?;
     let Options { stage, replace, .. } = options;
     let receiving = Arc::clone(&app.receiving).acquire_owned().await;
     let (edits, hash) = body::edits(body, &app.limits).await?;
@@ -122,7 +122,7 @@ async fn commit(
     uri: Uri,
     headers: HeaderMap,
 ) -> Reply {
-    let intent = app.intent(peer, &uri, &headers, options.comment, options.confirm_within)?;
+    let intent = app.intent(peer, &uri, &headers, options.comment, options.confirm_within).await?;
     Ok(tagged(&app.change(move |relay| relay.commit(&intent)).await?))
 }
 

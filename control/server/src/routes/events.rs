@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     (status = 200, body = Event, content_type = LINES, description = "one object a line"),
 ))]
 async fn events(State(app): State<App>) -> Reply {
-    let Events { revision, receiver } = app.relay.events();
+    let Events { revision, receiver } = app.ask(|relay| Ok(relay.events())).await?;
     let first = Some(Event::Begin { revision });
     let body = Body::from_stream(stream::unfold((first, Some(receiver)), next));
     Ok(with_type(body, LINES))

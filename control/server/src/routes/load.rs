@@ -1,20 +1,21 @@
 //! What moves: for rates, for bills.
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
 use control_api::{LINES, Load, MappingLoad, Refusal, path};
-use futures_util::stream;
 use ipnet::IpNet;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::mappings::{lines, prefix};
-use super::{App, Client, Query};
+use super::mappings::prefix;
+use super::{App, Client, Query, listing};
 use crate::relay::TrafficQuery;
 use crate::reply::{Reply, json, with_type};
+
+/// Busiest mappings that are listed at most.
+const MOST: u32 = 10_000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(load)).routes(routes!(traffic))
@@ -32,7 +33,7 @@ async fn load(State(app): State<App>) -> Reply {
 struct Which {
     /// Only mappings with a prefix inside this address or prefix, or around it.
     within: Option<String>,
-    /// So many of the busiest, by bytes; all, ordered by IPv4 prefix, when left out.
+    /// So many of the busiest, by bytes, 10000 at most; all, ordered by IPv4 prefix, when left out.
     top: Option<u32>,
 }
 
@@ -43,8 +44,7 @@ struct Which {
 ))]
 async fn traffic(State(app): State<App>, Extension(connection): Client, Query(which): Query<Which>) -> Reply {
     let within: Option<IpNet> = which.within.as_deref().map(prefix).transpose()?;
-    let query = TrafficQuery { within, top: which.top };
-    let mappings = app.ask(move |relay| relay.traffic(&query)).await?;
-    let body = Body::from_stream(stream::unfold((mappings, connection.busy()), lines));
-    Ok(with_type(body, LINES))
+    let query = TrafficQuery { within, top: which.top.map(|top| top.min(MOST)) };
+    let slices = app.ask(move |relay| relay.traffic(&query)).await?;
+    Ok(with_type(listing::body(&app, slices, connection.busy()), LINES))
 }

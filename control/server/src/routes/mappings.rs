@@ -1,27 +1,20 @@
 //! Mappings as they are.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
 use control_api::{Entry, LINES, Lookup, Pools, Refusal, path};
-use futures_util::stream;
 use ipnet::IpNet;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{App, Client, Query, invalid};
+use super::{App, Client, Query, invalid, listing};
 use crate::body::{ipv4_prefix, ipv6_prefix};
-use crate::connections::Busy;
 use crate::relay::{Entries, ListQuery};
-use crate::reply::{Reply, chunk, json, push_line, with_etag, with_type};
-
-/// Mappings that are made into text at a time.
-const AT_A_TIME: usize = 256;
+use crate::reply::{Reply, json, with_etag, with_type};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -51,24 +44,9 @@ struct List {
 async fn eams(State(app): State<App>, Extension(connection): Client, Query(list): Query<List>) -> Reply {
     let within = list.within.as_deref().map(prefix).transpose()?;
     let query = ListQuery { within, owner: list.owner, limit: list.limit };
-    let Entries { revision, entries } = app.ask(move |relay| relay.eams(&query)).await?;
-    let body = Body::from_stream(stream::unfold((entries, connection.busy()), lines));
+    let Entries { revision, slices } = app.ask(move |relay| relay.eams(&query)).await?;
+    let body = listing::body(&app, slices, connection.busy());
     Ok(with_etag(with_type(body, LINES), revision))
-}
-
-type Rest<T> = (Box<dyn Iterator<Item = T> + Send>, Busy);
-
-/// The next few lines, when the client has taken those before.
-pub(super) async fn lines<T: serde::Serialize>(
-    (mut entries, busy): Rest<T>,
-) -> Option<(Result<Bytes, Infallible>, Rest<T>)> {
-    let mut lines = Vec::with_capacity(AT_A_TIME * 100);
-    for entry in entries.by_ref().take(AT_A_TIME) {
-        push_line(&mut lines, &entry);
-    }
-    // Other connections have their turn between two chunks, however fast this client reads.
-    tokio::task::yield_now().await;
-    (!lines.is_empty()).then(|| (chunk(lines), (entries, busy)))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -9,6 +9,7 @@ mod changes;
 mod drops;
 mod events;
 mod explain;
+mod listing;
 mod load;
 mod mappings;
 mod network;
@@ -58,6 +59,8 @@ pub(crate) struct App {
     writing: Arc<Mutex<()>>,
     /// One body of changes at a time is taken in, and waits for its turn.
     receiving: Arc<Semaphore>,
+    /// One slice of a long list is looked for at a time.
+    walking: Arc<Mutex<()>>,
     openapi: Arc<str>,
 }
 
@@ -85,7 +88,7 @@ impl App {
     }
 
     /// What a request says about the change it asks for.
-    fn intent(
+    async fn intent(
         &self,
         peer: Peer,
         uri: &Uri,
@@ -101,20 +104,20 @@ impl App {
             ));
         }
         let key = headers.get("idempotency-key").map(key).transpose()?;
-        let revision = self.if_match(headers)?;
+        let revision = self.if_match(headers).await?;
         let confirm_within = confirm_within.map(seconds).transpose()?;
         let request = uri.to_string().into_bytes();
         Ok(Intent { peer, comment, revision, key, request, confirm_within })
     }
 
-    fn if_match(&self, headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+    async fn if_match(&self, headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
         let Some(value) = headers.get(header::IF_MATCH) else {
+            let revision = self.ask(|relay| Ok(relay.revision())).await?;
             return Err(Refusal::new(
                 Code::PreconditionRequired,
                 "a change must say which revision it was decided on",
                 format!(
-                    "send `If-Match: \"{}\"` (the ETag of the answers), or `If-Match: *` for any",
-                    self.relay.revision()
+                    "send `If-Match: \"{revision}\"` (the ETag of the answers), or `If-Match: *` for any"
                 ),
             ));
         };
@@ -207,6 +210,7 @@ pub(crate) fn router(relay: Arc<dyn Relay>, limits: Arc<Limits>) -> Router {
         limits,
         writing: Arc::default(),
         receiving: Arc::new(Semaphore::new(1)),
+        walking: Arc::default(),
         openapi: openapi().into(),
     };
     let (router, _) = parts();

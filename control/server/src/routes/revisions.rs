@@ -53,7 +53,7 @@ async fn confirm(
     uri: Uri,
     headers: HeaderMap,
 ) -> Reply {
-    let intent = app.intent(peer, &uri, &headers, options.comment, None)?;
+    let intent = app.intent(peer, &uri, &headers, options.comment, None).await?;
     let revision = app.change(move |relay| relay.confirm(&intent)).await?;
     let id = revision.id;
     Ok(with_etag(json(&revision), id))
@@ -87,7 +87,7 @@ async fn rollback(
     uri: Uri,
     headers: HeaderMap,
 ) -> Reply {
-    let intent = app.intent(peer, &uri, &headers, options.comment, options.confirm_within)?;
+    let intent = app.intent(peer, &uri, &headers, options.comment, options.confirm_within).await?;
     let committed = app.change(move |relay| relay.rollback(&intent, options.revision)).await?;
     let id = committed.revision.id;
     Ok(with_etag(json(&committed), id))
