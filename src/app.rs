@@ -139,11 +139,24 @@ async fn load_and_relay(
     if !lacking.is_empty() {
         return Ok(FAILED);
     }
-    let claims = match preflight::claim(&config, &prepared.held) {
-        Ok(claims) => claims,
-        Err(complaints) => {
-            complaints.iter().for_each(|complaint| tracing::error!("{complaint}"));
+    let claims = loop {
+        let refused = match preflight::claim(&config, &prepared.held) {
+            Ok(claims) => break claims,
+            Err(refused) => refused,
+        };
+        // Two that start at once both find that nobody has the ports, and one of them is faster.
+        if !standby || !refused.iter().any(|complaint| complaint.is_taken) {
+            refused.iter().for_each(|complaint| tracing::error!("{}", complaint.text));
             return Ok(FAILED);
+        }
+        tokio::time::sleep(preflight::POLL).await;
+        match standby::wait_on(prepared, path, &config, &mut signals).await {
+            Some(all) => prepared = all,
+            None => return Ok(DONE),
+        }
+        match prepared.config().or_else(|| load(path, log, format)) {
+            Some(newest) => config = newest,
+            None => return Ok(WRONG),
         }
     };
     let ended = relay(path, &mut config, signals, log, (prepared, &claims)).await;

@@ -43,7 +43,8 @@ fn complaints(path: &Path) -> Vec<String> {
                 .collect();
         }
     };
-    let mut complaints = preflight::claim(&config, &Held::default()).err().unwrap_or_default();
+    let refused = preflight::claim(&config, &Held::default()).err().unwrap_or_default();
+    let mut complaints: Vec<String> = refused.into_iter().map(|complaint| complaint.text).collect();
     complaints.extend(preflight::inspect(&config, &machine::eal_config(&config)));
     complaints.extend(sockets(&config));
     complaints

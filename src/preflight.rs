@@ -33,7 +33,7 @@ const OUR_PROGRAM: &str = "xsk_def_prog";
 const DISPATCHER: &str = "xdp_dispatcher";
 
 /// How often a claim is tried whose owner cannot be held on to.
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 /// The kind of a claim for a twin.
 pub(crate) const TWIN: &str = "twin";
 /// The interface of announced routes has a twin's name.
@@ -48,6 +48,20 @@ struct Claim {
     socket: OwnedFd,
 }
 
+/// What stands against a start, in a sentence.
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    pub(crate) text: String,
+    /// Another relay has it.
+    pub(crate) is_taken: bool,
+}
+
+impl From<String> for Complaint {
+    fn from(text: String) -> Self {
+        Self { text, is_taken: false }
+    }
+}
+
 impl Claims {
     /// The twins' names without their prefix, each with the socket on which one who waits for it may ask.
     pub(crate) fn twins(&self) -> impl Iterator<Item = (&str, &OwnedFd)> {
@@ -58,21 +72,25 @@ impl Claims {
 /// Claims everything a configuration names. Twins in `held` exist already, and rightly so.
 ///
 /// # Errors
-/// All that stands against it, one sentence each.
-pub(crate) fn claim(config: &Config, held: &Held) -> Result<Claims, Vec<String>> {
+/// All that stands against it.
+pub(crate) fn claim(config: &Config, held: &Held) -> Result<Claims, Vec<Complaint>> {
     let mut claims = Vec::new();
-    let mut complaints = Vec::new();
-    complaints.extend(descriptors(config).err());
+    let mut complaints: Vec<Complaint> = Vec::new();
+    let about = |what: String, complaint: Complaint| Complaint {
+        text: format!("{what}: {}", complaint.text),
+        ..complaint
+    };
+    complaints.extend(descriptors(config).err().map(Complaint::from));
     for port in &config.ports {
         match claim_port(&port.name, &port.device, held) {
             Ok(claimed) => claims.extend(claimed),
-            Err(complaint) => complaints.push(format!("port {}: {complaint}", port.name)),
+            Err(complaint) => complaints.push(about(format!("port {}", port.name), complaint)),
         }
     }
     if config.announce.is_some() {
         match claim_twin(UP, held) {
             Ok(claimed) => claims.push(claimed),
-            Err(complaint) => complaints.push(format!("announcing: {complaint}")),
+            Err(complaint) => complaints.push(about("announcing".to_owned(), complaint)),
         }
     }
     if complaints.is_empty() { Ok(Claims(claims)) } else { Err(complaints) }
@@ -192,10 +210,10 @@ fn descriptors(config: &Config) -> Result<(), String> {
     }
 }
 
-fn claim_port(name: &str, device: &Device, held: &Held) -> Result<Vec<Claim>, String> {
+fn claim_port(name: &str, device: &Device, held: &Held) -> Result<Vec<Claim>, Complaint> {
     let device_text = device.argument();
     if let Some(needs) = dpdk::missing_privileges(device_text) {
-        return Err(format!("not permitted to open device {device_text}: {needs}"));
+        return Err(format!("not permitted to open device {device_text}: {needs}").into());
     }
     let mut claims = vec![claim_twin(name, held)?];
     let other = |socket| Claim { twin: None, socket };
@@ -211,7 +229,7 @@ fn claim_port(name: &str, device: &Device, held: &Held) -> Result<Vec<Claim>, St
     Ok(claims)
 }
 
-fn claim_twin(name: &str, held: &Held) -> Result<Claim, String> {
+fn claim_twin(name: &str, held: &Held) -> Result<Claim, Complaint> {
     if !held.has(name) {
         Twin::check_name(name).map_err(|error| error.to_string())?;
     }
@@ -219,15 +237,18 @@ fn claim_twin(name: &str, held: &Held) -> Result<Claim, String> {
 }
 
 /// An abstract socket under the name of a thing.
-fn claim_name(kind: &str, name: &str) -> Result<OwnedFd, String> {
+fn claim_name(kind: &str, name: &str) -> Result<OwnedFd, Complaint> {
     let claimed = bind(kind, name);
     match claimed {
         Ok(socket) => Ok(socket),
-        Err(Errno::ADDRINUSE) => Err(format!(
-            "{kind} {name} is in use by another borderline{}: stop that one, or give this one another {kind}",
-            owner(kind, name).map(|pid| format!(" (process {pid})")).unwrap_or_default()
-        )),
-        Err(error) => Err(format!("{kind} {name} cannot be claimed: {error}")),
+        Err(Errno::ADDRINUSE) => Err(Complaint {
+            text: format!(
+                "{kind} {name} is in use by another borderline{}: stop that one, or give this one another {kind}",
+                owner(kind, name).map(|pid| format!(" (process {pid})")).unwrap_or_default()
+            ),
+            is_taken: true,
+        }),
+        Err(error) => Err(format!("{kind} {name} cannot be claimed: {error}").into()),
     }
 }
 
@@ -348,11 +369,26 @@ mod tests {
         let name = format!("test-{}", std::process::id());
         let claimed = claim_name("interface", &name).unwrap();
         let refused = claim_name("interface", &name).unwrap_err();
+        assert!(refused.is_taken);
+        let refused = refused.text;
         let pid = format!("(process {})", std::process::id());
         assert!(refused.contains("in use by another borderline") && refused.contains(&pid), "{refused}");
         assert!(claim_name(TWIN, &name).is_ok(), "another kind");
         drop(claimed);
         assert!(claim_name("interface", &name).is_ok());
+    }
+
+    /// Two that start at once both saw nobody: the slower one has to know that it may stand by.
+    #[test]
+    fn a_claim_that_another_was_faster_with_says_so() {
+        let config = config(&format!("f{}", std::process::id() % 1_000_000));
+        let faster = claim_name(TWIN, &config.ports[0].name).unwrap();
+        let refused = claim(&config, &Held::default()).err().unwrap_or_default();
+        assert!(refused.iter().any(|complaint| complaint.is_taken), "{refused:?}");
+        assert!(refused[0].text.starts_with("port f"), "{refused:?}");
+        drop(faster);
+        let refused = claim(&config, &Held::default()).err().unwrap_or_default();
+        assert!(!refused.iter().any(|complaint| complaint.is_taken), "{refused:?}");
     }
 
     #[test]

@@ -75,8 +75,19 @@ type Stamp = Option<Vec<u8>>;
 
 /// Stands by until nobody has what `config` names. None when it is to end before that.
 pub(crate) async fn wait(path: &Path, config: &Config, signals: &mut Signals) -> Option<Prepared> {
-    let (held, tables) = (RefCell::<Held>::default(), RefCell::default());
-    let ground = ground(config);
+    let prepared = Prepared { ground: ground(config), ..Prepared::default() };
+    wait_on(prepared, path, config, signals).await
+}
+
+/// The same with what was prepared before: somebody else was faster.
+pub(crate) async fn wait_on(
+    before: Prepared,
+    path: &Path,
+    config: &Config,
+    signals: &mut Signals,
+) -> Option<Prepared> {
+    before.started();
+    let (ground, held, tables) = (before.ground, RefCell::new(before.held), RefCell::new(before.tables));
     let stood_by = tokio::select! {
         stood_by = preflight::free(config, &held) => stood_by,
         never = keep_ready(path, &tables, &held) => match never {},

@@ -99,10 +99,17 @@ fn interface<'f>(
     if question.vlan.is_some_and(|vlan| vlan > LAST_VLAN) {
         return Err(invalid("there is no such VLAN".to_owned(), format!("give 0 to {LAST_VLAN}")));
     }
-    let back = || source(packet).and_then(|source| egress(fib.lookup(source, || 0)));
-    let back = |port: Option<PortId>| {
-        let found = back().and_then(|id| fib.interface(id))?;
-        port.is_none_or(|port| port == found.port).then_some(found)
+    // By the table that its own packets are looked up in: that of its VRF, where it is in one.
+    let leads_back = |interface: &&Interface| {
+        source(packet).and_then(|source| egress(fib.lookup_in(interface.table, source, || 0)))
+            == Some(interface.id)
+    };
+    let back = |port: Option<PortId>, vlan: Option<u16>| {
+        fib.interfaces()
+            .iter()
+            .filter(|found| port.is_none_or(|port| port == found.port))
+            .filter(|found| vlan.is_none() || found.vlan == vlan)
+            .find(leads_back)
     };
     let first = |port: PortId| fib.interfaces().iter().find(|interface| interface.port == port);
     let (found, why) = match (named, question.vlan) {
@@ -111,10 +118,10 @@ fn interface<'f>(
             None => return Ok((Err((port, vlan)), "")),
         },
         (Some(port), None) => {
-            (fib.ingress(port, None).or_else(|| back(Some(port))).or_else(|| first(port)), "")
+            (fib.ingress(port, None).or_else(|| back(Some(port), None)).or_else(|| first(port)), "")
         }
         (None, vlan) => {
-            let by_route = back(None).filter(|found| vlan.is_none() || found.vlan == vlan);
+            let by_route = back(None, vlan);
             let by_vlan =
                 || fib.interfaces().iter().find(|interface| vlan.is_some() && interface.vlan == vlan);
             match by_route {
@@ -197,6 +204,44 @@ fn looks_like_frame(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dataplane::table::compiler::Compiler;
+    use dataplane::table::routing::{Change, Hop, MacAddress, Route, RouteAction, TableId};
+
+    #[test]
+    fn the_port_of_a_source_is_found_by_the_table_of_its_vrf() {
+        let mut compiler = Compiler::default();
+        for number in 0..2 {
+            compiler.apply(Change::Interface(Interface {
+                id: InterfaceId(number),
+                port: PortId(number),
+                vlan: None,
+                table: TableId(number),
+                mac: MacAddress::default(),
+                extra_macs: Vec::new(),
+                mtu: 1500,
+                up: true,
+                ipv4_source: None,
+                ipv6_source: None,
+            }));
+        }
+        // The table of port 1 has the network, the main one has nothing.
+        let hops = vec![Hop { interface: InterfaceId(1), gateway: None, weight: 1 }];
+        let destination = "203.0.113.0/24".parse().unwrap();
+        let route = Route { destination, action: RouteAction::Via(hops), mtu: None };
+        compiler.apply(Change::Route { table: TableId(1), route });
+        let fib = compiler.version();
+        let question = |src: &str| Question {
+            src: Some(src.to_owned()),
+            dst: Some("192.0.2.1".to_owned()),
+            ..Question::default()
+        };
+        let ports = ["v4".to_owned(), "v6".to_owned()];
+        let input = of(&question("203.0.113.50"), &fib, &ports).unwrap();
+        assert_eq!(input.port, PortId(1), "{}", input.text);
+        assert!(input.text.contains("by which its source is reached"), "{}", input.text);
+        let input = of(&question("198.51.100.50"), &fib, &ports).unwrap();
+        assert!(input.text.contains("for want of a route"), "{}", input.text);
+    }
 
     #[test]
     fn frames_and_packets_are_told_apart() {

@@ -19,6 +19,7 @@ use dataplane::counters::{Counts, Event};
 use dataplane::explain::{self, Ending, Explained, Sent, To};
 use dataplane::offline::Outcome;
 use dataplane::stage::parse::Link;
+use dataplane::table::routing::TableId;
 use dataplane::table::snapshot::Snapshot;
 use dataplane::verdict::{DropReason, PuntReason};
 use dataplane::walk::{LcoreState, Way};
@@ -55,8 +56,13 @@ pub(crate) fn explain(
         section: None,
         mtu: None,
     }];
+    let apart = match explained.link {
+        Link::Ip { ingress, .. } => Some(ingress.interface),
+        _ => None,
+    }
+    .filter(|ingress| snapshot.fib.table_of(*ingress) != TableId::MAIN);
     let teller =
-        Teller { snapshot, ports, places, phases: Vec::new(), source, destination, paths: Vec::new() };
+        Teller { snapshot, ports, places, phases: Vec::new(), source, destination, apart, paths: Vec::new() };
     phases.append(&mut teller.tell(&explained));
     let (verdict, reason) = names(outcome(explained.ending));
     Ok(Explanation {

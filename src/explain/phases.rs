@@ -29,6 +29,8 @@ pub(super) struct Teller<'t> {
     /// Of the packet as it came.
     pub(super) source: Option<IpAddr>,
     pub(super) destination: Option<IpAddr>,
+    /// The interface it came by, where its destination is looked up in another table than the main one.
+    pub(super) apart: Option<InterfaceId>,
     /// Paths that were told.
     pub(super) paths: Vec<(IpAddr, Path)>,
 }
@@ -228,7 +230,19 @@ impl Teller<'_> {
             Path::Blackhole => ("blackhole".to_owned(), format!("the route to {destination} says blackhole")),
             Path::NoRoute => ("no_route".to_owned(), format!("there is no route to {destination}")),
         };
-        let used = self.places.route(destination);
+        // The kernel is asked about its main table; of what another one says it would name the wrong route.
+        let (used, text) = match self.apart {
+            None => (self.places.route(destination), text),
+            Some(ingress) => {
+                let by = self.interface(ingress);
+                (
+                    None,
+                    format!(
+                        "{text}, by the table of the VRF of {by}, or of the rule for it, or by the main one"
+                    ),
+                )
+            }
+        };
         let phase = self.add("next_hop", word, text);
         (phase.used, phase.mtu) = (used, path.mtu());
     }
