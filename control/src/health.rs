@@ -12,6 +12,7 @@ mod audit;
 mod board;
 mod monitor;
 mod packet;
+mod pair;
 mod probes;
 mod pulse;
 

@@ -35,6 +35,7 @@ mod neighbor_tables;
 mod netlink;
 mod next_hops;
 mod observe;
+mod pace;
 mod queues;
 mod resolver;
 mod routes;

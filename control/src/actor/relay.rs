@@ -122,7 +122,7 @@ impl<M: Machine> Actor<M> {
         if let Some(up) = kernel.up_link() {
             service.announcer.inherit(up.announced(), Instant::now());
         }
-        service.published(&publisher.current());
+        service.rebuilt(&publisher.current());
         let actor = Self {
             builder: Builder::start(running, &routings)?,
             reader: Reader::new(read, routings.clone(), patience),
@@ -256,7 +256,7 @@ impl<M: Machine> Actor<M> {
                 self.eams = prepared.eams;
                 self.last_reload = Some(LastReload::applied(&prepared));
                 self.service.reloaded(prepared.destinations.clone(), prepared.settings.clone());
-                self.service.published(&self.publisher.current());
+                self.service.rebuilt(&self.publisher.current());
                 self.reloads.applied(&prepared, generation, started.elapsed(), askers);
             }
             Done::Prepared { result: Err(error), askers } => {
@@ -267,7 +267,7 @@ impl<M: Machine> Actor<M> {
             Done::Updated { translation, answer } => {
                 self.eams = translation.eams.len();
                 let generation = self.publish(|snapshot| snapshot.translation = translation);
-                self.service.published(&self.publisher.current());
+                self.service.updated(&self.publisher.current());
                 self.unconfirmed.push((generation, answer));
                 self.confirm();
             }

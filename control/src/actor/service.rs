@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use dataplane::counters::{Counts, Event};
 use dataplane::table::routing::PortId;
 use dataplane::table::snapshot::Snapshot;
+use dataplane::table::translation::Translation;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
@@ -38,8 +39,8 @@ pub(super) struct Service {
     announced: Announced,
     translated: Option<(u64, Instant)>,
     ticks: u32,
-    /// The generation of the tables in use.
-    tables: u64,
+    /// The generation of the tables when more than mappings changed last.
+    rebuilt: u64,
 }
 
 /// What is looked at.
@@ -76,7 +77,7 @@ impl Service {
             announced: Announced::new(),
             translated: None,
             ticks: 0,
-            tables: 0,
+            rebuilt: 0,
         })
     }
 
@@ -86,10 +87,20 @@ impl Service {
         self.settings = settings;
     }
 
-    /// Other tables are in use.
-    pub(super) fn published(&mut self, snapshot: &Snapshot) {
-        self.tables = snapshot.generation;
+    /// Other tables are in use, of another configuration perhaps.
+    pub(super) fn rebuilt(&mut self, snapshot: &Snapshot) {
+        self.rebuilt = snapshot.generation;
         self.monitor.probes.forget();
+        self.audit(snapshot);
+    }
+
+    /// Other mappings are in use.
+    pub(super) fn updated(&mut self, snapshot: &Snapshot) {
+        self.monitor.probes.forget_changed(&snapshot.translation);
+        self.audit(snapshot);
+    }
+
+    fn audit(&self, snapshot: &Snapshot) {
         let destinations = self.announcer.destinations().clone();
         self.auditor.published(snapshot.generation, Arc::clone(&snapshot.translation), destinations);
     }
@@ -107,7 +118,7 @@ impl Service {
         }
         let is_second = self.ticks % super::relay::SECOND == 1;
         if is_second {
-            self.probe(seen.kernel, now);
+            self.probe(seen.kernel, &seen.snapshot.translation, now);
             self.traffic(&counts, now);
         }
         if self.ticks.is_multiple_of(super::relay::SECOND / 4) {
@@ -125,13 +136,13 @@ impl Service {
         }
     }
 
-    fn probe(&mut self, kernel: &Kernel, now: Instant) {
-        // The mappings that were looked at last may be gone by now; those of the tables in use come in a moment.
-        let Some(audit) = self.monitor.audit().filter(|audit| audit.generation >= self.tables).cloned()
+    fn probe(&mut self, kernel: &Kernel, translation: &Translation, now: Instant) {
+        // Changes of mappings may come faster than audits: the last one will do. What a reload has changed is audited in a moment.
+        let Some(audit) = self.monitor.audit().filter(|audit| audit.generation >= self.rebuilt).cloned()
         else {
             return;
         };
-        for probe in self.monitor.probes.send(&audit, now) {
+        for probe in self.monitor.probes.send(&audit, translation, now) {
             if !kernel.probe(probe.worker, probe.number, &probe.packet) {
                 self.monitor.probes.refused(probe.number);
             }
@@ -243,5 +254,61 @@ fn observed<'a, M: Machine>(
         ports: ports.map(|(facts, up)| PortLink { name: &facts.name, up: *up }).collect(),
         fib: &seen.snapshot.fib,
         destinations,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dataplane::table::fib::Fib;
+    use dataplane::table::publish::Publisher;
+    use dataplane::testing;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::health::Clients;
+    use crate::kernel::{Bell, Rings};
+
+    /// A service of one worker that takes no probe, whose tables have been audited as those of `generation`.
+    fn service(generation: u64) -> Service {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.toml");
+        let text = "[dpdk]\nworkers = [1]\n[[port]]\nname = \"v4\"\ndevice = \"net_null0\"\n\
+            [translation]\nprefixes = [\"2001:db8:46::/96\"]\n";
+        std::fs::write(&path, text).unwrap();
+        let (mut config, _) = Config::load(&path).unwrap();
+        let running = Running::start(&path, &mut config, None, None).unwrap();
+        let results = mpsc::unbounded_channel().0;
+        let mut service = Service::start(&running, 1, Arc::default(), results).unwrap();
+        let host = ("192.0.2.1".parse().unwrap(), "2001:db8:12:34::1".parse().unwrap());
+        let client = ("9.9.9.9".parse().unwrap(), "2001:db8:46::909:909".parse().unwrap());
+        let samples = [("192.0.2.0/24".parse().unwrap(), vec![host])].into();
+        let clients = Clients::Anybody(client);
+        service.audited(Audit { generation, samples, clients, ..Audit::default() });
+        service
+    }
+
+    fn snapshot(generation: u64) -> Snapshot {
+        let translation = testing::translation(&[("192.0.2.1/32", "2001:db8:12:34::1/128")]);
+        Snapshot { generation, translation: Arc::new(translation), fib: Arc::new(Fib::default()) }
+    }
+
+    #[tokio::test]
+    async fn probes_are_sent_while_changes_come_faster_than_audits_but_not_before_the_first_after_a_reload() {
+        let rings = Rings { punts: Vec::new(), injects: Vec::new(), bell: Bell::new() };
+        let kernel = Kernel::new(Vec::new(), rings, Publisher::new(snapshot(1)).view()).unwrap();
+        let was_asked = |service: &mut Service, newest: u64| {
+            service.probe(&kernel, &snapshot(newest).translation, Instant::now());
+            service.monitor.probes.answers(0).is_some()
+        };
+        let mut steady = service(1);
+        steady.rebuilt(&snapshot(1));
+        (2..100).for_each(|generation| steady.updated(&snapshot(generation)));
+        assert!(was_asked(&mut steady, 99));
+        let mut reloaded = service(1);
+        reloaded.rebuilt(&snapshot(2));
+        reloaded.updated(&snapshot(3));
+        assert!(!was_asked(&mut reloaded, 3), "nobody knows yet what there is to ask for");
+        reloaded.audited(Audit { generation: 2, ..reloaded.monitor.audit().unwrap().clone() });
+        assert!(was_asked(&mut reloaded, 3));
     }
 }

@@ -20,6 +20,7 @@ use tokio::task::LocalSet;
 
 use super::reader::Patience;
 use super::*;
+use crate::announce::Standing;
 use crate::config::Config;
 use crate::kernel::{Bell, Kernel, Rings};
 use crate::reload::{self, Loaded, Running};
@@ -98,8 +99,14 @@ struct Stand {
 
 impl Stand {
     fn start() -> Self {
+        Self::configured("")
+    }
+
+    /// With more in its configuration.
+    fn configured(more: &str) -> Self {
         let directory = Arc::new(TempDir::new().unwrap());
         let path = directory.path().join("relay.toml");
+        std::fs::write(&path, format!("{CONFIG}{more}")).unwrap();
         Self::with(directory, Patience::default(), move || reload::load(&path))
     }
 
@@ -109,7 +116,9 @@ impl Stand {
         read: impl Fn() -> Loaded + Send + Sync + 'static,
     ) -> Self {
         let path = directory.path().join("relay.toml");
-        std::fs::write(&path, CONFIG).unwrap();
+        if !path.exists() {
+            std::fs::write(&path, CONFIG).unwrap();
+        }
         std::fs::write(directory.path().join("eams.csv"), EAMS).unwrap();
         let (asked, printed) = (Arc::<Asked>::default(), Arc::<AtomicUsize>::default());
         let (given, taken) = channel();
@@ -346,4 +355,19 @@ fn the_end_comes_when_it_is_asked_for_and_others_learn_of_it() {
     assert_eq!(stand.printed.load(Ordering::Relaxed), 1, "the counters are printed at the end");
     assert_eq!(stand.handle.status().unwrap_err(), Gone);
     assert!(matches!(stand.handle.update(|tables| tables.apply(&[])), Err(UpdateError::Gone)));
+}
+
+#[test]
+fn a_drain_that_is_taken_back_while_the_relay_stops_goes_on() {
+    let stand = Stand::configured("[announce]\nstop_seconds = 60\n");
+    let standing = || stand.handle.status().unwrap().service.announcement.standing;
+    assert!(wait_until(|| stand.handle.status().unwrap().translating), "else it stops at once");
+    stand.handle.drain(None).unwrap();
+    assert_eq!(standing(), Standing::Draining);
+    let back = stand.handle.undrain().unwrap().announcement;
+    assert!(back.standing != Standing::Draining && back.drain.is_none(), "{back:?}");
+    stand.request(ControlHandle::request_stop);
+    assert!(wait_until(|| standing() == Standing::Draining), "first the routes go");
+    let same = stand.handle.undrain().unwrap().announcement;
+    assert!(same.standing == Standing::Draining && same.drain.is_some(), "{same:?}");
 }

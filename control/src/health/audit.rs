@@ -13,6 +13,8 @@ use dataplane::table::eam::Eam;
 use dataplane::table::translation::{Role, Translation};
 use ipnet::IpNet;
 
+use super::pair::is_mapped;
+
 /// How long the auditor rests between two looks at the same tables; longer when a look takes long.
 const REST: Duration = Duration::from_secs(10);
 /// A look takes no more than one part in so many of the time.
@@ -204,9 +206,7 @@ fn part_of(eam: &Eam) -> Option<u16> {
 /// The first host of a mapping and its form by RFC 7757 3.3, unless a longer mapping takes it.
 fn representative(eam: &Eam, translation: &Translation) -> Option<Mapped> {
     let (ipv4, ipv6) = (eam.ipv4.network(), eam.ipv6.network());
-    let is_best = translation.eams.lookup_ipv4(ipv4).is_some_and(|best| best.address == ipv6)
-        && translation.eams.lookup_ipv6(ipv6).is_some_and(|best| best.address == ipv4);
-    is_best.then_some((ipv4, ipv6))
+    is_mapped((ipv4, ipv6), translation).then_some((ipv4, ipv6))
 }
 
 /// A host of a pool that is reached through the prefix.

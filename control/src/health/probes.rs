@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use dataplane::exception::ProbeEnd;
+use dataplane::table::translation::Translation;
 use ipnet::IpNet;
 
 use super::audit::{Audit, Clients, Mapped};
 use super::packet;
+use super::pair::Pair;
 
 /// A worker answers within a burst; it may have to wait for its CPU, and the control thread for its own.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -33,6 +35,7 @@ pub struct Probe {
 struct Sent {
     worker: usize,
     destination: IpNet,
+    pair: Pair,
     /// Addresses of the packet it must become.
     expected: (IpAddr, IpAddr),
     way: &'static str,
@@ -85,7 +88,10 @@ impl Probes {
     }
 
     /// The probes of this second: for each worker and destination a packet each way.
-    pub fn send(&mut self, audit: &Audit, now: Instant) -> Vec<Probe> {
+    ///
+    /// The audit may be of tables that were in use before: of what it found, that is taken which the tables in use still have. Of a
+    /// destination where that is nothing, nothing new is known until the next audit.
+    pub fn send(&mut self, audit: &Audit, translation: &Translation, now: Instant) -> Vec<Probe> {
         self.round += 1;
         self.results.retain(|(destination, ..), _| audit.samples.contains_key(destination));
         let known: Vec<_> = audit.samples.iter().filter(|(_, samples)| !samples.is_empty()).collect();
@@ -93,19 +99,15 @@ impl Probes {
         let these = known.into_iter().skip(self.round % turns * DESTINATIONS).take(DESTINATIONS);
         let mut probes = Vec::new();
         for (destination, samples) in these {
-            let host = samples[self.round % samples.len()];
-            let client = match audit.clients {
-                Clients::Anybody(client) => Some(client),
-                Clients::Mapped => other(samples, host),
-                Clients::Nobody => None,
-            };
-            let Some(client) = client else {
+            let mut pairs = pairs(audit.clients, samples);
+            if pairs.is_empty() {
                 self.cannot_be_tried(*destination);
-                continue;
-            };
+            }
+            pairs.retain(|pair| pair.is_in(translation));
+            let Some(pair) = pairs.get(self.round % pairs.len().max(1)) else { continue };
             for worker in 0..self.workers.len() {
-                for way in ways(client, host) {
-                    probes.push(self.probe(worker, *destination, way, now));
+                for way in ways(*pair) {
+                    probes.push(self.probe(worker, *destination, *pair, way, now));
                 }
             }
         }
@@ -124,6 +126,12 @@ impl Probes {
     /// Other tables are in use: what is on its way may meet the old ones or the new.
     pub fn forget(&mut self) {
         self.sent.clear();
+    }
+
+    /// The same when nothing but mappings has changed: what is on its way between others meets what it would have met.
+    pub fn forget_changed(&mut self, translation: &Translation) {
+        let mut known = BTreeMap::new();
+        self.sent.retain(|_, sent| *known.entry(sent.pair).or_insert_with(|| sent.pair.is_in(translation)));
     }
 
     /// The control thread did not look for so long: what it has not seen meanwhile is not late.
@@ -195,11 +203,11 @@ impl Probes {
         }
     }
 
-    fn probe(&mut self, worker: usize, destination: IpNet, way: Way, now: Instant) -> Probe {
+    fn probe(&mut self, worker: usize, destination: IpNet, pair: Pair, way: Way, now: Instant) -> Probe {
         self.next = self.next.wrapping_add(1);
         let (from, to) = way.packet;
-        let sent =
-            Sent { worker, destination, expected: way.expected, way: way.name, at: now, round: self.round };
+        let (expected, way) = (way.expected, way.name);
+        let sent = Sent { worker, destination, pair, expected, way, at: now, round: self.round };
         self.sent.insert(self.next, sent);
         Probe { worker, number: self.next, packet: packet::datagram(from, to) }
     }
@@ -216,7 +224,7 @@ struct Way {
 }
 
 /// From the client to the host, and back.
-fn ways(client: Mapped, host: Mapped) -> [Way; 2] {
+fn ways(Pair { client, host }: Pair) -> [Way; 2] {
     let ipv4 = (IpAddr::V4(client.0), IpAddr::V4(host.0));
     let ipv6 = (IpAddr::V6(client.1), IpAddr::V6(host.1));
     let turned = |(from, to): (IpAddr, IpAddr)| (to, from);
@@ -226,14 +234,21 @@ fn ways(client: Mapped, host: Mapped) -> [Way; 2] {
     ]
 }
 
-/// Another mapped host, which is the client where there is no prefix.
-fn other(samples: &[Mapped], host: Mapped) -> Option<Mapped> {
-    samples.iter().copied().find(|other| *other != host)
+/// The samples with who could speak to them: where there is no prefix, another of them.
+fn pairs(clients: Clients, samples: &[Mapped]) -> Vec<Pair> {
+    let other = |host: Mapped| samples.iter().copied().find(|other| *other != host);
+    let client = |host: Mapped| match clients {
+        Clients::Anybody(client) => Some(client),
+        Clients::Mapped => other(host),
+        Clients::Nobody => None,
+    };
+    samples.iter().filter_map(|host| Some(Pair { client: client(*host)?, host: *host })).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dataplane::testing;
     use dataplane::verdict::DropReason;
 
     fn audit() -> (IpNet, Audit) {
@@ -242,6 +257,14 @@ mod tests {
         let host = mapped("192.0.2.1", "2001:db8:12:34::1");
         let clients = Clients::Anybody(mapped("9.9.9.9", "2001:db8:46::909:909"));
         (pool, Audit { clients, samples: [(pool, vec![host])].into(), ..Audit::default() })
+    }
+
+    /// The tables it was made of, and a second host.
+    fn tables() -> Translation {
+        testing::translation(&[
+            ("192.0.2.1/32", "2001:db8:12:34::1/128"),
+            ("192.0.2.2/32", "2001:db8:12:34::2/128"),
+        ])
     }
 
     /// What a relay without mistakes makes of a probe.
@@ -270,7 +293,7 @@ mod tests {
     fn a_destination_is_well_when_every_worker_got_both_ways_right() {
         let (pool, audit) = audit();
         let (mut probes, now) = (Probes::new(2), Instant::now());
-        let sent = probes.send(&audit, now);
+        let sent = probes.send(&audit, &tables(), now);
         assert_eq!(sent.len(), 4);
         assert_eq!((probes.verdict(pool), probes.answers(0)), (None, None));
         for probe in &sent {
@@ -284,10 +307,10 @@ mod tests {
     fn what_was_on_its_way_when_the_tables_changed_counts_for_nothing() {
         let (pool, audit) = audit();
         let (mut probes, now) = (Probes::new(1), Instant::now());
-        for probe in probes.send(&audit, now) {
+        for probe in probes.send(&audit, &tables(), now) {
             probes.answer(probe.number, ProbeEnd::Translated, &translated(&probe));
         }
-        let sent = probes.send(&audit, now);
+        let sent = probes.send(&audit, &tables(), now);
         probes.forget();
         for probe in &sent[..1] {
             let dropped = ProbeEnd::Dropped(DropReason::UnassignedServiceAddress);
@@ -298,10 +321,49 @@ mod tests {
     }
 
     #[test]
+    fn changes_without_end_keep_no_probe_from_counting_but_those_of_what_they_change() {
+        let (pool, mut audit) = audit();
+        let second = ("192.0.2.2".parse().unwrap(), "2001:db8:12:34::2".parse().unwrap());
+        audit.samples.get_mut(&pool).unwrap().push(second);
+        let (mut probes, now) = (Probes::new(1), Instant::now());
+        for other in ["2001:db8:12:34::22/128", "2001:db8:12:34::23/128", "2001:db8:12:34::24/128"] {
+            let sent = [(); 2].map(|()| probes.send(&audit, &tables(), now)).concat();
+            // The second host has another address, and no audit knows.
+            let changed =
+                testing::translation(&[("192.0.2.1/32", "2001:db8:12:34::1/128"), ("192.0.2.2/32", other)]);
+            probes.forget_changed(&changed);
+            assert_eq!((sent.len(), probes.sent.len()), (4, 2), "those of one host are left");
+            for probe in &sent {
+                let is_first = probes.sent.contains_key(&probe.number);
+                let (end, packet) = match is_first {
+                    true => (ProbeEnd::Translated, translated(probe)),
+                    false => (ProbeEnd::Dropped(DropReason::UnassignedServiceAddress), Vec::new()),
+                };
+                probes.answer(probe.number, end, &packet);
+            }
+            assert_eq!((probes.verdict(pool), probes.answers(0)), (Some(Ok(())), Some(true)));
+            // Only the first is asked any more, until an audit knows the second.
+            for probe in [(); 2].map(|()| probes.send(&audit, &changed, now)).concat() {
+                probes.answer(probe.number, ProbeEnd::Translated, &translated(&probe));
+            }
+            assert_eq!((probes.verdict(pool), probes.sent.len()), (Some(Ok(())), 0));
+            // What is wrong with what has not changed is wrong.
+            let wrong = probes.send(&audit, &changed, now)[0].number;
+            probes.forget_changed(&tables());
+            probes.answer(wrong, ProbeEnd::Dropped(DropReason::UnassignedServiceAddress), &[]);
+            assert!(probes.verdict(pool).unwrap().is_err());
+            probes.forget();
+        }
+        // Of a destination whose samples have all gone nothing new is known.
+        assert!(probes.send(&audit, &testing::translation(&[]), now).is_empty());
+        assert!(probes.verdict(pool).unwrap().is_err());
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_the_worker_and_the_way() {
         let (pool, audit) = audit();
         let (mut probes, now) = (Probes::new(2), Instant::now());
-        let sent = probes.send(&audit, now);
+        let sent = probes.send(&audit, &tables(), now);
         for probe in &sent[..3] {
             probes.answer(probe.number, ProbeEnd::Translated, &translated(probe));
         }
@@ -312,7 +374,7 @@ mod tests {
             assert!(wrong.contains(words), "{wrong}");
         }
         // The wrong host.
-        let again = probes.send(&audit, now);
+        let again = probes.send(&audit, &tables(), now);
         let mut elsewhere = translated(&again[0]);
         elsewhere[39] ^= 1;
         probes.answer(again[0].number, ProbeEnd::Translated, &elsewhere);
@@ -323,7 +385,7 @@ mod tests {
     fn a_worker_that_does_not_answer_in_time_is_told_from_wrong_mappings() {
         let (pool, audit) = audit();
         let (mut probes, start) = (Probes::new(2), Instant::now());
-        let sent = probes.send(&audit, start);
+        let sent = probes.send(&audit, &tables(), start);
         for probe in sent.iter().filter(|probe| probe.worker == 0) {
             probes.answer(probe.number, ProbeEnd::Translated, &translated(probe));
         }
@@ -333,7 +395,7 @@ mod tests {
         assert_eq!((probes.answers(1), probes.verdict(pool)), (Some(true), None), "once is no reason yet");
         let late = sent.iter().find(|probe| probe.worker == 1).unwrap();
         probes.answer(late.number, ProbeEnd::Translated, &translated(late));
-        let again = probes.send(&audit, start);
+        let again = probes.send(&audit, &tables(), start);
         // The control thread looks late, which is not the worker's fault.
         probes.excuse(PATIENCE * 2);
         probes.tick(start + PATIENCE * 2);
@@ -341,12 +403,12 @@ mod tests {
         probes.tick(start + PATIENCE * 4);
         assert_eq!((probes.answers(0), probes.answers(1)), (Some(true), Some(false)), "too late, and again");
         assert_eq!(again.len(), 4);
-        let third = probes.send(&audit, start);
+        let third = probes.send(&audit, &tables(), start);
         let of_worker = third.iter().find(|probe| probe.worker == 1).unwrap();
         probes.answer(of_worker.number, ProbeEnd::Translated, &translated(of_worker));
         assert_eq!(probes.answers(1), Some(true));
         for _ in 0..ROUNDS {
-            let refused = probes.send(&audit, start)[0].number;
+            let refused = probes.send(&audit, &tables(), start)[0].number;
             probes.refused(refused);
         }
         assert_eq!(probes.answers(0), Some(false));
@@ -357,11 +419,11 @@ mod tests {
         let (pool, mut audit) = audit();
         audit.clients = Clients::Mapped;
         let mut alone = Probes::new(1);
-        assert!(alone.send(&audit, Instant::now()).is_empty(), "one alone has nobody to ask");
+        assert!(alone.send(&audit, &tables(), Instant::now()).is_empty(), "one alone has nobody to ask");
         assert_eq!(alone.verdict(pool), Some(Ok(())), "which is nothing against it");
         let second = ("192.0.2.2".parse().unwrap(), "2001:db8:12:34::2".parse().unwrap());
         audit.samples.get_mut(&pool).unwrap().push(second);
-        assert_eq!(Probes::new(1).send(&audit, Instant::now()).len(), 2);
+        assert_eq!(Probes::new(1).send(&audit, &tables(), Instant::now()).len(), 2);
     }
 
     #[test]
@@ -372,7 +434,7 @@ mod tests {
             (0..40_u8).map(|n| (format!("192.0.{n}.0/24").parse().unwrap(), vec![host])).collect();
         let (mut probes, mut all) = (Probes::new(1), std::collections::BTreeSet::new());
         for _ in 0..3 {
-            let sent = probes.send(&audit, Instant::now());
+            let sent = probes.send(&audit, &tables(), Instant::now());
             assert!(sent.len() <= 2 * DESTINATIONS);
             all.extend(sent.iter().map(|probe| probes.sent[&probe.number].destination));
         }

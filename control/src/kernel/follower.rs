@@ -10,7 +10,7 @@
 //! each slice carries what came up during the one before.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
@@ -22,6 +22,7 @@ use super::netlink::attribute::Messages;
 use super::netlink::decode;
 use super::netlink::dump::{Dumped, Dumper};
 use super::netlink::socket::{ReceiveError, Socket};
+use super::pace::Pace;
 use super::resolver::TICK;
 use super::state::{Changes, Meanwhile};
 use super::tables::DumpedTables;
@@ -31,12 +32,6 @@ use super::{Kernel, TURN, Twin};
 const SLICE: usize = 128;
 /// Steps between looks at the clock: looks at destinations or neighbours. A few microseconds each.
 const STEPS: usize = 16;
-/// Doubts gather this long before a dump.
-const DUMP_DELAY: Duration = Duration::from_millis(20);
-/// A dump is followed by this many times its own duration without one.
-const DUMP_SHARE: u32 = 9;
-/// A failed dump is tried again after.
-const DUMP_RETRY: Duration = Duration::from_secs(1);
 /// Datagrams taken in a row before others get their turn.
 const BATCH: usize = 128;
 
@@ -46,8 +41,7 @@ pub(super) struct Follower<'a> {
     dump: Option<Running>,
     /// No dump has been taken over yet: there is nothing to publish.
     blind: bool,
-    dump_due: Option<Instant>,
-    no_dump_before: Instant,
+    pace: Pace,
     started: Instant,
     ticks: Interval,
 }
@@ -67,16 +61,8 @@ impl<'a> Follower<'a> {
         let now = Instant::now();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut follower = Self {
-            kernel,
-            events,
-            dump: None,
-            blind: true,
-            dump_due: None,
-            no_dump_before: now,
-            started: now,
-            ticks,
-        };
+        let mut follower =
+            Self { kernel, events, dump: None, blind: true, pace: Pace::new(now), started: now, ticks };
         follower.start_dump().map_err(KernelError::Dump)?;
         Ok(follower)
     }
@@ -85,7 +71,7 @@ impl<'a> Follower<'a> {
         loop {
             let (untold, replacing) =
                 self.kernel.with(|exchange| (exchange.state.is_untold(), exchange.state.is_replacing()));
-            let dump = at(self.dump_due.filter(|_| self.dump.is_none() && !replacing));
+            let dump = at(self.pace.due().filter(|_| self.dump.is_none() && !replacing));
             tokio::select! {
                 received = self.events.receive() => {
                     let first = received.map(|datagram| Some(events_in(datagram)));
@@ -94,7 +80,7 @@ impl<'a> Follower<'a> {
                 dumped = advance(self.dump.as_mut()) => self.dumped(dumped)?,
                 () = tokio::task::yield_now(), if untold => self.hand_over(&mut on_update)?,
                 () = dump => {
-                    self.dump_due = None;
+                    self.pace.begin();
                     if let Err(error) = self.start_dump() {
                         self.dump_failed(&error);
                     }
@@ -162,8 +148,7 @@ impl<'a> Follower<'a> {
     }
 
     fn doubt(&mut self) {
-        let due = (Instant::now() + DUMP_DELAY).max(self.no_dump_before);
-        self.dump_due.get_or_insert(due);
+        self.pace.doubt(Instant::now());
     }
 
     fn start_dump(&mut self) -> std::io::Result<()> {
@@ -194,10 +179,7 @@ impl<'a> Follower<'a> {
         let Running { routes, meanwhile, started, .. } = running;
         let changes =
             self.kernel.with(|exchange| exchange.catch_up(dumped.dump, routes, meanwhile, Instant::now()));
-        let took = started.elapsed();
-        self.no_dump_before = Instant::now() + took * DUMP_SHARE;
-        // Doubted while it ran: before it was known how long it takes.
-        self.dump_due = self.dump_due.map(|due| due.max(self.no_dump_before));
+        self.pace.end(Instant::now(), started.elapsed());
         self.note(&changes);
         if dumped.doubtful {
             self.doubt();
@@ -208,7 +190,7 @@ impl<'a> Follower<'a> {
 
     fn dump_failed(&mut self, error: &std::io::Error) {
         tracing::warn!(%error, "cannot read the kernel's routing again: trying once more in a second");
-        self.dump_due = Some(Instant::now() + DUMP_RETRY);
+        self.pace.fail(Instant::now());
     }
 
     fn hand_over(&mut self, on_update: &mut impl FnMut(Update)) -> Result<(), KernelError> {
