@@ -108,7 +108,7 @@ drains() {
     journal borderline
     journalctl -q -o cat --after-cursor "$CURSOR" _PID=1
     MEASURED="routes gone after $routes ms, twins after $gone ms, ended after $ended ms; $(property borderline Result)"
-    [ "$(property borderline Result)" = success ] && [ -n "$routes" ] && [ -n "$gone" ] && [ "$gone" -gt $((routes + 3000)) ] &&
+    [ "$(property borderline Result)" = success ] && [ -n "$routes" ] && [ "${gone:-0}" -gt "$routes" ] && [ "$gone" -ge 4500 ] &&
         [ "$ended" -lt 25000 ]
 }
 
