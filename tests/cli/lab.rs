@@ -1,11 +1,11 @@
 //! Relays to be started, as root each in a network namespace of its own.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -13,6 +13,12 @@ use crate::common::{BORDERLINE, Run};
 
 /// Nobody's user and group.
 pub(crate) const NOBODY: &str = "65534";
+/// Before a program that nobody runs.
+pub(crate) const SETPRIV: [&str; 6] = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
+/// A relay in a network namespace of its own.
+pub(crate) const ALONE: [&str; 4] = ["unshare", "--net", "--", BORDERLINE];
+/// How the counters begin.
+pub(crate) const COUNTERS: &str = "counters {";
 
 pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -72,6 +78,20 @@ impl Relay {
         path
     }
 
+    /// Runs it in a network namespace of its own, and returns when it translates.
+    pub(crate) fn run(&self) -> Running {
+        Running::begin(&self.config(), &ALONE, &[]).translating()
+    }
+
+    /// A copy of the program that everybody may run.
+    pub(crate) fn program_for_all(&self) -> PathBuf {
+        // Neither the target directory nor a temporary one is for everybody.
+        let program = self.directory.path().join("borderline");
+        fs::copy(BORDERLINE, &program).unwrap();
+        fs::set_permissions(self.directory.path(), Permissions::from_mode(0o755)).unwrap();
+        program
+    }
+
     /// The command that runs it; as root in a network namespace of its own, followed by a look at what is left there.
     pub(crate) fn command(&self) -> Command {
         self.command_as(&[OsStr::new(BORDERLINE)])
@@ -126,12 +146,93 @@ pub(crate) fn files(directory: &Path) -> Vec<String> {
 
 /// Runs a relay as nobody, in the namespace root made for it.
 pub(crate) fn as_nobody(relay: &Relay) -> Run {
-    // Neither the target directory nor a temporary one is for everybody.
-    let program = relay.directory.path().join("borderline");
-    fs::copy(BORDERLINE, &program).unwrap();
-    fs::set_permissions(relay.directory.path(), Permissions::from_mode(0o755)).unwrap();
-    let setpriv = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"].map(OsStr::new);
-    let mut words = setpriv.to_vec();
+    let program = relay.program_for_all();
+    let mut words = SETPRIV.map(OsStr::new).to_vec();
     words.push(program.as_os_str());
     Run::command(&mut relay.command_as(&words))
+}
+
+/// The words by which nobody runs a program with these capabilities.
+pub(crate) fn with_capabilities(capabilities: &str, program: &Path) -> Vec<OsString> {
+    let sets = ["--inh-caps", "--ambient-caps", "--bounding-set"];
+    let sets = sets.map(|set| format!("{set}={capabilities}").into());
+    SETPRIV.map(OsString::from).into_iter().chain(sets).chain([program.into()]).collect()
+}
+
+/// A relay that was started, and what it says.
+pub(crate) struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    said: Vec<String>,
+}
+
+impl Running {
+    /// Starts a program with these words, which all end in becoming the next one, with these options.
+    pub(crate) fn begin(config: &Path, words: &[impl AsRef<OsStr>], options: &[&str]) -> Self {
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .arg("run")
+            .args(options)
+            .arg("--config")
+            .arg(config)
+            .current_dir(config.parent().unwrap())
+            .env("RUST_LOG", "info")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, lines, said: Vec::new() }
+    }
+
+    /// The same relay, once it translates.
+    #[track_caller]
+    pub(crate) fn translating(mut self) -> Self {
+        self.says("translating");
+        self
+    }
+
+    /// Waits until it says that; the whole line.
+    #[track_caller]
+    pub(crate) fn says(&mut self, words: &str) -> String {
+        for line in self.lines.by_ref().map(Result::unwrap) {
+            self.said.push(line);
+            if let Some(line) = self.said.last().filter(|line| line.contains(words)) {
+                return line.clone();
+            }
+        }
+        panic!("{words:?} was not said, but {:#?}", self.said);
+    }
+
+    /// The same, also if it has said so by now.
+    #[track_caller]
+    pub(crate) fn has_said(&mut self, words: &str) -> String {
+        let said = self.said.iter().find(|line| line.contains(words)).cloned();
+        said.unwrap_or_else(|| self.says(words))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn send(&self, signal: &str) {
+        let status = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Ends it, which it must do in order, with its counters as the last word.
+    #[track_caller]
+    pub(crate) fn stop(mut self, signal: &str) {
+        self.send(signal);
+        self.says(COUNTERS);
+        self.lines.by_ref().for_each(drop);
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{signal}: {:#?}", self.said);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended, unless the test has failed.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }

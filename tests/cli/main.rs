@@ -13,4 +13,5 @@ mod lab;
 mod privileges;
 mod refused;
 mod running;
+mod standby;
 mod usage;

@@ -1,11 +1,9 @@
 //! Without root: what is missing is named, and what is enough is enough.
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 
-use crate::common::BORDERLINE;
-use crate::lab::{NOBODY, Relay, as_nobody, refused, skip_without_root};
+use crate::lab::{NOBODY, Relay, Running, as_nobody, refused, skip_without_root, with_capabilities};
 
 #[test]
 fn without_privileges_the_missing_ones_are_named() {
@@ -45,45 +43,15 @@ fn an_unprivileged_user_runs_a_relay_and_ends_with_one_capability() {
         let config = relay.config();
         let control = "[control]\nsocket = \"control.sock\"\nstore = \"mappings.db\"\n";
         fs::write(&config, fs::read_to_string(&config).unwrap() + control).unwrap();
-        let program = directory.join("borderline");
-        fs::copy(BORDERLINE, &program).unwrap();
+        let program = relay.program_for_all();
         let nobody = NOBODY.parse().unwrap();
         std::os::unix::fs::chown(directory, Some(nobody), Some(nobody)).unwrap();
         let script = "ip link add blu type veth peer name blup && ip link set blu up && ip link set blup up && exec \"$@\"";
-        let mut child = Command::new("unshare")
-            .args([
-                "--net",
-                "sh",
-                "-c",
-                script,
-                "sh",
-                "setpriv",
-                "--reuid",
-                NOBODY,
-                "--regid",
-                NOBODY,
-                "--clear-groups",
-            ])
-            .args(
-                ["--inh-caps", "--ambient-caps", "--bounding-set"]
-                    .map(|option| format!("{option}={capabilities}")),
-            )
-            .arg(&program)
-            .args(["run", "--config"])
-            .arg(&config)
-            .current_dir(directory)
-            .env("RUST_LOG", "info")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let mut said = Vec::new();
-        let is_running =
-            lines.by_ref().inspect(|line| said.push(line.clone())).any(|line| line.contains("translating"));
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        Command::new("kill").arg(child.id().to_string()).status().unwrap();
-        lines.for_each(drop);
-        assert!(child.wait().unwrap().success() && is_running, "{device}: {said:#?}");
+        let mut words: Vec<OsString> = ["unshare", "--net", "sh", "-c", script, "sh"].map(Into::into).into();
+        words.extend(with_capabilities(capabilities, &program));
+        let running = Running::begin(&config, &words, &[]).translating();
+        let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap_or_default();
+        running.stop("TERM");
         let net_admin_alone = "0000000000001000";
         for (field, value) in [
             ("Uid:", NOBODY),

@@ -2,16 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::common::{BORDERLINE, Run};
-use crate::lab::{Relay, as_nobody, files, refused, skip_without_root};
+use crate::lab::{Relay, Running, as_nobody, files, refused, skip_without_root};
 
 #[test]
 fn an_interface_that_is_not_there_is_named() {
@@ -210,16 +209,6 @@ fn too_few_files_are_named_before_anything_fails_for_want_of_them() {
     let run = Run::command(&mut relay.command_as(&[&words[..], &[OsStr::new(BORDERLINE)]].concat()));
     refused(&run, &["may open 20 files", "ulimit -n", "LimitNOFILE="]);
     // A low soft limit is raised.
-    let mut child = Command::new("unshare")
-        .args(["--net", "--", "prlimit", "--nofile=20:1024", BORDERLINE, "run", "--config"])
-        .arg(relay.config())
-        .current_dir(relay.directory.path())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let started = lines.any(|line| line.contains("translating"));
-    Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    let stopped = lines.any(|line| line.starts_with("counters "));
-    assert_eq!((started, stopped, child.wait().unwrap().code()), (true, true, Some(0)));
+    let raised = ["unshare", "--net", "--", "prlimit", "--nofile=20:1024", BORDERLINE];
+    Running::begin(&relay.config(), &raised, &[]).translating().stop("TERM");
 }

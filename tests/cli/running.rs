@@ -1,12 +1,9 @@
 //! A relay that runs: its threads, its memory, its counters and its end.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
-use crate::common::BORDERLINE;
-use crate::lab::{Relay, files, skip_without_root};
+use crate::lab::{ALONE, COUNTERS, Relay, Running, files, skip_without_root};
 
 /// The CPUs of every thread of a process, by the name of the thread.
 fn threads(pid: u32) -> Vec<(String, String)> {
@@ -32,20 +29,9 @@ fn a_worker_has_its_cpu_to_itself() {
         return;
     }
     let relay = Relay::good();
-    let mut child = Command::new("unshare")
-        .args(["--net", "--", BORDERLINE, "run", "--config"])
-        .arg(relay.config())
-        .current_dir(relay.directory.path())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let translating = lines.any(|line| line.contains("translating"));
-    let threads = threads(child.id());
-    Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    let stopped = lines.any(|line| line.starts_with("counters "));
-    drop(lines);
-    assert_eq!((translating, stopped, child.wait().unwrap().code()), (true, true, Some(0)));
+    let running = relay.run();
+    let threads = threads(running.pid());
+    running.stop("TERM");
     let worker = format!("worker-{}", relay.workers);
     assert!(threads.len() > 1);
     for (name, list) in threads {
@@ -86,36 +72,23 @@ fn reloads_do_not_make_it_grow() {
     fs::write(relay.directory.path().join("eams.csv"), eams).unwrap();
     let toml = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("eam_files = [\"eams.csv\"]\n{toml}")).unwrap();
-    let mut child = Command::new("unshare")
-        .args(["--net", "--", BORDERLINE, "run", "--config"])
-        .arg(&path)
-        .current_dir(relay.directory.path())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("translating")), "it starts");
-    let send = |signal: &str| {
-        Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-    };
-    let start = resident_kb(child.id());
+    let mut running = Running::begin(&path, &ALONE, &[]).translating();
+    let pid = running.pid();
+    let start = resident_kb(pid);
     let is_small = |_| {
         std::thread::sleep(std::time::Duration::from_millis(100));
-        resident_kb(child.id()) < start + start / 5
+        resident_kb(pid) < start + start / 5
     };
     let mut sizes = Vec::new();
     for _ in 0..6 {
-        send("HUP");
-        assert!(lines.any(|line| line.contains("reloaded eams=200000")), "it reloads");
+        running.send("HUP");
+        running.says("reloaded eams=200000");
         // The old tables are freed once the worker has let go of them.
         if !(0..50).any(is_small) {
-            sizes.push(resident_kb(child.id()));
+            sizes.push(resident_kb(pid));
         }
     }
-    send("TERM");
-    assert!(lines.any(|line| line.starts_with("counters ")));
-    drop(lines);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    running.stop("TERM");
     assert!(sizes.is_empty(), "kilobytes after reloads: {sizes:?}; at the start: {start}");
 }
 
@@ -126,29 +99,15 @@ fn a_good_relay_translates_prints_its_counters_and_stops_when_asked() {
     }
     for signal in ["TERM", "INT"] {
         let relay = Relay::good();
-        let mut child = Command::new("unshare")
-            .args(["--net", "--", BORDERLINE, "run", "--config"])
-            .arg(relay.config())
-            .current_dir(relay.directory.path())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let send = |signal: &str| {
-            let status = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
-            assert!(status.unwrap().success());
-        };
-        assert!(lines.any(|line| line.contains("translating")), "it starts");
-        send("USR1");
-        let counters = lines.find_map(|line| line.strip_prefix("counters ").map(str::to_owned)).unwrap();
-        let counters: serde_json::Value = serde_json::from_str(&counters).unwrap();
+        let mut running = relay.run();
+        running.send("USR1");
+        let said = running.says(COUNTERS);
+        let counters = said.strip_prefix("counters ").unwrap();
+        let counters: serde_json::Value = serde_json::from_str(counters).unwrap();
         for name in ["received", "originated", "sent", "punted", "dropped", "events", "workers", "kernel"] {
             assert!(counters.get(name).is_some(), "{name} is missing in {counters}");
         }
-        send(signal);
-        assert!(lines.any(|line| line.starts_with("counters ")), "the counters at the end");
-        drop(lines);
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}");
+        running.stop(signal);
         assert_eq!(files(relay.directory.path()), ["relay.toml"]);
     }
 }
