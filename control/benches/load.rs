@@ -264,9 +264,10 @@ fn moves(rows: u32) -> (EamChanges, EamChanges) {
 
 // The files.
 
-/// Distinct addresses in no order: an odd factor permutes the 2^30 addresses from 128.0.0.0 to 191.255.255.255.
+/// Distinct addresses in no order: an odd factor permutes the 2^29 addresses from 128.0.0.0 to 159.255.255.255, all of them
+/// unicast.
 fn ipv4(number: u32) -> std::net::Ipv4Addr {
-    (0x8000_0000 | number.wrapping_mul(0x2c9e_3779) & 0x3fff_ffff).into()
+    (0x8000_0000 | number.wrapping_mul(0x2c9e_3779) & 0x1fff_ffff).into()
 }
 
 fn ipv6(number: u32) -> std::net::Ipv6Addr {
