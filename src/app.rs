@@ -92,7 +92,7 @@ fn run_logged(path: &Path, standby: bool, log: &Log, format: Option<LogFormat>, 
     for complaint in complaints {
         tracing::warn!("{complaint}");
     }
-    if !dpdk::return_large_blocks() {
+    if !dpdk::set_up_heap() {
         tracing::debug!("memory of replaced tables may stay with the process");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -16,11 +16,12 @@
 //! policy rules, twins enslaved to a bridge or bond (routes over the master are the kernel's to forward), both of which are
 //! told of, and routes by TOS or source prefix.
 //!
-//! Modules, from the outside in: `twin`, `bell`; `follower` and `exchange`, which `Kernel` drives; `state` with
+//! Modules, from the outside in: `twin`, `bell`; `calls`, what the kernel is asked to do; `follower` and `exchange`, which `Kernel` drives; `state` with
 //! `interfaces`, `rules`, `next_hops` and `tables` of `routes`, and `resolver`, all pure; `event`, what goes into them; `netlink`, the wire;
 //! `observe`, the same for people.
 
 mod bell;
+mod calls;
 mod carrier;
 mod complaints;
 mod counters;
@@ -65,10 +66,7 @@ use dataplane::table::routing::{MacAddress, PortId, Update};
 use dataplane::verdict::PuntReason;
 use dataplane::worker::Clock;
 use futures_util::future::try_join_all;
-use rustix::io::Errno;
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
 
 pub use self::bell::Bell;
 pub use self::counters::{KernelCounters, Lost};
@@ -91,16 +89,14 @@ pub use self::up::{
 };
 pub use self::waits::{QueueWaits, WAIT_BOUNDS, Waits};
 
+use self::calls::Calls;
 use self::carrier::Carriers;
 use self::complaints::{Complaints, Topic, about_master};
 use self::drain::Drain;
 use self::exchange::{Exchange, LostSamples};
 use self::follower::Follower;
-use self::neighbor_tables::{Asked, NeighborTable, mapped_inside};
-use self::netlink::neighbor_table::neighbor_table;
-use self::netlink::request::{AF_UNSPEC, RTM_GETNEIGHTBL, Request};
-use self::netlink::socket::{Caller, short_dump};
 use self::zero_checksum::ZeroChecksumLog;
+use crate::errands::Errands;
 
 /// How long others wait at most while one kind of work is done.
 const TURN: Duration = Duration::from_micros(500);
@@ -120,13 +116,15 @@ pub struct Rings {
 /// Everything between the workers and the kernel.
 pub struct Kernel {
     twins: Vec<Arc<Twin>>,
-    up: Option<UpLink>,
+    up: Option<Arc<UpLink>>,
     probed: RefCell<Vec<(u16, ProbeEnd, Vec<u8>)>>,
     samples: RefCell<Vec<(PortId, Vec<u8>)>>,
     bell: Bell,
     punts: RefCell<Drain>,
     exchange: RefCell<Exchange>,
-    caller: Caller,
+    calls: Calls,
+    /// Where the kernel is asked for much.
+    reading: Errands,
     zero_checksums: RefCell<ZeroChecksumLog>,
     tables: SnapshotView,
     complaints: RefCell<Complaints>,
@@ -155,7 +153,8 @@ impl Kernel {
             punts: RefCell::new(Drain::new(rings.punts, rings.bell.rung())),
             bell: rings.bell,
             exchange: RefCell::new(exchange),
-            caller: Caller::new().map_err(KernelError::Listen)?,
+            calls: Calls::start()?,
+            reading: Errands::start("kernel-reads").map_err(KernelError::Thread)?,
             zero_checksums: RefCell::default(),
             tables,
             complaints: RefCell::default(),
@@ -167,7 +166,7 @@ impl Kernel {
     /// With the interface that announced routes lead to.
     #[must_use]
     pub fn with_up_link(self, up: Option<UpLink>) -> Self {
-        Self { up, ..self }
+        Self { up: up.map(Arc::new), ..self }
     }
 
     /// With samples of what is dropped on the way to the kernel and back. `clock` is the workers'.
@@ -180,19 +179,7 @@ impl Kernel {
     /// The interface that announced routes lead to.
     #[must_use]
     pub fn up_link(&self) -> Option<&UpLink> {
-        self.up.as_ref()
-    }
-
-    /// Has these routes lead here, and no others.
-    pub fn announce(&self, wanted: &Announced) {
-        let Some(up) = &self.up else { return };
-        up.announce(wanted);
-        let refused = up.refused();
-        let text = refused.first().map(|first| match refused.len() - 1 {
-            0 => first.clone(),
-            others => format!("{first}; and {others} more"),
-        });
-        self.complaints.borrow_mut().set(Topic::Announcement, text);
+        self.up.as_deref()
     }
 
     /// Has a packet of the relay's own take the way of a received one on a worker; whether it could be handed over.
@@ -241,6 +228,8 @@ impl Kernel {
             never = self.read_own() => match never {},
             never = self.pump() => match never {},
             never = self.watch() => match never {},
+            never = self.make_calls() => match never {},
+            never = self.make_announcements() => match never {},
         }
     }
 
@@ -326,8 +315,8 @@ impl Kernel {
     fn drain(&self) -> bool {
         let now = Instant::now();
         let any = self.punts.borrow_mut().turn(|| now.elapsed() >= TURN, |punted| self.punted(punted, now));
-        self.ask();
-        any || self.with(|exchange| exchange.resolver.has_requests())
+        self.call();
+        any
     }
 
     fn punted(&self, punted: &Punted<'_>, now: Instant) {
@@ -375,89 +364,6 @@ impl Kernel {
         );
     }
 
-    /// Passes on what is to be asked of the kernel, as long as [`TURN`] lasts. The rest has its turn soon.
-    fn ask(&self) {
-        let started = Instant::now();
-        while let Some(request) = self.with(|exchange| exchange.resolver.next_request()) {
-            let (index, address, message) = match request {
-                resolver::Request::Use((index, address)) => {
-                    self.with(|exchange| exchange.counters.neighbor_requests += 1);
-                    (index, address, Request::use_neighbor(index, address))
-                }
-                resolver::Request::Forget((index, address)) => {
-                    self.with(|exchange| exchange.counters.neighbors_forgotten += 1);
-                    (index, address, Request::forget_neighbor(index, address))
-                }
-            };
-            if let Err(error) = self.caller.call(message) {
-                self.refused(request, &error);
-                let name = self.with(|exchange| exchange.state.name(index).to_owned());
-                tracing::debug!(interface = name, %address, %error, "the kernel does not resolve the neighbour");
-            }
-            if started.elapsed() >= TURN {
-                break;
-            }
-        }
-        if self.with(|exchange| exchange.resolver.has_requests()) {
-            self.bell.ring();
-        }
-    }
-
-    /// Gives the twins the carrier of their ports.
-    fn carry(&self) -> Changes {
-        let (carriers, changes) = self.with(Exchange::carry);
-        for (port, up) in carriers {
-            let Some(twin) = self.twins.iter().find(|twin| twin.port() == port) else {
-                continue;
-            };
-            tracing::info!(twin = twin.name(), up, "link changed");
-            if let Err(error) = twin.set_carrier(up) {
-                tracing::warn!("{error}");
-            }
-        }
-        let exchange = self.exchange.borrow();
-        for (port, gone) in exchange.carriers.gone(exchange.state.links()) {
-            let twin =
-                self.twins.iter().find(|twin| twin.port() == port).map_or("its twin", |twin| twin.name());
-            let text = gone.map(|interface| {
-                format!(
-                    "the kernel interface {interface} behind {twin} is gone: nothing is received or sent there; put it back \
-                     and restart borderline"
-                )
-            });
-            self.complaints.borrow_mut().set(Topic::PortInterface(port.0), text);
-        }
-        changes
-    }
-
-    fn refused(&self, request: resolver::Request, error: &io::Error) {
-        let table_full = error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error());
-        self.with(|exchange| exchange.refused(request, table_full));
-    }
-
-    /// Compares the kernel's neighbour tables with what they are to hold, again and again: an operator may change them, and
-    /// mappings come and go.
-    async fn watch(&self) -> Infallible {
-        let mut asked = Asked::default();
-        let mut refused_before = 0;
-        loop {
-            let refused = self.with(|exchange| exchange.counters.neighbor_requests_refused);
-            let tables = self.look_at_neighbor_tables(refused > refused_before);
-            refused_before = refused;
-            let translation = Arc::clone(&self.tables.current().translation);
-            let prefixes = self.with(|exchange| exchange.state.connected_ipv6());
-            if asked.is_news(&translation, &prefixes) {
-                let counted = spawn_blocking(move || mapped_inside(&translation, &prefixes)).await;
-                let ipv6 = tables.iter().find(|table| table.ipv6);
-                if let (Ok(mapped), Some(ipv6)) = (counted, ipv6) {
-                    self.complaints.borrow_mut().set(Topic::SmallNeighborTable, ipv6.small(mapped));
-                }
-            }
-            self.look_at_what_is_not_followed();
-            sleep(neighbor_tables::LOOK).await;
-        }
-    }
-
     fn look_at_what_is_not_followed(&self) {
         let now = Instant::now();
         let mut exchange = self.exchange.borrow_mut();
@@ -475,23 +381,6 @@ impl Kernel {
             Topic::SlowPath,
             stuck.map(|(neighbor, packets)| slow_path::complaint(neighbor, packets, name)),
         );
-    }
-
-    fn look_at_neighbor_tables(&self, refused: bool) -> Vec<NeighborTable> {
-        let mut tables = Vec::new();
-        let request = Request::dump(RTM_GETNEIGHTBL, AF_UNSPEC, 1);
-        if let Err(error) = short_dump(request, |message| tables.extend(neighbor_table(message))) {
-            tracing::debug!(%error, "the sizes of the kernel's neighbour tables are not known");
-        }
-        for table in &tables {
-            let entries = usize::try_from(table.hard).unwrap_or(usize::MAX);
-            self.with(|exchange| exchange.resolver.set_table_size(table.ipv6, entries));
-            let mut complaints = self.complaints.borrow_mut();
-            let told = complaints.has(Topic::FullNeighborTable { ipv6: table.ipv6 });
-            let (topic, text) = table.full(refused, told);
-            complaints.set(topic, text);
-        }
-        tables
     }
 
     /// The shared part. Never held across an await, never entered twice.

@@ -6,6 +6,7 @@ pub mod actor;
 pub mod announce;
 pub mod config;
 pub mod eam_set;
+mod errands;
 pub mod health;
 pub mod kernel;
 pub mod observe;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::handle::Updated;
 use super::reader::Askers;
+use super::watch::Looked;
 use crate::config::{self, Eams, Problems};
 use crate::health::Audit;
 use crate::reload::{Loaded, Prepared, ReloadError, Running};
@@ -56,6 +57,8 @@ pub(super) enum Done {
     Updated { translation: Arc<Translation>, answer: Answer },
     /// The tables were gone through.
     Audited(Audit),
+    /// The interfaces under the ports were looked at.
+    Looked(Looked),
 }
 
 /// Whom to tell when an update is in force.

@@ -131,7 +131,7 @@ impl<M: Machine> Actor<M> {
             loads: Loads::new(&machine),
             activities: Activities::default(),
             last_reload: None,
-            watch: Watch::new(&machine),
+            watch: Watch::new(&machine, routings.clone())?,
             ticks: 0,
             machine,
             publisher,
@@ -264,6 +264,7 @@ impl<M: Machine> Actor<M> {
                 self.reloads.refused(error, askers);
             }
             Done::Audited(audit) => self.service.audited(audit),
+            Done::Looked(looked) => self.watch.looked(looked, &self.machine, Instant::now()),
             Done::Updated { translation, answer } => {
                 self.eams = translation.eams.len();
                 let generation = self.publish(|snapshot| snapshot.translation = translation);
@@ -349,7 +350,7 @@ impl<M: Machine> Actor<M> {
         if self.ticks.is_multiple_of(SECOND) {
             self.loads.tick(&self.machine, Instant::now());
             self.activities.tick(&self.machine, Instant::now());
-            self.watch.tick(&self.machine, Instant::now());
+            self.watch.look();
         }
         if let Some(given_up) = self.reader.tick() {
             self.unread(Err(given_up));

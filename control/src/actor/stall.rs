@@ -1,20 +1,21 @@
 //! How long a task kept its thread: the longest poll of a future, by the clock and by what was its own doing.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::io::pread;
 
 /// The longest stretches for which something kept a thread. They need not be the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Longest {
     /// By the clock: with what others took of the processor meanwhile.
     pub elapsed: Duration,
-    /// Of its own: processor time, or the clock's where it waited for something.
+    /// Of its own: without the time in which it could have gone on, had it had a processor. What it waited for is its own
+    /// doing: a disk, a lock, a page of memory.
     pub own: Duration,
 }
 
@@ -37,9 +38,11 @@ impl Stall {
         self.0.get()
     }
 
-    /// Has every poll of `future` measured.
+    /// Has every poll of `future` measured, all of them on this thread.
     pub fn watch<F: Future>(&self, future: F) -> Watched<F> {
-        Watched { future: Box::pin(future), stall: self.clone() }
+        // Where the kernel does not tell, everything is its own.
+        let delays = File::open("/proc/thread-self/schedstat").ok();
+        Watched { future: Box::pin(future), stall: self.clone(), delays }
     }
 }
 
@@ -47,35 +50,41 @@ impl Stall {
 pub struct Watched<F> {
     future: Pin<Box<F>>,
     stall: Stall,
+    /// What the scheduler knows of the thread.
+    delays: Option<File>,
 }
 
 impl<F: Future> Future for Watched<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let started = (Instant::now(), processor_time(), waits());
+        let (started, delayed) = (Instant::now(), self.delay());
         let polled = self.future.as_mut().poll(context);
-        let elapsed = started.0.elapsed();
+        let elapsed = started.elapsed();
         let longest = self.stall.longest();
         // What is its own is never more than what the clock says: most turns are not looked at any further.
         if elapsed > longest.own {
-            let own = if waits() == started.2 { processor_time().saturating_sub(started.1) } else { elapsed };
-            self.stall.0.set(longest.max(Longest { elapsed, own: own.min(elapsed) }));
+            let own = elapsed.saturating_sub(self.delay().saturating_sub(delayed));
+            self.stall.0.set(longest.max(Longest { elapsed, own }));
         }
         polled
     }
 }
 
-/// Of this thread.
-fn processor_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+impl<F> Watched<F> {
+    /// For how long the thread has waited for a processor, ever.
+    fn delay(&self) -> Duration {
+        let mut text = [0; 64];
+        let read = self.delays.as_ref().map_or(0, |file| pread(file, &mut text, 0).unwrap_or(0));
+        delay_in(&text[..read])
+    }
 }
 
-/// How often this thread gave its processor away because it had to wait for something: a disk, a lock, a sleep. None is seen
-/// where the kernel does not tell.
-fn waits() -> i64 {
-    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.voluntary_context_switches())
+/// The second of three numbers, in nanoseconds.
+fn delay_in(schedstat: &[u8]) -> Duration {
+    let text = std::str::from_utf8(schedstat).unwrap_or_default();
+    let nanos = text.split_ascii_whitespace().nth(1).and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -85,6 +94,7 @@ mod tests {
 
     use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
     use nix::unistd::Pid;
+    use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
 
@@ -123,5 +133,17 @@ mod tests {
         burner.join().unwrap();
         let Longest { elapsed, own } = stall.longest();
         assert!(!own.is_zero() && own + TAKEN / 2 < elapsed, "{elapsed:?} {own:?}");
+    }
+
+    #[test]
+    fn the_time_without_a_processor_is_the_second_number() {
+        assert_eq!(delay_in(b"69907 65192 2\n"), Duration::from_nanos(65192));
+        assert_eq!(delay_in(b""), Duration::ZERO);
+    }
+
+    /// Of this thread.
+    fn processor_time() -> Duration {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap())
     }
 }

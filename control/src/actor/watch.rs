@@ -1,9 +1,15 @@
 //! Watches the kernel interfaces under ports: one that is gone, has lost the program that feeds its port, or receives
 //! what its port never hears, is told of once, and shown as long as it lasts.
 
+use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
+
+use super::builder::Done;
 use super::machine::Machine;
+use crate::errands::Errands;
 use crate::kernel::{InterfaceFacts, InterfaceFactsReader};
 
 /// The driver that hears by an XDP program.
@@ -15,9 +21,21 @@ const DEAF_TIME: Duration = Duration::from_secs(5);
 /// The interfaces under the ports that have one.
 pub(super) struct Watch {
     /// None when the system gives no socket: then there is nothing to be known.
-    reader: Option<InterfaceFactsReader>,
+    looks: Option<Looks>,
     ports: Vec<PortWatch>,
 }
+
+/// A thread that asks the kernel, which may keep it waiting.
+struct Looks {
+    thread: Errands,
+    reader: Arc<InterfaceFactsReader>,
+    interfaces: Arc<[String]>,
+    results: mpsc::UnboundedSender<Done>,
+    is_looking: bool,
+}
+
+/// What the kernel said of each interface, in the order of the ports that have one.
+pub(super) type Looked = Vec<io::Result<Option<InterfaceFacts>>>;
 
 struct PortWatch {
     port: usize,
@@ -32,7 +50,9 @@ struct PortWatch {
 }
 
 impl Watch {
-    pub(super) fn new(machine: &impl Machine) -> Self {
+    /// # Errors
+    /// When the system gives no more threads.
+    pub(super) fn new(machine: &impl Machine, results: mpsc::UnboundedSender<Done>) -> io::Result<Self> {
         let ports = machine.ports().iter().enumerate().filter_map(|(port, facts)| {
             Some(PortWatch {
                 port,
@@ -44,7 +64,19 @@ impl Watch {
                 complaint: None,
             })
         });
-        Self { reader: InterfaceFactsReader::new().ok(), ports: ports.collect() }
+        let ports: Vec<PortWatch> = ports.collect();
+        let interfaces = ports.iter().map(|port| port.interface.clone()).collect();
+        let looks = match InterfaceFactsReader::new() {
+            Ok(reader) => Some(Looks {
+                thread: Errands::start("interfaces")?,
+                reader: Arc::new(reader),
+                interfaces,
+                results,
+                is_looking: false,
+            }),
+            Err(_) => None,
+        };
+        Ok(Self { looks, ports })
     }
 
     /// What is wrong now, one sentence each.
@@ -52,12 +84,27 @@ impl Watch {
         self.ports.iter().filter_map(|port| port.complaint.as_ref())
     }
 
-    /// Looks at every interface; once a second.
-    pub(super) fn tick(&mut self, machine: &impl Machine, now: Instant) {
-        let Some(reader) = &self.reader else { return };
-        for port in &mut self.ports {
+    /// Has every interface looked at; once a second. What comes of it is [`Done::Looked`].
+    pub(super) fn look(&mut self) {
+        let Some(looks) = self.looks.as_mut().filter(|looks| !looks.is_looking) else { return };
+        looks.is_looking = true;
+        let (reader, interfaces) = (Arc::clone(&looks.reader), Arc::clone(&looks.interfaces));
+        let results = looks.results.clone();
+        looks.thread.send(move || {
+            let looked = interfaces.iter().map(|interface| reader.read(interface)).collect();
+            // The actor ends with the process.
+            results.send(Done::Looked(looked)).ok();
+        });
+    }
+
+    /// Every interface was looked at.
+    pub(super) fn looked(&mut self, looked: Looked, machine: &impl Machine, now: Instant) {
+        if let Some(looks) = &mut self.looks {
+            looks.is_looking = false;
+        }
+        for (port, facts) in self.ports.iter_mut().zip(looked) {
             // An error is no news about the interface.
-            if let Ok(facts) = reader.read(&port.interface) {
+            if let Ok(facts) = facts {
                 let counts = machine.port_counts(port.port);
                 port.look(facts, counts.received + counts.missed, now);
             }

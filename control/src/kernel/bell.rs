@@ -95,11 +95,6 @@ impl Bell {
         rang.iter().map(|rang| Rung { rang: Arc::clone(rang), made: self.0.made }).collect()
     }
 
-    /// Wakes the pump for what is not in a ring.
-    pub(super) fn ring(&self) {
-        self.0.ring();
-    }
-
     /// Waits for the next ring, unless `work_left` finds something to do after all.
     pub(super) async fn sleep_unless(&self, work_left: impl FnOnce() -> bool) {
         if self.0.asleep.falls_unless(work_left) {

@@ -10,6 +10,9 @@ pub enum KernelError {
         "cannot listen to the kernel's routing (netlink): {0}; does a sandbox forbid AF_NETLINK sockets?"
     )]
     Listen(#[source] io::Error),
+    /// No thread.
+    #[error("cannot start a thread: {0}; see `ulimit -u` and TasksMax of the unit")]
+    Thread(#[source] io::Error),
     /// The first reading of the kernel's state failed.
     #[error("cannot read the kernel's interfaces, addresses, routes and neighbours: {0}")]
     Dump(#[source] io::Error),

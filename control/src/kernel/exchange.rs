@@ -140,7 +140,7 @@ impl Exchange {
         }
     }
 
-    /// The kernel did not do what [`Resolver::next_request`] wanted. `table_full`: it has no room for more neighbours.
+    /// The kernel did not do what [`Resolver::take_requests`] wanted. `table_full`: it has no room for more neighbours.
     pub(super) fn refused(&mut self, request: Request, table_full: bool) {
         self.counters.neighbor_requests_refused += 1;
         if let (Request::Use(neighbor), true) = (request, table_full) {

@@ -6,10 +6,9 @@ use std::net::IpAddr;
 
 use super::event::{Dump, Event, KernelRoute, RouteKind, Table};
 use super::netlink::attribute::Message;
-use super::netlink::decode;
-use super::netlink::dump::Dumper;
 use super::netlink::request::Request;
 use super::netlink::socket::Caller;
+use super::netlink::{decode, dump};
 
 /// RTM_NEWROUTE, the answer to a question about one.
 const RTM_NEWROUTE: u16 = 24;
@@ -19,14 +18,16 @@ const RTM_NEWROUTE: u16 = 24;
 /// # Errors
 /// When the kernel does not answer.
 pub fn observe() -> io::Result<Dump> {
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
-        let mut dumper = Dumper::start()?;
-        loop {
-            if let Some(dumped) = dumper.advance().await? {
-                return Ok(dumped.dump);
-            }
+    let (mut everything, mut routes) = (Dump::default(), Vec::new());
+    dump::read(|piece| {
+        routes.extend(piece.routes);
+        if let Some(dumped) = piece.dumped {
+            everything = dumped.dump;
         }
-    })
+        true
+    })?;
+    everything.routes = routes;
+    Ok(everything)
 }
 
 /// The route the kernel takes to an address, as it was configured (`ip route get fibmatch`); none where it has none. A few

@@ -218,9 +218,9 @@ impl Resolver {
         self.requests.push_back(Request::Use(neighbor));
     }
 
-    /// What is to be said to the kernel next.
-    pub(super) fn next_request(&mut self) -> Option<Request> {
-        self.requests.pop_front()
+    /// What is to be said to the kernel next, in this order; no more than that.
+    pub(super) fn take_requests(&mut self, most: usize) -> Vec<Request> {
+        self.requests.drain(..self.requests.len().min(most)).collect()
     }
 
     /// Whether anything is to be said.

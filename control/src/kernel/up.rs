@@ -5,11 +5,10 @@
 //! FRR redistributes no other, with a protocol number of their own. What the box itself sends to them comes out of the
 //! interface and is translated; what is translated for the box goes in by it.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 use rustix::io::Errno;
@@ -37,7 +36,7 @@ pub struct UpLink {
     index: u32,
     device: Arc<Tap>,
     caller: Caller,
-    routes: RefCell<Routes>,
+    routes: Mutex<Routes>,
 }
 
 /// Destinations and metrics.
@@ -77,7 +76,7 @@ impl UpLink {
         socket::call(Request::up(index, mtu)).map_err(failed)?;
         let caller = Caller::new().map_err(failed)?;
         tracing::info!(interface = NAME, mtu, "announcing by");
-        Ok(Self { index, device, caller, routes: RefCell::default() })
+        Ok(Self { index, device, caller, routes: Mutex::default() })
     }
 
     /// The interface of a process that is gone, from its open file, with the routes that lead to it. Which of `expected` there
@@ -97,19 +96,19 @@ impl UpLink {
         let mtu = Self::mtu(port_mtu);
         socket::call(Request::up(index, mtu)).map_err(failed)?;
         let caller = Caller::new().map_err(failed)?;
-        let up = Self { index, device, caller, routes: RefCell::default() };
+        let up = Self { index, device, caller, routes: Mutex::default() };
         let expected: BTreeSet<(IpNet, u32)> = expected.collect();
         withdraw_others(index, expected.clone()).map_err(failed)?;
         // The worse metric first: of two routes the better one stays.
         for (to, metric) in expected.into_iter().rev() {
             if up.caller.call(Request::same_route(to, index, PROTOCOL, metric)).is_ok()
-                && let Some(other) = up.routes.borrow_mut().present.insert(to, metric)
+                && let Some(other) = up.routes().present.insert(to, metric)
             {
                 // It died between the two steps of an exchange.
                 up.remove(to, other);
             }
         }
-        let routes = up.routes.borrow().present.len();
+        let routes = up.routes().present.len();
         tracing::info!(interface = NAME, mtu, routes, "announcing as the process before did");
         Ok(up)
     }
@@ -127,9 +126,10 @@ impl UpLink {
     }
 
     /// Makes the kernel's routes these: first those that are new, then those with another metric are exchanged without a gap,
-    /// then others go. What is there already costs nothing, but for a look after a few of them.
+    /// then others go. What is there already costs nothing, but for a look after a few of them. Blocks as long as the kernel takes
+    /// to get at its lock.
     pub fn announce(&self, wanted: &Announced) {
-        let mut routes = self.routes.borrow_mut();
+        let mut routes = self.routes();
         for (to, metric) in wanted {
             let before = routes.present.get(to).copied();
             if before == Some(*metric) {
@@ -159,13 +159,17 @@ impl UpLink {
     /// The routes the kernel has.
     #[must_use]
     pub fn announced(&self) -> Announced {
-        self.routes.borrow().present.clone()
+        self.routes().present.clone()
     }
 
     /// Why routes are missing, one sentence each.
     #[must_use]
     pub fn refused(&self) -> Vec<String> {
-        self.routes.borrow().refused.values().cloned().collect()
+        self.routes().refused.values().cloned().collect()
+    }
+
+    fn routes(&self) -> MutexGuard<'_, Routes> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next packet the kernel sends. Cancel-safe.

@@ -42,7 +42,7 @@ mod xdp_queue;
 pub use alarm::RxAlarm;
 pub use eal::{Eal, EalConfig, Memory, check_memory};
 pub use error::{EalError, Errno, LcoreError, MempoolError, PortError, Said};
-pub use heap::return_large_blocks;
+pub use heap::set_up_heap;
 pub use lcore::{LcoreGuard, lcore_id, pin_current_thread, tsc, tsc_hz};
 pub use log::{LogLevel, LogSink, log_to_stderr};
 pub use mbuf::{Checksum, Mbuf, free_burst};

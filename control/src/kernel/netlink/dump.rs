@@ -1,8 +1,10 @@
-//! Asking the kernel for everything, one datagram at a time, so that notifications are read in between.
+//! Asking the kernel for everything, one datagram at a time, on a thread that may wait: dumps take the lock that every change of
+//! an interface or a route takes.
 
 use std::io;
 
 use rustix::io::Errno;
+use tokio::sync::mpsc;
 
 use super::attribute::Messages;
 use super::decode;
@@ -10,7 +12,8 @@ use super::request::{
     AF_INET, AF_INET6, AF_UNSPEC, RTM_GETADDR, RTM_GETLINK, RTM_GETNEIGH, RTM_GETNEXTHOP, RTM_GETROUTE,
     RTM_GETRULE, Request,
 };
-use super::socket::{NLMSG_DONE, NLMSG_ERROR, ReceiveError, Socket, error_of};
+use super::socket::{AskingSocket, NLMSG_DONE, NLMSG_ERROR, error_of};
+use crate::errands::Errands;
 use crate::kernel::event::{Dump, Event, KernelRoute};
 use crate::kernel::next_hops::NextHops;
 
@@ -28,19 +31,24 @@ const QUESTIONS: [(u16, u8); 8] = [
 /// Set by the kernel when something changed while it dumped.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-/// A dump in progress.
-pub(in crate::kernel) struct Dumper {
-    socket: Socket,
-    asked: usize,
-    collected: Dump,
-    next_hops: NextHops,
-    doubtful: bool,
-    unreadable: usize,
+/// Pieces that wait to be taken: the thread reads no further ahead than that.
+const AHEAD: usize = 4;
+
+/// A dump in progress on a thread of its own. Dropped, it ends.
+pub(in crate::kernel) struct Dumper(mpsc::Receiver<io::Result<Piece>>);
+
+/// What one datagram told.
+#[derive(Default)]
+pub(in crate::kernel) struct Piece {
+    /// Its routes: a full table is too much to be looked at all at once.
+    pub(in crate::kernel) routes: Vec<KernelRoute>,
+    /// Everything else, with the last piece.
+    pub(in crate::kernel) dumped: Option<Dumped>,
 }
 
 /// A finished dump.
 pub(in crate::kernel) struct Dumped {
-    /// What it found, without the routes that were taken out before.
+    /// What it found, without the routes.
     pub(in crate::kernel) dump: Dump,
     /// The kernel says it changed meanwhile: good enough to go on with, to be repeated before long.
     pub(in crate::kernel) doubtful: bool,
@@ -49,65 +57,60 @@ pub(in crate::kernel) struct Dumped {
 }
 
 impl Dumper {
-    /// Asks the first question.
-    pub(in crate::kernel) fn start() -> io::Result<Self> {
-        let dumper = Self {
-            socket: Socket::ask()?,
-            asked: 0,
-            collected: Dump::default(),
-            next_hops: NextHops::default(),
-            doubtful: false,
-            unreadable: 0,
-        };
-        dumper.ask()?;
-        Ok(dumper)
+    /// Has `errands` ask the questions.
+    pub(in crate::kernel) fn start(errands: &Errands) -> Self {
+        let (pieces, taken) = mpsc::channel(AHEAD);
+        errands.send(move || {
+            let read = read(|piece| pieces.blocking_send(Ok(piece)).is_ok());
+            if let Err(error) = read {
+                // Whoever wanted to know may have lost interest.
+                pieces.blocking_send(Err(error)).ok();
+            }
+        });
+        Self(taken)
     }
 
-    /// Reads on; the result is there once all questions are answered. Cancel-safe.
-    pub(in crate::kernel) async fn advance(&mut self) -> io::Result<Option<Dumped>> {
-        let datagram = match self.socket.receive().await {
-            Ok(datagram) => datagram,
-            Err(ReceiveError::Overrun) => return Err(io::Error::other("the kernel's answer was cut short")),
-            Err(ReceiveError::Io(error)) => return Err(error),
-        };
+    /// The next piece. Cancel-safe. There is none after that with [`Piece::dumped`], or an error.
+    pub(in crate::kernel) async fn advance(&mut self) -> io::Result<Piece> {
+        let ended = || Err(io::Error::other("the dump has ended"));
+        self.0.recv().await.unwrap_or_else(ended)
+    }
+}
+
+/// Asks every question and hands over what the answers tell, as long as that is wanted. Blocks until the kernel has answered.
+pub(in crate::kernel) fn read(mut wanted: impl FnMut(Piece) -> bool) -> io::Result<()> {
+    let mut socket = AskingSocket::new()?;
+    let (mut dump, mut next_hops) = (Dump::default(), NextHops::default());
+    let (mut doubtful, mut unreadable) = (false, 0);
+    for (asked, (kind, family)) in QUESTIONS.into_iter().enumerate() {
+        socket.send(Request::dump(kind, family, sequence(asked)))?;
         let mut answered = false;
-        for message in Messages(datagram) {
-            if message.sequence != sequence(self.asked) {
-                continue;
-            }
-            self.doubtful |= message.flags & NLM_F_DUMP_INTR != 0;
-            match message.kind {
-                NLMSG_DONE | NLMSG_ERROR => {
-                    // Kernels before 5.3 know no nexthop objects, and some are built without rules.
-                    error_of(message.payload).or_else(|error| unless_unknown(self.asked, error))?;
-                    answered = true;
+        while !answered {
+            for message in Messages(socket.receive()?) {
+                if message.sequence != sequence(asked) {
+                    continue;
                 }
-                _ => match decode::event(message) {
-                    Ok(event) => collect(&mut self.collected, &mut self.next_hops, event),
-                    Err(decode::Malformed) => self.unreadable += 1,
-                },
+                doubtful |= message.flags & NLM_F_DUMP_INTR != 0;
+                match message.kind {
+                    NLMSG_DONE | NLMSG_ERROR => {
+                        // Kernels before 5.3 know no nexthop objects, and some are built without rules.
+                        error_of(message.payload).or_else(|error| unless_unknown(asked, error))?;
+                        answered = true;
+                    }
+                    _ => match decode::event(message) {
+                        Ok(event) => collect(&mut dump, &mut next_hops, event),
+                        Err(decode::Malformed) => unreadable += 1,
+                    },
+                }
+            }
+            let routes = std::mem::take(&mut dump.routes);
+            if !routes.is_empty() && !wanted(Piece { routes, dumped: None }) {
+                return Ok(());
             }
         }
-        if answered {
-            self.asked += 1;
-            if self.asked == QUESTIONS.len() {
-                let dump = std::mem::take(&mut self.collected);
-                return Ok(Some(Dumped { dump, doubtful: self.doubtful, unreadable: self.unreadable }));
-            }
-            self.ask()?;
-        }
-        Ok(None)
     }
-
-    /// Takes out the routes read so far: a full table is too much to be looked at all at once.
-    pub(in crate::kernel) fn take_routes(&mut self) -> Vec<KernelRoute> {
-        std::mem::take(&mut self.collected.routes)
-    }
-
-    fn ask(&self) -> io::Result<()> {
-        let (kind, family) = QUESTIONS[self.asked];
-        self.socket.send(Request::dump(kind, family, sequence(self.asked)))
-    }
+    wanted(Piece { routes: Vec::new(), dumped: Some(Dumped { dump, doubtful, unreadable }) });
+    Ok(())
 }
 
 fn unless_unknown(asked: usize, error: io::Error) -> io::Result<()> {

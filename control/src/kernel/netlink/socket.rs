@@ -1,4 +1,4 @@
-//! Route netlink sockets: one that listens, short-lived ones that ask.
+//! Route netlink sockets: one that listens, others that ask.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -43,6 +43,10 @@ pub(in crate::kernel) enum ReceiveError {
 
 impl Socket {
     /// Subscribes to every group the relay follows.
+    #[allow(
+        deprecated,
+        reason = "its replacement is unsafe, which this crate forbids; what it asks for holds: an OwnedFd, never replaced"
+    )]
     pub(in crate::kernel) fn listen() -> io::Result<Self> {
         let fd = open(SocketFlags::NONBLOCK)?;
         if sockopt::set_socket_recv_buffer_size_force(&fd, LISTEN_BUFFER).is_err() {
@@ -50,27 +54,7 @@ impl Socket {
             sockopt::set_socket_recv_buffer_size(&fd, LISTEN_BUFFER)?;
         }
         net::bind(&fd, &SocketAddrNetlink::new(0, GROUPS))?;
-        Self::new(fd)
-    }
-
-    /// A socket for a dump.
-    pub(in crate::kernel) fn ask() -> io::Result<Self> {
-        let fd = open(SocketFlags::NONBLOCK)?;
-        Self::new(fd)
-    }
-
-    #[allow(
-        deprecated,
-        reason = "its replacement is unsafe, which this crate forbids; what it asks for holds: an OwnedFd, never replaced"
-    )]
-    fn new(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self { fd: AsyncFd::new(fd)?, buffer: vec![0; DATAGRAM] })
-    }
-
-    /// Sends a request whose answer is received with [`Self::receive`].
-    pub(in crate::kernel) fn send(&self, request: Request) -> io::Result<()> {
-        net::send(self.fd.get_ref(), &request.bytes(), SendFlags::empty())?;
-        Ok(())
     }
 
     /// Waits for the next datagram of the kernel. Cancel-safe.
@@ -92,8 +76,38 @@ impl Socket {
     }
 }
 
+/// A socket whose answers come in many datagrams. Blocks.
+pub(in crate::kernel) struct AskingSocket {
+    fd: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl AskingSocket {
+    /// Opens it.
+    pub(in crate::kernel) fn new() -> io::Result<Self> {
+        Ok(Self { fd: open(SocketFlags::empty())?, buffer: vec![0; DATAGRAM] })
+    }
+
+    /// Sends a request whose answer is received with [`Self::receive`].
+    pub(in crate::kernel) fn send(&self, request: Request) -> io::Result<()> {
+        net::send(&self.fd, &request.bytes(), SendFlags::empty())?;
+        Ok(())
+    }
+
+    /// Waits for the next datagram of the kernel.
+    pub(in crate::kernel) fn receive(&mut self) -> io::Result<&[u8]> {
+        match receive_now(&self.fd, &mut self.buffer) {
+            Ok(Some(length)) => Ok(&self.buffer[..length]),
+            Ok(None) => Err(Errno::AGAIN.into()),
+            Err(ReceiveError::Overrun) => Err(io::Error::other("the kernel's answer was cut short")),
+            Err(ReceiveError::Io(error)) => Err(error),
+        }
+    }
+}
+
 /// Sends one request and waits for its acknowledgement. rtnetlink works inside the system call that sends, so the
-/// acknowledgement is there when it returns: this blocks no longer than the kernel takes to do what was asked.
+/// acknowledgement is there when it returns: this blocks no longer than the kernel takes to do what was asked, and to get at the
+/// lock for it. Not for the control thread once it runs.
 pub(in crate::kernel) fn call(request: Request) -> io::Result<()> {
     Caller::new()?.call(request)
 }
@@ -152,15 +166,10 @@ impl Caller {
 
 /// Sends one request for a short dump and hands over its records. Blocks no longer than the kernel takes to make it.
 pub(in crate::kernel) fn short_dump(request: Request, mut each: impl FnMut(Message<'_>)) -> io::Result<()> {
-    let fd = open(SocketFlags::empty())?;
-    net::send(&fd, &request.bytes(), SendFlags::empty())?;
-    let mut buffer = vec![0; 1 << 15];
+    let mut socket = AskingSocket::new()?;
+    socket.send(request)?;
     loop {
-        let (_, length, sender) = net::recvfrom(&fd, &mut buffer[..], RecvFlags::empty())?;
-        if !from_kernel(sender.as_ref()) {
-            continue;
-        }
-        for message in Messages(&buffer[..length.min(1 << 15)]) {
+        for message in Messages(socket.receive()?) {
             match message.kind {
                 NLMSG_DONE | NLMSG_ERROR => return error_of(message.payload),
                 _ => each(message),

@@ -30,7 +30,7 @@ impl Desk {
     }
 
     fn requests(&mut self) -> Vec<Request> {
-        std::iter::from_fn(|| self.resolver.next_request()).collect()
+        self.resolver.take_requests(usize::MAX)
     }
 
     fn uses(&mut self) -> Vec<u32> {

@@ -42,7 +42,7 @@ impl Desk {
             Request::Use(neighbor) => Some(neighbor),
             Request::Forget(_) => None,
         };
-        std::iter::from_fn(|| self.exchange.resolver.next_request()).filter_map(asked).collect()
+        self.exchange.resolver.take_requests(usize::MAX).into_iter().filter_map(asked).collect()
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {
