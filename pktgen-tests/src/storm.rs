@@ -18,6 +18,7 @@ mod blast;
 mod flood;
 pub(crate) mod flow;
 mod gateway;
+mod interfaces;
 mod mappings;
 mod output;
 mod page;
@@ -88,6 +89,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "unresolved", run: flood::unresolved },
     Scenario { name: "punts", run: flood::punts },
     Scenario { name: "expired", run: flood::expired },
+    Scenario { name: "interfaces", run: interfaces::come_and_go },
     Scenario { name: "routes", run: routes::changes },
     Scenario { name: "mappings", run: mappings::replaced },
     Scenario { name: "gateway", run: gateway::fails_and_returns },

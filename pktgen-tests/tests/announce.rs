@@ -261,7 +261,29 @@ fn a_worker_that_hangs_and_a_cable_that_is_out_take_the_routes_away() -> TestRes
     assert_eq!(lab.failing("link")?, ["v4"]);
     lab.lab.client.ip("link set c4 up")?;
     assert!(soon(30, || announced(&lab.lab, 4242)), "damped, not for ever: {}", lab.good("health")?);
-    lab.lab.assert_healthy()
+
+    lab.lab.relay_ns.ip("link set bl-v4 down")?;
+    assert!(soon(10, || none_announced(&lab.lab)), "{}", routes(&lab.lab)?);
+    assert_eq!(lab.failing("link")?, ["v4"]);
+    assert!(lab.good("status")?.contains("`ip link set bl-v4 up`"), "{}", lab.good("status")?);
+    lab.lab.relay_ns.ip("link set bl-v4 up")?;
+    assert!(soon(60, || announced(&lab.lab, 4242)), "damped, not for ever: {}", lab.good("health")?);
+    lab.lab.assert_healthy()?;
+
+    // Whoever deletes the interface takes the routes: nobody says that they are there.
+    lab.lab.relay_ns.ip("link del bl-up")?;
+    let told = soon(10, || {
+        let Ok(announcement) = lab.announcement() else { return false };
+        let destinations = announcement["destinations"].as_array().cloned().unwrap_or_default();
+        let is_refused = |to: &Value| {
+            to["metric"].is_null() && to["why"].as_str().is_some_and(|why| why.contains("restart borderline"))
+        };
+        announcement["standing"] == "withdrawn"
+            && destinations.len() == 2
+            && destinations.iter().all(is_refused)
+    });
+    assert!(told, "{}", lab.good("health")?);
+    Ok(())
 }
 
 /// How long a relay's worker was without its CPU at a stretch.

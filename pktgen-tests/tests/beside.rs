@@ -91,8 +91,10 @@ fn a_port_that_loses_its_program_or_its_interface_is_told_of() -> TestResult {
         wait_until(PATIENCE, || relay.log().contains(words))
     };
     assert!(told(&mut lab, "port v4: interface r4 has lost its XDP program"), "{}", lab.relay().log());
+    lab.relay_ns.ip("link set r6 mtu 1400")?;
+    assert!(told(&mut lab, "port v6: interface r6 has an MTU of 1400 bytes now"), "{}", lab.relay().log());
     lab.relay_ns.ip("link del r6")?;
-    assert!(told(&mut lab, "port v6: interface r6 is gone"), "{}", lab.relay().log());
+    assert!(told(&mut lab, "the kernel interface r6 behind bl-v6 is gone"), "{}", lab.relay().log());
     let log = lab.relay().log();
     assert_eq!(log.matches("has lost its XDP program").count(), 1, "told once: {log}");
     let relay = lab.take_relay();

@@ -39,6 +39,7 @@ storms! {
     a_flood_to_one_unresolved_next_hop_leaves_arp_alone = "unresolved",
     a_flood_of_any_class_of_punts_leaves_the_others_alone = "punts",
     expired_packets_do_not_mute_path_mtu_discovery = "expired",
+    interfaces_of_others_that_come_and_go_delay_nobody = "interfaces",
     a_changing_routing_table_delays_nobody = "routes",
     a_table_of_other_mappings_delays_nobody = "mappings",
     a_failed_gateway_takes_no_other_flows_with_it = "gateway",

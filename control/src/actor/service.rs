@@ -1,6 +1,6 @@
 //! Whether the relay is in service: its health, what it announces, and how a drain goes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::builder::Done;
 use super::machine::Machine;
 use super::message::{Drained, InService};
-use crate::announce::{Announcer, DrainPhase, Senders};
+use crate::announce::{Announcement, Announcer, DrainPhase, Senders};
 use crate::config::DefaultRoute;
 use crate::health::{Audit, Auditor, Monitor, Observed, PortLink, Pulse, WorkerBeat};
 use crate::kernel::{Announced, Kernel};
@@ -37,6 +37,8 @@ pub(super) struct Service {
     settings: String,
     stop: Duration,
     announced: Announced,
+    /// Those of them that the kernel does not take, and why.
+    refused: BTreeMap<IpNet, String>,
     translated: Option<(u64, Instant)>,
     ticks: u32,
     /// The generation of the tables when more than mappings changed last.
@@ -75,6 +77,7 @@ impl Service {
             settings: running.settings_hash(),
             stop: Duration::from_secs(config.map_or(0, |config| config.stop).into()),
             announced: Announced::new(),
+            refused: BTreeMap::new(),
             translated: None,
             ticks: 0,
             rebuilt: 0,
@@ -130,6 +133,7 @@ impl Service {
             seen.kernel.announce(&wanted);
             self.announced = wanted;
         }
+        self.refused = seen.kernel.refused_routes();
         self.pulse.beat(self.monitor.workers_live(now));
         if is_second {
             self.pulse.say(self.words(now));
@@ -179,9 +183,9 @@ impl Service {
 
     /// How the relay is, in a line for `systemctl status`.
     fn words(&self, now: Instant) -> String {
-        let announcement = self.announcer.announcement(now);
+        let announcement = self.announcement(now);
         let standing = announcement.standing.name();
-        let routes = self.announced.len();
+        let routes = announcement.destinations.iter().filter(|to| to.metric.is_some()).count();
         let failing = self.monitor.board.tests();
         let failing = failing.iter().filter(|test| test.state == crate::health::TestState::Failing);
         let failing: Vec<String> =
@@ -192,6 +196,10 @@ impl Service {
         format!("announcement {standing}, {routes} routes, {pps} packets/s translated{trouble}")
     }
 
+    fn announcement(&self, now: Instant) -> Announcement {
+        self.announcer.announcement(&self.refused, now)
+    }
+
     /// Everything about it.
     pub(super) fn status<M: Machine>(&self, machine: &M, now: Instant) -> InService {
         let name = |port: PortId| {
@@ -199,7 +207,7 @@ impl Service {
         };
         InService {
             health: self.monitor.board.tests(),
-            announcement: self.announcer.announcement(now),
+            announcement: self.announcement(now),
             senders: self.senders.top(TOP).into_iter().map(|sender| (name(sender.port), sender)).collect(),
             audit: self.monitor.audit().cloned(),
             settings: self.settings.clone(),
@@ -209,7 +217,7 @@ impl Service {
     pub(super) fn drain(&mut self, lead: Option<Duration>, now: Instant) -> Drained {
         self.announcer.drain(lead, now);
         tracing::info!(lead_s = lead.map(|lead| lead.as_secs_f32()), "drain asked for");
-        Drained { announcement: self.announcer.announcement(now) }
+        Drained { announcement: self.announcement(now) }
     }
 
     pub(super) fn undrain(&mut self, now: Instant) -> Drained {
@@ -220,7 +228,7 @@ impl Service {
 
     /// How it stands.
     pub(super) fn drained(&self, now: Instant) -> Drained {
-        Drained { announcement: self.announcer.announcement(now) }
+        Drained { announcement: self.announcement(now) }
     }
 
     /// The relay is to stop: until when it waits for traffic to go elsewhere; none if there is nothing to wait for.
@@ -247,11 +255,17 @@ fn observed<'a, M: Machine>(
 ) -> Observed<'a> {
     let cycles = |counts: &Counts| counts.event(Event::BusyCycles) + counts.event(Event::IdleCycles);
     let workers = seen.machine.worker_cpus().iter().zip(counts);
-    let ports = seen.machine.ports().iter().zip(&seen.links);
+    let ports = (0..).zip(seen.machine.ports().iter().zip(&seen.links));
+    let twin_down = |port: u16| {
+        let mut interfaces = seen.snapshot.fib.interfaces().iter();
+        interfaces.any(|twin| twin.port == PortId(port) && twin.vlan.is_none() && !twin.up)
+    };
     Observed {
         translating: seen.translating,
         workers: workers.map(|(cpu, counts)| WorkerBeat { cpu: *cpu, cycles: cycles(counts) }).collect(),
-        ports: ports.map(|(facts, up)| PortLink { name: &facts.name, up: *up }).collect(),
+        ports: ports
+            .map(|(port, (facts, up))| PortLink { name: &facts.name, up: *up, twin_down: twin_down(port) })
+            .collect(),
         fib: &seen.snapshot.fib,
         destinations,
     }

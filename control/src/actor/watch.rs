@@ -1,5 +1,5 @@
-//! Watches the kernel interfaces under ports: one that is gone, has lost the program that feeds its port, or receives
-//! what its port never hears, is told of once, and shown as long as it lasts.
+//! Watches the kernel interfaces under ports: one that has lost the program that feeds its port, sends shorter packets than its
+//! port, or receives what its port never hears, is told of once, and shown as long as it lasts.
 
 use std::io;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ struct PortWatch {
     name: String,
     interface: String,
     has_program: bool,
+    /// The port's MTU, in bytes.
+    mtu: u16,
     /// The program at first sight.
     program: Option<u32>,
     /// What the interface had received, and the port heard, when the port was last heard to hear.
@@ -59,6 +61,7 @@ impl Watch {
                 name: facts.name.clone(),
                 interface: facts.interface.clone()?,
                 has_program: facts.driver == AF_XDP,
+                mtu: facts.mtu,
                 program: None,
                 heard: None,
                 complaint: None,
@@ -114,19 +117,20 @@ impl Watch {
 
 impl PortWatch {
     fn look(&mut self, facts: Option<InterfaceFacts>, heard: u64, now: Instant) {
-        let complaint = match facts {
-            None => Some(format!(
-                "port {}: interface {} is gone: the port hears and sends nothing; make it again and restart the relay",
-                self.name, self.interface
-            )),
-            Some(facts) => self.lost_program(facts).or_else(|| self.deaf(facts, heard, now)),
-        };
+        // One that is gone is told of by the kernel's side, which knows it by its number (`kernel::carrier`).
+        let Some(facts) = facts else { return };
+        let complaint =
+            self.lost_program(facts).or_else(|| self.small(facts)).or_else(|| self.deaf(facts, heard, now));
         if complaint == self.complaint {
             return;
         }
         match &complaint {
             Some(complaint) => tracing::error!("{complaint}"),
-            None => tracing::info!(port = self.name, interface = self.interface, "the port hears again"),
+            None => tracing::info!(
+                port = self.name,
+                interface = self.interface,
+                "the port's interface is well again"
+            ),
         }
         self.complaint = complaint;
     }
@@ -145,6 +149,17 @@ impl PortWatch {
             format!(
                 "port {}: interface {} {instead}: the port hears nothing; find out who did it and restart the relay",
                 self.name, self.interface
+            )
+        })
+    }
+
+    /// The relay looks at this when it starts; somebody may change it later.
+    fn small(&self, facts: InterfaceFacts) -> Option<String> {
+        (facts.mtu < u32::from(self.mtu)).then(|| {
+            format!(
+                "port {}: interface {} has an MTU of {} bytes now, the port one of {}: longer packets are lost there, and no \
+                 counter of the relay knows; `ip link set {} mtu {}`",
+                self.name, self.interface, facts.mtu, self.mtu, self.interface, self.mtu
             )
         })
     }
@@ -172,11 +187,20 @@ mod tests {
 
     fn port(has_program: bool) -> PortWatch {
         let (name, interface) = ("v4".to_owned(), "eth0".to_owned());
-        PortWatch { port: 0, name, interface, has_program, program: None, heard: None, complaint: None }
+        PortWatch {
+            port: 0,
+            name,
+            interface,
+            has_program,
+            mtu: 1500,
+            program: None,
+            heard: None,
+            complaint: None,
+        }
     }
 
     fn facts(xdp_program: Option<u32>, received: u64) -> Option<InterfaceFacts> {
-        Some(InterfaceFacts { xdp_program, received, ..InterfaceFacts::default() })
+        Some(InterfaceFacts { xdp_program, received, mtu: 1500, ..InterfaceFacts::default() })
     }
 
     #[track_caller]
@@ -189,15 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_program_and_a_lost_interface_are_told_until_they_are_back() {
+    fn a_lost_program_and_a_small_mtu_are_told_until_they_are_mended() {
         let (mut port, now) = (port(true), Instant::now());
+        let of_mtu = |mtu| facts(Some(7), 0).map(|facts| InterfaceFacts { mtu, ..facts });
         for (facts, word) in [
             (facts(Some(7), 0), None),
             (facts(None, 0), Some("has lost its XDP program")),
             (facts(Some(8), 0), Some("XDP program 8 of somebody else")),
             (facts(Some(7), 0), None),
-            (None, Some("interface eth0 is gone")),
-            (facts(Some(7), 0), None),
+            (of_mtu(1499), Some("`ip link set eth0 mtu 1500`")),
+            (of_mtu(9000), None),
         ] {
             port.look(facts, 0, now);
             complains(&port, word);

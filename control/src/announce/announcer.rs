@@ -191,21 +191,26 @@ impl Announcer {
 
     /// What was decided last.
     #[must_use]
-    pub fn announcement(&self, now: Instant) -> Announcement {
+    pub fn announcement(&self, refused: &BTreeMap<IpNet, String>, now: Instant) -> Announcement {
+        let destination =
+            |(prefix, result): (&IpNet, &Result<u32, String>)| match (result, refused.get(prefix)) {
+                (Ok(metric), None) => {
+                    Destination { prefix: *prefix, metric: Some(*metric), why: String::new() }
+                }
+                (Ok(_), Some(why)) | (Err(why), _) => {
+                    Destination { prefix: *prefix, metric: None, why: why.clone() }
+                }
+            };
+        let destinations: Vec<Destination> = self.now.iter().map(destination).collect();
         let standing = match (&self.config, &self.drain) {
             (_, Some(_)) => Standing::Draining,
             (None, None) => Standing::Off,
-            (Some(_), None) if self.now.values().any(Result::is_ok) => Standing::Announcing,
+            (Some(_), None) if destinations.iter().any(|to| to.metric.is_some()) => Standing::Announcing,
             (Some(_), None) => Standing::Withdrawn,
-        };
-        let destination = |(prefix, result): (&IpNet, &Result<u32, String>)| Destination {
-            prefix: *prefix,
-            metric: result.as_ref().ok().copied(),
-            why: result.as_ref().err().cloned().unwrap_or_default(),
         };
         Announcement {
             standing,
-            destinations: self.now.iter().map(destination).collect(),
+            destinations,
             drain: self.drain.as_ref().map(|drain| drain.status(now)),
             translated_pps: self.translated_pps,
         }
@@ -257,6 +262,8 @@ mod tests {
         Announcer::new(Some(&config), [POOL, PREFIX].iter().map(|to| to.parse().unwrap()).collect())
     }
 
+    const NONE: BTreeMap<IpNet, String> = BTreeMap::new();
+
     fn metrics(announced: &Announced) -> Vec<(String, u32)> {
         announced.iter().map(|(to, metric)| (to.to_string(), *metric)).collect()
     }
@@ -275,17 +282,33 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         failing(&mut board, TestName::Routing, Scope::Everything);
         assert_eq!(announcer.decide(&board, start), Announced::new());
-        assert_eq!(announcer.announcement(start).standing, Standing::Withdrawn);
-        assert_eq!(announcer.announcement(start).destinations[0].why, "routing: why");
+        assert_eq!(announcer.announcement(&NONE, start).standing, Standing::Withdrawn);
+        assert_eq!(announcer.announcement(&NONE, start).destinations[0].why, "routing: why");
         board.set(TestName::Routing, "", Scope::Everything, Ok(()));
         assert_eq!(metrics(&announcer.decide(&board, start)), both(4242));
         failing(&mut board, TestName::Mappings, Scope::Destination(POOL.parse().unwrap()));
         assert_eq!(metrics(&announcer.decide(&board, at(1))), [(PREFIX.to_owned(), 4242)]);
-        assert_eq!(announcer.announcement(at(1)).standing, Standing::Announcing);
+        assert_eq!(announcer.announcement(&NONE, at(1)).standing, Standing::Announcing);
         board.set(TestName::Mappings, "", Scope::Destination(POOL.parse().unwrap()), Ok(()));
         assert_eq!(announcer.decide(&board, at(2)).len(), 1, "not believed at once");
-        assert!(announcer.announcement(at(2)).destinations[0].why.contains("3 s more"));
+        assert!(announcer.announcement(&NONE, at(2)).destinations[0].why.contains("3 s more"));
         assert_eq!(announcer.decide(&board, at(5)).len(), 2);
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_take_is_shown_as_not_announced() {
+        let (mut announcer, board, start) = (announcer(), Board::default(), Instant::now());
+        announcer.decide(&board, start);
+        let mut refused = BTreeMap::from([(POOL.parse().unwrap(), "taken".to_owned())]);
+        let shown = announcer.announcement(&refused, start);
+        let routes: Vec<_> = shown.destinations.iter().map(|to| (to.metric, to.why.as_str())).collect();
+        assert_eq!((shown.standing, routes), (Standing::Announcing, vec![(None, "taken"), (Some(4242), "")]));
+        refused.insert(PREFIX.parse().unwrap(), "taken".to_owned());
+        assert_eq!(
+            announcer.announcement(&refused, start).standing,
+            Standing::Withdrawn,
+            "there is no route"
+        );
     }
 
     #[test]
@@ -302,7 +325,7 @@ mod tests {
             announcer.traffic(9, at(second));
         }
         assert_eq!(announcer.draining(at(15)), Some(DrainPhase::Done));
-        assert_eq!(announcer.announcement(at(15)).standing, Standing::Draining);
+        assert_eq!(announcer.announcement(&NONE, at(15)).standing, Standing::Draining);
         announcer.undrain();
         assert_eq!(metrics(&announcer.decide(&board, at(16))), both(4242));
     }
@@ -342,7 +365,7 @@ mod tests {
     fn without_a_configuration_nothing_is_announced_and_a_drain_only_waits() {
         let (mut announcer, start) = (Announcer::new(None, announcer().destinations), Instant::now());
         assert!(announcer.decide(&Board::default(), start).is_empty());
-        assert_eq!(announcer.announcement(start).standing, Standing::Off);
+        assert_eq!(announcer.announcement(&NONE, start).standing, Standing::Off);
         announcer.drain(Some(Duration::from_secs(60)), start);
         assert_eq!(announcer.draining(start), Some(DrainPhase::Withdrawn));
     }

@@ -10,6 +10,7 @@ use super::audit::Audit;
 use super::board::{Board, Scope, TestName, TestState, Unfit};
 use super::probes::Probes;
 use crate::config::DefaultRoute;
+use crate::kernel::PREFIX;
 
 /// A worker that has counted nothing for so long hangs. Idle ones count many times in it, and so do those that share their CPU
 /// with a dozen others. BFD over the twins is faster by far; this is for what BFD does not reach.
@@ -40,6 +41,8 @@ pub struct PortLink<'a> {
     pub name: &'a str,
     /// Whether frames can pass; none as long as nobody knows.
     pub up: Option<bool>,
+    /// Whether the workers drop what comes by it because its twin is down.
+    pub twin_down: bool,
 }
 
 /// What the control actor sees.
@@ -194,6 +197,12 @@ impl Monitor {
         let scope = if whole { Scope::Nothing } else { Scope::Everything };
         for port in ports {
             let result = match port.up {
+                Some(true) if port.twin_down => {
+                    let twin = format!("{PREFIX}{}", port.name);
+                    failing(format!(
+                        "somebody took {twin} down, and with it the port: `ip link set {twin} up`"
+                    ))
+                }
                 Some(true) => Ok(()),
                 // At the start nobody has looked yet.
                 Some(false) if !translating => unknown("nobody has looked yet"),
@@ -283,6 +292,7 @@ mod tests {
         fib: Fib,
         cycles: u64,
         links: [Option<bool>; 2],
+        twin_down: bool,
         destinations: BTreeSet<IpNet>,
     }
 
@@ -292,13 +302,24 @@ mod tests {
         fn new(default_route: DefaultRoute, gateways: [Option<NeighborState>; 2]) -> Self {
             let destinations = BTreeSet::from(["192.0.2.0/24".parse().unwrap()]);
             let monitor = Monitor::new(1, default_route);
-            Self { monitor, fib: fib(gateways), cycles: 1, links: [Some(true); 2], destinations }
+            Self {
+                monitor,
+                fib: fib(gateways),
+                cycles: 1,
+                links: [Some(true); 2],
+                twin_down: false,
+                destinations,
+            }
         }
 
         /// The failing and unknown tests that keep everything away.
         fn look(&mut self, now: Instant) -> Vec<String> {
             let names = ["v4", "v6"];
-            let ports = names.iter().zip(self.links).map(|(name, up)| PortLink { name, up });
+            let ports = names.iter().zip(self.links).map(|(name, up)| PortLink {
+                name,
+                up,
+                twin_down: self.twin_down,
+            });
             let observed = Observed {
                 translating: true,
                 workers: vec![WorkerBeat { cpu: 1, cycles: self.cycles }],
@@ -405,6 +426,16 @@ mod tests {
                 "but shows"
             );
         }
+    }
+
+    #[test]
+    fn a_twin_that_is_down_counts_as_a_link_that_is() {
+        let mut relay = Relay::new(DefaultRoute::Ignored, [None; 2]);
+        audited(&mut relay, false);
+        relay.twin_down = true;
+        assert_eq!(relay.look(Instant::now()), ["link v4", "link v6"]);
+        let why = relay.monitor.board.against_everything().next().unwrap().why.clone();
+        assert!(why.contains("`ip link set bl-v4 up`"), "{why}");
     }
 
     #[test]

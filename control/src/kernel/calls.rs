@@ -3,11 +3,12 @@
 //! one for neighbours and carriers, one for routes, so that none of the two waits for many of the other.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -38,6 +39,8 @@ pub(super) struct Calls {
     /// The routes to be there, when that is news.
     wanted: RefCell<Option<Announced>>,
     is_wanted: Notify,
+    /// Those of them that the kernel did not take, and why.
+    refused: RefCell<BTreeMap<IpNet, String>>,
 }
 
 impl Calls {
@@ -51,6 +54,7 @@ impl Calls {
             announcing: Errands::start("announcing").map_err(KernelError::Thread)?,
             wanted: RefCell::default(),
             is_wanted: Notify::new(),
+            refused: RefCell::default(),
         })
     }
 }
@@ -61,6 +65,12 @@ impl Kernel {
     pub fn announce(&self, wanted: &Announced) {
         self.calls.wanted.replace(Some(wanted.clone()));
         self.calls.is_wanted.notify_one();
+    }
+
+    /// The routes that the kernel did not take when it was last asked, and why.
+    #[must_use]
+    pub fn refused_routes(&self) -> BTreeMap<IpNet, String> {
+        self.calls.refused.borrow().clone()
     }
 
     /// Has the kernel asked for the neighbours that wait for it.
@@ -128,10 +138,11 @@ impl Kernel {
                 up.refused()
             };
             let refused = self.calls.announcing.run(announce).await;
-            let text = refused.first().map(|first| match refused.len() - 1 {
+            let text = refused.values().next().map(|first| match refused.len() - 1 {
                 0 => first.clone(),
                 others => format!("{first}; and {others} more"),
             });
+            self.calls.refused.replace(refused);
             self.complaints.borrow_mut().set(Topic::Announcement, text);
         }
     }

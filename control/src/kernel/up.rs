@@ -164,8 +164,8 @@ impl UpLink {
 
     /// Why routes are missing, one sentence each.
     #[must_use]
-    pub fn refused(&self) -> Vec<String> {
-        self.routes().refused.values().cloned().collect()
+    pub fn refused(&self) -> BTreeMap<IpNet, String> {
+        self.routes().refused.clone()
     }
 
     fn routes(&self) -> MutexGuard<'_, Routes> {
@@ -246,6 +246,7 @@ fn refusal(to: IpNet, metric: u32, error: &io::Error) -> String {
                  choose another announce.metric"
             );
         }
+        Some(Errno::NODEV | Errno::NXIO) => "somebody deleted it: restart borderline",
         Some(Errno::NETDOWN) => "somebody took it down: `ip link set bl-up up`",
         Some(Errno::ACCESS | Errno::AFNOSUPPORT | Errno::INVAL) if matches!(to, IpNet::V6(_)) => {
             "IPv6 is switched off there: see net.ipv6.conf.bl-up.disable_ipv6"
@@ -322,6 +323,7 @@ mod tests {
     fn refusals_name_the_route_and_the_remedy() {
         let of = |to: &str, errno: Errno| refusal(to.parse().unwrap(), 4242, &errno.into());
         assert!(of("192.0.2.0/24", Errno::EXIST).contains("another route to it with metric 4242"));
+        assert!(of("192.0.2.0/24", Errno::NODEV).contains("restart borderline"));
         assert!(of("192.0.2.0/24", Errno::NETDOWN).contains("ip link set bl-up up"));
         assert!(of("2001:db8:46::/96", Errno::ACCESS).contains("disable_ipv6"));
     }
