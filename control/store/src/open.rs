@@ -188,6 +188,7 @@ impl Store {
             deadline: None,
             owes_rollback: false,
             in_doubt: false,
+            obstacle: None,
             rules: Rules::default(),
             foreign: Foreign::default(),
             lengths: sound.lengths,

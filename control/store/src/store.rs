@@ -43,6 +43,8 @@ pub struct Store {
     pub(crate) owes_rollback: bool,
     /// A commit failed, and its pages may be on disk all the same.
     pub(crate) in_doubt: bool,
+    /// Why the file did not take what was to be written last.
+    pub(crate) obstacle: Option<StoreError>,
     pub(crate) rules: Rules,
     pub(crate) foreign: Foreign,
     /// Lengths of the prefixes in the file.
@@ -65,6 +67,12 @@ impl Store {
     #[must_use]
     pub fn head(&self) -> &Revision {
         &self.head.revision
+    }
+
+    /// Why the file takes no writes, as far as is known: what the last one failed of.
+    #[must_use]
+    pub const fn obstacle(&self) -> Option<&StoreError> {
+        self.obstacle.as_ref()
     }
 
     /// How edits are checked from now on. Rows that are there already are not looked at again.

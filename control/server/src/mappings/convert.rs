@@ -185,6 +185,10 @@ pub(super) fn warning(line: Option<u32>, finding: &eam_store::Finding) -> Findin
 pub(super) fn store_error(error: &StoreError) -> Refusal {
     let remedy = match error.fault {
         Fault::Full => "free space on its file system, and repeat the request",
+        Fault::InDoubt => {
+            "free space on its file system (where there is some: see the kernel's log), and repeat the request; what runs goes on as \
+             before"
+        }
         Fault::ReadOnly => "remount its file system writable, and repeat the request",
         Fault::Locked => "end whatever else has it open, and repeat the request",
         Fault::Damaged => "restart the relay, which saves what is sound",
