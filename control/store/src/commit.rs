@@ -345,6 +345,11 @@ impl Store {
 
     /// Ends the transaction durably. If that fails it is undone, also on the disk as far as that takes writes.
     pub(crate) fn sync(&mut self, action: &'static str) -> Result<(), StoreError> {
+        if let Some(lost) = self.files.lost() {
+            let error = StoreError::new(&self.path, action, Fault::Removed, lost.display());
+            self.undo();
+            return Err(self.refused(error));
+        }
         let Err(error) = self.connection.execute_batch("COMMIT") else {
             self.obstacle = None;
             return Ok(());

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::conflict::{Conflict, Family, Rules};
 use crate::eam::{Eam, Key4};
 use crate::error::StoreError;
+use crate::files::Files;
 use crate::owner::Foreign;
 use crate::ranges::Ranges;
 use crate::record::{Record, RecordError};
@@ -43,6 +44,8 @@ pub struct Store {
     pub(crate) owes_rollback: bool,
     /// A commit failed, and its pages may be on disk all the same.
     pub(crate) in_doubt: bool,
+    /// What was opened.
+    pub(crate) files: Files,
     /// Why the file did not take what was to be written last.
     pub(crate) obstacle: Option<StoreError>,
     pub(crate) rules: Rules,

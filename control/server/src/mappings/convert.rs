@@ -185,6 +185,9 @@ pub(super) fn warning(line: Option<u32>, finding: &eam_store::Finding) -> Findin
 pub(super) fn store_error(error: &StoreError) -> Refusal {
     let remedy = match error.fault {
         Fault::Full => "free space on its file system, and repeat the request",
+        Fault::Removed => {
+            "put the file back, or `borderctl eam export --owner store >FILE`, restart the relay, and `borderctl eam import FILE`"
+        }
         Fault::InDoubt => {
             "free space on its file system (where there is some: see the kernel's log), and repeat the request; what runs goes on as \
              before"
