@@ -427,6 +427,9 @@ pub(crate) struct Import {
     /// Mappings of the store that are not in the file go, those that differ are changed
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Replace the mappings of the store by none
+    #[arg(long, requires = "replace")]
+    pub(crate) allow_empty: bool,
     #[command(flatten)]
     pub(crate) change: Change,
 }

@@ -98,6 +98,25 @@ fn replacing_makes_the_store_what_the_file_is() {
     assert_eq!(stored(&lab), ["192.0.2.2/32 2001:db8::2/128 ", "192.0.2.3/32 2001:db8::3/128 "]);
 }
 
+/// `jool ... | borderctl eam import - --replace`, and the left side failed.
+#[test]
+fn a_store_is_not_emptied_by_a_file_without_mappings() {
+    let lab = Lab::new();
+    lab.write("empty.csv", "# nothing\n");
+    lab.write("removals", "{\"op\":\"remove\",\"ipv4\":\"192.0.2.1\"}\n");
+    lab.good("eam import empty.csv --replace");
+    lab.good("eam add 192.0.2.1 2001:db8::1");
+    for file in ["empty.csv", "removals", "/dev/null", "empty.csv --stage"] {
+        let told = lab.refused(&format!("eam import {file} --replace"));
+        assert!(
+            told.contains("the file has no mappings") && told.contains("--allow-empty"),
+            "{file}: {told}"
+        );
+    }
+    assert!(lab.good("eam import empty.csv --replace --allow-empty").contains("1 removed"));
+    assert_eq!(stored(&lab), [""; 0]);
+}
+
 /// As docs/operations.md renumbers: every row has another IPv6 address, and some have each other's.
 #[test]
 fn an_exported_table_is_renumbered_and_imported_again() {
