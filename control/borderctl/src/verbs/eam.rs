@@ -187,6 +187,9 @@ pub(crate) fn import(context: &Context, import: &Import) -> Result<()> {
     if read.skipped > 0 {
         eprintln!("borderctl: {} other lines of the file are no mappings and were left out", read.skipped);
     }
+    if read.configured > 0 {
+        eprintln!("borderctl: {} mappings are the configuration's and were left out", read.configured);
+    }
     if import.replace && !import.allow_empty {
         refuse_to_empty(context, &read.changes)?;
     }

@@ -121,7 +121,9 @@ pub(super) fn conflict(line: Option<u32>, conflict: &Conflict) -> Finding {
                     "remove that one first, or replace it: `eam add --replace`, \"op\":\"set\""
                 }
                 (Owner::Store, Family::Ipv6) => "remove that one first",
-                _ => "change it there and `borderctl reload`",
+                _ => {
+                    "change it there and `borderctl reload`, or leave it out here: `borderctl eam export --owner store` does"
+                }
             }
             .to_owned(),
         ),
