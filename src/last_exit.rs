@@ -69,6 +69,9 @@ pub(crate) fn begin(store: &Path) -> Option<LastExit> {
     let path = PathBuf::from(path);
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
     let last = read(&path, &boot);
+    if last.is_none() && path.exists() {
+        tracing::warn!(path = %path.display(), "it is not known how the relay before this one ended: it could not write that");
+    }
     let record = Record { pid: std::process::id(), started: now(), boot, ended: None };
     write(&path, &record);
     if OWN.set(Own { path: path.clone(), record }).is_ok() {
@@ -126,13 +129,19 @@ fn read(path: &Path, boot: &str) -> Option<LastExit> {
     Some(LastExit { at, orderly, cause, ran: at.saturating_sub(record.started), pid: record.pid })
 }
 
-/// Whole, or not at all. What cannot be written is not worth a relay that does not run.
+/// Whole, where there is room for a second file. Otherwise in the place of what is there, which would be taken for the end of this
+/// process: what is torn by that says nothing. What cannot be written is not worth a relay that does not run.
 fn write(path: &Path, record: &Record) {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
-    let text = serde_json::to_string(record).unwrap_or_default();
-    if let Err(error) = fs::write(&new, text + "\n").and_then(|()| fs::rename(&new, path)) {
+    let text = serde_json::to_string(record).unwrap_or_default() + "\n";
+    let written = fs::write(&new, &text).and_then(|()| fs::rename(&new, path)).or_else(|_| {
+        // Half of it takes room.
+        fs::remove_file(&new).ok();
+        fs::write(path, &text)
+    });
+    if let Err(error) = written {
         tracing::warn!(path = %path.display(), %error, "how this process ends will not be known");
     }
 }
@@ -151,6 +160,22 @@ mod tests {
 
     fn record(boot: &str, ended: Option<Ended>) -> Record {
         Record { pid: 7, started: 1_000, boot: boot.to_owned(), ended }
+    }
+
+    /// As on a full disk: what is there can be written over.
+    #[test]
+    fn no_process_is_taken_for_the_one_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mappings.db-exit");
+        write(&path, &record("b", None));
+        fs::create_dir(directory.path().join("mappings.db-exit.new")).unwrap();
+        write(&path, &Record { pid: 8, ..record("b", None) });
+        assert_eq!(read(&path, "b").unwrap().pid, 8);
+        let stopped = Ended { at: 1_060, orderly: true, cause: "it was asked to stop".to_owned() };
+        write(&path, &Record { pid: 8, ..record("b", Some(stopped)) });
+        assert!(read(&path, "b").unwrap().orderly);
+        fs::write(&path, "").unwrap();
+        assert_eq!(read(&path, "b"), None, "nobody knows");
     }
 
     #[test]

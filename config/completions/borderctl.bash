@@ -534,7 +534,7 @@ _borderctl() {
             return 0
             ;;
         borderctl__subcmd__eam__subcmd__import)
-            opts="-h --format --replace --stage --comment --confirm-within --on --socket --json --help"
+            opts="-h --format --replace --allow-empty --stage --comment --confirm-within --on --socket --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

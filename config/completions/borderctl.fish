@@ -112,6 +112,7 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l on -d 'Only if this revision is still in force' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l replace -d 'Mappings of the store that are not in the file go, those that differ are changed'
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l allow-empty -d 'Replace the mappings of the store by none'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l stage -d 'Put it into the candidate, which `diff`, `commit` and `discard` work on'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'

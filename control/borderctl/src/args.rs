@@ -427,6 +427,9 @@ pub(crate) struct Import {
     /// Mappings of the store that are not in the file go, those that differ are changed
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Replace the mappings of the store by none
+    #[arg(long, requires = "replace")]
+    pub(crate) allow_empty: bool,
     #[command(flatten)]
     pub(crate) change: Change,
 }
@@ -483,9 +486,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// As [`duration`], or none at all.
+/// As [`duration`], or none at all, and as long as the relay takes it.
 fn lead(text: &str) -> Result<Duration, String> {
-    if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { duration(text) }
+    let lead = if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { duration(text) };
+    let lead = lead.ok().filter(|lead| lead.as_secs() <= 3600);
+    lead.ok_or_else(|| "give 0s to 1h, such as 10s".to_owned())
 }
 
 fn range(text: &str) -> Result<(u64, Option<u64>), String> {

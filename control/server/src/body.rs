@@ -20,15 +20,60 @@ pub(crate) const LISTED: usize = 100;
 /// Longest line of a request.
 const LINE: usize = 4096;
 
+/// Bytes that every connection may have in memory: a body that is not larger needs no turn to be received.
+const SMALL: usize = 1_000_000;
+
 /// The changes of a request, one JSON object a line, and a hash of the bytes.
-pub(crate) async fn edits(body: Body, limits: &Limits) -> Result<(Vec<Edit>, u64), Refusal> {
+pub(crate) type Edits = (Vec<Edit>, u64);
+
+/// As much of a body of changes as may be received at any time.
+pub(crate) enum Begun<'l> {
+    /// All of it.
+    Small(Vec<u8>),
+    /// The beginning of one whose rest has to wait for its turn.
+    Large(Large<'l>),
+}
+
+/// See [`Begun`].
+pub(crate) struct Large<'l> {
+    reader: Reader<'l>,
+    beginning: Vec<u8>,
+}
+
+/// Receives a body up to its end, or until it is a large one.
+pub(crate) async fn begin(body: Body, limits: &Limits) -> Result<Begun<'_>, Refusal> {
     let mut reader = Reader { body, limits, started: Instant::now(), received: 0 };
-    let mut lines = Lines::default();
-    let mut hasher = DefaultHasher::new();
+    let mut beginning = Vec::new();
     while let Some(bytes) = reader.next().await? {
-        hasher.write(&bytes);
-        lines.feed(&bytes, limits)?;
+        beginning.extend_from_slice(&bytes);
+        if beginning.len() > SMALL {
+            return Ok(Begun::Large(Large { reader, beginning }));
+        }
     }
+    Ok(Begun::Small(beginning))
+}
+
+impl Large<'_> {
+    /// Receives the rest. The time it waited for that is not its own.
+    pub(crate) async fn edits(self) -> Result<Edits, Refusal> {
+        let Self { mut reader, beginning } = self;
+        let (mut lines, mut hasher) = (Lines::default(), DefaultHasher::new());
+        reader.started = Instant::now();
+        let mut next = Some(axum::body::Bytes::from(beginning));
+        while let Some(bytes) = next {
+            hasher.write(&bytes);
+            lines.feed(&bytes, reader.limits)?;
+            next = reader.next().await?;
+        }
+        Ok((lines.finish()?, hasher.finish()))
+    }
+}
+
+/// The changes of a body that is there.
+pub(crate) fn edits(bytes: &[u8], limits: &Limits) -> Result<Edits, Refusal> {
+    let (mut lines, mut hasher) = (Lines::default(), DefaultHasher::new());
+    hasher.write(bytes);
+    lines.feed(bytes, limits)?;
     Ok((lines.finish()?, hasher.finish()))
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -32,6 +33,9 @@ pub(crate) trait Door: 'static {
 
     /// Writes what there is room for.
     fn write_some(stream: &Self::Stream, bytes: &[u8]);
+
+    /// What tells whether he has left, where the kernel tells that from having said everything.
+    fn line(stream: &Self::Stream) -> Option<OwnedFd>;
 }
 
 /// The control socket.
@@ -61,6 +65,10 @@ impl Door for UnixDoor {
 
     fn write_some(stream: &UnixStream, bytes: &[u8]) {
         let _ = stream.try_write(bytes);
+    }
+
+    fn line(stream: &UnixStream) -> Option<OwnedFd> {
+        stream.as_fd().try_clone_to_owned().ok()
     }
 }
 
@@ -96,5 +104,9 @@ impl Door for TcpDoor {
 
     fn write_some(stream: &TcpStream, bytes: &[u8]) {
         let _ = stream.try_write(bytes);
+    }
+
+    fn line(_: &TcpStream) -> Option<OwnedFd> {
+        None
     }
 }

@@ -148,6 +148,13 @@ pub trait Relay: Send + Sync + 'static {
     fn mappings(&self) -> &Mappings;
     /// Hears of every revision that was made through the socket.
     fn committed(&self, _intent: &Intent, _committed: &Committed) {}
+    /// What made a revision is heard of; what was there before is not.
+    fn told(&self, intent: &Intent, made: Committed) -> Committed {
+        if !made.repeated {
+            self.committed(intent, &made);
+        }
+        made
+    }
     /// Hears of every confirmation.
     fn confirmed(&self, _intent: &Intent, _revision: &Revision) {}
 
@@ -174,8 +181,7 @@ pub trait Relay: Send + Sync + 'static {
     /// Changes mappings. With `replace`, those of the store that are not named go.
     fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
         let made = self.mappings().change(intent, edits, replace)?;
-        self.committed(intent, &made);
-        Ok(made)
+        Ok(self.told(intent, made))
     }
     /// Puts changes into the candidate.
     fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
@@ -192,8 +198,7 @@ pub trait Relay: Send + Sync + 'static {
     /// Commits the candidate.
     fn commit(&self, intent: &Intent) -> Result<Committed, Refusal> {
         let made = self.mappings().commit(intent)?;
-        self.committed(intent, &made);
-        Ok(made)
+        Ok(self.told(intent, made))
     }
     /// What awaits confirmation.
     fn pending(&self) -> Result<Option<Pending>, Refusal> {
@@ -210,8 +215,7 @@ pub trait Relay: Send + Sync + 'static {
     /// Makes the table of an earlier revision the one in force, as a new revision.
     fn rollback(&self, intent: &Intent, to: u64) -> Result<Committed, Refusal> {
         let made = self.mappings().rollback(intent, to)?;
-        self.committed(intent, &made);
-        Ok(made)
+        Ok(self.told(intent, made))
     }
     /// Findings about the candidate, or about what is in force when there is none.
     fn check(&self) -> Result<Check, Refusal> {

@@ -42,6 +42,8 @@ pub struct Limits {
     pub body_bytes_per_second: u64,
     /// Bytes of a body.
     pub body_bytes: u64,
+    /// How long a large body may wait for others to be received.
+    pub turn_time: Duration,
     /// Changes in a body.
     pub changes: usize,
     /// How long a client may read nothing of an answer.
@@ -57,6 +59,7 @@ impl Default for Limits {
             body_time: Duration::from_secs(10),
             body_bytes_per_second: 1_000_000,
             body_bytes: 512_000_000,
+            turn_time: Duration::from_secs(60),
             changes: 4_000_000,
             read_time: Duration::from_secs(30),
         }
@@ -150,7 +153,7 @@ async fn accept<D: Door>(door: D, router: Router, limits: Arc<Limits>) {
 
 fn admit<D: Door>(stream: D::Stream, router: &Router, connections: &Arc<Connections>, limits: &Arc<Limits>) {
     let Some(guest) = D::guest(&stream) else { return };
-    let Some(seat) = connections.enter(guest.key) else {
+    let Some(seat) = connections.enter(guest.key, D::line(&stream)) else {
         return refuse::<D>(&stream, guest);
     };
     let (router, limits) = (router.clone(), Arc::clone(limits));

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use control_api::{
-    API, Agreement, Announcement, CaptureLine, Code, CostLoad, Counters, Destination, DigestPart, Digests,
-    Drain, DropSample, DropSamples, Drops, Explanation, Failing, Field, Flow, Growth, Health, HealthTest,
-    LastExit, LastReload, Leaving, Load, Lookup, Losses, MappingCounters, MappingLoad, Neighbor, Neighbors,
-    Path as Way, Phase, Port, PortLoad, PortSummary, Ports, Question, Queues, ReasonLoad, Refusal, Reloaded,
-    Route, Routes, Sender, Status, Traffic, Used, Versions, Worker, WorkerLoad, WorkerSummary, WorkerView,
-    Workers, path,
+    API, Agreement, Announcement, CaptureLine, Code, Committed, CostLoad, Counters, Destination, DigestPart,
+    Digests, Drain, DropSample, DropSamples, Drops, Explanation, Failing, Field, Flow, Growth, Health,
+    HealthTest, LastExit, LastReload, Leaving, Load, Lookup, Losses, MappingCounters, MappingLoad, Neighbor,
+    Neighbors, Path as Way, Phase, Port, PortLoad, PortSummary, Ports, Question, Queues, ReasonLoad, Refusal,
+    Reloaded, Route, Routes, Sender, Status, Traffic, Used, Versions, Worker, WorkerLoad, WorkerSummary,
+    WorkerView, Workers, path,
 };
 use eam_store::{Eam, Foreign, Lint, Options, OwnedRow, Owner, Row, Store};
 use ipnet::{IpNet, Ipv4Net};
@@ -23,8 +23,8 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::mappings::{Change, Mappings, Next, Reach, Rules, Tables};
 use crate::{
-    CaptureQuery, Entries, Limits, ListQuery, ListenError, Listener, Page, Peer, Relay, Server, Slices,
-    TrafficQuery,
+    CaptureQuery, Entries, Intent, Limits, ListQuery, ListenError, Listener, Page, Peer, Relay, Server,
+    Slices, TrafficQuery,
 };
 
 /// A relay to talk to.
@@ -44,6 +44,8 @@ pub struct FakeRelay {
     drained: Mutex<Option<u64>>,
     /// How often the load was asked for.
     reads: AtomicU64,
+    /// Revisions that were heard of.
+    pub heard: AtomicU64,
 }
 
 impl FakeRelay {
@@ -73,7 +75,17 @@ impl FakeRelay {
         };
         mappings.start(Box::new(tables));
         let (list_gate, drained, reads) = (Arc::default(), Mutex::default(), AtomicU64::new(1));
-        Arc::new(Self { mappings, published, refuses, gate, table_gate, list_gate, drained, reads })
+        Arc::new(Self {
+            mappings,
+            published,
+            refuses,
+            gate,
+            table_gate,
+            list_gate,
+            drained,
+            reads,
+            heard: AtomicU64::new(0),
+        })
     }
 
     /// Serves it at `socket`.
@@ -172,6 +184,10 @@ fn flow() -> Flow {
 impl Relay for FakeRelay {
     fn mappings(&self) -> &Mappings {
         &self.mappings
+    }
+
+    fn committed(&self, _: &Intent, _: &Committed) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
     }
 
     fn versions(&self) -> Versions {

@@ -12,6 +12,15 @@ use eam_store::{Eam, Foreign, Limits, OwnedRow, Owner, Row};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tempfile::TempDir;
 
+#[test]
+fn only_what_makes_a_revision_is_heard_of() {
+    let lab = Lab::with(&[]);
+    let change = |edits: &[Edit]| lab.relay.change(&intent(), edits.to_vec(), false).unwrap();
+    assert!(!change(&[add(1, 1)]).repeated);
+    assert!(change(&[add(1, 1)]).repeated && change(&[]).repeated);
+    assert_eq!(lab.relay.heard.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
 struct Lab {
     relay: Arc<FakeRelay>,
     _directory: TempDir,

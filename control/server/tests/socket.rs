@@ -450,36 +450,98 @@ fn stopping_takes_the_socket_away() {
 fn one_body_waits_for_its_turn_while_another_is_carried_out() {
     let lab = Lab::with(Limits::default());
     let gate = lab.relay.gate.lock().unwrap();
-    let begin = || {
-        let mut stream = lab.connect();
-        let length = ADD.len();
-        let head = format!(
-            "POST /v1/changes?stage=false HTTP/1.1\r\nhost: x\r\nconnection: close\r\nif-match: *\r\nexpect: 100-continue\r\n\
-             content-length: {length}\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream
-    };
-    let goes_on = |stream: &mut UnixStream| {
-        let mut told = [0; 25];
-        stream.read_exact(&mut told).unwrap();
-        assert_eq!(told, *b"HTTP/1.1 100 Continue\r\n\r\n");
-        stream.write_all(ADD.as_bytes()).unwrap();
-    };
-    let (mut carried_out, mut waits) = (begin(), None);
-    goes_on(&mut carried_out);
-    // The next one is asked for its body once the first one is being carried out.
-    goes_on(waits.insert(begin()));
-    let mut third = begin();
-    third.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    let early = third.read(&mut [0; 25]);
-    assert!(early.is_err(), "a third body is in memory: {early:?}");
-    third.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let body = large();
+    let begin = || begin_change(&lab, body.len());
+    let (mut carried_out, mut waits, mut third) = (begin(), begin(), begin());
+    carried_out.write_all(body.as_bytes()).unwrap();
+    // The next one is received once the first one is being carried out.
+    waits.write_all(body.as_bytes()).unwrap();
+    third.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut sent = 0;
+    while let Ok(more) = third.write(&body.as_bytes()[sent..]) {
+        sent += more;
+    }
+    assert!((1_000_000..2_500_000).contains(&sent), "{sent} bytes of a third body are in memory");
+    third.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
     drop(gate);
-    goes_on(&mut third);
-    for stream in [Some(&mut carried_out), waits.as_mut(), Some(&mut third)].into_iter().flatten() {
+    third.write_all(&body.as_bytes()[sent..]).unwrap();
+    for stream in [&mut carried_out, &mut waits, &mut third] {
         assert_eq!(answer(stream).0, 200);
     }
+}
+
+/// One change, in four million bytes.
+fn large() -> String {
+    ADD.to_owned() + &"\n".repeat(4_000_000)
+}
+
+/// Asks for a change of so many bytes, which are still to be sent.
+fn begin_change(lab: &Lab, length: usize) -> UnixStream {
+    let mut stream = lab.connect();
+    let head = format!(
+        "POST /v1/changes HTTP/1.1\r\nhost: x\r\nconnection: close\r\nif-match: *\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// A pipe that hangs, or a forward of ssh.
+#[test]
+fn uploads_that_stall_hold_up_nobody_and_end_together() {
+    let lab = Lab::with(Limits { body_time: Duration::from_secs(5), connections: 64, ..Limits::default() });
+    let started = Instant::now();
+    let stalled: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = begin_change(&lab, 1000);
+            stream.write_all(b"{\"op\":\"add\"").unwrap();
+            stream
+        })
+        .collect();
+    lab.change("if-match: *\r\n", "/v1/changes", ADD).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(4), "it waited {:?} for others", started.elapsed());
+    for mut stream in stalled {
+        assert_eq!(answer(&mut stream).0, 408);
+    }
+    assert!(started.elapsed() < Duration::from_secs(15), "one after the other: {:?}", started.elapsed());
+}
+
+#[test]
+fn a_large_upload_that_stalls_holds_up_only_others_and_not_for_long() {
+    let lab = Lab::with(Limits { turn_time: Duration::from_millis(500), ..Limits::default() });
+    let body = large();
+    let mut stalled = begin_change(&lab, body.len());
+    stalled.write_all(&body.as_bytes()[..3_000_000]).unwrap();
+    let mut other = begin_change(&lab, body.len());
+    // It is answered before it is sent.
+    let _ = other.write_all(body.as_bytes());
+    let (status, text) = answer(&mut other);
+    let told = refusal(status, &text);
+    assert!(told.code == Code::Unavailable && told.message.contains("other large requests"), "{told:?}");
+    lab.change("if-match: *\r\n", "/v1/changes", ADD).unwrap();
+}
+
+#[test]
+fn a_change_whose_client_left_before_its_turn_is_not_carried_out() {
+    let lab = Lab::with(Limits::default());
+    let gate = lab.relay.gate.lock().unwrap();
+    let send = |number: u8| {
+        let line = format!("{{\"ipv4\":\"192.0.2.{number}\",\"ipv6\":\"2001:db8::{number}\"}}");
+        let mut stream = begin_change(&lab, line.len());
+        stream.write_all(line.as_bytes()).unwrap();
+        stream
+    };
+    let mut first = send(1);
+    thread::sleep(Duration::from_millis(300));
+    let (leaves, mut stays) = (send(2), send(3));
+    // It has said everything, and waits for its answer.
+    stays.shutdown(std::net::Shutdown::Write).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    drop(leaves);
+    drop(gate);
+    assert_eq!((answer(&mut first).0, answer(&mut stays).0), (200, 200));
+    let (_, listed) = lab.get("/v1/eams?owner=store");
+    assert!(listed.contains("192.0.2.1/32") && listed.contains("192.0.2.3/32"), "{listed}");
+    assert!(!listed.contains("192.0.2.2/32"), "{listed}");
 }
 
 #[test]

@@ -323,22 +323,39 @@ impl Store {
 
     /// Begins a transaction and does `work` in it; undone if any of it fails.
     pub(crate) fn write(
-        &self,
+        &mut self,
         action: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<()>,
     ) -> Result<(), StoreError> {
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(self.failed(action))?;
-        work(&self.connection).map_err(|error| {
+        let written = self.connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| work(&self.connection));
+        written.map_err(|error| {
             let error = self.failed(action)(error);
             self.undo();
-            error
+            self.refused(error)
         })
+    }
+
+    /// Keeps why the file took no write, until it takes one. That an earlier one could not be undone is no cause.
+    fn refused(&mut self, error: StoreError) -> StoreError {
+        if error.fault != Fault::InDoubt || self.obstacle.is_none() {
+            self.obstacle = Some(error.clone());
+        }
+        error
     }
 
     /// Ends the transaction durably. If that fails it is undone, also on the disk as far as that takes writes.
     pub(crate) fn sync(&mut self, action: &'static str) -> Result<(), StoreError> {
-        let Err(error) = self.connection.execute_batch("COMMIT") else { return Ok(()) };
+        if let Some(lost) = self.files.lost() {
+            let error = StoreError::new(&self.path, action, Fault::Removed, lost.display());
+            self.undo();
+            return Err(self.refused(error));
+        }
+        let Err(error) = self.connection.execute_batch("COMMIT") else {
+            self.obstacle = None;
+            return Ok(());
+        };
         let error = self.failed(action)(error);
+        let error = self.refused(error);
         self.undo();
         self.in_doubt = true;
         match self.settle() {
@@ -364,7 +381,8 @@ impl Store {
             self.undo();
             // Emptying the log does as well, and needs no room in it.
             if !self.empties_log() {
-                return Err(StoreError::new(&self.path, COMMIT, Fault::InDoubt, error));
+                let doubt = StoreError::new(&self.path, COMMIT, Fault::InDoubt, error);
+                return Err(self.refused(doubt));
             }
         }
         self.in_doubt = false;

@@ -65,6 +65,12 @@ pub enum Fault {
              restore a copy, or remove that file to begin with an empty store"
     )]
     Gone,
+    /// The database or its log was removed or replaced while it was open.
+    #[error(
+        "its file was removed or replaced while the relay runs, so a restart would lose what is in force: put the file \
+             back, or `borderctl eam export --owner store >FILE`, restart the relay, and import that file"
+    )]
+    Removed,
     /// A commit failed in a way that leaves open whether it is on disk.
     #[error(
         "an earlier write failed and could not be undone, so nothing is written until the disk takes writes again"

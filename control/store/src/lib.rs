@@ -30,6 +30,7 @@ mod conflict;
 mod digest;
 mod eam;
 mod error;
+mod files;
 mod history;
 mod limits;
 mod open;

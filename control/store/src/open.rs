@@ -14,6 +14,7 @@ use crate::conflict::Rules;
 use crate::digest::Digest;
 use crate::eam::{Eam, Key4, Row};
 use crate::error::{Fault, StoreError};
+use crate::files::Files;
 use crate::owner::Foreign;
 use crate::ranges::Ranges;
 use crate::record::{self, Record, RecordError};
@@ -188,6 +189,8 @@ impl Store {
             deadline: None,
             owes_rollback: false,
             in_doubt: false,
+            obstacle: None,
+            files: Files::of(path),
             rules: Rules::default(),
             foreign: Foreign::default(),
             lengths: sound.lengths,

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::conflict::{Conflict, Family, Rules};
 use crate::eam::{Eam, Key4};
 use crate::error::StoreError;
+use crate::files::Files;
 use crate::owner::Foreign;
 use crate::ranges::Ranges;
 use crate::record::{Record, RecordError};
@@ -43,6 +44,10 @@ pub struct Store {
     pub(crate) owes_rollback: bool,
     /// A commit failed, and its pages may be on disk all the same.
     pub(crate) in_doubt: bool,
+    /// What was opened.
+    pub(crate) files: Files,
+    /// Why the file did not take what was to be written last.
+    pub(crate) obstacle: Option<StoreError>,
     pub(crate) rules: Rules,
     pub(crate) foreign: Foreign,
     /// Lengths of the prefixes in the file.
@@ -65,6 +70,12 @@ impl Store {
     #[must_use]
     pub fn head(&self) -> &Revision {
         &self.head.revision
+    }
+
+    /// Why the file takes no writes, as far as is known: what the last one failed of.
+    #[must_use]
+    pub const fn obstacle(&self) -> Option<&StoreError> {
+        self.obstacle.as_ref()
     }
 
     /// How edits are checked from now on. Rows that are there already are not looked at again.

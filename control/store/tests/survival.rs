@@ -591,6 +591,42 @@ fn a_database_that_is_gone_is_missed() {
     assert_eq!(open(&lab.path(), &lab.clock).unwrap_err().fault, Fault::NotAStore);
 }
 
+/// What SQLite writes to files without a name is gone with the process.
+#[test]
+fn files_that_are_removed_or_replaced_while_it_runs_take_no_commit() {
+    for name in ["mappings.db", "mappings.db-wal"] {
+        let mut lab = Lab::new();
+        lab.commit(&[Edit::Add(host(1, 1))]);
+        let (path, aside) = (lab.directory.path().join(name), lab.directory.path().join("aside"));
+        let copy = fs::read(&path).unwrap();
+        for replaced in [false, true] {
+            fs::rename(&path, &aside).unwrap();
+            if replaced {
+                fs::write(&path, &copy).unwrap();
+            }
+            let request = lab.request();
+            let error = lab.commit_as(&[Edit::Add(host(2, 2))], request).unwrap_err();
+            let CommitError::Store(error) = error else { panic!("{error}") };
+            assert_eq!(error.fault, Fault::Removed);
+            assert!(
+                error.to_string().contains("removed or replaced") && error.detail.ends_with(name),
+                "{error}"
+            );
+            assert_eq!(lab.store().obstacle(), Some(&error));
+            assert_eq!(
+                (lab.head(), rows(lab.store())),
+                (RevisionId(2), vec![host(1, 1)]),
+                "what is in force stays"
+            );
+            fs::rename(&aside, &path).unwrap();
+        }
+        lab.commit(&[Edit::Add(host(2, 2))]);
+        assert_eq!(lab.store().obstacle(), None);
+        lab.reopen();
+        assert_eq!((rows(lab.store()).len(), lab.notices.len()), (2, 0));
+    }
+}
+
 #[test]
 fn an_older_copy_is_noticed() {
     let (mut lab, tables) = history(3);

@@ -1,6 +1,6 @@
 //! Jool's configuration of a SIIT instance, and one JSON object a line.
 
-use control_api::Change;
+use control_api::{Change, Op};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -87,6 +87,7 @@ pub(super) fn lines<'t>(text: &'t str, read: &mut Read<'t>) {
             continue;
         }
         match serde_json::from_str::<Change<'t>>(line) {
+            Ok(change) if is_configured(&change) => read.configured += 1,
             Ok(change) => read.changes.push(Change { line: Some(number), ..change }),
             Err(error) => {
                 let remedy = "write {\"ipv4\":\"192.0.2.1\",\"ipv6\":\"2001:db8::1\"}";
@@ -94,6 +95,12 @@ pub(super) fn lines<'t>(text: &'t str, read: &mut Read<'t>) {
             }
         }
     }
+}
+
+/// A row of the list that is not the store's: only its file can change it, and it is there already.
+fn is_configured(change: &Change<'_>) -> bool {
+    let owner = change.owner.as_deref().unwrap_or_default();
+    change.op == Op::Add && (owner == "config" || owner.starts_with("file:"))
 }
 
 #[cfg(test)]
@@ -110,6 +117,18 @@ mod tests {
         assert_eq!(into.changes.len(), 2);
         assert_eq!((into.changes[0].ipv4.as_deref(), into.changes[0].line), (Some("192.0.2.0/24"), Some(4)));
         assert_eq!((into.changes[1].comment.as_deref(), into.changes[1].line), (Some("x"), Some(5)));
+    }
+
+    #[test]
+    fn rows_of_the_configuration_are_left_out_of_a_list() {
+        let row = |owner: &str| {
+            format!("{{\"ipv4\":\"192.0.2.1/32\",\"ipv6\":\"2001:db8::1/128\",\"owner\":\"{owner}\"}}\n")
+        };
+        let text = row("store") + &row("config") + &row("file:eams.csv:3");
+        let mut into = Read::default();
+        lines(&text, &mut into);
+        assert_eq!((into.changes.len(), into.configured), (1, 2), "{:?}", into.findings);
+        assert_eq!(into.changes[0].line, Some(1));
     }
 
     #[test]

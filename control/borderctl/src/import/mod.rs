@@ -20,6 +20,8 @@ pub(crate) struct Read<'t> {
     pub(crate) changes: Vec<Change<'t>>,
     /// Lines that say something else, and may.
     pub(crate) skipped: u64,
+    /// Mappings that say that the configuration or one of its files has them.
+    pub(crate) configured: u64,
     findings: Vec<Finding>,
     more: u64,
 }

@@ -3,7 +3,9 @@
 use std::io::{IsTerminal, Read, Write};
 use std::net::IpAddr;
 
-use control_api::{Change as Line, Committed, Entry, Lookup, Op, Pools, STORE, WorkerView, path};
+use control_api::{
+    Change as Line, Code, Committed, Entry, Lookup, Op, Pools, Refusal, STORE, WorkerView, path,
+};
 use shown::is_obeyed;
 
 use super::Context;
@@ -185,8 +187,30 @@ pub(crate) fn import(context: &Context, import: &Import) -> Result<()> {
     if read.skipped > 0 {
         eprintln!("borderctl: {} other lines of the file are no mappings and were left out", read.skipped);
     }
+    if read.configured > 0 {
+        eprintln!("borderctl: {} mappings are the configuration's and were left out", read.configured);
+    }
+    if import.replace && !import.allow_empty {
+        refuse_to_empty(context, &read.changes)?;
+    }
     let body = lines(read.changes)?;
     change(context, &body, &import.change, import.replace)
+}
+
+/// What failed on the left side of a pipe is an empty file here.
+fn refuse_to_empty(context: &Context, changes: &[Line<'_>]) -> Result<()> {
+    if changes.iter().any(|change| change.op != Op::Remove) {
+        return Ok(());
+    }
+    let any = Request::get(path::EAMS).query("owner", Some(STORE)).query("limit", Some(1));
+    match context.client.send(&any, &mut |_| {})?.lines().next() {
+        None => Ok(()),
+        Some(line) => line.and_then(|_| {
+            let message = "the file has no mappings, and the store would be left with none";
+            let remedy = "look at what wrote the file; if that is meant: `--replace --allow-empty`";
+            Err(Refusal::new(Code::Refused, message, remedy).into())
+        }),
+    }
 }
 
 pub(crate) fn lookup(context: &Context, address: IpAddr) -> Result<()> {

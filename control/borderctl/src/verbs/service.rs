@@ -26,7 +26,8 @@ pub(crate) fn health(context: &Context, watch: &Watch) -> Result<()> {
 
 pub(crate) fn undrain(context: &Context) -> Result<()> {
     context.show(&Request::post(path::UNDRAIN), Paper::plain(), |answer: &Announcement, paper| {
-        paper.line(&format!("in service: {}", answer.standing))
+        let now = format!("the drain is taken back; the service is {} at this moment", answer.standing);
+        paper.line(&(now + ": `borderctl health` shows what becomes of it"))
     })
 }
 
@@ -65,7 +66,9 @@ pub(crate) fn drain(context: &Context, drain: &Drain) -> Result<()> {
 
 /// A drain in one line: where it stands, how much still comes, and from whom.
 fn progress(answer: &Announcement) -> String {
-    let Some(drain) = &answer.drain else { return format!("in service: {}", answer.standing) };
+    let Some(drain) = &answer.drain else {
+        return format!("not drained; the service is {}", answer.standing);
+    };
     let pps = answer.translated_pps;
     let stands = match drain.phase.as_str() {
         "leading" => format!("routes are worse than usual, and go in {} s", drain.lead_seconds),

@@ -75,7 +75,12 @@ fn refused_rows_are_named_with_line_value_and_remedy_and_nothing_is_changed() {
     }
     lab.write("clash.csv", "192.0.2.1,2001:db8::1\n192.0.2.10,2001:db8::4\n192.0.2.3,2001:db8::1\n");
     let text = lab.refused("eam import clash.csv");
-    for word in ["line 2: 192.0.2.10/32 = 2001:db8::4/128", "eams.csv, line 3", "line 3: 192.0.2.3/32"] {
+    for word in [
+        "line 2: 192.0.2.10/32 = 2001:db8::4/128",
+        "eams.csv, line 3",
+        "--owner store",
+        "line 3: 192.0.2.3/32",
+    ] {
         assert!(text.contains(word), "{word} is missing in {text}");
     }
     lab.write("quote.csv", "192.0.2.1,2001:db8::1\n192.0.2.2,\"2001:db8::2\n");
@@ -96,6 +101,25 @@ fn replacing_makes_the_store_what_the_file_is() {
     lab.good("discard");
     lab.good("eam import new.csv --replace");
     assert_eq!(stored(&lab), ["192.0.2.2/32 2001:db8::2/128 ", "192.0.2.3/32 2001:db8::3/128 "]);
+}
+
+/// `jool ... | borderctl eam import - --replace`, and the left side failed.
+#[test]
+fn a_store_is_not_emptied_by_a_file_without_mappings() {
+    let lab = Lab::new();
+    lab.write("empty.csv", "# nothing\n");
+    lab.write("removals", "{\"op\":\"remove\",\"ipv4\":\"192.0.2.1\"}\n");
+    lab.good("eam import empty.csv --replace");
+    lab.good("eam add 192.0.2.1 2001:db8::1");
+    for file in ["empty.csv", "removals", "/dev/null", "empty.csv --stage"] {
+        let told = lab.refused(&format!("eam import {file} --replace"));
+        assert!(
+            told.contains("the file has no mappings") && told.contains("--allow-empty"),
+            "{file}: {told}"
+        );
+    }
+    assert!(lab.good("eam import empty.csv --replace --allow-empty").contains("1 removed"));
+    assert_eq!(stored(&lab), [""; 0]);
 }
 
 /// As docs/operations.md renumbers: every row has another IPv6 address, and some have each other's.
@@ -140,10 +164,16 @@ fn what_is_exported_can_be_imported() {
     lab.good("eam add 192.0.2.16/28 2001:db8:1::/124");
     let csv = lab.good("eam export --owner store");
     let lines = lab.good("--json eam list --owner store");
-    for text in [csv, lines] {
+    let all = lab.good("--json eam list");
+    for (text, told) in
+        [(csv, ""), (lines, ""), (all, "1 mappings are the configuration's and were left out")]
+    {
         let other = Lab::new();
-        let run = run(&other.socket, other.directory.path(), "eam import -", &text);
-        assert_eq!(run.status, 0, "{run:?}");
+        let run = run(&other.socket, other.directory.path(), "eam import - --replace", &text);
+        assert!(
+            run.status == 0 && run.err.contains(told) && run.err.is_empty() == told.is_empty(),
+            "{run:?}"
+        );
         assert_eq!(stored(&other), stored(&lab));
     }
 }

@@ -26,9 +26,13 @@ fn a_drain_ends_when_it_is_quiet_and_is_taken_back() {
     assert!(done.contains("out of service after 14 s: 1234 packets/s"), "{done}");
     assert_eq!(lab.json("drain")["senders"][0]["source"], "203.0.113.50");
     let back = lab.good("undrain");
-    assert!(back.contains("withdrawn"), "{back}");
+    assert!(back.contains("the drain is taken back; the service is withdrawn at this moment"), "{back}");
     assert!(lab.json("health")["drain"].is_null());
-    assert_eq!(lab.run("drain --lead soon").status, 2);
+    for lead in ["soon", "2h", "0"] {
+        let run = lab.run(&format!("drain --no-wait --lead {lead}"));
+        let (is_good, told) = (lead == "0", run.err.contains("give 0s to 1h"));
+        assert!((run.status == 0) == is_good && told != is_good, "{lead}: {run:?}");
+    }
     assert_eq!(lab.run("drain --timeout 1s --no-wait").status, 2);
 }
 

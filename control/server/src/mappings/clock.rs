@@ -103,6 +103,10 @@ impl State {
             };
             format!("revision {id} was not confirmed, {what}: {why}; the relay tries again by itself")
         });
-        setback.into_iter().chain(self.damage.clone()).collect()
+        // The setback has the same cause.
+        let unwritable = self.unwritable.as_deref().filter(|_| setback.is_none()).map(|obstacle| {
+            format!("the last change was refused, what is in force stays in force: {obstacle}; said until a change is kept")
+        });
+        setback.into_iter().chain(unwritable).chain(self.damage.clone()).collect()
     }
 }

@@ -121,7 +121,9 @@ pub(super) fn conflict(line: Option<u32>, conflict: &Conflict) -> Finding {
                     "remove that one first, or replace it: `eam add --replace`, \"op\":\"set\""
                 }
                 (Owner::Store, Family::Ipv6) => "remove that one first",
-                _ => "change it there and `borderctl reload`",
+                _ => {
+                    "change it there and `borderctl reload`, or leave it out here: `borderctl eam export --owner store` does"
+                }
             }
             .to_owned(),
         ),
@@ -185,6 +187,13 @@ pub(super) fn warning(line: Option<u32>, finding: &eam_store::Finding) -> Findin
 pub(super) fn store_error(error: &StoreError) -> Refusal {
     let remedy = match error.fault {
         Fault::Full => "free space on its file system, and repeat the request",
+        Fault::Removed => {
+            "put the file back, or `borderctl eam export --owner store >FILE`, restart the relay, and `borderctl eam import FILE`"
+        }
+        Fault::InDoubt => {
+            "free space on its file system (where there is some: see the kernel's log), and repeat the request; what runs goes on as \
+             before"
+        }
         Fault::ReadOnly => "remount its file system writable, and repeat the request",
         Fault::Locked => "end whatever else has it open, and repeat the request",
         Fault::Damaged => "restart the relay, which saves what is sound",

@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) setback: Option<String>,
     /// What of the unconfirmed revisions was found damaged, and what came of it.
     pub(super) damage: Option<String>,
+    /// Why the store takes no changes, once the log has it.
+    pub(super) unwritable: Option<String>,
 }
 
 /// The half of [`Mappings`] that reloads talk to.
@@ -62,7 +64,7 @@ impl Mappings {
     pub fn new(mut store: Store, rules: Arc<dyn Rules>) -> Self {
         store.set_rules(rules.of_store());
         let candidate = Candidate::default();
-        let state = State { store, rules, candidate, setback: None, damage: None };
+        let state = State { store, rules, candidate, setback: None, damage: None, unwritable: None };
         let events = broadcast::channel(EVENTS).0;
         Self { shared: Arc::new(Shared { state: Mutex::new(state), tables: OnceLock::new(), events }) }
     }
@@ -190,7 +192,9 @@ impl Mappings {
                 "`borderctl history` shows what became of the last commit",
             ));
         };
-        let receipt = state.store.confirm(id, &author(intent)).map_err(|error| commit_error(&error))?;
+        let receipt = state.store.confirm(id, &author(intent));
+        state.notice_store();
+        let receipt = receipt.map_err(|error| commit_error(&error))?;
         let confirmed = revision(receipt.revision());
         if !receipt.is_repeated() {
             self.shared.tell(Event::Revision { revision: Box::new(confirmed.clone()) });
@@ -203,7 +207,7 @@ impl Mappings {
         self.lock().store.pending().map(|pending| pending.remaining)
     }
 
-    /// What an operator should know about revisions that nobody confirmed.
+    /// What an operator should know about the store, and about revisions that nobody confirmed.
     #[must_use]
     pub fn trouble(&self) -> Vec<String> {
         self.lock().trouble()
@@ -220,6 +224,7 @@ impl Mappings {
             Ok(())
         }));
         let mut state = self.lock();
+        state.notice_store();
         if let Err(refusal) = published {
             state.failed_to_go_back(&refusal);
         }
@@ -243,7 +248,9 @@ impl Mappings {
                 Some(committed) => committed,
                 None => {
                     let request = state.request(&intent);
-                    work(&mut state, request, next)?
+                    let made = work(&mut state, request, next);
+                    state.notice_store();
+                    made?
                 }
             };
             if !committed.repeated {
@@ -293,6 +300,19 @@ impl State {
             idempotency: idempotency(intent),
             confirm_within: intent.confirm_within,
         }
+    }
+
+    /// Tells the log when the store begins to refuse what is written, and when it is over.
+    fn notice_store(&mut self) {
+        let obstacle = self.store.obstacle().map(ToString::to_string);
+        match (&self.unwritable, &obstacle) {
+            (None, Some(obstacle)) => {
+                tracing::warn!("changes are refused, what is in force stays in force: {obstacle}");
+            }
+            (Some(_), None) => tracing::info!("the store takes changes again"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        self.unwritable = obstacle;
     }
 
     /// The answer to a request that was carried out before.

@@ -12,8 +12,8 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{App, Query};
-use crate::body;
+use super::{App, Client, Query, invalid};
+use crate::body::{self, Begun, Edits};
 use crate::relay::Peer;
 use crate::reply::{Reply, json, with_etag};
 
@@ -38,6 +38,12 @@ struct Options {
     replace: bool,
 }
 
+/// A body of changes. What a small one says is looked at when its turn has come: until then it takes no more memory than it has bytes.
+enum Received {
+    Small(Vec<u8>),
+    Large(Edits),
+}
+
 /// Changes mappings, all or none. Answered when they are in force on every worker and durable.
 #[utoipa::path(post, path = path::CHANGES,
     params(
@@ -54,6 +60,7 @@ struct Options {
 async fn change(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
+    Extension(client): Client,
     Query(options): Query<Options>,
     request: Request,
 ) -> Reply {
@@ -64,13 +71,26 @@ async fn change(
     }
     let mut intent = app.intent(peer, &parts.uri, &headers, options.comment, options.confirm_within).await?;
     let Options { stage, replace, .. } = options;
-    let receiving = Arc::clone(&app.receiving).acquire_owned().await;
-    let (edits, hash) = body::edits(body, &app.limits).await?;
-    intent.request.extend_from_slice(&hash.to_be_bytes());
+    let (received, receiving) = match body::begin(body, &app.limits).await? {
+        Begun::Small(bytes) => (Received::Small(bytes), None),
+        Begun::Large(large) => {
+            let turn = app.turn_to_receive().await?;
+            (Received::Large(large.edits().await?), Some(turn))
+        }
+    };
+    let limits = Arc::clone(&app.limits);
     let committed = app
         .change(move |relay| {
             // It is this one's turn: another body may be taken in meanwhile. Sooner, every connection could have one waiting.
             drop(receiving);
+            if client.has_left() {
+                return Err(invalid("the client has left before its turn came", "ask again"));
+            }
+            let (edits, hash) = match received {
+                Received::Small(bytes) => body::edits(&bytes, &limits)?,
+                Received::Large(edits) => edits,
+            };
+            intent.request.extend_from_slice(&hash.to_be_bytes());
             match stage {
                 true => relay.stage(&intent, edits, replace),
                 false => relay.change(&intent, edits, replace),

@@ -23,7 +23,7 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router, middleware};
 use control_api::{API, Code, Refusal, Status, Versions, path};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -57,7 +57,7 @@ pub(crate) struct App {
     limits: Arc<Limits>,
     /// One change at a time: the others wait here and take no thread.
     writing: Arc<Mutex<()>>,
-    /// One body of changes at a time is taken in, and waits for its turn.
+    /// One large body of changes at a time is taken in, and waits for its turn.
     receiving: Arc<Semaphore>,
     /// One slice of a long list is looked for at a time.
     walking: Arc<Mutex<()>>,
@@ -85,6 +85,20 @@ impl App {
             question(relay)
         })
         .await
+    }
+
+    /// The turn to receive a large body. Whoever has it may be slow, and others before this one: so it may be waited for so long only.
+    async fn turn_to_receive(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let turn = Arc::clone(&self.receiving).acquire_owned();
+        match tokio::time::timeout(self.limits.turn_time, turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) => Err(mistake()),
+            Err(_) => Err(Refusal::new(
+                Code::Unavailable,
+                format!("other large requests were received for {} s", self.limits.turn_time.as_secs()),
+                "send it again later, or in parts of less than 1 MB, which wait for nobody's upload",
+            )),
+        }
     }
 
     /// What a request says about the change it asks for.
