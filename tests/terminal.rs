@@ -112,7 +112,7 @@ fn a_check_that_nobody_reads_is_still_answered_by_its_status() {
     let wrong = file(&directory, "wrong.toml", "nonsense = 1\n");
     let good = format!("{}/config/minimal.toml", env!("CARGO_MANIFEST_DIR"));
     for (path, status) in [(good.as_str(), 0), (wrong.as_str(), 2)] {
-        let closed = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let closed = || fs::File::options().write(true).open("/dev/full").unwrap();
         let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_borderline"));
         check.args(["check", "--config", path]).stdout(closed()).stderr(closed());
         assert_eq!(check.status().unwrap().code(), Some(status), "{path}");
