@@ -3,7 +3,7 @@
 /// Blocks from this size on come from the kernel one by one, and go back to it when they are freed.
 const LARGE: i32 = 1 << 20;
 /// What the heap takes from the kernel at once, and keeps free before it gives anything back.
-const STEP: i32 = 64 << 20;
+const STEP: i32 = 8 << 20;
 
 /// Has the memory of replaced tables go back to the kernel, and the heap grow and shrink in large steps.
 ///
