@@ -4,7 +4,9 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use pktgen_tests::idc::scenario::SCENARIOS;
 use pktgen_tests::idc::{CLIENT4, Idc, Kit, LARGE, Routing, Suite};
@@ -30,12 +32,12 @@ fn is_long() -> bool {
 /// Fetches an address into nowhere; how many bytes came.
 fn fetch(from: &Namespace, how: &str, url: &str) -> Result<usize, LabError> {
     let command =
-        from.cmd("curl").args("-gsSf --max-time 30 -o /dev/null -w %{size_download}").args(how).arg(url);
-    Ok(command.timeout(40).ok()?.stdout.trim().parse().unwrap_or(0))
+        from.cmd("curl").args("-gsSf --max-time 60 -o /dev/null -w %{size_download}").args(how).arg(url);
+    Ok(command.timeout(70).ok()?.stdout.trim().parse().unwrap_or(0))
 }
 
 fn page(from: &Namespace, url: &str) -> Result<String, LabError> {
-    Ok(from.cmd("curl").args("-gsSf --max-time 10").arg(url).ok()?.stdout)
+    Ok(from.cmd("curl").args("-gsSf --max-time 60").arg(url).timeout(70).ok()?.stdout)
 }
 
 #[test]
@@ -76,9 +78,9 @@ fn web_and_mail(idc: &Idc) -> TestResult {
     let letter = folder.join("letter").display().to_string();
     client
         .cmd("curl")
-        .args("-sSf --max-time 20 smtp://192.0.2.2 --mail-from a@example.com --mail-rcpt b@example.net -T")
+        .args("-sSf --max-time 60 smtp://192.0.2.2 --mail-from a@example.com --mail-rcpt b@example.net -T")
         .arg(letter)
-        .timeout(30)
+        .timeout(70)
         .ok()?;
     let arrived = || files(&folder.join("mail/new")).iter().any(|text| text.contains("Over 192.0.2.2."));
     assert!(wait_until(PATIENCE, arrived), "the letter arrived");
@@ -209,12 +211,12 @@ fn ftp(idc: &Idc) -> TestResult {
             let to = format!("ftp://{address}/incoming/{name}");
             client
                 .cmd("curl")
-                .args("-sSf --max-time 20")
+                .args("-sSf --max-time 60")
                 .args(how)
                 .arg("-T")
                 .arg(&file)
                 .arg(to)
-                .timeout(30)
+                .timeout(70)
                 .ok()?;
         }
         // The server has told its own address, and has heard the client's, as if nothing were in between.
@@ -296,35 +298,54 @@ fn media(text: &str) -> SocketAddr {
     address.parse().expect("the description has an address and a port")
 }
 
+/// Listens as long as something lasts, however long that is.
+struct Ear {
+    link: RawLink,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Ear {
+    /// What has come before the end is there to be received, beside what routing daemons go on saying.
+    fn hear(mut self, mut frame: impl FnMut(&[u8])) {
+        let mut ended = None;
+        while ended.is_none_or(|ended: Instant| ended.elapsed() < PATIENCE / 10) {
+            match self.link.receive() {
+                Some(received) => frame(&received),
+                None if ended.is_some() => return,
+                None => {}
+            }
+            if ended.is_none() && self.is_over.load(Ordering::Relaxed) {
+                ended = Some(Instant::now());
+            }
+        }
+    }
+}
+
 /// RFC 7756 section 4.2: IPv4 behind an Edge Relay has 20 bytes less than IPv6 around it, so nothing is cut anywhere.
 fn nothing_is_cut(idc: &Idc) -> TestResult {
-    let largest = |node: &str, interface: &str| -> Result<_, LabError> {
-        let mut ear = RawLink::open(idc.node(node), interface)?;
-        Ok(std::thread::spawn(move || {
-            let (mut largest, mut fragments, mut full) = (0, 0, 0);
-            ear.listen(Duration::from_secs(3), |frame| {
-                let packet = frame.get(14..).unwrap_or_default();
-                if frame[12..14] == [0x86, 0xdd] && packet.len() > 40 {
-                    largest = largest.max(packet.len());
-                    fragments += u32::from(packet[6] == 44);
-                    full += u32::from(packet.len() == 1500);
-                }
-                false
-            });
-            (largest, fragments, full)
-        }))
-    };
-    let ear = largest("dc", "b-er")?;
-    let mut syn = RawLink::open(idc.node("client4"), "net")?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let heard = Ear { link: RawLink::open(idc.node("dc"), "b-er")?, is_over: Arc::clone(&is_over) };
+    let ear = std::thread::spawn(move || {
+        let (mut largest, mut fragments, mut full) = (0, 0, 0);
+        heard.hear(|frame| {
+            let packet = frame.get(14..).unwrap_or_default();
+            if frame[12..14] == [0x86, 0xdd] && packet.len() > 40 {
+                largest = largest.max(packet.len());
+                fragments += u32::from(packet[6] == 44);
+                full += u32::from(packet.len() == 1500);
+            }
+        });
+        (largest, fragments, full)
+    });
+    let heard = Ear { link: RawLink::open(idc.node("client4"), "net")?, is_over: Arc::clone(&is_over) };
     let offered = std::thread::spawn(move || {
         let mut offered = None;
-        syn.listen(Duration::from_secs(3), |frame| {
-            offered = offered.or_else(|| segment_size(frame, Ipv4Addr::new(192, 0, 2, 5)));
-            offered.is_some()
-        });
+        heard.hear(|frame| offered = offered.or_else(|| segment_size(frame, Ipv4Addr::new(192, 0, 2, 5))));
         offered
     });
-    assert_eq!(fetch(idc.node("client4"), "", "ftp://192.0.2.5/large")?, LARGE);
+    let fetched = fetch(idc.node("client4"), "", "ftp://192.0.2.5/large");
+    is_over.store(true, Ordering::Relaxed);
+    assert_eq!(fetched?, LARGE);
     let (largest, fragments, full) = ear.join().expect("the ear does not panic");
     assert_eq!((largest, fragments), (1500, 0), "full packets, uncut");
     assert!(full > 1000, "{full}");
@@ -350,13 +371,13 @@ fn dhcp_gives_a_node_its_service_address(idc: &Idc) -> TestResult {
     let (lease, script) = (place.path().join("leases"), place.path().join("script"));
     let server = relay
         .cmd("dnsmasq")
-        .args("--keep-in-foreground --port=0 --user=root --pid-file= --conf-file=/dev/null --interface=bl-v4 --bind-interfaces")
+        .args("--keep-in-foreground --log-dhcp --no-ping --dhcp-authoritative --port=0 --user=root --pid-file= --conf-file=/dev/null --interface=bl-v4 --bind-interfaces")
         .args("--dhcp-range=192.0.2.5,192.0.2.5,255.255.255.252,1h --dhcp-option=3,192.0.2.6 --dhcp-option-force=26,1480")
         .arg(format!("--dhcp-leasefile={}", lease.display()));
     let server = pktgen_tests::lab::Daemon::start("dnsmasq", &server, tempfile::tempdir()?)?;
     fs::write(&script, "#!/bin/sh\n[ \"$1\" != bound ] || echo \"got $ip/$mask router $router mtu $mtu\"\n")?;
-    let run = format!("chmod +x {0} && udhcpc -f -q -n -t 10 -T 1 -O mtu -i seg -s {0}", script.display());
-    let told = node.sh(&run).timeout(30).ok()?.text();
+    let run = format!("chmod +x {0} && udhcpc -f -q -n -t 20 -T 2 -O mtu -i seg -s {0}", script.display());
+    let told = node.sh(&run).timeout(90).run()?.text();
     assert!(told.contains("got 192.0.2.5/30 router 192.0.2.6 mtu 1480"), "{told}\n{}", server.log());
     // Used as it was told: the covering subnet on the link, and the relay as the router.
     node.ip_lines("addr add 192.0.2.5/30 dev seg\nlink set seg mtu 1480\nroute add default via 192.0.2.6")?;
