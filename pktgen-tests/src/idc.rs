@@ -25,7 +25,7 @@ mod traffic;
 
 use std::time::Duration;
 
-use crate::lab::{LabError, Namespace, PATIENCE, Relay, wait_until};
+use crate::lab::{Evidence, LabError, Namespace, PATIENCE, Relay, wait_until};
 
 pub use kit::{Kit, Routing, Suite};
 pub use servers::{LARGE, large};
@@ -42,9 +42,21 @@ pub struct Idc {
     edges: Vec<Relay>,
     routers: Vec<Router>,
     tenants: Option<Servers>,
+    evidence: Evidence,
     files: relays::Files,
     nodes: Nodes,
 }
+
+/// Where frames are recorded: every way between an IPv4 client and tenant A's Edge Relay.
+const RECORDED: [(&str, &str); 7] = [
+    ("client4", "net"),
+    ("inet4", "br1"),
+    ("inet4", "br2"),
+    ("dc", "br1"),
+    ("dc", "br2"),
+    ("dc", "a-ftp"),
+    ("ftp-a", "er4"),
+];
 
 /// Which of the two relays.
 pub type Side = usize;
@@ -76,6 +88,7 @@ impl Idc {
             edges: Vec::new(),
             routers: Vec::new(),
             tenants: if with_tenants { Some(Servers::start(&nodes)?) } else { None },
+            evidence: Evidence::default(),
             files,
             nodes,
         };
@@ -88,6 +101,27 @@ impl Idc {
         idc.routers = daemons::start(&idc.nodes, suite)?;
         idc.converged(2 * PATIENCE)?;
         Ok(idc)
+    }
+
+    /// From now on frames are recorded, for [`Idc::keep_evidence`].
+    pub fn record(&mut self) {
+        self.evidence =
+            Evidence::record(&RECORDED.map(|(node, interface)| (self.nodes.get(node), interface)));
+    }
+
+    /// Keeps what may tell why a test failed, and says where.
+    pub fn keep_evidence(&mut self) {
+        let mut text: String =
+            self.routers.iter().map(|router| format!("# {}\n{}", router.node(), router.log())).collect();
+        for relay in self.relays.iter_mut().flatten().chain(&mut self.edges) {
+            relay.counters().ok();
+            text += &format!("# relay {}\n{}", relay.pid(), relay.log());
+        }
+        let nodes: Vec<&Namespace> = self.nodes.iter().map(|(_, node)| node).collect();
+        match self.evidence.keep(&text, &nodes) {
+            Ok(place) => eprintln!("counters, logs and captures are in {}", place.display()),
+            Err(error) => eprintln!("the evidence of this failure is lost: {error}"),
+        }
     }
 
     /// A node's namespace.
@@ -217,5 +251,13 @@ impl Idc {
     #[must_use]
     pub fn sent_to_relays(&self, router: &str) -> [u64; 2] {
         ["br1", "br2"].map(|interface| self.nodes.sent(router, interface))
+    }
+}
+
+impl Drop for Idc {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.keep_evidence();
+        }
     }
 }

@@ -32,6 +32,7 @@ pub use counters::{Counters, Longest, PortCounters, Reloads, WorkerCounters};
 pub use daemon::{Daemon, bird, dnsmasq, iperf3, nginx};
 pub(crate) use daemon::{directory, write};
 pub use error::LabError;
+pub(crate) use evidence::Evidence;
 pub(crate) use namespace::sweep;
 pub use namespace::{Namespace, veth};
 pub use raw::RawLink;

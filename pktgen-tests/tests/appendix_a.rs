@@ -47,16 +47,25 @@ fn everything_the_appendix_shows_works() -> TestResult {
         return Ok(());
     }
     let mut idc = Idc::up(Suite::figure(Routing::Bird))?;
-    web_and_mail(&idc)?;
-    native_ipv6_passes_the_relays_by(&mut idc)?;
-    in_by_one_relay_and_out_by_the_other(&idc)?;
-    packet_by_packet(&idc)?;
-    ftp(&idc)?;
-    edge_relays_are_transparent(&idc)?;
-    addresses_inside_of_a_protocol(&idc)?;
-    nothing_is_cut(&idc)?;
-    dhcp_gives_a_node_its_service_address(&idc)?;
-    edge_relays_idle_cheaply(&mut idc)
+    idc.record();
+    let shown = everything(&mut idc);
+    if shown.is_err() {
+        idc.keep_evidence();
+    }
+    shown
+}
+
+fn everything(idc: &mut Idc) -> TestResult {
+    web_and_mail(idc)?;
+    native_ipv6_passes_the_relays_by(idc)?;
+    in_by_one_relay_and_out_by_the_other(idc)?;
+    packet_by_packet(idc)?;
+    ftp(idc)?;
+    edge_relays_are_transparent(idc)?;
+    addresses_inside_of_a_protocol(idc)?;
+    nothing_is_cut(idc)?;
+    dhcp_gives_a_node_its_service_address(idc)?;
+    edge_relays_idle_cheaply(idc)
 }
 
 /// HTTP to 192.0.2.1 and 192.0.2.3, SMTP to 192.0.2.2; the servers see the clients.

@@ -58,6 +58,12 @@ impl Router {
         }
     }
 
+    /// Sessions as they are, and what was logged.
+    pub(super) fn log(&self) -> String {
+        let logs = self.daemons.iter().map(Daemon::log);
+        std::iter::once(self.summary()).chain(logs).collect()
+    }
+
     /// Sessions as the daemon shows them; what it logged, when it does not answer.
     pub(super) fn summary(&self) -> String {
         let text = sessions(&self.place(), matches!(self.ask, Ask::Bird));

@@ -18,13 +18,13 @@ const SNAPLEN: &str = "192";
 
 /// Captures that run beside a test.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
+pub(crate) struct Evidence {
     captures: Vec<(String, Daemon)>,
 }
 
 impl Evidence {
     /// Begins to record interfaces. Without `dumpcap` there are no captures, and nothing else is different.
-    pub(super) fn record(hosts: &[(&Namespace, &str)]) -> Self {
+    pub(crate) fn record(hosts: &[(&Namespace, &str)]) -> Self {
         let started = hosts.iter().filter_map(|(namespace, interface)| {
             let directory = directory().ok()?;
             let file = directory.path().join("frames.pcapng").display().to_string();
@@ -39,13 +39,13 @@ impl Evidence {
             let mut capture = Daemon::start("dumpcap", &command, directory).ok()?;
             // It has its file once it listens.
             capture.wait_for("file", |capture| frames(capture.path()).next().is_some()).ok()?;
-            Some(((*interface).to_owned(), capture))
+            Some((format!("{}-{interface}", namespace.role()), capture))
         });
         Self { captures: started.collect() }
     }
 
     /// Keeps everything; where it is.
-    pub(super) fn keep(&mut self, log: &str, namespaces: &[&Namespace]) -> std::io::Result<PathBuf> {
+    pub(crate) fn keep(&mut self, log: &str, namespaces: &[&Namespace]) -> std::io::Result<PathBuf> {
         let place = place();
         if place.exists() {
             fs::remove_dir_all(&place)?;
@@ -55,8 +55,10 @@ impl Evidence {
         for namespace in namespaces {
             let seen = ["-s link", "addr", "neigh show nud all", "route show table all"]
                 .map(|what| format!("# ip {what}\n{}\n", namespace.ip(what).unwrap_or_default()));
-            let role = namespace.name().rsplit('-').next().unwrap_or_default();
-            fs::write(place.join(format!("{role}.txt")), seen.concat())?;
+            let sockets =
+                namespace.cmd("ss").args("-tuanie").run().map(|told| told.text()).unwrap_or_default();
+            let seen = [seen.concat(), format!("# ss\n{sockets}")];
+            fs::write(place.join(format!("{}.txt", namespace.role())), seen.concat())?;
         }
         // The kernel hands frames over in blocks, a while after they came.
         std::thread::sleep(Duration::from_millis(1500));

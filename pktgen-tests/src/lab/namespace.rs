@@ -42,6 +42,12 @@ impl Namespace {
         &self.name
     }
 
+    /// What it was made as.
+    pub(crate) fn role(&self) -> &str {
+        let numbered = self.name.strip_prefix(PREFIX).unwrap_or(&self.name);
+        numbered.splitn(3, '-').nth(2).unwrap_or(numbered)
+    }
+
     /// A program to be run inside.
     pub fn cmd(&self, program: &str) -> Cmd {
         Cmd::new("ip").args("netns exec").arg(&self.name).arg(program)
