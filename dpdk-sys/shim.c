@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "wrapper.h"
 
@@ -146,5 +147,14 @@ int bl_eth_link_get_nowait(uint16_t port, struct bl_eth_link *link)
 	link->speed_mbps = found.link_speed;
 	link->full_duplex = found.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
 	link->up = found.link_status == RTE_ETH_LINK_UP;
+	return result;
+}
+
+int bl_devargs_check(const char *device)
+{
+	struct rte_devargs found = {0};
+	int result = rte_devargs_parse(&found, device);
+
+	free(found.data);
 	return result;
 }

@@ -11,6 +11,7 @@
 
 #include <rte_cycles.h>
 #include <rte_dev.h>
+#include <rte_devargs.h>
 #include <rte_eal.h>
 #include <rte_epoll.h>
 #include <rte_errno.h>
@@ -75,6 +76,8 @@ int bl_pktmbuf_linearize(struct rte_mbuf *mbuf);
 uint16_t bl_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 uint16_t bl_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count);
 int bl_eth_link_get_nowait(uint16_t port, struct bl_eth_link *link);
+/* Whether a driver answers to the name of a device; nothing is opened. */
+int bl_devargs_check(const char *device);
 
 /* Receive interrupts: a queue in an epoll set, and taking in what has happened there. */
 int bl_eth_rx_intr_watch(uint16_t port, uint16_t queue, int epoll);
@@ -100,6 +103,7 @@ static const uint64_t BL_ETH_RSS_NONFRAG_IPV6_UDP = RTE_ETH_RSS_NONFRAG_IPV6_UDP
 static const uint64_t BL_ETH_RX_OFFLOAD_IPV4_CKSUM = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 static const uint64_t BL_ETH_TX_OFFLOAD_MBUF_FAST_FREE = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 
+static const uint32_t BL_VERSION_YEAR = RTE_VER_YEAR;
 static const uint16_t BL_PKTMBUF_HEADROOM = RTE_PKTMBUF_HEADROOM;
 static const uint32_t BL_MAX_LCORE = RTE_MAX_LCORE;
 static const uint32_t BL_LCORE_ID_ANY = LCORE_ID_ANY;

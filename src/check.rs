@@ -6,12 +6,14 @@ use std::path::Path;
 
 use control::config::{self, Config};
 use control_server::Listener;
+use eam_store::Store;
 use shown::Shown;
 
 use crate::args::{DONE, WRONG};
 use crate::handover::Held;
-use crate::machine;
+use crate::machine::{self, Ground};
 use crate::preflight;
+use crate::standby;
 
 /// Checks the configuration at `path`, and with `machine` whether a relay could start here with it; returns the exit
 /// status.
@@ -21,7 +23,10 @@ pub(crate) fn run(path: &Path, machine: bool) -> u8 {
         say(io::stderr(), &format!("{report}\n"));
         return WRONG;
     }
-    let complaints = if machine { complaints(path) } else { Vec::new() };
+    let mut complaints = if machine { complaints(path) } else { Vec::new() };
+    if machine && complaints.is_empty() && report.machine.is_empty() {
+        complaints = trial(path);
+    }
     if complaints.is_empty() && (!machine || report.machine.is_empty()) {
         say(io::stdout(), &format!("{report}\n"));
         return DONE;
@@ -57,6 +62,17 @@ fn complaints(path: &Path) -> Vec<String> {
     complaints
 }
 
+/// What only an attempt shows: that DPDK starts with these arguments and has the drivers, and that the tables can be built.
+fn trial(path: &Path) -> Vec<String> {
+    let tried = [try_dpdk(path), standby::try_tables(path)];
+    tried.into_iter().filter_map(Result::err).collect()
+}
+
+fn try_dpdk(path: &Path) -> Result<(), String> {
+    let (config, _) = Config::load(path).map_err(|problems| problems.to_string())?;
+    Ground::check(&config).map_err(|error| error.to_string())
+}
+
 /// What would keep the control socket, the store or the metrics from being opened.
 fn sockets(config: &Config) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -69,6 +85,8 @@ fn sockets(config: &Config) -> Vec<String> {
             complaints.push(format!(
                 "control.store: there is no directory {directory}; create it: mkdir -p {directory}"
             ));
+        } else if let Some(obstacle) = Store::cannot_open(&control.store) {
+            complaints.push(format!("control.store: {obstacle}"));
         }
     }
     if let Some(address) = config.metrics.listen

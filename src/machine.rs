@@ -45,6 +45,23 @@ impl Ground {
         Ok(Self { eal, mempool })
     }
 
+    /// Whether it could be laid, and whether DPDK has a driver for every port. Nothing is opened, so this is not tried where
+    /// `extra_args` names devices, which DPDK opens when it starts.
+    pub(crate) fn check(config: &Config) -> Result<(), AppError> {
+        let names =
+            |argument: &String| ["-a", "--allow", "--vdev"].iter().any(|option| argument.starts_with(option));
+        if config.dpdk.extra_args.iter().any(names) {
+            return Ok(());
+        }
+        let apart = EalConfig { devices: Vec::new(), ..eal_config(config) };
+        let eal = Eal::init(&apart)?;
+        mempool(&eal, config)?;
+        config.ports.iter().try_for_each(|port| {
+            let found = dpdk::find_driver(&eal, port.device.argument());
+            found.map_err(|error| AppError::Port { port: port.name.clone(), error })
+        })
+    }
+
     /// Whether it can be laid while another process has the same ports: cards are opened when DPDK starts.
     pub(crate) fn is_apart_from_ports(config: &Config) -> bool {
         let is_apart = |port: &config::Port| {

@@ -5,11 +5,12 @@
 //! belongs to the network namespace as interfaces do, and vanishes with its process.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use control::config::{Config, Device};
+use control::config::{self, Config, Device};
 use control::kernel::{InterfaceFactsReader, PREFIX, Twin, unfollowed_rules};
 use dataplane::dpdk::{self, interface_of};
 use rustix::io::Errno;
@@ -81,7 +82,14 @@ pub(crate) fn claim(config: &Config, held: &Held) -> Result<Claims, Vec<Complain
         ..complaint
     };
     complaints.extend(descriptors(config).err().map(Complaint::from));
+    let mut named = HashSet::new();
     for port in &config.ports {
+        let twice = names_of(port).into_iter().find(|name| !named.insert(name.clone()));
+        if let Some((kind, name)) = twice {
+            let text = format!("port {}: another port has {kind} {name}: give each its own", port.name);
+            complaints.push(text.into());
+            continue;
+        }
         match claim_port(&port.name, &port.device, held) {
             Ok(claimed) => claims.extend(claimed),
             Err(complaint) => complaints.push(about(format!("port {}", port.name), complaint)),
@@ -130,17 +138,20 @@ async fn stand_by(config: &Config, kind: &str, name: &str, owner: Option<u32>, h
 
 /// Everything a configuration names, by kind.
 fn names(config: &Config) -> Vec<(&'static str, String)> {
-    let mut names = Vec::new();
-    for port in &config.ports {
-        names.push((TWIN, port.name.clone()));
-        if let Device::Pci(_) = port.device {
-            names.push(("card", port.device.name().to_owned()));
-        }
-        if let Some((interface, _)) = interface_of(port.device.argument()) {
-            names.push(("interface", interface.to_owned()));
-        }
-    }
+    let mut names: Vec<_> = config.ports.iter().flat_map(names_of).collect();
     names.extend(config.announce.as_ref().map(|_| (TWIN, UP.to_owned())));
+    names
+}
+
+/// What a port has for itself, by kind.
+fn names_of(port: &config::Port) -> Vec<(&'static str, String)> {
+    let mut names = vec![(TWIN, port.name.clone())];
+    if let Device::Pci(_) = port.device {
+        names.push(("card", port.device.name().to_owned()));
+    }
+    if let Some((interface, _)) = interface_of(port.device.argument()) {
+        names.push(("interface", interface.to_owned()));
+    }
     names
 }
 
@@ -182,7 +193,7 @@ pub(crate) fn inspect(config: &Config, memory: &dpdk::EalConfig) -> Vec<String> 
     complaints.extend(unfollowed_rules(&twins).ok().flatten());
     for port in &config.ports {
         let device = port.device.argument();
-        if let Err(error) = dpdk::inspect_device(device) {
+        if let Err(error) = dpdk::inspect_device(device, port.mtu) {
             complaints.push(format!("port {}: {error}", port.name));
         }
     }
@@ -389,6 +400,18 @@ mod tests {
         drop(faster);
         let refused = claim(&config, &Held::default()).err().unwrap_or_default();
         assert!(!refused.iter().any(|complaint| complaint.is_taken), "{refused:?}");
+    }
+
+    #[test]
+    fn two_ports_on_one_interface_are_nobody_elses_fault() {
+        let text = "[dpdk]\nworkers = [0]\n[[port]]\nname = \"a\"\ndevice = \"net_af_packet0,iface=lo\"\n\
+                    [[port]]\nname = \"b\"\ndevice = \"net_af_packet1,iface=lo\"\n\
+                    [translation]\nprefixes = [\"2001:db8:46::/96\"]\n";
+        let (config, _) = Config::parse(std::path::Path::new("relay.toml"), text).expect("a good file");
+        let refused = claim(&config, &Held::default()).err().unwrap_or_default();
+        let texts: Vec<&str> = refused.iter().map(|complaint| complaint.text.as_str()).collect();
+        assert_eq!(texts, ["port b: another port has interface lo: give each its own"]);
+        assert!(!refused[0].is_taken, "waiting would not help");
     }
 
     #[test]

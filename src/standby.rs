@@ -148,6 +148,11 @@ impl Prepared {
     }
 }
 
+/// Whether the tables of a configuration and of its store can be built; what is wrong if not.
+pub(crate) fn try_tables(path: &Path) -> Result<(), String> {
+    Tables::prepare(path).map(drop)
+}
+
 fn ground(config: &Config) -> Option<(Ground, config::Dpdk, Vec<config::Port>)> {
     if !Ground::is_apart_from_ports(config) {
         tracing::info!(

@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use eam_store::{Author, Candidate, Eam, Edit, Options, Request, Row, Step, Store};
 use tempfile::TempDir;
 
 use crate::common::{BORDERLINE, Run};
@@ -124,6 +126,87 @@ fn check_machine_lists_at_once_what_a_start_would_find() {
             "cannot listen at [::1]:9",
         ],
     );
+}
+
+#[test]
+fn check_machine_finds_what_only_an_attempt_shows() {
+    if skip_without_root() {
+        return;
+    }
+    let mut relay = Relay::good();
+    relay.memory += "\nextra_args = [\"--no-such-option\"]";
+    relay.check_machine().failed_with(2, &["--no-such-option", "correct extra_args in [dpdk]"]);
+
+    relay = Relay::new("net_af_packet0,iface=under,blocksz=36864,framesz=9216\"\nmtu = \"9000");
+    let path = relay.config();
+    let toml = fs::read_to_string(&path).unwrap().replace("\"9000\"", "9000");
+    fs::write(&path, toml).unwrap();
+    // As `ip netns exec` does: what /sys says of interfaces is the namespace's.
+    let script = "mount -t sysfs none /sys && ip link add under mtu 1500 type veth peer name other && \
+                  exec \"$1\" check --machine --config \"$2\"";
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "sh", "-c", script, "sh", BORDERLINE]).arg(&path);
+    Run::command(&mut command)
+        .failed_with(2, &["an MTU of 1500 bytes, 9000 is wanted", "ip link set under mtu 9000"]);
+}
+
+#[test]
+fn check_machine_finds_a_store_that_cannot_be_opened_or_does_not_fit() {
+    if skip_without_root() {
+        return;
+    }
+    let relay = Relay::good();
+    let (config, store) = (relay.config(), relay.directory.path().join("mappings.db"));
+    let socket = relay.directory.path().join("control.sock");
+    let control = format!("[control]\nsocket = \"{}\"\nstore = \"{}\"\n", socket.display(), store.display());
+    let toml = fs::read_to_string(&config).unwrap() + &control;
+    let check = |toml: &str| {
+        fs::write(&config, toml).unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--net", BORDERLINE, "check", "--machine", "--config"]).arg(&config);
+        Run::command(&mut command)
+    };
+    assert_eq!(check(&toml).status, Some(0), "a store that is to be made");
+    assert!(!store.exists(), "it is made by a relay");
+
+    fs::write(&store, "something else").unwrap();
+    check(&toml).failed_with(2, &["mappings.db", "no store of this relay", "name another file"]);
+    fs::remove_file(&store).unwrap();
+
+    let mut opened = Store::open(&store, Options::default()).unwrap().store;
+    check(&toml).failed_with(2, &["mappings.db", "another process has it locked"]);
+    put(&mut opened, "192.0.2.1", "2001:db8::1");
+    // As a relay leaves it that was killed: with a full log, which may be the proof of something.
+    let killed = relay.directory.path().join("killed.db");
+    let beside = |path: &Path, name: &str| PathBuf::from(format!("{}{name}", path.display()));
+    let parts = ["", "-wal", "-head"];
+    let bytes = || parts.map(|part| fs::read(beside(&killed, part)).unwrap());
+    parts.iter().for_each(|part| drop(fs::copy(beside(&store, part), beside(&killed, part)).unwrap()));
+    let before = bytes();
+    assert!(!before[1].is_empty(), "the commit is in the log");
+    assert_eq!(check(&toml.replace("mappings.db", "killed.db")).status, Some(0));
+    assert!(bytes() == before, "nothing of it has changed");
+    assert!(!beside(&killed, "-shm").exists() && !beside(&killed, "-standby").exists());
+    drop(opened);
+    assert_eq!(check(&toml).status, Some(0), "nobody has it any more");
+    let row = "[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"2001:db8::2\"\n";
+    check(&(toml.clone() + row)).failed_with(2, &["192.0.2.1"]);
+    let store = Store::open(&store, Options::default()).unwrap();
+    assert_eq!(store.eams.len(), 1, "what it held is what it holds");
+}
+
+/// Commits one mapping.
+fn put(store: &mut Store, ipv4: &str, ipv6: &str) {
+    let eam =
+        Eam::new(format!("{ipv4}/32").parse().unwrap(), format!("{ipv6}/128").parse().unwrap()).unwrap();
+    let mut candidate = Candidate::default();
+    store.stage(&mut candidate, Edit::Put(Row::new(eam, None).unwrap())).unwrap();
+    let author = Author { uid: 0, pid: 1, comment: "test".to_owned() };
+    let request = Request { author, if_match: store.head().id, idempotency: None, confirm_within: None };
+    match store.commit(&candidate, request).unwrap() {
+        Step::Prepared(prepared) => drop(prepared.make_durable().unwrap().published()),
+        Step::Done(receipt) => panic!("nothing to do: {receipt:?}"),
+    }
 }
 
 #[test]

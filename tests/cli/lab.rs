@@ -116,11 +116,27 @@ impl Relay {
         command
     }
 
-    /// Runs the relay, which must give up: one error line with all of these words, and nothing left behind.
+    /// Runs the relay, which must give up: one error line with all of these words, and nothing left behind. `check --machine`
+    /// has said so beforehand.
     #[track_caller]
     pub(crate) fn refused(&self, words: &[&str]) {
+        self.check_machine().failed_with(2, words);
+        self.refused_by_its_driver(words);
+    }
+
+    /// The same, where only the driver knows.
+    #[track_caller]
+    pub(crate) fn refused_by_its_driver(&self, words: &[&str]) {
         refused(&Run::command(&mut self.command()), words);
         assert_eq!(files(self.directory.path()), ["relay.toml"]);
+    }
+
+    /// Whether it could start, as the program sees it.
+    pub(crate) fn check_machine(&self) -> Run {
+        let words: &[&str] = if is_root() { &ALONE } else { &ALONE[3..] };
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["check", "--machine", "--config"]).arg(self.config());
+        Run::command(&mut command)
     }
 }
 

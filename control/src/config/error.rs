@@ -60,7 +60,7 @@ pub type Warning = Finding<WarningKind>;
 
 impl<K: fmt::Display> Finding<K> {
     /// Keys, values and what parsers say are quoted from files.
-    fn write(&self, f: &mut fmt::Formatter<'_>, label: &str) -> fmt::Result {
+    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, label: &str) -> fmt::Result {
         write!(f, "{}: {label}", self.place)?;
         match &self.value {
             Some(value) => write!(f, "{} = {}: ", Shown(&self.key), Shown(value))?,

@@ -109,8 +109,8 @@ impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.problems, self.warnings)?;
         for problem in &self.machine {
-            let Problem { place, key, kind, .. } = problem;
-            writeln!(f, "{place}: on this machine: {}: {}", Shown(key), Shown(kind))?;
+            problem.write(f, "on this machine: ")?;
+            writeln!(f)?;
         }
         let path = Shown(self.path.display());
         match &self.summary {

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rustix::fs::{Access, access};
 
 use crate::change::Changes;
 use crate::clock::{Clock, SystemClock};
@@ -200,6 +203,38 @@ impl Store {
         };
         take_back(store, sound.eams, notices)
     }
+}
+
+impl Store {
+    /// What would keep a store from being opened, as far as it can be told without changing what it holds: nothing is made,
+    /// mended or taken back.
+    #[must_use]
+    pub fn cannot_open(path: &Path) -> Option<StoreError> {
+        try_to_write(path).err()
+    }
+}
+
+fn try_to_write(path: &Path) -> Result<(), StoreError> {
+    let failed = |error: io::Error| StoreError::io(path, OPEN, &error);
+    match fs::metadata(path) {
+        Ok(facts) if !facts.is_file() => {
+            return Err(StoreError::new(path, OPEN, Fault::NotAStore, "it is no regular file"));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if witness::path(path).exists() {
+                return Err(StoreError::new(path, OPEN, Fault::Gone, witness::path(path).display()));
+            }
+            let directory =
+                path.parent().filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
+            return access(directory, Access::WRITE_OK | Access::EXEC_OK)
+                .map_err(|error| failed(error.into()));
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    access(path, Access::READ_OK | Access::WRITE_OK).map_err(|error| failed(error.into()))?;
+    let connection = schema::look(path)?;
+    schema::is_new(&connection, path).map(drop)
 }
 
 /// Opens the witness and compares what it says with what the file has. Yields the newest revision ever known, too.

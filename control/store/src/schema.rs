@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Fault, StoreError};
@@ -93,6 +94,19 @@ pub(crate) fn connect(path: &Path, busy: Duration) -> Result<Connection, StoreEr
     if held != busy.as_millis().to_string() {
         return Err(StoreError::new(path, "open it", Fault::Setting, format!("busy_timeout is {held} ms")));
     }
+    Ok(connection)
+}
+
+/// Opens a file that is there, and shows that nobody else has it. Nothing in it changes.
+pub(crate) fn look(path: &Path) -> Result<Connection, StoreError> {
+    let failed = |error: rusqlite::Error| opening(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(Duration::ZERO).map_err(failed)?;
+    // Whoever closes the file last would move its log into it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
+    connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(failed)?;
     Ok(connection)
 }
 

@@ -308,6 +308,14 @@ pub enum PortError {
         /// What is wrong with the device or lacking to the process.
         hint: String,
     },
+    /// Arguments the driver does not take, or lacks.
+    #[error("device {device} cannot be opened{hint}")]
+    Arguments {
+        /// The device string.
+        device: String,
+        /// What is wrong with them.
+        hint: String,
+    },
     /// A name that belongs to no driver.
     #[error(
         "device {device}: DPDK has no driver of this name: correct it, as in net_af_xdp0, net_af_packet0, net_memif0, net_vhost0 \

@@ -49,7 +49,7 @@ pub use mbuf::{Checksum, Mbuf, free_burst};
 pub use mempool::{DEFAULT_HEADROOM, Mempool, data_room_for_mtu};
 pub use port::{Port, QueuePair};
 pub use port_config::PortConfig;
-pub use port_setup::{inspect_device, interface_of, missing_privileges};
+pub use port_setup::{find_driver, inspect_device, interface_of, missing_privileges};
 pub use port_state::{Link, MacFilter, PortInfo, PortStats, Spread};
 pub use queue::{RxQueue, TxQueue};
 pub use xdp::xdp_program_name;

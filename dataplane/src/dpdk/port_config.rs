@@ -1,5 +1,7 @@
 //! How a port is asked to work, and what of it its driver can do.
 
+use std::ops::RangeInclusive;
+
 use dpdk_sys::{rte_eth_conf, rte_eth_dev_info};
 
 use super::device::{Device, mtu_hint, queue_hint};
@@ -151,12 +153,25 @@ fn fit_mtu(device: &str, driver: &str, mtu: u16, info: &rte_eth_dev_info) -> Res
         "net_af_packet" => stated.max(af_packet_limit(device)),
         _ => stated,
     };
-    if (info.min_mtu..=highest).contains(&mtu) {
-        Ok(mtu.min(stated))
-    } else {
-        let hint = mtu_hint(driver);
-        Err(PortError::Mtu { device: device.to_owned(), mtu, lowest: info.min_mtu, highest, hint })
+    check_mtu(device, driver, mtu, info.min_mtu..=highest).map(|()| mtu.min(stated))
+}
+
+/// The least that Ethernet carries (`RTE_ETHER_MIN_MTU`).
+const LOWEST_MTU: u16 = 68;
+/// What `net_af_packet` states as its highest MTU, and sets on its interface.
+pub(super) const AF_PACKET_SETS: u16 = 1500;
+
+/// Whether frames of an MTU fit the slots of a `net_af_packet` device.
+pub(super) fn check_slots(device: &str, mtu: u16) -> Result<(), PortError> {
+    check_mtu(device, "net_af_packet", mtu, LOWEST_MTU..=AF_PACKET_SETS.max(af_packet_limit(device)))
+}
+
+fn check_mtu(device: &str, driver: &str, mtu: u16, taken: RangeInclusive<u16>) -> Result<(), PortError> {
+    if taken.contains(&mtu) {
+        return Ok(());
     }
+    let (lowest, highest) = taken.into_inner();
+    Err(PortError::Mtu { device: device.to_owned(), mtu, lowest, highest, hint: mtu_hint(driver) })
 }
 
 /// The highest MTU by the two limits a driver states.

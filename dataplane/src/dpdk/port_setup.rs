@@ -4,9 +4,10 @@ use std::ffi::CString;
 use std::ptr;
 
 use super::device::{Device, argument_hint, mtu_hint, privilege_hint};
+use super::eal::Eal;
 use super::error::{Errno, PortError, Said};
 use super::log;
-use super::port_config::{Plan, PortConfig};
+use super::port_config::{AF_PACKET_SETS, Plan, PortConfig, check_slots};
 use super::precheck;
 
 /// The port DPDK has under the name of `device`.
@@ -17,11 +18,11 @@ pub(super) fn find(device: Device<'_>) -> Option<u16> {
     (unsafe { dpdk_sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) } == 0).then_some(id)
 }
 
-/// What is wrong with a device, as far as can be told without DPDK, and without touching it.
+/// What is wrong with a device and the MTU wanted of it, as far as can be told without DPDK, and without touching it.
 ///
 /// # Errors
 /// See [`PortError`].
-pub fn inspect_device(device: &str) -> Result<(), PortError> {
+pub fn inspect_device(device: &str, mtu: u16) -> Result<(), PortError> {
     let device = device.to_owned();
     let Some(parsed) = Device::parse(&device) else {
         return Err(PortError::Device { device });
@@ -32,8 +33,48 @@ pub fn inspect_device(device: &str) -> Result<(), PortError> {
     if let Some(driver) = parsed.kernel_driver() {
         return Err(PortError::KernelOwned { device, driver });
     }
-    parsed.members().iter().try_for_each(|member| inspect_device(member))?;
-    precheck::look(&device, parsed)
+    parsed.members().iter().try_for_each(|member| inspect_device(member, mtu))?;
+    // Other releases take other arguments.
+    if let Some(hint) = argument_hint(parsed).filter(|_| dpdk_sys::BL_VERSION_YEAR == 22) {
+        return Err(PortError::Arguments { device, hint });
+    }
+    precheck::look(&device, parsed)?;
+    // Up to here the driver sets it on the interface itself.
+    if parsed.driver() == Some("net_af_packet") && mtu > AF_PACKET_SETS {
+        check_slots(&device, mtu)?;
+        check_interface_mtu(&device, parsed, mtu)?;
+    }
+    Ok(())
+}
+
+/// Whether DPDK, which has been started, has a driver for a device; nothing is opened.
+///
+/// # Errors
+/// [`PortError::Device`] or [`PortError::NoDriver`].
+pub fn find_driver(_started: &Eal, device: &str) -> Result<(), PortError> {
+    let unusable = || PortError::Device { device: device.to_owned() };
+    let parsed = Device::parse(device).ok_or_else(unusable)?;
+    for text in parsed.members().into_iter().chain([device.to_owned()]) {
+        let name = Device::parse(&text).and_then(|device| CString::new(device.port_name()).ok());
+        let name = name.ok_or_else(unusable)?;
+        // SAFETY: the string is NUL-terminated; DPDK keeps nothing of it.
+        let (result, said) = Said::during(|| unsafe { dpdk_sys::bl_devargs_check(name.as_ptr()) });
+        if Errno::check(result).is_err() {
+            return Err(PortError::NoDriver { device: text, said });
+        }
+    }
+    Ok(())
+}
+
+/// For an MTU DPDK does not let the driver set on its interface: somebody must have set it before.
+fn check_interface_mtu(text: &str, device: Device<'_>, mtu: u16) -> Result<(), PortError> {
+    match device.interface_mtu() {
+        Some((interface, actual)) if u32::from(mtu) > actual => {
+            let (device, interface) = (text.to_owned(), interface.to_owned());
+            Err(PortError::InterfaceMtu { device, interface, mtu, actual })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the driver of a device needs and this process lacks, if anything.
@@ -132,7 +173,8 @@ impl Setup<'_> {
         if plan.mtu == config.mtu {
             self.set_mtu(config.mtu)?;
         } else {
-            self.check_interface_mtu(config.mtu)?;
+            Device::parse(self.device)
+                .map_or(Ok(()), |device| check_interface_mtu(self.device, device, config.mtu))?;
         }
         let (mut rx, mut tx) = (config.rx_descriptors, config.tx_descriptors);
         self.step("fitting its descriptors", || {
@@ -174,17 +216,6 @@ impl Setup<'_> {
             lacking => lacking,
         };
         Err(PortError::MtuRefused { device: self.device.to_owned(), mtu, errno, said, hint })
-    }
-
-    /// For an MTU DPDK does not let the driver set on its interface: somebody must have set it before.
-    fn check_interface_mtu(&self, mtu: u16) -> Result<(), PortError> {
-        match Device::parse(self.device).and_then(Device::interface_mtu) {
-            Some((interface, actual)) if u32::from(mtu) > actual => {
-                let (device, interface) = (self.device.to_owned(), interface.to_owned());
-                Err(PortError::InterfaceMtu { device, interface, mtu, actual })
-            }
-            _ => Ok(()),
-        }
     }
 
     fn start(&self) -> Result<(), PortError> {
