@@ -3,6 +3,7 @@
 //! SQLite goes on with files that were removed or replaced, and calls durable what nobody will find again. So each commit
 //! looks whether the paths still lead to the files that were opened.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -19,18 +20,26 @@ impl Files {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
         Self([database.to_owned(), log.into()].map(|path| {
-            let identity = identity(&path);
+            let identity = identity(&path).ok();
             (path, identity)
         }))
     }
 
     /// The first that is gone, or is another one by now.
     pub(crate) fn lost(&self) -> Option<&Path> {
-        let lost = self.0.iter().find(|(path, opened)| opened.is_some() && identity(path) != *opened);
-        lost.map(|(path, _)| path.as_path())
+        let is_lost = |(path, opened): &&(PathBuf, Option<Identity>)| {
+            opened.is_some_and(|opened| match identity(path) {
+                Ok(found) => found != opened,
+                // A directory that may not be entered any more, as by a relay that gave its rights away, tells nothing.
+                Err(error) => {
+                    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                }
+            })
+        };
+        self.0.iter().find(is_lost).map(|(path, _)| path.as_path())
     }
 }
 
-fn identity(path: &Path) -> Option<Identity> {
-    std::fs::metadata(path).ok().map(|facts| (facts.dev(), facts.ino()))
+fn identity(path: &Path) -> io::Result<Identity> {
+    std::fs::metadata(path).map(|facts| (facts.dev(), facts.ino()))
 }
