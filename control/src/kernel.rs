@@ -85,7 +85,7 @@ pub use self::state::{Changes, FAILED_HOLD, FAILED_MAX, KernelState, NeighborCha
 pub use self::tap::Tap;
 pub use self::twin::{PREFIX, Twin, TwinError};
 pub use self::up::{
-    Announced, NAME as UP_LINK, PROTOCOL as ANNOUNCED_PROTOCOL, UpLink, switch as switch_up_link,
+    Announced, InKernel, NAME as UP_LINK, PROTOCOL as ANNOUNCED_PROTOCOL, UpLink, switch as switch_up_link,
 };
 pub use self::waits::{QueueWaits, WAIT_BOUNDS, Waits};
 

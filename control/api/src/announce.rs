@@ -64,7 +64,7 @@ pub struct Sender {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Announcement {
-    /// `off`: nothing is configured; `announcing`, `withdrawn`, `draining`.
+    /// `off`: nothing is configured; `announcing`, `withdrawn`, `draining`, `drained`.
     pub standing: String,
     /// The destinations.
     pub destinations: Vec<Destination>,

@@ -61,7 +61,9 @@ fn announcement(page: &mut Page, service: &InService) {
         Kind::Gauge,
         "1 for what the relay does about its routes, 0 for the others.",
     );
-    for standing in [Standing::Off, Standing::Announcing, Standing::Withdrawn, Standing::Draining] {
+    let all =
+        [Standing::Off, Standing::Announcing, Standing::Withdrawn, Standing::Draining, Standing::Drained];
+    for standing in all {
         page.sample(&[("standing", standing.name())], u64::from(standing == announcement.standing));
     }
     let there = announcement.destinations.iter().filter(|destination| destination.metric.is_some());

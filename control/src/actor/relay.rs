@@ -345,7 +345,7 @@ impl<M: Machine> Actor<M> {
         if let Some(kernel) = &self.kernel {
             self.links.follow(&self.machine, kernel);
         }
-        self.free_replaced();
+        self.confirm();
         self.ticks += 1;
         if self.ticks.is_multiple_of(SECOND) {
             self.loads.tick(&self.machine, Instant::now());

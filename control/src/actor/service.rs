@@ -1,6 +1,7 @@
 //! Whether the relay is in service: its health, what it announces, and how a drain goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use super::message::{Drained, InService};
 use crate::announce::{Announcement, Announcer, DrainPhase, Senders};
 use crate::config::DefaultRoute;
 use crate::health::{Audit, Auditor, Monitor, Observed, PortLink, Pulse, WorkerBeat};
-use crate::kernel::{Announced, Kernel};
+use crate::kernel::{Announced, InKernel, Kernel};
 use crate::reload::Running;
 
 /// Bursts each worker shows in a quarter of a second while the relay is drained.
@@ -37,8 +38,8 @@ pub(super) struct Service {
     settings: String,
     stop: Duration,
     announced: Announced,
-    /// Those of them that the kernel does not take, and why.
-    refused: BTreeMap<IpNet, String>,
+    /// What the kernel has made of them.
+    in_kernel: Rc<InKernel>,
     translated: Option<(u64, Instant)>,
     ticks: u32,
     /// The generation of the tables when more than mappings changed last.
@@ -77,7 +78,7 @@ impl Service {
             settings: running.settings_hash(),
             stop: Duration::from_secs(config.map_or(0, |config| config.stop).into()),
             announced: Announced::new(),
-            refused: BTreeMap::new(),
+            in_kernel: Rc::default(),
             translated: None,
             ticks: 0,
             rebuilt: 0,
@@ -133,7 +134,7 @@ impl Service {
             seen.kernel.announce(&wanted);
             self.announced = wanted;
         }
-        self.refused = seen.kernel.refused_routes();
+        self.in_kernel = seen.kernel.announced();
         self.pulse.beat(self.monitor.workers_live(now));
         if is_second {
             self.pulse.say(self.words(now));
@@ -164,7 +165,7 @@ impl Service {
         if let Some((before, then)) = self.translated.replace((sum, now)) {
             let millis = u64::try_from(now.duration_since(then).as_millis()).unwrap_or(u64::MAX).max(1);
             let pps = sum.saturating_sub(before).saturating_mul(1000) / millis;
-            self.announcer.traffic(pps, now);
+            self.announcer.traffic(pps, &self.in_kernel, now);
         }
     }
 
@@ -197,7 +198,7 @@ impl Service {
     }
 
     fn announcement(&self, now: Instant) -> Announcement {
-        self.announcer.announcement(&self.refused, now)
+        self.announcer.announcement(&self.in_kernel, now)
     }
 
     /// Everything about it.

@@ -9,7 +9,7 @@ use super::damping::Damping;
 use super::drain::{Drain, DrainPhase, DrainStatus};
 use crate::config;
 use crate::health::{Board, HealthTest, TestState};
-use crate::kernel::Announced;
+use crate::kernel::{Announced, InKernel};
 
 /// How long what the process before announced stays while nothing is known against it: until the tests have been made once.
 const INHERITANCE: Duration = Duration::from_secs(5);
@@ -23,8 +23,10 @@ pub enum Standing {
     Announcing,
     /// A test of the relay itself keeps everything away.
     Withdrawn,
-    /// It is being taken out of service, or is out of it.
+    /// It is being taken out of service.
     Draining,
+    /// It is out of service: no routes, and next to nothing still comes.
+    Drained,
 }
 
 impl Standing {
@@ -36,6 +38,7 @@ impl Standing {
             Self::Announcing => "announcing",
             Self::Withdrawn => "withdrawn",
             Self::Draining => "draining",
+            Self::Drained => "drained",
         }
     }
 }
@@ -145,12 +148,12 @@ impl Announcer {
         self.drain.as_ref().map(|drain| drain.phase(now))
     }
 
-    /// So many packets were translated in the last second.
-    pub fn traffic(&mut self, translated_pps: u64, now: Instant) {
+    /// So many packets were translated in the last second. It is quiet only once the kernel has no route that was decided against.
+    pub fn traffic(&mut self, translated_pps: u64, kernel: &InKernel, now: Instant) {
         self.translated_pps = translated_pps;
         let (bound, quiet) = self.config.as_ref().map_or((10, 3), |c| (c.drain_quiet_pps, c.drain_quiet));
         if let Some(drain) = &mut self.drain {
-            let is_quiet = translated_pps < u64::from(bound);
+            let is_quiet = translated_pps < u64::from(bound) && is_done(kernel, &self.now);
             drain.look(is_quiet, Duration::from_secs(quiet.into()), now);
         }
     }
@@ -191,18 +194,17 @@ impl Announcer {
 
     /// What was decided last.
     #[must_use]
-    pub fn announcement(&self, refused: &BTreeMap<IpNet, String>, now: Instant) -> Announcement {
-        let destination =
-            |(prefix, result): (&IpNet, &Result<u32, String>)| match (result, refused.get(prefix)) {
-                (Ok(metric), None) => {
-                    Destination { prefix: *prefix, metric: Some(*metric), why: String::new() }
-                }
-                (Ok(_), Some(why)) | (Err(why), _) => {
-                    Destination { prefix: *prefix, metric: None, why: why.clone() }
-                }
-            };
-        let destinations: Vec<Destination> = self.now.iter().map(destination).collect();
-        let standing = match (&self.config, &self.drain) {
+    pub fn announcement(&self, kernel: &InKernel, now: Instant) -> Announcement {
+        let destinations: Vec<Destination> = self
+            .now
+            .iter()
+            .map(|(prefix, decided)| {
+                let (metric, why) = made_of(decided, kernel, *prefix);
+                Destination { prefix: *prefix, metric, why }
+            })
+            .collect();
+        let standing = match (&self.config, self.draining(now)) {
+            (_, Some(DrainPhase::Done)) => Standing::Drained,
             (_, Some(_)) => Standing::Draining,
             (None, None) => Standing::Off,
             (Some(_), None) if destinations.iter().any(|to| to.metric.is_some()) => Standing::Announcing,
@@ -215,6 +217,27 @@ impl Announcer {
             translated_pps: self.translated_pps,
         }
     }
+}
+
+/// The metric of the route that is there, and what is to be said about it.
+fn made_of(decided: &Result<u32, String>, kernel: &InKernel, to: IpNet) -> (Option<u32>, String) {
+    let present = kernel.present.as_ref().map(|present| present.get(&to).copied());
+    match (decided, kernel.refused.get(&to), present) {
+        (Ok(_), Some(why), _) => (None, why.clone()),
+        (Ok(metric), None, None) => (Some(*metric), String::new()),
+        (Ok(_), None, Some(Some(metric))) => (Some(metric), String::new()),
+        (Ok(_), None, Some(None)) => (None, "the kernel has not taken it yet".to_owned()),
+        (Err(why), _, Some(Some(metric))) => {
+            (Some(metric), format!("{why}; the kernel has not withdrawn it yet"))
+        }
+        (Err(why), ..) => (None, why.clone()),
+    }
+}
+
+/// Whether the kernel has none of the routes that were decided against.
+fn is_done(kernel: &InKernel, decided: &BTreeMap<IpNet, Result<u32, String>>) -> bool {
+    let against = |to: &IpNet| decided.get(to).is_none_or(Result::is_err);
+    kernel.present.as_ref().is_none_or(|present| !present.keys().any(against))
 }
 
 /// What is not announced by its own right may be by that of the process before. Once it has its own it needs no other.
@@ -262,7 +285,8 @@ mod tests {
         Announcer::new(Some(&config), [POOL, PREFIX].iter().map(|to| to.parse().unwrap()).collect())
     }
 
-    const NONE: BTreeMap<IpNet, String> = BTreeMap::new();
+    /// Nobody makes routes.
+    const NONE: InKernel = InKernel { present: None, refused: BTreeMap::new() };
 
     fn metrics(announced: &Announced) -> Vec<(String, u32)> {
         announced.iter().map(|(to, metric)| (to.to_string(), *metric)).collect()
@@ -299,16 +323,36 @@ mod tests {
     fn what_the_kernel_does_not_take_is_shown_as_not_announced() {
         let (mut announcer, board, start) = (announcer(), Board::default(), Instant::now());
         announcer.decide(&board, start);
-        let mut refused = BTreeMap::from([(POOL.parse().unwrap(), "taken".to_owned())]);
-        let shown = announcer.announcement(&refused, start);
+        let refused = BTreeMap::from([(POOL.parse().unwrap(), "taken".to_owned())]);
+        let mut kernel = InKernel { present: Some([(PREFIX.parse().unwrap(), 4242)].into()), refused };
+        let shown = announcer.announcement(&kernel, start);
         let routes: Vec<_> = shown.destinations.iter().map(|to| (to.metric, to.why.as_str())).collect();
         assert_eq!((shown.standing, routes), (Standing::Announcing, vec![(None, "taken"), (Some(4242), "")]));
-        refused.insert(PREFIX.parse().unwrap(), "taken".to_owned());
-        assert_eq!(
-            announcer.announcement(&refused, start).standing,
-            Standing::Withdrawn,
-            "there is no route"
-        );
+        kernel.present = Some(Announced::new());
+        let shown = announcer.announcement(&kernel, start);
+        assert_eq!(shown.standing, Standing::Withdrawn, "there is no route");
+        assert_eq!(shown.destinations[1].why, "the kernel has not taken it yet");
+    }
+
+    #[test]
+    fn what_the_kernel_still_has_is_not_withdrawn_and_nobody_is_drained_before() {
+        let (mut announcer, board, start) = (announcer(), Board::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let present = announcer.decide(&board, start);
+        let mut kernel = InKernel { present: Some(present), ..InKernel::default() };
+        announcer.drain(Some(Duration::ZERO), start);
+        assert!(announcer.decide(&board, at(1)).is_empty());
+        for second in 1..20 {
+            announcer.traffic(0, &kernel, at(second));
+        }
+        let shown = announcer.announcement(&kernel, at(20));
+        assert_eq!((shown.standing, shown.destinations[0].metric), (Standing::Draining, Some(4242)));
+        assert_eq!(shown.destinations[0].why, "the relay is drained; the kernel has not withdrawn it yet");
+        kernel.present = Some(Announced::new());
+        for second in 20..25 {
+            announcer.traffic(0, &kernel, at(second));
+        }
+        assert_eq!(announcer.announcement(&kernel, at(25)).standing, Standing::Drained);
     }
 
     #[test]
@@ -319,13 +363,13 @@ mod tests {
         announcer.drain(None, start);
         assert_eq!(metrics(&announcer.decide(&board, at(1))), both(14242));
         assert!(announcer.decide(&board, at(10)).is_empty());
-        announcer.traffic(10, at(11));
+        announcer.traffic(10, &NONE, at(11));
         for second in 12..=15 {
             assert_eq!(announcer.draining(at(second)), Some(DrainPhase::Withdrawn));
-            announcer.traffic(9, at(second));
+            announcer.traffic(9, &NONE, at(second));
         }
         assert_eq!(announcer.draining(at(15)), Some(DrainPhase::Done));
-        assert_eq!(announcer.announcement(&NONE, at(15)).standing, Standing::Draining);
+        assert_eq!(announcer.announcement(&NONE, at(15)).standing, Standing::Drained);
         announcer.undrain();
         assert_eq!(metrics(&announcer.decide(&board, at(16))), both(4242));
     }

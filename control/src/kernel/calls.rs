@@ -3,15 +3,16 @@
 //! one for neighbours and carriers, one for routes, so that none of the two waits for many of the other.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ipnet::IpNet;
 use rustix::io::Errno;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::complaints::Topic;
 use super::error::KernelError;
@@ -22,11 +23,17 @@ use super::netlink::request::{AF_UNSPEC, RTM_GETNEIGHTBL, Request};
 use super::netlink::socket::{Caller, short_dump};
 use super::resolver;
 use super::state::Changes;
-use super::{Announced, Kernel, Twin};
+use super::{Announced, InKernel, Kernel, Twin};
 use crate::errands::Errands;
 
 /// Neighbours asked for in one go: some tenths of a millisecond.
 const REQUESTS: usize = 64;
+
+/// When a carrier that could not be set is tried again.
+const CARRIER_AGAIN: Duration = Duration::from_secs(2);
+
+/// A twin, and whether it is to have a carrier.
+type Carrier = (Arc<Twin>, bool);
 
 /// The threads, and what they are to do next.
 pub(super) struct Calls {
@@ -34,13 +41,13 @@ pub(super) struct Calls {
     thread: Errands,
     /// There may be neighbours to ask for, or carriers to set.
     any: Notify,
-    carriers: RefCell<VecDeque<(Arc<Twin>, bool)>>,
+    carriers: RefCell<VecDeque<Carrier>>,
     announcing: Errands,
     /// The routes to be there, when that is news.
     wanted: RefCell<Option<Announced>>,
     is_wanted: Notify,
-    /// Those of them that the kernel did not take, and why.
-    refused: RefCell<BTreeMap<IpNet, String>>,
+    /// What became of them.
+    announced: RefCell<Rc<InKernel>>,
 }
 
 impl Calls {
@@ -54,7 +61,7 @@ impl Calls {
             announcing: Errands::start("announcing").map_err(KernelError::Thread)?,
             wanted: RefCell::default(),
             is_wanted: Notify::new(),
-            refused: RefCell::default(),
+            announced: RefCell::default(),
         })
     }
 }
@@ -67,10 +74,10 @@ impl Kernel {
         self.calls.is_wanted.notify_one();
     }
 
-    /// The routes that the kernel did not take when it was last asked, and why.
+    /// What the kernel made of the routes when it was last told of them.
     #[must_use]
-    pub fn refused_routes(&self) -> BTreeMap<IpNet, String> {
-        self.calls.refused.borrow().clone()
+    pub fn announced(&self) -> Rc<InKernel> {
+        Rc::clone(&self.calls.announced.borrow())
     }
 
     /// Has the kernel asked for the neighbours that wait for it.
@@ -108,16 +115,31 @@ impl Kernel {
 
     /// Makes the calls of neighbours and carriers.
     pub(super) async fn make_calls(&self) -> Infallible {
+        let mut again: Vec<Carrier> = Vec::new();
+        let mut again_at = None;
         loop {
-            let carriers: Vec<_> = self.calls.carriers.borrow_mut().drain(..).collect();
+            let mut carriers: Vec<Carrier> = self.calls.carriers.borrow_mut().drain(..).collect();
+            again.retain(|(twin, _)| !carriers.iter().any(|(newer, _)| Arc::ptr_eq(newer, twin)));
+            if again_at.is_some_and(|at| Instant::now() >= at) {
+                carriers.append(&mut again);
+                again_at = None;
+            }
             let requests = self.with(|exchange| exchange.resolver.take_requests(REQUESTS));
             if carriers.is_empty() && requests.is_empty() {
-                self.calls.any.notified().await;
+                let any = self.calls.any.notified();
+                match again_at {
+                    Some(at) => drop(timeout_at(at, any).await),
+                    None => any.await,
+                }
                 continue;
             }
             self.count(&requests);
             let caller = Arc::clone(&self.calls.caller);
-            let refused = self.calls.thread.run(move || make(&caller, carriers, requests)).await;
+            let (failed, refused) = self.calls.thread.run(move || make(&caller, carriers, requests)).await;
+            if !failed.is_empty() {
+                again.extend(failed);
+                again_at = Some(Instant::now() + CARRIER_AGAIN);
+            }
             for (request, error) in refused {
                 self.refused(request, &error);
             }
@@ -135,15 +157,16 @@ impl Kernel {
             let up = Arc::clone(up);
             let announce = move || {
                 up.announce(&wanted);
-                up.refused()
+                up.in_kernel()
             };
-            let refused = self.calls.announcing.run(announce).await;
+            let announced = self.calls.announcing.run(announce).await;
+            let refused = &announced.refused;
             let text = refused.values().next().map(|first| match refused.len() - 1 {
                 0 => first.clone(),
                 others => format!("{first}; and {others} more"),
             });
-            self.calls.refused.replace(refused);
             self.complaints.borrow_mut().set(Topic::Announcement, text);
+            self.calls.announced.replace(Rc::new(announced));
         }
     }
 
@@ -203,14 +226,13 @@ impl Kernel {
 /// What the kernel did not do.
 fn make(
     caller: &Caller,
-    carriers: Vec<(Arc<Twin>, bool)>,
+    mut carriers: Vec<Carrier>,
     requests: Vec<resolver::Request>,
-) -> Vec<(resolver::Request, io::Error)> {
-    for (twin, up) in carriers {
-        if let Err(error) = twin.set_carrier(up) {
-            tracing::warn!("{error}");
-        }
-    }
+) -> (Vec<Carrier>, Vec<(resolver::Request, io::Error)>) {
+    carriers.retain(|(twin, up)| {
+        let failed = twin.set_carrier(*up).err();
+        failed.inspect(|error| tracing::warn!("{error}")).is_some()
+    });
     let refusal = |request: resolver::Request| {
         let message = match request {
             resolver::Request::Use((index, address)) => Request::use_neighbor(index, address),
@@ -218,7 +240,7 @@ fn make(
         };
         caller.call(message).err().map(|error| (request, error))
     };
-    requests.into_iter().filter_map(refusal).collect()
+    (carriers, requests.into_iter().filter_map(refusal).collect())
 }
 
 fn neighbor_tables() -> Vec<NeighborTable> {

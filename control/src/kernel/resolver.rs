@@ -30,6 +30,8 @@ pub const PATIENCE: Duration = Duration::from_secs(4);
 pub const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests that packets may cause per [`TICK`], for each standing: a flood must not busy the kernel.
 const ASKS_PER_TICK: [usize; 4] = [200, 200, 100, 100];
+/// Requests that wait for the kernel, at which packets cause no more.
+const BACKLOG: usize = 2000;
 /// Requests per [`TICK`] for neighbours to be confirmed. Spreads what a restart or a dump finds stale all at once.
 const REFRESHES_PER_TICK: usize = 50;
 /// How often [`Resolver::tick`] is called.
@@ -67,6 +69,8 @@ pub(super) struct Resolver {
     refresh: VecDeque<OnLink>,
     to_refresh: HashSet<OnLink>,
     requests: VecDeque<Request>,
+    /// Those that are still to be forgotten when their request's turn comes.
+    to_forget: HashSet<OnLink>,
     /// Packets of neighbours that were given up for others, not told of yet.
     given_up: usize,
 }
@@ -90,6 +94,7 @@ impl Resolver {
             refresh: VecDeque::new(),
             to_refresh: HashSet::new(),
             requests: VecDeque::new(),
+            to_forget: HashSet::new(),
             given_up: 0,
         }
     }
@@ -136,6 +141,7 @@ impl Resolver {
     /// A neighbour answers. Whoever has answered once is known.
     pub(super) fn resolved(&mut self, neighbor: OnLink) {
         self.acquaintances.remember(neighbor);
+        self.to_forget.remove(&neighbor);
         self.gone(neighbor);
     }
 
@@ -220,7 +226,20 @@ impl Resolver {
 
     /// What is to be said to the kernel next, in this order; no more than that.
     pub(super) fn take_requests(&mut self, most: usize) -> Vec<Request> {
-        self.requests.drain(..self.requests.len().min(most)).collect()
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some(request) = self.requests.pop_front()
+        {
+            let is_due = match request {
+                Request::Use(_) => true,
+                // It may have answered meanwhile.
+                Request::Forget(neighbor) => self.to_forget.remove(&neighbor),
+            };
+            if is_due {
+                taken.push(request);
+            }
+        }
+        taken
     }
 
     /// Whether anything is to be said.
@@ -230,7 +249,8 @@ impl Resolver {
 
     /// Lets time pass: returns how many packets have waited too long.
     pub(super) fn tick(&mut self, now: Instant) -> Expired {
-        self.asks_left = ASKS_PER_TICK;
+        // A kernel that is busy with something else is not asked for more and more.
+        self.asks_left = if self.requests.len() < BACKLOG { ASKS_PER_TICK } else { [0; 4] };
         let is_recent = |at: Instant| now.saturating_duration_since(at) < ASK_INTERVAL;
         let asked = &self.asked;
         self.waiting.ask_again(|neighbor| asked.get(&neighbor).is_none_or(|(at, _)| !is_recent(*at)));
@@ -264,6 +284,7 @@ impl Resolver {
             Place::InsteadOf(other, its_hop) => {
                 self.asked.remove(&other);
                 self.given_up += self.give_up(its_hop, DropReason::NeighborWaitExpired, now);
+                self.to_forget.insert(other);
                 self.requests.push_back(Request::Forget(other));
             }
         }

@@ -42,10 +42,21 @@ pub struct UpLink {
 /// Destinations and metrics.
 pub type Announced = BTreeMap<IpNet, u32>;
 
+/// What the kernel has made of the routes it was told of last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InKernel {
+    /// Those that are there. None where nobody makes any, or none were asked for yet.
+    pub present: Option<Announced>,
+    /// Why others are not, one sentence each.
+    pub refused: BTreeMap<IpNet, String>,
+}
+
 #[derive(Default)]
 struct Routes {
     /// Those the kernel has.
     present: Announced,
+    /// Older ones of the same destinations that it would not remove.
+    left: BTreeSet<(IpNet, u32)>,
     /// Why others are not there.
     refused: BTreeMap<IpNet, String>,
     /// The last one looked after.
@@ -130,6 +141,8 @@ impl UpLink {
     /// to get at its lock.
     pub fn announce(&self, wanted: &Announced) {
         let mut routes = self.routes();
+        let left = std::mem::take(&mut routes.left);
+        routes.left = left.into_iter().filter(|(to, metric)| !self.remove(*to, *metric)).collect();
         for (to, metric) in wanted {
             let before = routes.present.get(to).copied();
             if before == Some(*metric) {
@@ -137,8 +150,9 @@ impl UpLink {
             }
             if self.add(&mut routes, *to, *metric)
                 && let Some(before) = before
+                && !self.remove(*to, before)
             {
-                self.remove(*to, before);
+                routes.left.insert((*to, before));
             }
         }
         let gone: Vec<(IpNet, u32)> = routes
@@ -148,9 +162,10 @@ impl UpLink {
             .map(|(to, m)| (*to, *m))
             .collect();
         for (to, metric) in gone {
-            self.remove(to, metric);
-            routes.present.remove(&to);
-            tracing::info!(route = %to, "withdrawn");
+            if self.remove(to, metric) {
+                routes.present.remove(&to);
+                tracing::info!(route = %to, "withdrawn");
+            }
         }
         routes.refused.retain(|to, _| wanted.contains_key(to));
         self.look_after(&mut routes);
@@ -162,10 +177,11 @@ impl UpLink {
         self.routes().present.clone()
     }
 
-    /// Why routes are missing, one sentence each.
+    /// The same, and why routes are missing.
     #[must_use]
-    pub fn refused(&self) -> BTreeMap<IpNet, String> {
-        self.routes().refused.clone()
+    pub fn in_kernel(&self) -> InKernel {
+        let routes = self.routes();
+        InKernel { present: Some(routes.present.clone()), refused: routes.refused.clone() }
     }
 
     fn routes(&self) -> MutexGuard<'_, Routes> {
@@ -201,7 +217,8 @@ impl UpLink {
         }
     }
 
-    fn remove(&self, to: IpNet, metric: u32) {
+    /// Whether the route is gone now.
+    fn remove(&self, to: IpNet, metric: u32) -> bool {
         let removed = self.caller.call(Request::remove_route(to, self.index, PROTOCOL, metric));
         // Gone already, with a link that went down or by somebody's hand.
         let gone = [Some(Errno::SRCH), Some(Errno::NODEV)];
@@ -209,7 +226,9 @@ impl UpLink {
             && !gone.contains(&error.raw_os_error().map(Errno::from_raw_os_error))
         {
             tracing::error!(route = %to, %error, "cannot be withdrawn");
+            return false;
         }
+        true
     }
 
     /// The kernel removes routes without a word when an interface goes down, and so may anybody: puts a few back if they are

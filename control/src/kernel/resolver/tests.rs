@@ -207,3 +207,30 @@ fn refreshes_are_spread_and_not_doubled() {
     desk.pass(ASK_INTERVAL);
     assert_eq!(desk.uses(), [0], "put off, not forgotten");
 }
+
+#[test]
+fn one_that_answers_before_the_kernel_is_told_to_forget_it_stays() {
+    let mut desk = Desk::new();
+    (0..128).for_each(|number| {
+        desk.packet(Standing::Unknown, number);
+    });
+    desk.pass(TICK);
+    desk.requests();
+    desk.resolver.failed(on_link(77));
+    desk.packet(Standing::Unknown, 500);
+    desk.resolver.resolved(on_link(77));
+    assert_eq!(desk.requests(), [Request::Use(on_link(500))]);
+}
+
+#[test]
+fn a_kernel_that_takes_no_requests_is_not_given_more_and_more() {
+    let mut desk = Desk::new();
+    for tick in 0..100 {
+        (0..100).for_each(|number| {
+            desk.packet(Standing::Gateway, tick * 100 + number);
+        });
+        desk.pass(TICK);
+    }
+    let waiting = desk.requests().len();
+    assert!((BACKLOG..BACKLOG + 1000).contains(&waiting), "{waiting}");
+}
