@@ -204,6 +204,17 @@ fn what_flows_who_fails_and_what_was_before_are_answered() -> TestResult {
         worker["route"].as_str().is_some_and(|route| route.starts_with("2001:db8:12:34::/64")),
         "{worker}"
     );
+    // What is for the box itself is its kernel's, whatever is mapped.
+    let added = lab.good("eam add 203.0.113.1 2001:db8:12:34::8")?;
+    assert!(added.contains("203.0.113.1/32: it is an address of this box"), "{added}");
+    let lookup = lab.json("eam lookup 203.0.113.1")?;
+    assert_eq!(
+        (&lookup["worker"]["translated"], &lookup["worker"]["next_hop"]),
+        (&Value::Null, &"local".into()),
+        "{lookup}"
+    );
+    assert!(lookup["text"].as_str().is_some_and(|text| text.contains("an address of this box")), "{lookup}");
+    lab.good("eam remove 203.0.113.1")?;
     let neighbors = lab.json("neighbors")?;
     let neighbors = neighbors["neighbors"].as_array().expect("a list");
     let server =

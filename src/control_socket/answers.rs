@@ -12,7 +12,7 @@ use control_api::{
     Ports, Question, Refusal, Reloaded, Revision, Routes, Status, Versions, Worker, WorkerSummary, Workers,
     path,
 };
-use control_server::mappings::Mappings;
+use control_server::mappings::{Edit, Mappings, Target};
 use control_server::{CaptureQuery, Intent, ListQuery, Page, Peer, Relay, Slices, TrafficQuery};
 use dataplane::counters::Event;
 use dataplane::table::snapshot::Snapshot;
@@ -72,9 +72,37 @@ impl RunningRelay {
         self.handle.snapshot().map_err(|_| stopping())
     }
 
+    /// Warnings about mappings of the box's own addresses.
+    fn own_addresses(&self, edits: &[Edit]) -> Result<Vec<Finding>, Refusal> {
+        let snapshot = self.snapshot()?;
+        let mapped = edits.iter().filter_map(|edit| match edit.target {
+            Target::Add { ipv4, .. } | Target::Set { ipv4, .. } => Some((edit.line, ipv4)),
+            Target::Auto { .. } | Target::Remove { .. } => None,
+        });
+        let own = mapped.filter(|(_, ipv4)| {
+            ipv4.prefix_len() == 32 && worker_view::is_own(ipv4.addr().into(), &snapshot)
+        });
+        let told = own.map(|(line, ipv4)| Finding {
+            line,
+            value: ipv4.to_string(),
+            message: "it is an address of this box: packets to it are its kernel's, and are not translated"
+                .into(),
+            remedy: "take the address off the box (`ip addr`), or map another one".into(),
+        });
+        Ok(told.collect())
+    }
+
     fn actor(&self) -> Result<control::actor::Status, Refusal> {
         self.handle.status().map_err(|_| stopping())
     }
+}
+
+/// Adds warnings to an answer; of many the first are told, and how many more there are.
+fn warn(made: &mut Committed, mut warnings: Vec<Finding>) {
+    const TOLD: usize = 10;
+    made.more_warnings += warnings.len().saturating_sub(TOLD) as u64;
+    warnings.truncate(TOLD);
+    made.warnings.extend(warnings);
 }
 
 impl Relay for RunningRelay {
@@ -162,7 +190,28 @@ impl Relay for RunningRelay {
         let snapshot = self.snapshot()?;
         let places = Running { mappings: &self.mappings };
         let worker = worker_view::of(address, &snapshot, &names(&status), &places);
-        Ok(Lookup { worker: Some(worker), ..self.mappings.lookup(address)? })
+        let mut found = self.mappings.lookup(address)?;
+        if found.translated.is_some() && worker_view::is_own(address, &snapshot) {
+            found.text = format!(
+                "{address} is an address of this box, so packets to it are its kernel's; as another host's, {}",
+                found.text
+            );
+        }
+        Ok(Lookup { worker: Some(worker), ..found })
+    }
+
+    fn change(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
+        let own = self.own_addresses(&edits)?;
+        let mut made = self.mappings.change(intent, edits, replace)?;
+        warn(&mut made, own);
+        Ok(self.told(intent, made))
+    }
+
+    fn stage(&self, intent: &Intent, edits: Vec<Edit>, replace: bool) -> Result<Committed, Refusal> {
+        let own = self.own_addresses(&edits)?;
+        let mut staged = self.mappings.stage(intent, &edits, replace)?;
+        warn(&mut staged, own);
+        Ok(staged)
     }
 
     fn reload(&self, peer: Peer) -> Result<Reloaded, Refusal> {

@@ -4,13 +4,16 @@ use std::net::IpAddr;
 
 use control_api::WorkerView;
 use dataplane::table::fib::Path;
+use dataplane::table::routing::TableId;
 use dataplane::table::snapshot::Snapshot;
 
 use crate::explain::{Places, interface_name, mac};
 
 /// What the workers do with `address`.
 pub(super) fn of(address: IpAddr, snapshot: &Snapshot, ports: &[String], places: &dyn Places) -> WorkerView {
-    let (translated, mapping) = translation(address, snapshot);
+    // What is for the box itself is its kernel's before anything is translated.
+    let (translated, mapping) =
+        if is_own(address, snapshot) { (None, None) } else { translation(address, snapshot) };
     let to = translated.unwrap_or(address);
     let path = snapshot.fib.lookup(to, || 0);
     let (interface, mac) = match path {
@@ -28,6 +31,13 @@ pub(super) fn of(address: IpAddr, snapshot: &Snapshot, ports: &[String], places:
         mtu: path.mtu(),
         route: places.route(to).map(|used| format!("{} ({})", used.entry, used.origin)),
     }
+}
+
+/// Whether packets to an address are the kernel's because it is one of the box. What an Edge Relay holds for its node is
+/// translated all the same (RFC 7756 3.1).
+pub(super) fn is_own(address: IpAddr, snapshot: &Snapshot) -> bool {
+    let is_nodes = matches!(address, IpAddr::V6(address) if snapshot.translation.is_er_ipv6(address));
+    snapshot.fib.is_local(TableId::MAIN, address) && !is_nodes
 }
 
 /// The path of packets to an address in a word.
