@@ -40,7 +40,7 @@ pub(super) struct Row {
 /// Whether more of a unit is better: rates and ratios to testpmd. Everything else is a cost.
 #[must_use]
 pub(super) fn is_higher_better(unit: &str) -> bool {
-    matches!(unit, "Mpps" | "ratio" | "1/s")
+    unit.ends_with("/s") || matches!(unit, "Mpps" | "ratio")
 }
 
 impl Report {
