@@ -43,14 +43,23 @@ pub enum RowError {
         ipv6: Ipv6Net,
     },
     /// A note that would not fit on one line of a list.
-    #[error("EAM {eam}: the comment has {} bytes or a control character: \
-             at most {max} bytes on one line are kept", .length, max = Row::MAX_COMMENT)]
+    #[error("EAM {eam}: {}", comment_fault(*.length))]
     Comment {
         /// Whose note it is.
         eam: Eam,
         /// Of the note, in bytes.
         length: usize,
     },
+}
+
+/// What is wrong with a note of this length that is not kept.
+fn comment_fault(length: usize) -> String {
+    let max = Row::MAX_COMMENT;
+    if length > max {
+        format!("the comment has {length} bytes: shorten it to {max}")
+    } else {
+        "the comment has a line break or another control character: write it on one line".to_owned()
+    }
 }
 
 impl Eam {
