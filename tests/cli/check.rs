@@ -181,7 +181,9 @@ fn check_machine_finds_a_store_that_cannot_be_opened_or_does_not_fit() {
     let beside = |path: &Path, name: &str| PathBuf::from(format!("{}{name}", path.display()));
     let parts = ["", "-wal", "-head"];
     let bytes = || parts.map(|part| fs::read(beside(&killed, part)).unwrap());
-    parts.iter().for_each(|part| drop(fs::copy(beside(&store, part), beside(&killed, part)).unwrap()));
+    for part in parts {
+        fs::copy(beside(&store, part), beside(&killed, part)).unwrap();
+    }
     let before = bytes();
     assert!(!before[1].is_empty(), "the commit is in the log");
     assert_eq!(check(&toml.replace("mappings.db", "killed.db")).status, Some(0));
