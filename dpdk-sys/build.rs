@@ -23,7 +23,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_xstats_get(_names)?",
     "rte_get_tsc_hz",
     "rte_log_set_global_level",
-    "rte_mempool_(avail|in_use)_count",
     "rte_mempool_free",
     "rte_pktmbuf_free_bulk",
     "rte_thread_(register|unregister)",

@@ -102,6 +102,22 @@ int bl_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, uns
 	return rte_pktmbuf_alloc_bulk(pool, mbufs, count);
 }
 
+unsigned int bl_mempool_available(const struct rte_mempool *pool, unsigned int lcores)
+{
+	unsigned int count = rte_mempool_get_ops(pool->ops_index)->get_count(pool);
+	unsigned int lcore;
+
+	for (lcore = 0; pool->cache_size > 0 && lcore < lcores; lcore++)
+		count += pool->local_cache[lcore].len;
+	/* Mbufs that move meanwhile may be seen twice. */
+	return RTE_MIN(count, pool->size);
+}
+
+unsigned int bl_mempool_in_use(const struct rte_mempool *pool, unsigned int lcores)
+{
+	return pool->size - bl_mempool_available(pool, lcores);
+}
+
 void bl_pktmbuf_free(struct rte_mbuf *mbuf)
 {
 	rte_pktmbuf_free(mbuf);

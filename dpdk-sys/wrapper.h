@@ -69,6 +69,9 @@ struct rte_mempool *bl_pktmbuf_pool_create(const char *name, unsigned int count,
 					   uint16_t data_room, int contiguous);
 struct rte_mbuf *bl_pktmbuf_alloc(struct rte_mempool *pool);
 int bl_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count);
+/* Like rte_mempool_avail_count and _in_use_count, which look at the caches of all RTE_MAX_LCORE lcores there might be. */
+unsigned int bl_mempool_available(const struct rte_mempool *pool, unsigned int lcores);
+unsigned int bl_mempool_in_use(const struct rte_mempool *pool, unsigned int lcores);
 void bl_pktmbuf_free(struct rte_mbuf *mbuf);
 int bl_pktmbuf_linearize(struct rte_mbuf *mbuf);
 

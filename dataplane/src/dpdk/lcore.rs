@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::eal::Eal;
 use super::error::{Errno, LcoreError};
+
+/// One more than the highest id an lcore has ever had; the thread that initialised DPDK has id 0.
+static LCORES: AtomicU32 = AtomicU32::new(1);
 
 /// Makes the calling thread an lcore of DPDK until dropped. It stays on the thread that made it.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ impl LcoreGuard {
             return Err(LcoreError::Full { most: dpdk_sys::BL_MAX_LCORE, errno: Errno::last() });
         }
         let id = lcore_id().expect("a registered thread has an lcore id");
+        LCORES.fetch_max(id + 1, Ordering::Relaxed);
         Ok(Self { id, _eal: eal.clone(), _thread: PhantomData })
     }
 
@@ -51,6 +56,12 @@ pub fn lcore_id() -> Option<u32> {
     // SAFETY: reads a thread-local integer.
     let id = unsafe { dpdk_sys::bl_lcore_id() };
     (id != dpdk_sys::BL_LCORE_ID_ANY).then_some(id)
+}
+
+/// No lcore has or had this id or a higher one. The caches of those above in a mempool are empty, and looking at them costs
+/// a page of cold memory each.
+pub(super) fn lcores() -> u32 {
+    LCORES.load(Ordering::Relaxed)
 }
 
 /// Keeps the calling thread on `cpu` from now on.

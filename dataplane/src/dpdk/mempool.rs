@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::eal::{Eal, Memory};
 use super::error::{Errno, MempoolError, Said};
+use super::lcore::lcores;
 use super::mbuf::Mbuf;
 use crate::buffer::BufferPool;
 use crate::io::Frames;
@@ -129,15 +130,15 @@ impl Mempool {
     /// Mbufs somebody owns: packets in hand, and those in the queues of ports.
     #[must_use]
     pub fn in_use(&self) -> usize {
-        // SAFETY: the pool lives as long as `self`.
-        unsafe { dpdk_sys::rte_mempool_in_use_count(self.as_ptr()) as usize }
+        // SAFETY: the pool lives as long as `self`, and has a cache for every lcore.
+        unsafe { dpdk_sys::bl_mempool_in_use(self.as_ptr(), lcores()) as usize }
     }
 
     /// Mbufs free to allocate, the caches of all lcores included.
     #[must_use]
     pub fn available(&self) -> usize {
-        // SAFETY: the pool lives as long as `self`.
-        unsafe { dpdk_sys::rte_mempool_avail_count(self.as_ptr()) as usize }
+        // SAFETY: the pool lives as long as `self`, and has a cache for every lcore.
+        unsafe { dpdk_sys::bl_mempool_available(self.as_ptr(), lcores()) as usize }
     }
 
     /// Bytes per mbuf, headroom included.
@@ -169,8 +170,8 @@ impl BufferPool for Mempool {
 
 impl Drop for MempoolInner {
     fn drop(&mut self) {
-        // SAFETY: the pool was created by `create` and is released here only.
-        let in_use = unsafe { dpdk_sys::rte_mempool_in_use_count(self.pool.as_ptr()) };
+        // SAFETY: the pool was created by `create` and is released here only; it has a cache for every lcore.
+        let in_use = unsafe { dpdk_sys::bl_mempool_in_use(self.pool.as_ptr(), lcores()) };
         if in_use == 0 {
             // SAFETY: no mbuf is owned by anybody, and nobody can allocate another: allocation needs a
             // `Mempool`, and the ports that receive into this one hold clones of it.
