@@ -383,7 +383,7 @@ impl Interfaces {
 }
 
 /// Places of the local filter.
-pub(super) const LOCAL_PLACES: usize = 1 << 16;
+const LOCAL_PLACES: usize = 1 << 16;
 
 /// Says quickly that most addresses are not local: one bit per hash value, 8 KiB.
 #[derive(Clone)]

@@ -24,6 +24,7 @@
 mod descent;
 mod edit;
 mod ipv4;
+mod short;
 
 use std::net::IpAddr;
 use std::sync::Arc;

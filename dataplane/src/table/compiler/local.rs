@@ -1,24 +1,20 @@
 //! Which addresses may be the box's own, kept while they come and go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::table::fib::{LOCAL_PLACES, LocalFilter};
+use crate::table::fib::LocalFilter;
 
 /// Local routes of one table, by the place of their address in the filter.
+#[derive(Default)]
 pub(super) struct LocalAddresses {
     filter: Arc<LocalFilter>,
-    /// How many addresses share each place.
-    counts: Box<[u32]>,
+    /// How many addresses share each place, where there are any.
+    counts: HashMap<usize, u32>,
     /// Prefixes of which every address may be local (AnyIP).
     prefixes: usize,
-}
-
-impl Default for LocalAddresses {
-    fn default() -> Self {
-        Self { filter: Arc::default(), counts: vec![0; LOCAL_PLACES].into_boxed_slice(), prefixes: 0 }
-    }
 }
 
 impl LocalAddresses {
@@ -31,10 +27,14 @@ impl LocalAddresses {
         let address = destination.addr();
         if destination.prefix_len() == destination.max_prefix_len() {
             let place = LocalFilter::place(address);
-            let count = &mut self.counts[place];
+            let count = self.counts.entry(place).or_default();
             *count = if local { *count + 1 } else { *count - 1 };
+            let any = *count > 0;
+            if !any {
+                self.counts.remove(&place);
+            }
             if self.prefixes == 0 {
-                Arc::make_mut(&mut self.filter).set(place, *count > 0);
+                Arc::make_mut(&mut self.filter).set(place, any);
             }
         } else if !address.is_loopback() && !address.is_multicast() {
             self.prefixes = if local { self.prefixes + 1 } else { self.prefixes - 1 };
@@ -48,8 +48,7 @@ impl LocalAddresses {
 
     fn counted(&self) -> LocalFilter {
         let mut filter = LocalFilter::default();
-        let taken = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        taken.for_each(|(place, _)| filter.set(place, true));
+        self.counts.keys().for_each(|place| filter.set(*place, true));
         filter
     }
 }

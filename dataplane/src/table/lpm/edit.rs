@@ -6,23 +6,17 @@
 use std::mem::take;
 use std::sync::Arc;
 
+use super::short::ShortPrefixes;
 use super::{
     Branch, GROUP, IS_NODE, Leaf, Lpm, Node, ROOT_BITS, STRIDE, Skip, TOP_BITS, Top, Value, Values, Wide,
     halves, joined, mask,
 };
 
 /// The trie's owner.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct LpmEditor {
     lpm: Lpm,
-    /// Every prefix of up to 16 bits as it was given: at 2^length + its bits.
-    short: Box<[Value]>,
-}
-
-impl Default for LpmEditor {
-    fn default() -> Self {
-        Self { lpm: Lpm::default(), short: vec![0; 2 << ROOT_BITS].into_boxed_slice() }
-    }
+    short: ShortPrefixes,
 }
 
 /// A prefix longer than the root's bits, and what becomes of it.
@@ -69,7 +63,7 @@ impl LpmEditor {
 
     fn set_short(&mut self, bits: u128, length: u32, value: Value) -> Value {
         let at = |length: u32| 1_usize << length | (bits >> 1 >> (127 - length)) as usize;
-        let before = std::mem::replace(&mut self.short[at(length)], value);
+        let before = self.short.replace(at(length), value);
         if before == value {
             return before;
         }
@@ -78,7 +72,7 @@ impl LpmEditor {
         if length <= TOP_BITS {
             let span = 1 << (TOP_BITS - length);
             for (slot, top) in tops.iter_mut().enumerate().skip(first * span).take(span) {
-                top.value = longest(&self.short, 1 << TOP_BITS | slot, 0);
+                top.value = self.short.longest(1 << TOP_BITS | slot, 0);
             }
             return before;
         }
@@ -86,7 +80,7 @@ impl LpmEditor {
         let wide = Arc::make_mut(top.wide.get_or_insert_default());
         let span = 1 << (ROOT_BITS - length);
         for slot in first * span..(first + 1) * span {
-            let value = longest(&self.short, 1 << ROOT_BITS | slot, TOP_BITS);
+            let value = self.short.longest(1 << ROOT_BITS | slot, TOP_BITS + 1);
             let slot = slot & 0xff;
             let place = if wide.words[slot] & IS_NODE == 0 { &mut wide.words } else { &mut wide.under };
             place[slot] = value;
@@ -94,17 +88,6 @@ impl LpmEditor {
         drop_if_empty(top);
         before
     }
-}
-
-/// The value of the longest prefix that covers a place and has more than `over` bits.
-fn longest(short: &[Value], mut place: usize, over: u32) -> Value {
-    while place >> over > 1 || over == 0 && place > 0 {
-        if short[place] != 0 {
-            return short[place];
-        }
-        place >>= 1;
-    }
-    0
 }
 
 fn drop_if_empty(top: &mut Top) {

@@ -26,8 +26,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::edit::{Edit, Left};
+use super::short::ShortPrefixes;
 use super::{IS_NODE, Node, Value};
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_owners};
 
 const OCTET: usize = 256;
 /// Bits that lead to a block, and to a word of it.
@@ -46,7 +47,6 @@ struct Top {
     wide: Option<Arc<Wide>>,
 }
 
-#[derive(Clone)]
 struct Wide {
     words: [Value; OCTET],
     blocks: [Option<Arc<Block>>; OCTET],
@@ -83,6 +83,15 @@ impl Default for Ipv4Lpm {
 impl Default for Wide {
     fn default() -> Self {
         Self { words: [0; OCTET], blocks: [const { None }; OCTET] }
+    }
+}
+
+impl Clone for Wide {
+    /// A change of the table does it once for each /8 it touches. Each block is another line of memory, and owners are counted
+    /// one after the other: fetched together, they are waited for once and not 256 times.
+    fn clone(&self) -> Self {
+        self.blocks.iter().flatten().for_each(prefetch_owners);
+        Self { words: self.words, blocks: self.blocks.clone() }
     }
 }
 
@@ -178,21 +187,13 @@ impl Block {
 }
 
 /// The owner of the routes.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Ipv4LpmEditor {
     lpm: Ipv4Lpm,
-    /// Every prefix of up to 16 bits as it was given: at 2^length + its bits.
-    short: Box<[Value]>,
+    short: ShortPrefixes,
     /// Those of 17 to 24 bits, by their first 16: 2^(length - 16) + the other bits, and the value. In this order, which is
     /// that of their length.
     middle: HashMap<u16, Vec<(u16, Value)>>,
-}
-
-impl Default for Ipv4LpmEditor {
-    fn default() -> Self {
-        let short = vec![0; 2 << TO_BLOCK].into_boxed_slice();
-        Self { lpm: Ipv4Lpm::default(), short, middle: HashMap::new() }
-    }
 }
 
 impl Ipv4LpmEditor {
@@ -218,7 +219,7 @@ impl Ipv4LpmEditor {
     fn set_short(&mut self, address: Ipv4Addr, length: u8, value: Value) -> Value {
         let [first, second, ..] = address.octets();
         let bits = usize::from(u16::from_be_bytes([first, second])) >> (16 - length);
-        let before = std::mem::replace(&mut self.short[1 << length | bits], value);
+        let before = self.short.replace(1 << length | bits, value);
         if before == value {
             return before;
         }
@@ -226,7 +227,7 @@ impl Ipv4LpmEditor {
         if length <= 8 {
             let span = OCTET >> length;
             for (slot, top) in tops.iter_mut().enumerate().skip(bits * span).take(span) {
-                top.value = longest(&self.short, OCTET | slot, 0);
+                top.value = self.short.longest(OCTET | slot, 0);
             }
             return before;
         }
@@ -235,7 +236,7 @@ impl Ipv4LpmEditor {
         let span = 1 << (TO_BLOCK - u32::from(length));
         let start = bits * span;
         for slot in start..start + span {
-            let value = longest(&self.short, 1 << TO_BLOCK | slot, 8);
+            let value = self.short.longest(1 << TO_BLOCK | slot, 9);
             let at = slot % OCTET;
             if std::mem::replace(&mut wide.words[at], value) == value {
                 continue;
@@ -334,17 +335,6 @@ impl Top {
             self.wide = None;
         }
     }
-}
-
-/// The value of the longest prefix that covers a place and has more than `over` bits.
-fn longest(short: &[Value], mut place: usize, over: u32) -> Value {
-    while place >> over > usize::from(over > 0) {
-        if short[place] != 0 {
-            return short[place];
-        }
-        place >>= 1;
-    }
-    0
 }
 
 #[cfg(test)]
