@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustix::io::pread;
+use rustix::time::{ClockId, clock_gettime};
 
 /// The longest stretches for which something kept a thread. They need not be the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Longest {
     /// By the clock: with what others took of the processor meanwhile.
     pub elapsed: Duration,
-    /// Of its own: without the time in which it could have gone on, had it had a processor. What it waited for is its own
-    /// doing: a disk, a lock, a page of memory.
+    /// Of its own: without the time in which it could have gone on, had it had a processor, and without what the host of a
+    /// virtual machine took. What it waited for is its own doing: a disk, a lock, a page of memory.
     pub own: Duration,
 }
 
@@ -41,8 +42,8 @@ impl Stall {
     /// Has every poll of `future` measured, all of them on this thread.
     pub fn watch<F: Future>(&self, future: F) -> Watched<F> {
         // Where the kernel does not tell, everything is its own.
-        let delays = File::open("/proc/thread-self/schedstat").ok();
-        Watched { future: Box::pin(future), stall: self.clone(), delays }
+        let schedule = File::open("/proc/thread-self/schedstat").ok();
+        Watched { future: Box::pin(future), stall: self.clone(), schedule }
     }
 }
 
@@ -51,20 +52,27 @@ pub struct Watched<F> {
     future: Pin<Box<F>>,
     stall: Stall,
     /// What the scheduler knows of the thread.
-    delays: Option<File>,
+    schedule: Option<File>,
 }
 
 impl<F: Future> Future for Watched<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let (started, delayed) = (Instant::now(), self.delay());
+        let (started, used, before) = (Instant::now(), processor_time(), self.scheduled());
         let polled = self.future.as_mut().poll(context);
         let elapsed = started.elapsed();
         let longest = self.stall.longest();
         // What is its own is never more than what the clock says: most turns are not looked at any further.
         if elapsed > longest.own {
-            let own = elapsed.saturating_sub(self.delay().saturating_sub(delayed));
+            let own = match (before, self.scheduled()) {
+                // It had its processor all the time: the kernel counts for it what the host left to both.
+                (Some(before), Some(now)) if before.turns == now.turns => {
+                    processor_time().saturating_sub(used).min(elapsed)
+                }
+                (Some(before), Some(now)) => elapsed.saturating_sub(now.delay.saturating_sub(before.delay)),
+                _ => elapsed,
+            };
             self.stall.0.set(longest.max(Longest { elapsed, own }));
         }
         polled
@@ -72,19 +80,33 @@ impl<F: Future> Future for Watched<F> {
 }
 
 impl<F> Watched<F> {
-    /// For how long the thread has waited for a processor, ever.
-    fn delay(&self) -> Duration {
+    fn scheduled(&self) -> Option<Scheduled> {
         let mut text = [0; 64];
-        let read = self.delays.as_ref().map_or(0, |file| pread(file, &mut text, 0).unwrap_or(0));
-        delay_in(&text[..read])
+        let read = pread(self.schedule.as_ref()?, &mut text, 0).ok()?;
+        scheduled_in(&text[..read])
     }
 }
 
-/// The second of three numbers, in nanoseconds.
-fn delay_in(schedstat: &[u8]) -> Duration {
-    let text = std::str::from_utf8(schedstat).unwrap_or_default();
-    let nanos = text.split_ascii_whitespace().nth(1).and_then(|number| number.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
+/// What the scheduler has done with the thread, ever.
+#[derive(Debug, PartialEq, Eq)]
+struct Scheduled {
+    /// For how long it waited for a processor.
+    delay: Duration,
+    /// How often it was given one.
+    turns: u64,
+}
+
+/// The second number, in nanoseconds, and the third.
+fn scheduled_in(schedstat: &[u8]) -> Option<Scheduled> {
+    let mut numbers = std::str::from_utf8(schedstat).ok()?.split_ascii_whitespace().skip(1);
+    let delay = Duration::from_nanos(numbers.next()?.parse().ok()?);
+    Some(Scheduled { delay, turns: numbers.next()?.parse().ok()? })
+}
+
+/// Of this thread.
+fn processor_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -94,7 +116,6 @@ mod tests {
 
     use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
     use nix::unistd::Pid;
-    use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
 
@@ -136,14 +157,9 @@ mod tests {
     }
 
     #[test]
-    fn the_time_without_a_processor_is_the_second_number() {
-        assert_eq!(delay_in(b"69907 65192 2\n"), Duration::from_nanos(65192));
-        assert_eq!(delay_in(b""), Duration::ZERO);
-    }
-
-    /// Of this thread.
-    fn processor_time() -> Duration {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap())
+    fn the_time_without_a_processor_is_the_second_number_and_how_often_it_had_one_the_third() {
+        let delay = Duration::from_nanos(65192);
+        assert_eq!(scheduled_in(b"69907 65192 2\n"), Some(Scheduled { delay, turns: 2 }));
+        assert_eq!(scheduled_in(b"69907 65192"), None);
     }
 }
