@@ -63,7 +63,9 @@ async fn measure() {
     let tables = Publisher::new(Snapshot { generation: 1, translation, fib: Arc::default() }).view();
     let kernel = Rc::new(Kernel::new(vec![twin], rings, tables).unwrap());
     let runner = Rc::clone(&kernel);
-    tokio::task::spawn_local(async move { runner.run(|_| (), std::future::pending()).await });
+    let (updates, mut updated) = tokio::sync::mpsc::channel(1);
+    tokio::task::spawn_local(async move { while updated.recv().await.is_some() {} });
+    tokio::task::spawn_local(async move { runner.run(updates, std::future::pending()).await });
     // What the kernel sends is read as a worker would.
     let done = Arc::new(AtomicBool::new(false));
     let (ended, mut punt) = (Arc::clone(&done), punt);

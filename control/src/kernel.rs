@@ -67,6 +67,7 @@ use dataplane::verdict::PuntReason;
 use dataplane::worker::Clock;
 use futures_util::future::try_join_all;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
 
 pub use self::bell::Bell;
 pub use self::counters::{KernelCounters, Lost};
@@ -205,14 +206,14 @@ impl Kernel {
         self.samples.take()
     }
 
-    /// Runs until `shutdown` is ready. `on_update` is called on this task: with the kernel's state as soon as it is
-    /// read, then with its changes.
+    /// Runs until `shutdown` is ready. `updates` are told the kernel's state as soon as it is read, then its changes, as many at
+    /// a time as are taken.
     ///
     /// # Errors
     /// [`KernelError`] when the kernel cannot be followed any more, or a twin was deleted.
     pub async fn run(
         &self,
-        on_update: impl FnMut(Update),
+        updates: Sender<Update>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), KernelError> {
         let follower = Follower::start(self)?;
@@ -223,7 +224,7 @@ impl Kernel {
         };
         tokio::select! {
             () = shutdown => Ok(()),
-            ended = follower.run(on_update) => ended,
+            ended = follower.run(updates) => ended,
             ended = readers => ended,
             never = self.read_own() => match never {},
             never = self.pump() => match never {},

@@ -7,7 +7,6 @@ use std::thread;
 use std::time::Instant;
 
 use dataplane::table::eam::Eam;
-use dataplane::table::routing;
 use dataplane::table::translation::Translation;
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,8 +46,6 @@ pub enum UpdateError<E> {
 
 /// What the builder has done, and others that the actor waits for.
 pub(super) enum Done {
-    /// The kernel's routing changed.
-    Routing(routing::Update),
     /// The files were read.
     Read { number: u64, loaded: Box<Loaded> },
     /// A reload is ready to be published, or refused.

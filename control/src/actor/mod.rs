@@ -23,6 +23,7 @@ mod message;
 mod reader;
 mod relay;
 mod reloads;
+mod routing;
 mod service;
 mod stall;
 #[cfg(test)]

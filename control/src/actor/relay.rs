@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dataplane::counters::Counts;
-use dataplane::table::compiler::Compiler;
+use dataplane::table::fib::Fib;
 use dataplane::table::publish::Publisher;
-use dataplane::table::routing::{self, PortId};
+use dataplane::table::routing::PortId;
 use dataplane::table::snapshot::Snapshot;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, spawn_local, yield_now};
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::activity::Activities;
@@ -22,6 +22,7 @@ use super::machine::{Link, Machine, PortFacts};
 use super::macs::ExtraMacs;
 use super::message::{Counters, LastReload, PortStatus, Reloads, Request, Stalls, Status, WorkerStatus};
 use super::reader::{Askers, Patience, Read, Reader};
+use super::routing::Routing;
 use super::service::{Seen, Service};
 use super::stall::Stall;
 use super::watch::Watch;
@@ -34,8 +35,6 @@ use crate::reload::Running;
 pub const LINGER: Duration = Duration::from_secs(1);
 /// How often link states are looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// How long hosts of a changed link are written anew before others have their turn.
-const SETTLE_TURN: Duration = Duration::from_micros(500);
 /// How often an update that is not yet in force everywhere is looked at.
 const IN_FORCE_TICK: Duration = Duration::from_millis(1);
 /// A worker that has not looked at new tables for so long is not waited for.
@@ -73,7 +72,7 @@ pub struct Actor<M> {
     reader: Reader,
     requests: mpsc::Receiver<Request>,
     results: mpsc::UnboundedReceiver<Done>,
-    routings: mpsc::UnboundedSender<Done>,
+    routing: Routing,
     links: Links,
     macs: ExtraMacs,
     reloads: Reloads,
@@ -85,7 +84,6 @@ pub struct Actor<M> {
     last_reload: Option<LastReload>,
     watch: Watch,
     ticks: u32,
-    compiler: Compiler,
     /// The workers have the kernel's routing.
     is_translating: bool,
     /// Updates that some worker may not use yet, oldest first, with their generation.
@@ -115,23 +113,23 @@ impl<M: Machine> Actor<M> {
     ) -> std::io::Result<(Self, ControlHandle)> {
         let ActorParts { machine, publisher, kernel, twins, running, print, pulse } = parts;
         let (handle, requests) = ControlHandle::new();
-        let (routings, results) = mpsc::unbounded_channel();
+        let (done, results) = mpsc::unbounded_channel();
         let eams = running.translation().eams.len();
         let workers = machine.worker_cpus().len();
-        let mut service = Service::start(&running, workers, pulse, routings.clone())?;
+        let mut service = Service::start(&running, workers, pulse, done.clone())?;
         if let Some(up) = kernel.up_link() {
             service.announcer.inherit(up.announced(), Instant::now());
         }
         service.rebuilt(&publisher.current());
         let actor = Self {
-            builder: Builder::start(running, &routings)?,
-            reader: Reader::new(read, routings.clone(), patience),
+            builder: Builder::start(running, &done)?,
+            reader: Reader::new(read, done.clone(), patience),
             links: Links::default(),
             macs: ExtraMacs::new(machine.ports().len()),
             loads: Loads::new(&machine),
             activities: Activities::default(),
             last_reload: None,
-            watch: Watch::new(&machine, routings.clone())?,
+            watch: Watch::new(&machine, done)?,
             ticks: 0,
             machine,
             publisher,
@@ -140,12 +138,11 @@ impl<M: Machine> Actor<M> {
             print,
             requests,
             results,
-            routings,
+            routing: Routing::new(),
             reloads: Reloads::default(),
             stalls: Default::default(),
             started: Instant::now(),
             eams,
-            compiler: Compiler::default(),
             is_translating: false,
             unconfirmed: Vec::new(),
             service,
@@ -180,9 +177,9 @@ impl<M: Machine> Actor<M> {
                     Some(request) => self.request(request),
                 },
                 Some(done) = self.results.recv() => self.done(done),
+                () = self.routing.ready() => self.routing_turn(),
                 _ = ticks.tick() => if self.tick() { break None },
                 () = sleep(IN_FORCE_TICK), if !self.unconfirmed.is_empty() => self.confirm(),
-                () = yield_now(), if self.compiler.is_unsettled() => self.settle(),
                 ended = &mut kernel => break Some(ended.expect("following the kernel does not panic")),
             }
         };
@@ -198,16 +195,12 @@ impl<M: Machine> Actor<M> {
     fn start_kernel(&self) -> (oneshot::Sender<()>, JoinHandle<Result<(), KernelError>>) {
         let (stop, stopped) = oneshot::channel::<()>();
         let kernel = Rc::clone(self.kernel.as_ref().expect("it is over only once everything is"));
-        let routings = self.routings.clone();
+        let updates = self.routing.updates();
         let follow = async move {
-            let on_update = |update| {
-                // The actor outlives this task.
-                routings.send(Done::Routing(update)).ok();
-            };
             let shutdown = async {
                 stopped.await.ok();
             };
-            kernel.run(on_update, shutdown).await
+            kernel.run(updates, shutdown).await
         };
         (stop, spawn_local(self.stalls.1.watch(follow)))
     }
@@ -239,7 +232,6 @@ impl<M: Machine> Actor<M> {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Routing(update) => self.routing(update),
             Done::Read { number, loaded } => {
                 if let Some(askers) = self.reader.finished(number) {
                     self.builder.reload(loaded, askers);
@@ -275,27 +267,14 @@ impl<M: Machine> Actor<M> {
         }
     }
 
-    /// A few microseconds for each change, whatever the size of the tables.
-    fn routing(&mut self, update: routing::Update) {
-        update.changes.into_iter().for_each(|change| self.compiler.apply(change));
-        if update.publish {
-            self.publish_routing();
+    fn routing_turn(&mut self) {
+        if let Some(fib) = self.routing.turn(self.is_translating) {
+            self.publish_routing(fib);
         }
     }
 
-    /// Goes on with what a change of a link means to the many hosts on it.
-    fn settle(&mut self) {
-        let started = Instant::now();
-        while self.compiler.is_unsettled() && started.elapsed() < SETTLE_TURN {
-            self.compiler.settle();
-        }
-        if self.is_translating {
-            self.publish_routing();
-        }
-    }
-
-    fn publish_routing(&mut self) {
-        let fib = Arc::new(self.compiler.version());
+    fn publish_routing(&mut self, fib: Fib) {
+        let fib = Arc::new(fib);
         self.macs.follow(&fib, &mut self.machine);
         self.publish(|snapshot| snapshot.fib = fib);
         if !std::mem::replace(&mut self.is_translating, true) {

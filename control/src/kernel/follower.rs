@@ -8,11 +8,13 @@
 //! What changed is handed over in slices of half a millisecond by the clock, right after what was received is taken in, and
 //! other tasks have their turn after each slice and each half millisecond of what was received, however much is left: the
 //! runtime by itself would let a hundred of them follow each other. So nothing is put off, and under churn each slice carries what
-//! came up during the one before.
+//! came up during the one before, or while the tables' owner was busy with it: it takes one at a time.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::mpsc::{Permit, Sender};
 use tokio::task::yield_now;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
@@ -69,7 +71,7 @@ impl<'a> Follower<'a> {
         Ok(follower)
     }
 
-    pub(super) async fn run(mut self, mut on_update: impl FnMut(Update)) -> Result<(), KernelError> {
+    pub(super) async fn run(mut self, updates: Sender<Update>) -> Result<(), KernelError> {
         loop {
             let (untold, replacing) =
                 self.kernel.with(|exchange| (exchange.state.is_untold(), exchange.state.is_replacing()));
@@ -80,7 +82,7 @@ impl<'a> Follower<'a> {
                     self.notified(first)?;
                 }
                 dumped = advance(self.dump.as_mut()) => self.dumped(dumped)?,
-                () = yield_now(), if untold => self.hand_over(&mut on_update)?,
+                Ok(permit) = room(&updates), if untold => self.hand_over(permit)?,
                 () = dump => {
                     self.pace.begin();
                     self.start_dump();
@@ -195,7 +197,7 @@ impl<'a> Follower<'a> {
         self.pace.fail(Instant::now());
     }
 
-    fn hand_over(&mut self, on_update: &mut impl FnMut(Update)) -> Result<(), KernelError> {
+    fn hand_over(&mut self, permit: Permit<'_, Update>) -> Result<(), KernelError> {
         // Reading from a deleted TAP does not fail, it waits for ever: the links tell.
         let lost =
             |twin: &&Arc<Twin>| !self.kernel.with(|exchange| exchange.state.exists(twin.settings().index));
@@ -221,7 +223,7 @@ impl<'a> Follower<'a> {
             tracing::info!(destinations, took_ms = self.started.elapsed().as_millis(), "kernel routing read");
         }
         if first || !changes.is_empty() {
-            on_update(Update { changes, publish: !self.blind });
+            permit.send(Update { changes, publish: !self.blind });
         }
         Ok(())
     }
@@ -230,6 +232,12 @@ impl<'a> Follower<'a> {
         tracing::warn!(messages, "skipped messages of the kernel that could not be read");
         self.kernel.with(|exchange| exchange.counters.netlink_unreadable += messages as u64);
     }
+}
+
+/// Room for one update more, once others had their turn. Whoever takes updates in may need longer for them.
+async fn room(updates: &Sender<Update>) -> Result<Permit<'_, Update>, SendError<()>> {
+    yield_now().await;
+    updates.reserve().await
 }
 
 /// What a look at the socket gave, if anything.

@@ -12,7 +12,7 @@ use dataplane::table::publish::{Publisher, SnapshotView};
 use dataplane::table::routing::{MacAddress, PortId, Route, RouteAction, Routing, TableId, Update};
 use dataplane::table::snapshot::Snapshot;
 use dataplane::testing::{Mirror, translation};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{sleep, timeout};
 
@@ -106,13 +106,16 @@ impl Lab {
         let (mirror, runner) = (Rc::<RefCell<Mirror>>::default(), Rc::clone(&kernel));
         let told = Rc::clone(&mirror);
         let running = tokio::task::spawn_local(async move {
-            let on_update = move |update: Update| {
-                update.changes.into_iter().for_each(|change| told.borrow_mut().apply(change));
-                if update.publish {
-                    publish.send_modify(|count| *count += 1);
+            let (sender, mut updates) = mpsc::channel::<Update>(1);
+            let take_in = async {
+                while let Some(update) = updates.recv().await {
+                    update.changes.into_iter().for_each(|change| told.borrow_mut().apply(change));
+                    if update.publish {
+                        publish.send_modify(|count| *count += 1);
+                    }
                 }
             };
-            runner.run(on_update, std::future::pending()).await
+            tokio::join!(runner.run(sender, std::future::pending()), take_in).0
         });
         timeout(PATIENCE, published.changed()).await.expect("the first routing").unwrap();
         Self { twins, kernel, wires, mirror, published, running }
@@ -214,17 +217,20 @@ impl Lab {
             .for_each(|twin| fresh.port_link(twin.port(), Some(self.kernel.carrier(twin.port()))));
         let last = RefCell::<Option<Mirror>>::default();
         let (publish, mut published) = watch::channel(false);
-        let on_update = |update: Update| {
-            publish.send_if_modified(|before| update.publish && !std::mem::replace(before, true));
-            let mut last = last.borrow_mut();
-            let mirror = last.get_or_insert_default();
-            update.changes.into_iter().for_each(|change| mirror.apply(change));
+        let (sender, mut updates) = mpsc::channel::<Update>(1);
+        let take_in = async {
+            while let Some(update) = updates.recv().await {
+                publish.send_if_modified(|before| update.publish && !std::mem::replace(before, true));
+                let mut last = last.borrow_mut();
+                let mirror = last.get_or_insert_default();
+                update.changes.into_iter().for_each(|change| mirror.apply(change));
+            }
         };
         let end = async {
             timeout(PATIENCE, published.wait_for(|any| *any)).await.expect("the first routing").unwrap();
             end.await;
         };
-        fresh.run(on_update, end).await.unwrap();
+        tokio::join!(fresh.run(sender, end), take_in).0.unwrap();
         last.into_inner().expect("a routing before the end").routing()
     }
 
