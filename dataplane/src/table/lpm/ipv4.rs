@@ -3,10 +3,10 @@
 //! ```text
 //!  top, by the first octet ---------- value of the longest prefix up to /8                     4 kB, always in cache
 //!   |
-//!  wide, by the second --------------- value of the longest prefix from /9 to /16, or          3 kB for each /8
+//!  wide, by the second --------------- value of the longest prefix from /9 to /16, or          1.5 kB for each /8
 //!   |
-//!  block, by the third --------------- value of the longest prefix from /9 to /24 in a byte, or   300 bytes for each /16
-//!   |                                   the mark of one that needs more
+//!  block, by the third --------------- value of the longest prefix from /9 to /24 in a byte, or   300 bytes for each /16,
+//!   |                                   the mark of one that needs more                            eight of them side by side
 //!   |
 //!  node (lpm.rs): prefixes of 25 bits and more in one /24
 //! ```
@@ -14,7 +14,9 @@
 //! Where a full table has routes, an address has one line to wait for, that of its block, and nothing on the way there or
 //! behind it has to be guessed: the waits of many look-ups overlap, and [`Ipv4Lpm::fetch`] begins one early. Values of shorter
 //! prefixes are spread over what they cover, those up to /8 excepted, so that a default route is one word. What a change
-//! writes is one block, and for prefixes of 9 to 16 bits the blocks they cover, 128 at most.
+//! writes is one block, and for prefixes of 9 to 16 bits the blocks they cover, 128 at most. What it copies are the eight blocks
+//! of its group and 32 pointers to groups. Were they 256 to blocks, it would wait for as many counts of owners, each in a line
+//! and a page of its own.
 //!
 //! Values are small numbers: those of a table over less than 250 sets of next hops fit into bytes, so a full table takes 20 MB,
 //! which is within the last cache of most processors.
@@ -31,6 +33,8 @@ use super::{IS_NODE, Node, Value};
 use crate::prefetch::{prefetch, prefetch_owners};
 
 const OCTET: usize = 256;
+/// Blocks of a group.
+const GROUP: usize = 8;
 /// Bits that lead to a block, and to a word of it.
 const TO_BLOCK: u32 = 16;
 const TO_WORD: u32 = 24;
@@ -49,7 +53,14 @@ struct Top {
 
 struct Wide {
     words: [Value; OCTET],
-    blocks: [Option<Arc<Block>>; OCTET],
+    groups: [Group; OCTET / GROUP],
+}
+
+/// Neighbouring blocks. Those without a bit in `present` are empty; nobody looks at them.
+#[derive(Clone, Default)]
+struct Group {
+    blocks: Option<Arc<[Block; GROUP]>>,
+    present: u8,
 }
 
 #[derive(Clone)]
@@ -82,16 +93,46 @@ impl Default for Ipv4Lpm {
 
 impl Default for Wide {
     fn default() -> Self {
-        Self { words: [0; OCTET], blocks: [const { None }; OCTET] }
+        Self { words: [0; OCTET], groups: [const { Group { blocks: None, present: 0 } }; OCTET / GROUP] }
     }
 }
 
 impl Clone for Wide {
-    /// A change of the table does it once for each /8 it touches. Each block is another line of memory, and owners are counted
-    /// one after the other: fetched together, they are waited for once and not 256 times.
+    /// Owners are counted one after the other: fetched together, the counts are waited for once.
     fn clone(&self) -> Self {
-        self.blocks.iter().flatten().for_each(prefetch_owners);
-        Self { words: self.words, blocks: self.blocks.clone() }
+        self.groups.iter().filter_map(|group| group.blocks.as_ref()).for_each(prefetch_owners);
+        Self { words: self.words, groups: self.groups.clone() }
+    }
+}
+
+impl Wide {
+    #[inline(always)]
+    fn block(&self, second: u8) -> Option<&Block> {
+        let place = usize::from(second);
+        let group = &self.groups[place / GROUP];
+        let blocks = group.blocks.as_ref().filter(|_| group.present >> (place % GROUP) & 1 != 0)?;
+        Some(&blocks[place % GROUP])
+    }
+
+    /// The block, which is there from now on.
+    fn block_mut(&mut self, second: u8) -> &mut Block {
+        let place = usize::from(second);
+        let group = &mut self.groups[place / GROUP];
+        group.present |= 1 << (place % GROUP);
+        let blocks = group.blocks.get_or_insert_with(|| Arc::new([Block::EMPTY; GROUP]));
+        &mut Arc::make_mut(blocks)[place % GROUP]
+    }
+
+    /// Gives up a block that has nothing any more.
+    fn remove_block(&mut self, second: u8) {
+        let place = usize::from(second);
+        let group = &mut self.groups[place / GROUP];
+        group.present &= !(1 << (place % GROUP));
+        if group.present == 0 {
+            group.blocks = None;
+        } else if let Some(blocks) = &mut group.blocks {
+            Arc::make_mut(blocks)[place % GROUP] = Block::EMPTY;
+        }
     }
 }
 
@@ -101,7 +142,7 @@ impl Ipv4Lpm {
     pub fn fetch(&self, address: Ipv4Addr) {
         let [first, second, third, _] = address.octets();
         if let Some(wide) = &self.top[usize::from(first)].wide
-            && let Some(block) = &wide.blocks[usize::from(second)]
+            && let Some(block) = wide.block(second)
         {
             prefetch(&block.bytes[usize::from(third)]);
         }
@@ -114,7 +155,7 @@ impl Ipv4Lpm {
         let [first, second, third, _] = address.octets();
         let top = &self.top[usize::from(first)];
         let Some(wide) = &top.wide else { return top.value };
-        let value = match &wide.blocks[usize::from(second)] {
+        let value = match wide.block(second) {
             Some(block) => match block.bytes[usize::from(third)] {
                 LARGE => block.lookup_word(address),
                 value => Value::from(value),
@@ -131,11 +172,12 @@ impl Ipv4Lpm {
             size_of::<Deep>() - size_of::<Node>() + super::memory(std::slice::from_ref(&deep.node))
         };
         let words = |block: &Block| block.words.as_deref().map_or(0, size_of_val);
-        let block = |block: &Arc<Block>| {
-            size_of::<Block>() + words(block) + block.deep.iter().map(deep).sum::<usize>()
+        let block =
+            |block: &Block| size_of::<Block>() + words(block) + block.deep.iter().map(deep).sum::<usize>();
+        let wide = |wide: &Arc<Wide>| {
+            let groups = wide.groups.iter().filter_map(|group| group.blocks.as_deref());
+            size_of::<Wide>() + groups.flatten().map(block).sum::<usize>()
         };
-        let wide =
-            |wide: &Arc<Wide>| size_of::<Wide>() + wide.blocks.iter().flatten().map(block).sum::<usize>();
         size_of_val(&*self.top) + self.top.iter().filter_map(|top| top.wide.as_ref()).map(wide).sum::<usize>()
     }
 
@@ -237,13 +279,12 @@ impl Ipv4LpmEditor {
         let start = bits * span;
         for slot in start..start + span {
             let value = self.short.longest(1 << TO_BLOCK | slot, 9);
-            let at = slot % OCTET;
-            if std::mem::replace(&mut wide.words[at], value) == value {
-                continue;
-            }
-            if let Some(block) = &mut wide.blocks[at] {
-                let prefixes = u16::try_from(slot).ok().and_then(|slot| self.middle.get(&slot));
-                Arc::make_mut(block).paint(value, prefixes.map_or(&[], Vec::as_slice));
+            let block = u16::try_from(slot).expect("the first two octets of an address");
+            let [_, second] = block.to_be_bytes();
+            let changed = std::mem::replace(&mut wide.words[usize::from(second)], value) != value;
+            if changed && wide.block(second).is_some() {
+                let prefixes = self.middle.get(&block).map_or(&[][..], Vec::as_slice);
+                wide.block_mut(second).paint(value, prefixes);
             }
         }
         top.drop_if_empty();
@@ -302,7 +343,7 @@ impl Ipv4LpmEditor {
     fn has_deep(&self, address: Ipv4Addr) -> bool {
         let [first, second, third, _] = address.octets();
         let wide = self.lpm.top[usize::from(first)].wide.as_ref();
-        let block = wide.and_then(|wide| wide.blocks[usize::from(second)].as_ref());
+        let block = wide.and_then(|wide| wide.block(second));
         block.is_some_and(|block| block.deep.iter().any(|deep| deep.third == third))
     }
 
@@ -313,13 +354,11 @@ impl Ipv4LpmEditor {
         let top = &mut Arc::make_mut(&mut self.lpm.top)[usize::from(first)];
         let wide = Arc::make_mut(top.wide.get_or_insert_default());
         let inherited = wide.words[usize::from(second)];
-        let place = &mut wide.blocks[usize::from(second)];
-        let block = place.get_or_insert_with(|| Arc::new(Block::EMPTY));
-        let block = Arc::make_mut(block);
+        let block = wide.block_mut(second);
         let result = change(block);
         block.paint(inherited, prefixes);
         if prefixes.is_empty() && block.deep.is_empty() {
-            *place = None;
+            wide.remove_block(second);
             top.drop_if_empty();
         }
         result
@@ -329,7 +368,7 @@ impl Ipv4LpmEditor {
 impl Top {
     fn drop_if_empty(&mut self) {
         let is_empty = |wide: &Arc<Wide>| {
-            wide.words.iter().all(|word| *word == 0) && wide.blocks.iter().all(Option::is_none)
+            wide.words.iter().all(|word| *word == 0) && wide.groups.iter().all(|group| group.present == 0)
         };
         if self.wide.as_ref().is_some_and(is_empty) {
             self.wide = None;
@@ -363,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_copies_one_block_and_leaves_the_version_before_alone() {
+    fn a_change_copies_one_group_of_blocks_and_leaves_the_version_before_alone() {
         let mut editor = Ipv4LpmEditor::default();
         (0..=255).for_each(|second| {
             editor.set(Ipv4Addr::new(10, second, 7, 0), 24, u32::from(second) + 1);
@@ -373,10 +412,11 @@ mod tests {
         let after = editor.version();
         let address = Ipv4Addr::new(10, 9, 7, 1);
         assert_eq!((before.lookup(address), after.lookup(address)), (10, 999));
-        let blocks = |lpm: &Ipv4Lpm| lpm.top[10].wide.clone().unwrap().blocks.clone();
-        let (old, new) = (blocks(&before), blocks(&after));
-        let copied =
-            old.iter().flatten().zip(new.iter().flatten()).filter(|(old, new)| !Arc::ptr_eq(old, new));
+        let groups = |lpm: &Ipv4Lpm| {
+            lpm.top[10].wide.clone().unwrap().groups.clone().map(|group| group.blocks.unwrap())
+        };
+        let (old, new) = (groups(&before), groups(&after));
+        let copied = old.iter().zip(&new).filter(|(old, new)| !Arc::ptr_eq(old, new));
         assert_eq!(copied.count(), 1);
     }
 
