@@ -48,6 +48,8 @@ mod poptrie;
 const IPV4_ROUTES: usize = 1_000_000;
 const IPV6_ROUTES: usize = 250_000;
 const HOSTS: u32 = 100_000;
+/// Look-ups timed together.
+const BURST: usize = 64;
 
 /// Shares of prefix lengths in thousandths, after the tables of 2025.
 const IPV4_LENGTHS: [(u8, u32); 12] = [
@@ -186,13 +188,7 @@ fn table(arguments: &Arguments, prefixes: &[IpNet], rows: &mut Vec<Row>) {
     let mut compiler = Compiler::default();
     testing::routing(1500, 1500).changes().into_iter().for_each(|change| compiler.apply(change));
     (0..GATEWAYS).for_each(|number| compiler.apply(resolved(gateway(number), number)));
-    lookups(
-        arguments,
-        &compiler.version(),
-        prefixes,
-        ["route_lookup_v4_empty", "route_lookup_v6_empty"],
-        rows,
-    );
+    let empty = compiler.version();
     let link = Change::Route {
         table: TableId::MAIN,
         route: Route {
@@ -210,7 +206,7 @@ fn table(arguments: &Arguments, prefixes: &[IpNet], rows: &mut Vec<Row>) {
     rows.push(Row::of("routes_load_seconds", "s", vec![seconds]));
     rows.push(Row::of("routes_per_second", "routes/s", vec![prefixes.len() as f64 / seconds]));
     rows.push(Row::of("routes_memory_mb", "MB", vec![resident() - before]));
-    lookups(arguments, &compiler.version(), prefixes, ["route_lookup_v4_1m", "route_lookup_v6_250k"], rows);
+    lookups(arguments, &empty, &compiler.version(), prefixes, rows);
     (0..HOSTS).for_each(|number| compiler.apply(resolved(host(number), number)));
 
     let first = Snapshot {
@@ -274,28 +270,43 @@ fn timed(act: impl FnOnce()) -> f64 {
     started.elapsed().as_secs_f64() * 1e6
 }
 
-/// Cycles per look-up of random addresses in a burst of 64, each inside a random route, IPv4 then IPv6. As the lane does
-/// it, all IPv4 routes of a burst are fetched before the first is looked up, and in a large table those of IPv6 are looked up
-/// together.
-fn lookups(arguments: &Arguments, fib: &Fib, prefixes: &[IpNet], names: [&str; 2], rows: &mut Vec<Row>) {
-    const BURST: usize = 64;
+/// Cycles per look-up of random addresses in a burst of 64, each inside a random route, IPv4 then IPv6, in both tables by
+/// turns. As the lane does it, all IPv4 routes of a burst are fetched before the first is looked up, and in a large table those
+/// of IPv6 are looked up together. Addresses are drawn beforehand: each turn finds the caches as the turns before left them.
+fn lookups(arguments: &Arguments, empty: &Fib, full: &Fib, prefixes: &[IpNet], rows: &mut Vec<Row>) {
     let mut random = Random::new(7);
-    let (mut v4, mut v6) = (Vec::new(), Vec::new());
-    for _ in 0..10 * arguments.bursts {
-        let keys: [Ipv4Addr; BURST] =
-            std::array::from_fn(|_| inside_ipv4(&mut random, &prefixes[..IPV4_ROUTES]));
-        let before = now();
-        keys.iter().for_each(|key| fib.fetch_ipv4(*key));
-        black_box(keys.iter().map(|key| port(fib, IpAddr::V4(*key))).sum::<u32>());
-        v4.push((now() - before) as f64 / BURST as f64);
-        let keys: [Ipv6Addr; BURST] =
-            std::array::from_fn(|_| inside_ipv6(&mut random, &prefixes[IPV4_ROUTES..]));
-        let before = now();
-        black_box(ports_ipv6(fib, &keys));
-        v6.push((now() - before) as f64 / BURST as f64);
+    let fibs = [empty, full];
+    let draw = |_| std::array::from_fn(|_| inside_ipv4(&mut random, &prefixes[..IPV4_ROUTES]));
+    let bursts: Vec<[Ipv4Addr; BURST]> = (0..20 * arguments.bursts).map(draw).collect();
+    let names = ["route_lookup_v4_empty", "route_lookup_v4_1m"];
+    by_turns(names, &bursts, |table, keys| ports_ipv4(fibs[table], keys), rows);
+    let draw = |_| std::array::from_fn(|_| inside_ipv6(&mut random, &prefixes[IPV4_ROUTES..]));
+    let bursts: Vec<[Ipv6Addr; BURST]> = (0..20 * arguments.bursts).map(draw).collect();
+    let names = ["route_lookup_v6_empty", "route_lookup_v6_250k"];
+    by_turns(names, &bursts, |table, keys| ports_ipv6(fibs[table], keys), rows);
+}
+
+/// Times `look_up` in two tables, a hundred bursts each at a time.
+fn by_turns<K>(
+    names: [&str; 2],
+    bursts: &[[K; BURST]],
+    look_up: impl Fn(usize, &[K; BURST]) -> u32,
+    rows: &mut Vec<Row>,
+) {
+    let mut cycles = [Vec::new(), Vec::new()];
+    for (turn, bursts) in bursts.chunks(100).enumerate() {
+        for burst in bursts {
+            let before = now();
+            black_box(look_up(turn % 2, burst));
+            cycles[turn % 2].push((now() - before) as f64 / BURST as f64);
+        }
     }
-    rows.push(Row::of_ticks(names[0], "lookup", v4));
-    rows.push(Row::of_ticks(names[1], "lookup", v6));
+    rows.extend(names.into_iter().zip(cycles).map(|(name, cycles)| Row::of_ticks(name, "lookup", cycles)));
+}
+
+fn ports_ipv4(fib: &Fib, keys: &[Ipv4Addr; BURST]) -> u32 {
+    let fetched = keys.map(|key| fib.fetch_ipv4(key));
+    keys.iter().zip(fetched).map(|(key, fetched)| port_of(fib.lookup_fetched(fetched, *key, || 0))).sum()
 }
 
 fn inside_ipv4(random: &mut Random, prefixes: &[IpNet]) -> Ipv4Addr {
@@ -314,11 +325,11 @@ fn inside_ipv6(random: &mut Random, prefixes: &[IpNet]) -> Ipv6Addr {
     }
 }
 
-fn ports_ipv6(fib: &Fib, keys: &[Ipv6Addr; 64]) -> u32 {
+fn ports_ipv6(fib: &Fib, keys: &[Ipv6Addr; BURST]) -> u32 {
     if !fib.is_deep() {
         return keys.iter().map(|key| port(fib, IpAddr::V6(*key))).sum();
     }
-    let (mut descents, mut ports) = (Descents::<64>::new(), 0);
+    let (mut descents, mut ports) = (Descents::<BURST>::new(), 0);
     for (number, key) in (0..).zip(keys) {
         if let Some(route) = fib.begin_ipv6(&mut descents, number, *key) {
             ports += port_of(fib.lookup_found(route, *key, || 0));

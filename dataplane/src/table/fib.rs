@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::compiler::Compiler;
 use super::hosts::Hosts;
-use super::lpm::{self, Descents, Ipv4Lpm, Lpm, Value};
+use super::lpm::{self, Descents, FetchedRoute, Ipv4Lpm, Lpm, Value};
 use super::routing::{Interface, InterfaceId, PortId, Routing, TableId};
 use crate::hash::{high32, high64, low64};
 
@@ -151,10 +151,23 @@ impl Fib {
         self.path(&self.main, destination, flow_hash)
     }
 
-    /// Has the route to `destination` fetched, for [`Self::lookup`] soon after.
+    /// Has the main table's route to `destination` fetched, for [`Self::lookup_fetched`] soon after.
     #[inline(always)]
-    pub fn fetch_ipv4(&self, destination: Ipv4Addr) {
-        self.main.ipv4.fetch(destination);
+    #[must_use]
+    pub fn fetch_ipv4(&self, destination: Ipv4Addr) -> FetchedRoute<'_> {
+        self.main.ipv4.fetch(destination)
+    }
+
+    /// [`Self::lookup`], with what was `fetched` for `destination`.
+    #[inline(always)]
+    #[must_use]
+    pub fn lookup_fetched(
+        &self,
+        fetched: FetchedRoute<'_>,
+        destination: Ipv4Addr,
+        flow_hash: impl FnOnce() -> u32,
+    ) -> &Path {
+        self.lead(self.main.ipv4.lookup_fetched(fetched, destination), destination.into(), flow_hash)
     }
 
     /// Whether the main table has so many IPv6 routes that look-ups wait for memory: [`Self::begin_ipv6`] for a burst of them.

@@ -21,6 +21,7 @@
 //! A version ([`Lpm`]) is immutable. The [`LpmEditor`] shares every node with the versions it gave but those on the way to
 //! a change, which it copies once.
 
+mod cells;
 mod descent;
 mod edit;
 mod ipv4;
@@ -33,7 +34,7 @@ use crate::hash::{high64, low64};
 
 pub use descent::Descents;
 pub use edit::LpmEditor;
-pub use ipv4::{Ipv4Lpm, Ipv4LpmEditor};
+pub use ipv4::{FetchedRoute, Ipv4Lpm, Ipv4LpmEditor};
 
 /// A value: a small number. 0 is no value: what addresses have that no prefix covers.
 pub type Value = u32;

@@ -32,6 +32,7 @@ use crate::stage::translate::{v4_to_v6, v6_to_v4};
 use crate::stage::transport::{self, TransportV4, TransportV6};
 use crate::table::eam::{EamTable, Fetched, is_global_unicast};
 use crate::table::fib::{Adjacency, Fib, Path};
+use crate::table::lpm::FetchedRoute;
 use crate::table::routing::TableId;
 use crate::table::snapshot::Snapshot;
 use crate::table::special::never_source_ipv4;
@@ -65,6 +66,8 @@ pub(crate) struct Lane<'a> {
     delta: Delta,
     /// Where the mapping is looked for.
     fetched: Option<Fetched<'a>>,
+    /// Where the route is looked for, if the packet is to become IPv4.
+    route: FetchedRoute<'a>,
     /// Where it goes.
     adjacency: Option<&'a Adjacency>,
     /// Of the header to come, if that is IPv6: [`ipv6::first_word`].
@@ -103,6 +106,7 @@ impl<'a> Lane<'a> {
         destination_ipv4: Ipv4Addr::UNSPECIFIED,
         delta: Delta::NONE,
         fetched: None,
+        route: FetchedRoute::NONE,
         adjacency: None,
         first_word: 0,
         fields: v6_to_v4::Fields { tos: 0, ttl: 0, protocol: 0 },
@@ -205,7 +209,12 @@ impl<'a> Lane<'a> {
     #[inline(always)]
     fn resolve_ipv4(&mut self, snapshot: &'a Snapshot) -> Option<()> {
         self.map_ipv4(snapshot)?;
-        self.take(&snapshot.fib, IpAddr::V6(self.destination_ipv6), self.flow_ipv4(), self.length + GROWTH)
+        let ((from, to), destination) = (self.flow_ipv4(), IpAddr::V6(self.destination_ipv6));
+        let path = match self.table {
+            TableId::MAIN => snapshot.fib.lookup(destination, || flow_hash(from, to)),
+            table => path_apart(&snapshot.fib, table, destination, from, to),
+        };
+        self.follow(path, self.length + GROWTH)
     }
 
     /// Notes the IPv6 addresses.
@@ -262,7 +271,7 @@ impl<'a> Lane<'a> {
             Some(mapped) => mapped,
             None => other_destination_ipv6(destination, translation, fib, self.table)?,
         };
-        fib.fetch_ipv4(destination.address);
+        self.route = fib.fetch_ipv4(destination.address);
         self.destination_ipv4 = destination.address;
         self.delta = destination.delta;
         let transport =
@@ -285,7 +294,12 @@ impl<'a> Lane<'a> {
         };
         self.source_ipv4 = source.address;
         self.delta = self.delta.and(source.delta);
-        self.take(fib, IpAddr::V4(self.destination_ipv4), self.flow_ipv4(), self.length - GROWTH)
+        let ((from, to), destination) = (self.flow_ipv4(), self.destination_ipv4);
+        let path = match self.table {
+            TableId::MAIN => fib.lookup_fetched(self.route, destination, || flow_hash(from, to)),
+            table => path_apart(fib, table, destination.into(), from, to),
+        };
+        self.follow(path, self.length - GROWTH)
     }
 
     /// Has the counts of its mapping fetched, once it is resolved; where they are, for [`Self::count`].
@@ -311,16 +325,6 @@ impl<'a> Lane<'a> {
             false => meter.any(eams, mapped, way, self.length),
         }
         meter.any(eams, other, way, self.length);
-    }
-
-    /// Notes the next hop to `destination`, if it is ready and carries `size` bytes.
-    #[inline(always)]
-    fn take(&mut self, fib: &'a Fib, destination: IpAddr, (from, to): (u64, u64), size: u16) -> Option<()> {
-        let path = match self.table {
-            TableId::MAIN => fib.lookup(destination, || flow_hash(from, to)),
-            table => path_apart(fib, table, destination, from, to),
-        };
-        self.follow(path, size)
     }
 
     /// Notes the next hop of `path`, if it is ready and carries `size` bytes.

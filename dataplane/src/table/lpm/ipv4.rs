@@ -5,18 +5,18 @@
 //!   |
 //!  wide, by the second --------------- value of the longest prefix from /9 to /16, or          1.5 kB for each /8
 //!   |
-//!  block, by the third --------------- value of the longest prefix from /9 to /24 in a byte, or   300 bytes for each /16,
+//!  block, by the third --------------- value of the longest prefix from /9 to /24 in a byte, or   256 bytes for each /16,
 //!   |                                   the mark of one that needs more                            eight of them side by side
 //!   |
 //!  node (lpm.rs): prefixes of 25 bits and more in one /24
 //! ```
 //!
 //! Where a full table has routes, an address has one line to wait for, that of its block, and nothing on the way there or
-//! behind it has to be guessed: the waits of many look-ups overlap, and [`Ipv4Lpm::fetch`] begins one early. Values of shorter
-//! prefixes are spread over what they cover, those up to /8 excepted, so that a default route is one word. What a change
-//! writes is one block, and for prefixes of 9 to 16 bits the blocks they cover, 128 at most. What it copies are the eight blocks
-//! of its group and 32 pointers to groups. Were they 256 to blocks, it would wait for as many counts of owners, each in a line
-//! and a page of its own.
+//! behind it has to be guessed: the waits of many look-ups overlap, and [`Ipv4Lpm::fetch`] begins one early. The blocks lie on
+//! huge pages (`cells.rs`). Values of shorter prefixes are spread over what they cover, those up to /8 excepted, so that a default
+//! route is one word. What a change writes is one block, and for prefixes of 9 to 16 bits the blocks they cover, 128 at most.
+//! What it copies are the eight blocks of its group and 32 pointers to groups. Were they 256 to blocks, it would wait for as many
+//! counts of owners, each in a line and a page of its own.
 //!
 //! Values are small numbers: those of a table over less than 250 sets of next hops fit into bytes, so a full table takes 20 MB,
 //! which is within the last cache of most processors.
@@ -26,15 +26,16 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+use super::cells::{self, Cells, OCTET};
 use super::edit::{Edit, Left};
 use super::short::ShortPrefixes;
 use super::{IS_NODE, Node, Value};
 use crate::prefetch::{prefetch, prefetch_owners};
 
-const OCTET: usize = 256;
 /// Blocks of a group.
-const GROUP: usize = 8;
+const GROUP: usize = cells::BLOCKS;
 /// Bits that lead to a block, and to a word of it.
 const TO_BLOCK: u32 = 16;
 const TO_WORD: u32 = 24;
@@ -45,6 +46,10 @@ pub struct Ipv4Lpm {
     top: Arc<[Top; OCTET]>,
 }
 
+/// Where the value of an address is looked for, on its way into the cache.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchedRoute<'a>(Option<&'a AtomicU64>);
+
 #[derive(Clone, Default)]
 struct Top {
     value: Value,
@@ -52,21 +57,25 @@ struct Top {
 }
 
 struct Wide {
+    /// The bytes of each group, if it is there: all that a look-up needs of most.
+    cells: [Option<&'static Cells>; OCTET / GROUP],
     words: [Value; OCTET],
-    groups: [Group; OCTET / GROUP],
+    groups: [Option<Arc<Group>>; OCTET / GROUP],
 }
 
-/// Neighbouring blocks. Those without a bit in `present` are empty; nobody looks at them.
-#[derive(Clone, Default)]
+/// Neighbouring blocks. Those without any prefix of more than 16 bits have what they inherit in all bytes.
+#[derive(Clone)]
 struct Group {
-    blocks: Option<Arc<[Block; GROUP]>>,
-    present: u8,
+    /// The values, if they are less than [`LARGE`].
+    bytes: cells::Owned,
+    blocks: [Block; GROUP],
+    /// One bit for each block that has prefixes.
+    used: u8,
 }
 
+/// What does not fit into the bytes.
 #[derive(Clone)]
 struct Block {
-    /// The value, if it is less than [`LARGE`].
-    bytes: [u8; OCTET],
     /// All words, if some of them are no bytes: values, and marks of what leads further down.
     words: Option<Box<[u32; OCTET]>>,
     /// What words that are marked lead to, in the order of these.
@@ -85,6 +94,11 @@ struct Deep {
     node: Node,
 }
 
+impl FetchedRoute<'_> {
+    /// Nowhere in particular.
+    pub const NONE: Self = Self(None);
+}
+
 impl Default for Ipv4Lpm {
     fn default() -> Self {
         Self { top: Arc::new(std::array::from_fn(|_| Top::default())) }
@@ -93,58 +107,68 @@ impl Default for Ipv4Lpm {
 
 impl Default for Wide {
     fn default() -> Self {
-        Self { words: [0; OCTET], groups: [const { Group { blocks: None, present: 0 } }; OCTET / GROUP] }
+        Self { cells: [None; OCTET / GROUP], words: [0; OCTET], groups: [const { None }; OCTET / GROUP] }
     }
 }
 
 impl Clone for Wide {
     /// Owners are counted one after the other: fetched together, the counts are waited for once.
     fn clone(&self) -> Self {
-        self.groups.iter().filter_map(|group| group.blocks.as_ref()).for_each(prefetch_owners);
-        Self { words: self.words, groups: self.groups.clone() }
+        self.groups.iter().flatten().for_each(prefetch_owners);
+        Self { cells: self.cells, words: self.words, groups: self.groups.clone() }
     }
 }
 
 impl Wide {
     #[inline(always)]
+    fn cells(&self, second: u8) -> Option<&'static Cells> {
+        self.cells[usize::from(second) / GROUP]
+    }
+
+    /// What a block has besides its bytes, if its group is there.
     fn block(&self, second: u8) -> Option<&Block> {
         let place = usize::from(second);
-        let group = &self.groups[place / GROUP];
-        let blocks = group.blocks.as_ref().filter(|_| group.present >> (place % GROUP) & 1 != 0)?;
-        Some(&blocks[place % GROUP])
+        Some(&self.groups[place / GROUP].as_ref()?.blocks[place % GROUP])
     }
 
-    /// The block, which is there from now on.
-    fn block_mut(&mut self, second: u8) -> &mut Block {
-        let place = usize::from(second);
-        let group = &mut self.groups[place / GROUP];
-        group.present |= 1 << (place % GROUP);
-        let blocks = group.blocks.get_or_insert_with(|| Arc::new([Block::EMPTY; GROUP]));
-        &mut Arc::make_mut(blocks)[place % GROUP]
-    }
-
-    /// Gives up a block that has nothing any more.
-    fn remove_block(&mut self, second: u8) {
-        let place = usize::from(second);
-        let group = &mut self.groups[place / GROUP];
-        group.present &= !(1 << (place % GROUP));
-        if group.present == 0 {
-            group.blocks = None;
-        } else if let Some(blocks) = &mut group.blocks {
-            Arc::make_mut(blocks)[place % GROUP] = Block::EMPTY;
+    /// Changes a block, whose group is there from now on, and writes it anew. One without any prefix is given up.
+    fn edit<R>(&mut self, second: u8, prefixes: &[(u16, Value)], change: impl FnOnce(&mut Block) -> R) -> R {
+        let (number, place) = (usize::from(second) / GROUP, usize::from(second) % GROUP);
+        let inherited = &self.words[number * GROUP..(number + 1) * GROUP];
+        let shared = self.groups[number].get_or_insert_with(|| Arc::new(Group::new(inherited)));
+        let group = Arc::make_mut(shared);
+        self.cells[number] = Some(group.bytes.cells());
+        let result = change(&mut group.blocks[place]);
+        group.paint(place, inherited[place], prefixes);
+        if group.used == 0 {
+            self.groups[number] = None;
+            self.cells[number] = None;
         }
+        result
     }
 }
 
 impl Ipv4Lpm {
-    /// Has what [`Self::lookup`] waits for fetched.
+    /// Has what [`Self::lookup_fetched`] waits for fetched.
     #[inline(always)]
-    pub fn fetch(&self, address: Ipv4Addr) {
+    #[must_use]
+    pub fn fetch(&self, address: Ipv4Addr) -> FetchedRoute<'_> {
         let [first, second, third, _] = address.octets();
-        if let Some(wide) = &self.top[usize::from(first)].wide
-            && let Some(block) = wide.block(second)
-        {
-            prefetch(&block.bytes[usize::from(third)]);
+        let cells = self.top[usize::from(first)].wide.as_ref().and_then(|wide| wide.cells(second));
+        FetchedRoute(cells.map(|cells| {
+            let word = cells::word(cells, second, third);
+            prefetch(word);
+            word
+        }))
+    }
+
+    /// The value of the longest prefix that covers `address`, or 0. `fetched` is the address's.
+    #[inline(always)]
+    #[must_use]
+    pub fn lookup_fetched(&self, fetched: FetchedRoute<'_>, address: Ipv4Addr) -> Value {
+        match fetched.0.map_or(0, |word| cells::byte(word, address.octets()[2])) {
+            0 | LARGE => self.lookup(address),
+            value => Value::from(value),
         }
     }
 
@@ -155,9 +179,9 @@ impl Ipv4Lpm {
         let [first, second, third, _] = address.octets();
         let top = &self.top[usize::from(first)];
         let Some(wide) = &top.wide else { return top.value };
-        let value = match wide.block(second) {
-            Some(block) => match block.bytes[usize::from(third)] {
-                LARGE => block.lookup_word(address),
+        let value = match wide.cells(second) {
+            Some(cells) => match cells::byte(cells::word(cells, second, third), third) {
+                LARGE => wide.lookup_word(address),
                 value => Value::from(value),
             },
             None => wide.words[usize::from(second)],
@@ -172,12 +196,12 @@ impl Ipv4Lpm {
             size_of::<Deep>() - size_of::<Node>() + super::memory(std::slice::from_ref(&deep.node))
         };
         let words = |block: &Block| block.words.as_deref().map_or(0, size_of_val);
-        let block =
-            |block: &Block| size_of::<Block>() + words(block) + block.deep.iter().map(deep).sum::<usize>();
-        let wide = |wide: &Arc<Wide>| {
-            let groups = wide.groups.iter().filter_map(|group| group.blocks.as_deref());
-            size_of::<Wide>() + groups.flatten().map(block).sum::<usize>()
+        let block = |block: &Block| words(block) + block.deep.iter().map(deep).sum::<usize>();
+        let group = |group: &Arc<Group>| {
+            size_of::<Group>() + size_of::<Cells>() + group.blocks.iter().map(block).sum::<usize>()
         };
+        let wide =
+            |wide: &Arc<Wide>| size_of::<Wide>() + wide.groups.iter().flatten().map(group).sum::<usize>();
         size_of_val(&*self.top) + self.top.iter().filter_map(|top| top.wide.as_ref()).map(wide).sum::<usize>()
     }
 
@@ -196,21 +220,35 @@ impl Deep {
     }
 }
 
-impl Block {
-    const EMPTY: Self = Self { bytes: [0; OCTET], words: None, deep: Vec::new() };
-
+impl Wide {
     /// The value of an address whose byte says that there is more to it.
     #[inline(never)]
     fn lookup_word(&self, address: Ipv4Addr) -> Value {
-        let word = self.words.as_ref().map_or(0, |words| words[usize::from(address.octets()[2])]);
+        let [_, second, third, _] = address.octets();
+        let Some(block) = self.block(second) else { return 0 };
+        let word = block.words.as_ref().map_or(0, |words| words[usize::from(third)]);
         match word & IS_NODE {
             0 => word,
-            _ => self.deep[(word & !IS_NODE) as usize].lookup(address),
+            _ => block.deep[(word & !IS_NODE) as usize].lookup(address),
         }
     }
+}
 
-    /// Writes all words anew: `inherited`, then the values of `prefixes`, shorter ones first.
-    fn paint(&mut self, inherited: Value, prefixes: &[(u16, Value)]) {
+impl Group {
+    /// Blocks without any prefix, which inherit these values.
+    fn new(inherited: &[Value]) -> Self {
+        let block = || Block { words: None, deep: Vec::new() };
+        let mut group =
+            Self { bytes: cells::Owned::take(), blocks: std::array::from_fn(|_| block()), used: 0 };
+        for (place, inherited) in inherited.iter().enumerate() {
+            group.paint(place, *inherited, &[]);
+        }
+        group
+    }
+
+    /// Writes all words of a block anew: `inherited`, then the values of `prefixes`, shorter ones first.
+    fn paint(&mut self, place: usize, inherited: Value, prefixes: &[(u16, Value)]) {
+        let block = &mut self.blocks[place];
         let mut words = [inherited; OCTET];
         for (place, value) in prefixes {
             let length = place.ilog2();
@@ -218,13 +256,16 @@ impl Block {
             let first = (usize::from(*place) - (1 << length)) * span;
             words[first..first + span].fill(*value);
         }
-        for (number, deep) in (0..).zip(&mut self.deep) {
+        for (number, deep) in (0..).zip(&mut block.deep) {
             let word = &mut words[usize::from(deep.third)];
             deep.under = *word;
             *word = IS_NODE | number;
         }
-        self.bytes = words.map(|word| u8::try_from(word).unwrap_or(LARGE));
-        self.words = self.bytes.contains(&LARGE).then(|| Box::new(words));
+        let bytes = words.map(|word| u8::try_from(word).unwrap_or(LARGE));
+        block.words = bytes.contains(&LARGE).then(|| Box::new(words));
+        self.bytes.write(place, &bytes);
+        let is_used = !prefixes.is_empty() || !block.deep.is_empty();
+        self.used = self.used & !(1 << place) | u8::from(is_used) << place;
     }
 }
 
@@ -282,9 +323,9 @@ impl Ipv4LpmEditor {
             let block = u16::try_from(slot).expect("the first two octets of an address");
             let [_, second] = block.to_be_bytes();
             let changed = std::mem::replace(&mut wide.words[usize::from(second)], value) != value;
-            if changed && wide.block(second).is_some() {
+            if changed && wide.cells(second).is_some() {
                 let prefixes = self.middle.get(&block).map_or(&[][..], Vec::as_slice);
-                wide.block_mut(second).paint(value, prefixes);
+                wide.edit(second, prefixes, |_| ());
             }
         }
         top.drop_if_empty();
@@ -347,20 +388,14 @@ impl Ipv4LpmEditor {
         block.is_some_and(|block| block.deep.iter().any(|deep| deep.third == third))
     }
 
-    /// Changes the block of an address and writes its words anew. One without any prefix is given up.
+    /// Changes the block of an address and writes its words anew.
     fn edit_block<R>(&mut self, address: Ipv4Addr, change: impl FnOnce(&mut Block) -> R) -> R {
         let [first, second, ..] = address.octets();
         let prefixes = self.middle.get(&u16::from_be_bytes([first, second])).map_or(&[][..], Vec::as_slice);
         let top = &mut Arc::make_mut(&mut self.lpm.top)[usize::from(first)];
         let wide = Arc::make_mut(top.wide.get_or_insert_default());
-        let inherited = wide.words[usize::from(second)];
-        let block = wide.block_mut(second);
-        let result = change(block);
-        block.paint(inherited, prefixes);
-        if prefixes.is_empty() && block.deep.is_empty() {
-            wide.remove_block(second);
-            top.drop_if_empty();
-        }
+        let result = wide.edit(second, prefixes, change);
+        top.drop_if_empty();
         result
     }
 }
@@ -368,7 +403,7 @@ impl Ipv4LpmEditor {
 impl Top {
     fn drop_if_empty(&mut self) {
         let is_empty = |wide: &Arc<Wide>| {
-            wide.words.iter().all(|word| *word == 0) && wide.groups.iter().all(|group| group.present == 0)
+            wide.words.iter().all(|word| *word == 0) && wide.groups.iter().all(Option::is_none)
         };
         if self.wide.as_ref().is_some_and(is_empty) {
             self.wide = None;
@@ -412,9 +447,7 @@ mod tests {
         let after = editor.version();
         let address = Ipv4Addr::new(10, 9, 7, 1);
         assert_eq!((before.lookup(address), after.lookup(address)), (10, 999));
-        let groups = |lpm: &Ipv4Lpm| {
-            lpm.top[10].wide.clone().unwrap().groups.clone().map(|group| group.blocks.unwrap())
-        };
+        let groups = |lpm: &Ipv4Lpm| lpm.top[10].wide.clone().unwrap().groups.clone().map(Option::unwrap);
         let (old, new) = (groups(&before), groups(&after));
         let copied = old.iter().zip(&new).filter(|(old, new)| !Arc::ptr_eq(old, new));
         assert_eq!(copied.count(), 1);

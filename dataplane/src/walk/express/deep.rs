@@ -65,7 +65,8 @@ fn fetch<'a>(descents: &mut Descents<'a, BURST>, number: u8, fib: &'a Fib, frame
     match ether_type {
         ethernet::TYPE_IPV4 => {
             if let Some([.., a, b, c, d]) = packet.first_chunk::<{ ipv4::HEADER }>() {
-                fib.fetch_ipv4(Ipv4Addr::new(*a, *b, *c, *d));
+                // For the cache only: the walk asks again.
+                let _ = fib.fetch_ipv4(Ipv4Addr::new(*a, *b, *c, *d));
             }
         }
         ethernet::TYPE_IPV6 => {
