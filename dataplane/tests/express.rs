@@ -7,6 +7,7 @@
 mod oracle;
 
 use oracle::bytes::Bytes;
+use oracle::frames::Compared;
 use oracle::packet;
 use oracle::relay::Relay;
 use oracle::world::World;
@@ -69,18 +70,21 @@ fn workers_with_and_without_the_lane_agree_on_every_frame() {
     let wanted: u64 =
         std::env::var("EXPRESS_PACKETS").map_or(60_000, |count| count.parse().expect("a number"));
     let mut state = 0xf4a3_e5ee;
-    let (mut compared, mut translated) = (0, 0);
-    while compared < wanted {
+    let mut compared = Compared::default();
+    while compared.frames < wanted {
         let world = World::from_bytes(&bytes(&mut state, oracle::world::BYTES));
         let choices = bytes(&mut state, 3200);
         match oracle::frames::compare(&world, &mut Bytes(&choices)) {
-            Ok((frames, lucky)) => (compared, translated) = (compared + frames, translated + lucky),
+            Ok(more) => {
+                compared.frames += more.frames;
+                compared.translated += more.translated;
+                compared.native += more.native;
+            }
             Err(why) => panic!("{why}\n{world:?}"),
         }
     }
-    println!("{compared} frames agree, {translated} of them translated");
-    assert!(
-        translated * 20 > compared,
-        "only {translated} of {compared} frames were translated: the comparison is empty"
-    );
+    let Compared { frames, translated, native } = compared;
+    println!("{frames} frames agree, {translated} of them translated, {native} native");
+    assert!(translated * 20 > frames, "only {translated} of {frames} frames were translated");
+    assert!(native * 100 > frames, "only {native} of {frames} frames were native");
 }

@@ -8,7 +8,8 @@
 //!
 //! The lane carries whole TCP and UDP packets, echo messages and payloads that are not looked into, between a mapped
 //! host and the other family, where nothing is to be answered, cut, turned round or punted. It asks the stages the
-//! same questions as the walk does; what any of them refuses is left to the walk, which knows what follows. Lane and
+//! same questions as the walk does; what any of them refuses is left to the walk, which knows what follows. Plain packets
+//! that are not translated leave it as well, but are not read and classified again. Lane and
 //! walk so differ in the order of the questions only, and a test compares them over millions of packets.
 //!
 //! Taking one step for all packets before the next lets the waits for memory of a whole burst overlap. Where there are many IPv6
@@ -20,14 +21,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 
+use super::native::decrement;
 use super::{End, GROWTH, Output, Walk, Way, flow_hash};
 use crate::buffer::{Buffer, BufferPool};
 use crate::counters::Event;
+use crate::hash::low64;
 use crate::io::BURST;
 use crate::meter::{self, Counting};
 use crate::stage::Pass;
 use crate::stage::classify::{self, Class};
 use crate::stage::lookup::{self, Mapping};
+use crate::stage::parse::Family;
 use crate::stage::translate::{v4_to_v6, v6_to_v4};
 use crate::stage::transport::{self, TransportV4, TransportV6};
 use crate::table::eam::{EamTable, Fetched, is_global_unicast};
@@ -35,7 +39,7 @@ use crate::table::fib::{Adjacency, Fib, Path};
 use crate::table::lpm::FetchedRoute;
 use crate::table::routing::TableId;
 use crate::table::snapshot::Snapshot;
-use crate::table::special::never_source_ipv4;
+use crate::table::special::{never_forwarded_ipv6, never_source_ipv4};
 use crate::table::translation::{Hairpin, Translation};
 use crate::table::{MappedV4, MappedV6};
 use crate::verdict::DropReason;
@@ -81,6 +85,8 @@ pub(crate) struct Lane<'a> {
     /// The IPv4 address of the mapped host has a mapping of its own.
     is_host: bool,
     heading: Heading,
+    /// It has left because it is not translated, and is plain otherwise: [`Walk::send_native`].
+    native: Option<Family>,
     /// Where the interface it came in by looks destinations up.
     table: TableId,
 }
@@ -114,6 +120,7 @@ impl<'a> Lane<'a> {
         offset: 0,
         is_host: false,
         heading: Heading::Walk,
+        native: None,
         table: TableId::MAIN,
     };
 
@@ -224,7 +231,7 @@ impl<'a> Lane<'a> {
         self.is_host = host.is_some();
         let destination = match host {
             Some(mapped) if translation.eams.are_global() || is_global_unicast(mapped.address) => mapped,
-            _ => other_destination_ipv4(self.destination_ipv4, translation, fib, self.table)?,
+            _ => self.other_destination_ipv4(translation, fib)?,
         };
         let source = match translation.embed_plain(self.source_ipv4) {
             Some(mapped) => mapped,
@@ -234,6 +241,63 @@ impl<'a> Lane<'a> {
         self.destination_ipv6 = destination.address;
         self.delta = source.delta.and(destination.delta);
         Some(())
+    }
+
+    /// The rarer kinds of destination: under a mapping of prefixes, or reached through the translation prefix. Notes those that
+    /// are native.
+    #[inline(never)]
+    fn other_destination_ipv4(&mut self, translation: &Translation, fib: &Fib) -> Option<MappedV6> {
+        match classify::ipv4(self.destination_ipv4, false, translation, fib, self.table) {
+            Ok(Class::Translate(mapped)) => Some(mapped),
+            Ok(Class::Native) => {
+                let may = translation.settings.forward_native && !never_source_ipv4(self.source_ipv4);
+                self.native = may.then_some(Family::Ipv4);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// The same; none for those that turn round here.
+    #[inline(never)]
+    fn other_destination_ipv6(
+        &mut self,
+        address: Ipv6Addr,
+        data: &[u8],
+        translation: &Translation,
+        fib: &Fib,
+    ) -> Option<MappedV4> {
+        match classify::ipv6(address, false, translation, fib, self.table) {
+            Ok(Class::Translate(destination)) => {
+                let may_turn = translation.settings.hairpin == Hairpin::Intrinsic
+                    && destination.by == Mapping::Prefix
+                    && translation.eams.may_cover(destination.mapped.address);
+                (!may_turn).then_some(destination.mapped)
+            }
+            Ok(Class::Native) => {
+                let may = translation.settings.forward_native && !never_forwarded_ipv6(self.source_ipv6);
+                let is_whole = data.len() >= usize::from(self.length);
+                self.native = (may && is_whole).then_some(Family::Ipv6);
+                self.destination_ipv6 = address;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Where a native packet goes, if its next hop is ready and carries it.
+    fn native_hop(&self, family: Family, fib: &'a Fib) -> Option<&'a Adjacency> {
+        let ((from, to), destination) = match family {
+            Family::Ipv4 => (self.flow_ipv4(), IpAddr::V4(self.destination_ipv4)),
+            Family::Ipv6 => {
+                let [from, to] = [self.source_ipv6, self.destination_ipv6].map(|side| low64(side.to_bits()));
+                ((from, to), IpAddr::V6(self.destination_ipv6))
+            }
+        };
+        match fib.lookup_in(self.table, destination, || flow_hash(from, to)) {
+            Path::Adjacent(adjacency) if self.length <= adjacency.mtu => Some(adjacency),
+            _ => None,
+        }
     }
 
     /// What tells its flow from others.
@@ -269,7 +333,7 @@ impl<'a> Lane<'a> {
         }
         let destination = match translation.extract_plain(destination) {
             Some(mapped) => mapped,
-            None => other_destination_ipv6(destination, translation, fib, self.table)?,
+            None => self.other_destination_ipv6(destination, data, translation, fib)?,
         };
         self.route = fib.fetch_ipv4(destination.address);
         self.destination_ipv4 = destination.address;
@@ -344,20 +408,6 @@ fn path_apart(fib: &Fib, table: TableId, destination: IpAddr, from: u64, to: u64
     fib.lookup_in(table, destination, || flow_hash(from, to))
 }
 
-/// The rarer kinds of destination: under a mapping of prefixes, or reached through the translation prefix.
-#[inline(never)]
-fn other_destination_ipv4(
-    address: Ipv4Addr,
-    translation: &Translation,
-    fib: &Fib,
-    table: TableId,
-) -> Option<MappedV6> {
-    match classify::ipv4(address, false, translation, fib, table) {
-        Ok(Class::Translate(mapped)) => Some(mapped),
-        _ => None,
-    }
-}
-
 /// The rarer kinds of source.
 #[inline(never)]
 fn other_source_ipv4(address: Ipv4Addr, translation: &Translation) -> Option<MappedV6> {
@@ -371,23 +421,6 @@ fn other_source_ipv4(address: Ipv4Addr, translation: &Translation) -> Option<Map
 #[inline(never)]
 fn other_source_ipv6(address: Ipv6Addr, translation: &Translation) -> Option<MappedV4> {
     lookup::source_v6_to_v4(translation, address).ok()
-}
-
-/// The rarer kinds of destination; none for those that turn round here.
-#[inline(never)]
-fn other_destination_ipv6(
-    address: Ipv6Addr,
-    translation: &Translation,
-    fib: &Fib,
-    table: TableId,
-) -> Option<MappedV4> {
-    let Ok(Class::Translate(destination)) = classify::ipv6(address, false, translation, fib, table) else {
-        return None;
-    };
-    let may_turn = translation.settings.hairpin == Hairpin::Intrinsic
-        && destination.by == Mapping::Prefix
-        && translation.eams.may_cover(destination.mapped.address);
-    (!may_turn).then_some(destination.mapped)
 }
 
 /// Of a packet without extension headers.
@@ -418,6 +451,20 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
             }
             Err(reason) => self.drop(frame, reason),
         }
+    }
+
+    /// Sends a packet that has left the lane, if that is because it is not translated: read and classified it is already. Back
+    /// comes what the walk has to take.
+    #[inline(never)]
+    pub(crate) fn send_native(&mut self, mut frame: P::Buffer, lane: &Lane<'_>) -> Result<(), P::Buffer> {
+        let Some(family) = lane.native else { return Err(frame) };
+        let Some(adjacency) = lane.native_hop(family, &self.snapshot.fib) else { return Err(frame) };
+        frame.pull_front(lane.offset());
+        frame.truncate(usize::from(lane.length));
+        decrement(frame.data_mut(), family);
+        self.sink.counts.count(Event::Native);
+        self.output.forward(frame, adjacency, self.sink);
+        Ok(())
     }
 
     /// How many bytes the frame then has.

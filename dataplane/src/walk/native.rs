@@ -9,7 +9,7 @@ use crate::counters::Event;
 use crate::hash::low64;
 use crate::stage::Refusal;
 use crate::stage::fragment::{self, Uncut};
-use crate::stage::parse::Ingress;
+use crate::stage::parse::{Family, Ingress};
 use crate::table::fib::Path;
 use crate::table::special::{never_forwarded_ipv6, never_source_ipv4};
 use crate::verdict::{DropReason, PuntReason};
@@ -47,7 +47,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
             let refusal = Refusal::answered(DropReason::PacketTooBig, kind, code, [0, 0, high, low]);
             return self.refuse_ipv4(packet, header, ingress, refusal);
         }
-        decrement_ttl(packet.data_mut());
+        decrement(packet.data_mut(), Family::Ipv4);
         self.sink.counts.count(Event::Native);
         if !too_big {
             self.send(packet, path, destination);
@@ -84,7 +84,7 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
                 self.refuse_ipv6(packet, header, ingress, too_big_ipv6(mtu))
             }
             Ok(_) => {
-                packet.data_mut()[7] -= 1;
+                decrement(packet.data_mut(), Family::Ipv6);
                 self.sink.counts.count(Event::Native);
                 self.send(packet, path, destination);
                 End::Forwarded(Way::Native)
@@ -94,8 +94,13 @@ impl<P: BufferPool, O: Output<P::Buffer>> Walk<'_, P, O> {
     }
 }
 
-/// One hop: TTL minus one, and the header checksum to match (RFC 1624).
-fn decrement_ttl(packet: &mut [u8]) {
+/// One hop: TTL minus one, and the header checksum to match (RFC 1624), or hop limit minus one.
+#[inline]
+pub(super) fn decrement(packet: &mut [u8], family: Family) {
+    if family == Family::Ipv6 {
+        packet[7] -= 1;
+        return;
+    }
     let word = u16::from_be_bytes([packet[8], packet[9]]);
     let delta = Delta::new(Sum::of_u16(word), Sum::of_u16(word - 0x0100));
     let checksum = adjust(u16::from_be_bytes([packet[10], packet[11]]), delta);

@@ -14,7 +14,7 @@ use crate::table::snapshot::Snapshot;
 use crate::transmit::Transmit;
 use crate::verdict::{PuntReason, Verdict};
 use crate::walk::express::{Lane, Lanes, add, resolve_deep};
-use crate::walk::{End, LcoreState, Native, Walk};
+use crate::walk::{End, LcoreState, Native, Walk, Way};
 use crate::wire::ethernet;
 
 /// How a plain frame begins: for an interface that is up, without a tag or with that of a VLAN.
@@ -203,9 +203,17 @@ impl<B: Buffer, T: TransmitQueue<Buffer = B>, P: BufferPool<Buffer = B>> Burst<'
     #[inline(always)]
     fn take(&mut self, lane: &Lane<'_>, frame: B) -> Walked {
         if lane.is_left() {
-            self.frame(frame)
+            self.left(lane, frame)
         } else {
             Walked::of(&self.walker(TableId::MAIN).send_lane(frame, lane.offset(), lane))
+        }
+    }
+
+    #[inline(never)]
+    fn left(&mut self, lane: &Lane<'_>, frame: B) -> Walked {
+        match self.walker(TableId::MAIN).send_native(frame, lane) {
+            Ok(()) => Walked::of::<B>(&End::Forwarded(Way::Native)),
+            Err(frame) => self.frame(frame),
         }
     }
 

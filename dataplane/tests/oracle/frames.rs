@@ -116,7 +116,11 @@ impl Bench {
         let ring = from.pick(&[1 << 17, 1 << 17, 2000, 64]);
         let limit = from.pick(&[usize::MAX, usize::MAX, 2, 0]);
         let pool = from.pick(&[usize::MAX, usize::MAX, 1, 0]);
-        Self::with(snapshot(world, &routes), ring, limit, pool)
+        let mut snapshot = snapshot(world, &routes);
+        let mut translation = world.translation();
+        translation.settings.forward_native = !from.once_in(8);
+        snapshot.translation = Arc::new(translation);
+        Self::with(snapshot, ring, limit, pool)
     }
 
     fn with(snapshot: Snapshot, ring: usize, limit: usize, pool: usize) -> Self {
@@ -177,10 +181,17 @@ pub fn check(world: &World, from: &mut Bytes<'_>) -> Judgement {
     punted(&mut bench, &received)
 }
 
+/// What went through both workers.
+#[derive(Default)]
+pub struct Compared {
+    pub frames: u64,
+    pub translated: u64,
+    pub native: u64,
+}
+
 /// Bursts of frames that `from` describes through two workers with the same tables and keys, one of which has no express
-/// lane: both send the same frames, punt the same, and count the same. How many frames there were, and how many of them
-/// were translated.
-pub fn compare(world: &World, from: &mut Bytes<'_>) -> Result<(u64, u64), String> {
+/// lane: both send the same frames, punt the same, and count the same. What there was to compare.
+pub fn compare(world: &World, from: &mut Bytes<'_>) -> Result<Compared, String> {
     let mut lane = Bench::new(world, &mut Bytes(from.0));
     let mut walk = Bench::new(world, from);
     walk.worker = walk.worker.without_express_lane(&lane.worker);
@@ -202,7 +213,8 @@ pub fn compare(world: &World, from: &mut Bytes<'_>) -> Result<(u64, u64), String
     agree(&mut lane, &mut walk)?;
     metered_alike(&meters)?;
     let counts = lane.worker.counts();
-    Ok((frames, counts.event(Event::TranslatedV4ToV6) + counts.event(Event::TranslatedV6ToV4)))
+    let translated = counts.event(Event::TranslatedV4ToV6) + counts.event(Event::TranslatedV6ToV4);
+    Ok(Compared { frames, translated, native: counts.event(Event::Native) })
 }
 
 /// Both counted the same traffic for the same mappings.
