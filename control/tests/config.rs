@@ -253,6 +253,10 @@ fn what_is_probably_not_meant_is_a_warning() {
             &["icmp_source_pool = \"198.51.100.1/32\": overlaps service pool"],
         ),
         (
+            "service_pools = [\"0.0.0.0/0\"]",
+            &["overlaps", "has \"this network\" (0.0.0.0/8) in it, so it is more than services can have"],
+        ),
+        (
             "service_pools = [\"192.0.2.0/24\"]\n[[eam]]\nipv4 = \"203.0.113.1\"\nipv6 = \"2001:db8::1\"",
             &["is in none of service_pools"],
         ),

@@ -214,7 +214,7 @@ pub(crate) enum Verb {
 pub(crate) enum EamVerb {
     /// Every mapping, ordered by IPv4 prefix
     ///
-    /// With --json one object a line: ipv4, ipv6, owner, comment. The owner is `store`, or the file the mapping is written in.
+    /// With --json one object a line: ipv4, ipv6, owner, comment. The owner is `store`, `config`, or the file the mapping is written in.
     #[command(
         after_help = "Examples:\n  borderctl eam list\n  borderctl eam list --within 192.0.2.0/28\n  borderctl --json eam list --owner store"
     )]
@@ -393,7 +393,7 @@ pub(crate) struct List {
     /// Only mappings with a prefix inside this one, or around it
     #[arg(long, value_name = "PREFIX")]
     pub(crate) within: Option<String>,
-    /// Only those of that owner: `store`, or a file's name
+    /// Only those of that owner: `store`, `config` for those of the configuration, or a file's name
     #[arg(long, value_name = "OWNER")]
     pub(crate) owner: Option<String>,
     /// So many at most

@@ -221,6 +221,9 @@ impl Response {
         let read = body.read_to_string(&mut text);
         match serde_json::from_str::<Refusal>(&text) {
             Ok(refusal) => Err(refusal.into()),
+            Err(_) if matches!(status, 414 | 431) => Err(Error::Usage(
+                "the request is too long for the relay; shorten the filter or the text in it".to_owned(),
+            )),
             Err(_) => Err(Error::Broken { what: format!("status {status}, {} bytes", read.unwrap_or(0)) }),
         }
     }

@@ -137,7 +137,12 @@ pub(super) fn not_unicast4(net: Ipv4Net) -> Option<&'static str> {
     special::never_forwarded_block(net)
 }
 
-/// The same for IPv6.
+/// The name of a range that is never translated and lies in a prefix that is larger.
+pub(super) fn partly_never_forwarded(net: Ipv4Net) -> Option<&'static str> {
+    special::never_forwarded_part(net)
+}
+
+/// [`not_unicast4`] for IPv6.
 pub(super) fn not_unicast6(net: Ipv6Net) -> Option<&'static str> {
     if COMPATIBLE6.contains(&net) {
         return Some("unspecified, loopback and IPv4-compatible (::/96)");

@@ -63,6 +63,15 @@ pub enum WarningKind {
         /// The service pool.
         pool: Ipv4Net,
     },
+    /// More than addresses of services can be.
+    #[error(
+        "has {part} in it, so it is more than services can have: packets from these addresses are dropped as \
+         spoofed_source, and no route to it is announced; list the pools that are yours"
+    )]
+    ServicePoolTooWide {
+        /// A block in it that is never translated.
+        part: &'static str,
+    },
     /// The address is a service's.
     #[error(
         "{eam} maps these addresses: errors will seem to come from that service; use an address without an EAM"

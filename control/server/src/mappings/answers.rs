@@ -325,10 +325,18 @@ fn lint(rules: &eam_store::Rules, eam: &Eam, check: &mut Check) {
     }
 }
 
-/// Whether an owner is the one asked for: the store, or a file by its name.
+/// Whether an owner is the one asked for: the store, the configuration, or a file by its name; as answers write it, `file:` in
+/// front and its line behind, as well.
 fn is_of(entry: &Entry, owner: &str) -> bool {
-    let name = entry.owner.strip_prefix("file:").and_then(|rest| Some(rest.rsplit_once(':')?.0));
-    entry.owner == owner || name == Some(owner)
+    let split = |owner: &str| {
+        let owner = owner.strip_prefix("file:").unwrap_or(owner).to_owned();
+        match owner.rsplit_once(':').and_then(|(name, line)| Some((name, line.parse::<u32>().ok()?))) {
+            Some((name, line)) => (name.to_owned(), Some(line)),
+            None => (owner, None),
+        }
+    };
+    let ((name, line), (asked, only)) = (split(&entry.owner), split(owner));
+    name == asked && only.is_none_or(|only| entry.line.or(line) == Some(only))
 }
 
 /// Every mapping inside a prefix, a page of the store at a time, of which a filter may leave nothing.
@@ -382,6 +390,32 @@ fn translate(eam: &Eam, address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_are_asked_for_by_name_and_as_answers_write_them() {
+        let owned = |owner: &str, line| Entry {
+            ipv4: String::new(),
+            ipv6: String::new(),
+            owner: owner.into(),
+            comment: String::new(),
+            line,
+        };
+        let (file, config, store) =
+            (owned("file:eams.csv:3", Some(3)), owned("config", Some(24)), owned("store", None));
+        for (asked, expected) in [
+            ("eams.csv", [true, false, false]),
+            ("file:eams.csv", [true, false, false]),
+            ("file:eams.csv:3", [true, false, false]),
+            ("eams.csv:4", [false, false, false]),
+            ("config", [false, true, false]),
+            ("config:24", [false, true, false]),
+            ("config:3", [false, false, false]),
+            ("store", [false, false, true]),
+            ("nope", [false, false, false]),
+        ] {
+            assert_eq!([&file, &config, &store].map(|entry| is_of(entry, asked)), expected, "{asked}");
+        }
+    }
 
     #[test]
     fn suffixes_move_as_rfc_7757_says() {

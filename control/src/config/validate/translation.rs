@@ -5,7 +5,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Report;
 use super::port::mtu;
 use crate::config::address::{
-    WELL_KNOWN_PREFIX, ipv4_prefix, ipv6_prefix, not_unicast4, not_unicast6, overlap4, touches_private,
+    WELL_KNOWN_PREFIX, ipv4_prefix, ipv6_prefix, not_unicast4, not_unicast6, overlap4,
+    partly_never_forwarded, touches_private,
 };
 use crate::config::eams::Eams;
 use crate::config::error::{Problem, ProblemKind, Warning, WarningKind};
@@ -32,6 +33,7 @@ pub(in crate::config) fn translation(table: &TranslationTable, report: &mut Repo
 
     warn_well_known_prefix(&prefixes, &translatable_pools, report);
     warn_translatable(role, &translatable_pools, &service_pools, report);
+    warn_service(&service_pools, report);
     warn_icmp_source(&icmp_source_pool, &service_pools, report);
     needs_prefix(table, &translatable_pools, report);
     Translation {
@@ -206,6 +208,14 @@ fn warn_translatable(role: Role, pools: &[At<Ipv4Net>], service_pools: &[At<Ipv4
             (Role::BorderRelay | Role::Siit, None) => WarningKind::Translatable,
         };
         report.warnings.push(about(pool, pool.value, kind));
+    }
+}
+
+fn warn_service(pools: &[At<Ipv4Net>], report: &mut Report) {
+    for pool in pools {
+        if let Some(part) = partly_never_forwarded(pool.value) {
+            report.warnings.push(about(pool, pool.value, WarningKind::ServicePoolTooWide { part }));
+        }
     }
 }
 
