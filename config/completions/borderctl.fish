@@ -71,7 +71,7 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "export" -d 'Print the mappings as CSV'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and not __fish_seen_subcommand_from list counters get add remove import export lookup" -f -a "lookup" -d 'How an address is translated, and why'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l within -d 'Only mappings with a prefix inside this one, or around it' -r
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l owner -d 'Only those of that owner: `store`, or a file\'s name' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l owner -d 'Only those of that owner: `store`, `config` for those of the configuration, or a file\'s name' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l limit -d 'So many at most' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from list" -l json -d 'Print JSON for programs'
@@ -117,7 +117,7 @@ complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -l json -d 'Print JSON for programs'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l within -d 'Only mappings with a prefix inside this one, or around it' -r
-complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l owner -d 'Only those of that owner: `store`, or a file\'s name' -r
+complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l owner -d 'Only those of that owner: `store`, `config` for those of the configuration, or a file\'s name' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l limit -d 'So many at most' -r
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l socket -d 'The relay\'s control socket' -r -F
 complete -c borderctl -n "__fish_borderctl_using_subcommand eam; and __fish_seen_subcommand_from export" -l json -d 'Print JSON for programs'
